@@ -1,0 +1,86 @@
+"""Checks of what a caller hands in: each returns the value in its working form or raises one clear line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
+    """Return `values` as a finite float64 array of `ndim` dimensions; `expected` completes the error line."""
+    if type(values).__module__.startswith("scipy.sparse"):
+        raise TypeError(f"{name} is a scipy.sparse matrix; expected {expected} (dense: use {name}.toarray())")
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"its dtype is {array.dtype}")
+        array = array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} cannot be read as real numbers ({error}); expected {expected}") from None
+    if array.ndim != ndim:
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(f"{name} holds {array[where]} at index {where}; expected {expected} of finite numbers")
+    return array
+
+
+def as_matrix(values: ArrayLike, name: str, min_rows: int = 1) -> Floats:
+    """Return `values` as a finite float64 matrix (n, d) with at least `min_rows` rows and one column."""
+    array = as_floats(values, name, 2, "an array of shape (n, d)")
+    if array.shape[0] < min_rows or array.shape[1] < 1:
+        raise ValueError(f"{name} has shape {array.shape}; expected at least {min_rows} rows and 1 column")
+    return array
+
+
+def as_vector(values: ArrayLike, name: str, size: int, what: str = "entry per row of X") -> Floats:
+    """Return `values` as a finite float64 vector (size,); `what` says what its entries belong to."""
+    expected = f"a vector of shape ({size},), one {what}"
+    array = as_floats(values, name, 1, expected)
+    if array.size != size:
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+    return array
+
+
+def as_count(value: Any, name: str, at_least: int = 1) -> int:
+    """Return `value` as an int of at least `at_least`; booleans and fractions are refused."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} is {value!r}; expected a whole number of at least {at_least}")
+    if value < at_least:
+        raise ValueError(f"{name} is {value}; expected a whole number of at least {at_least}")
+    return int(value)
+
+
+def as_nonnegative(value: Any, name: str) -> float:
+    """Return `value` as a finite float of at least 0."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} is {value!r}; expected a number of at least 0")
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {value}; expected a finite number of at least 0")
+    return float(value)
+
+
+def as_known(value: Any, name: str, known: Iterable[str]) -> str:
+    """Return `value` if it is one of the `known` names; the error lists them."""
+    names = list(known)
+    if value not in names:
+        raise ValueError(f"{name} {value!r} is unknown; expected one of: {', '.join(names)}")
+    return str(value)
+
+
+def require(module: str, package: str, purpose: str) -> ModuleType:
+    """Import `module` where it is used; if it is missing, say which package brings it and what for."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name.split(".")[0]):
+            raise
+        raise ImportError(f"{purpose} needs the package {package}; install it with: pip install {package}") from error

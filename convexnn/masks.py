@@ -1,0 +1,74 @@
+"""The masks 1{X h_j >= 0} on a torch device, held in the largest form that a memory limit allows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Masks(Protocol):
+    """Masks of n rows and m gates, read a tile at a time."""
+
+    def tile(self, rows: slice, gates: slice) -> Tensor:
+        """Return the masks of those rows and gates as booleans; ``gates.start`` is a multiple of 8."""
+
+
+class DenseMasks:
+    """One byte a mask entry: the fastest form, n m bytes."""
+
+    def __init__(self, masks: Tensor) -> None:
+        self.masks = masks
+
+    def tile(self, rows: slice, gates: slice) -> Tensor:
+        return self.masks[rows, gates]
+
+
+class PackedMasks:
+    """One bit a mask entry: n m / 8 bytes, unpacked a tile at a time."""
+
+    def __init__(self, packed: Tensor) -> None:
+        self.packed = packed
+        self.shifts = torch.arange(8, dtype=torch.uint8, device=packed.device)
+
+    def tile(self, rows: slice, gates: slice) -> Tensor:
+        bytes_ = self.packed[rows, gates.start // 8 : -(-gates.stop // 8)]
+        bits = (bytes_[:, :, None] >> self.shifts) & 1
+        return bits.flatten(1)[:, : gates.stop - gates.start].bool()
+
+
+class RecomputedMasks:
+    """Nothing held: each tile is computed from X and the generators when it is read."""
+
+    def __init__(self, X: Tensor, generators: Tensor) -> None:
+        self.X, self.generators = X, generators
+
+    def tile(self, rows: slice, gates: slice) -> Tensor:
+        return self.X[rows] @ self.generators[gates].T >= 0
+
+
+def hold_masks(X: Tensor, generators: Tensor, memory_limit: int, tiles: list[tuple[slice, slice]]) -> Masks:
+    """Return the masks of float64 `X` (n, d) and `generators` (m, d) in the fastest form within `memory_limit` bytes.
+
+    Float64 decides the sign in every form, so that float32 and float64 operators have the same masks.
+    """
+    recomputed = RecomputedMasks(X, generators)
+    n, m = len(X), len(generators)
+    if n * m <= memory_limit:
+        dense = torch.empty((n, m), dtype=torch.bool, device=X.device)
+        for rows, gates in tiles:
+            dense[rows, gates] = recomputed.tile(rows, gates)
+        return DenseMasks(dense)
+    if n * -(-m // 8) <= memory_limit:
+        packed = torch.empty((n, -(-m // 8)), dtype=torch.uint8, device=X.device)
+        for rows, gates in tiles:
+            packed[rows, gates.start // 8 : -(-gates.stop // 8)] = _pack(recomputed.tile(rows, gates))
+        return PackedMasks(packed)
+    return recomputed
+
+
+def _pack(bits: Tensor) -> Tensor:
+    padded = torch.nn.functional.pad(bits.to(torch.uint8), (0, -bits.shape[1] % 8))
+    shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    return (padded.reshape(len(bits), -1, 8) << shifts).sum(dim=2, dtype=torch.uint8)

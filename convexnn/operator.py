@@ -1,0 +1,172 @@
+"""The pattern operator A: the one linear map that every mode of the program is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from convexnn.checks import Floats, as_known, as_matrix
+from convexnn.masks import hold_masks
+from convexnn.patterns import ActivationPatterns
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+# Rows x gates of one tile: 2^19 entries (2 MiB in float32) stay in cache and keep the products large.
+TILE_ROWS = 2048
+TILE_ENTRIES = 1 << 19
+
+
+class PatternOperator:
+    """The linear map from weights U (m, d) to predictions (n, k), and its adjoint.
+
+    A: U -> ((X U^T) * D) V^T and A^T: R -> (D * (R V))^T X, with masks D = 1{X H^T >= 0} (n, m) and heads V (k, m).
+    Both act on the features that each pattern owns: A ignores other entries of U, A^T returns zeros there.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        The data.
+    patterns : ActivationPatterns
+        m patterns over the same d features.
+    heads : array_like (k, m), optional
+        V; default ones (1, m): a scalar output with all output signs +1.
+    device : str, default "cpu"
+        A torch device, such as ``cuda``.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision of the products; masks are decided in float64 in both.
+    memory_limit : int, default 2^30
+        Bytes for the masks: kept as bytes, else as bits, else recomputed tile by tile.
+
+    Notes
+    -----
+    Two matrix products each, 2 n m d flops, tiled over rows and gates: no array of n m floats is ever formed.
+    """
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        patterns: ActivationPatterns,
+        heads: ArrayLike | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        memory_limit: int = 1 << 30,
+    ) -> None:
+        rows = as_matrix(X, "X")
+        if rows.shape[1] != patterns.n_features:
+            raise ValueError(f"X has {rows.shape[1]} features; expected {patterns.n_features}, as in the patterns")
+        self.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
+        self.device = _device(device)
+        self.X = self.tensor(rows)
+        if not self.X.isfinite().all():
+            raise ValueError(f"X has entries beyond the range of {dtype}; rescale X, or use dtype='float64'")
+        self.heads = self.tensor(_heads(heads, len(patterns)))
+        self.owned = None if patterns.features.all() else torch.as_tensor(patterns.features, device=self.device)
+        exact = [
+            torch.as_tensor(array, dtype=torch.float64, device=self.device) for array in (rows, patterns.generators)
+        ]
+        self.masks = hold_masks(exact[0], exact[1], memory_limit, list(self._tiles()))
+
+    @property
+    def in_shape(self) -> tuple[int, int]:
+        """(m, d), the shape of the weights."""
+        return self.heads.shape[1], self.X.shape[1]
+
+    @property
+    def size(self) -> int:
+        """m d, the number of flat indices j d + i."""
+        return int(np.prod(self.in_shape))
+
+    @property
+    def out_shape(self) -> tuple[int, int]:
+        """(n, k), the shape of the predictions."""
+        return self.X.shape[0], self.heads.shape[0]
+
+    def tensor(self, values: ArrayLike) -> Tensor:
+        """Return `values` in the dtype and on the device of the operator."""
+        return torch.as_tensor(np.asarray(values), dtype=self.dtype, device=self.device)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """Return A(U), shape (n, k), for weights U (m, d)."""
+        result = self.X.new_zeros(self.out_shape)
+        own = weights if self.owned is None else weights * self.owned
+        for rows, gates in self._tiles():
+            active = (self.X[rows] @ own[gates].T).mul_(self.masks.tile(rows, gates))
+            result[rows] += active @ self.heads[:, gates].T
+        return result
+
+    def adjoint(self, residual: Tensor) -> Tensor:
+        """Return A^T(R), shape (m, d), for a residual R (n, k)."""
+        result = self.X.new_zeros(self.in_shape)
+        for rows, gates in self._tiles():
+            active = (residual[rows] @ self.heads[:, gates]).mul_(self.masks.tile(rows, gates))
+            result[gates] += active.T @ self.X[rows]
+        return result if self.owned is None else result.mul_(self.owned)
+
+    def columns(self, support: Tensor) -> Tensor:
+        """Return the columns of A at flat indices j d + i, shape (n k, s); rows run over k fastest."""
+        gates, features = support // self.X.shape[1], support % self.X.shape[1]
+        live, position = torch.unique(gates, return_inverse=True)
+        active = torch.stack([self._mask(int(gate)) for gate in live], dim=1) if len(live) else self.X[:, :0].bool()
+        values = self.X[:, features] * active[:, position]
+        if self.owned is not None:
+            values = values * self.owned[gates, features]
+        return (values[:, None, :] * self.heads[:, gates][None]).flatten(0, 1)
+
+    def column_norms(self) -> Tensor:
+        """Return the Euclidean norm of each column of A, shape (m, d); zero where a feature is not owned."""
+        squares = self.X.new_zeros(self.in_shape)
+        for rows, gates in self._tiles():
+            squares[gates] += self.masks.tile(rows, gates).T.to(self.dtype) @ self.X[rows].square()
+        if self.owned is not None:
+            squares.mul_(self.owned)
+        return squares.sqrt_() * self.heads.norm(dim=0)[:, None]
+
+    def as_matrix(self) -> Tensor:
+        """Return A as a dense matrix (n k, m d): for tests and small problems."""
+        return self.columns(torch.arange(self.size, device=self.device))
+
+    def dot_test(self, seed: int = 0) -> float:
+        """Return |<A u, r> - <u, A^T r>| / (||A u|| ||r||) for random u and r: rounding if A^T is the adjoint."""
+        rng = np.random.default_rng(seed)
+        u, r = self.tensor(rng.standard_normal(self.in_shape)), self.tensor(rng.standard_normal(self.out_shape))
+        forward = self.forward(u)
+        gap = (forward * r).sum() - (u * self.adjoint(r)).sum()
+        return float(gap.abs() / (forward.norm() * r.norm()))
+
+    def _mask(self, gate: int) -> Tensor:
+        """Return the mask of one gate, shape (n,), through the tile of eight that it lies in."""
+        start = gate - gate % 8
+        stop = min(start + 8, self.heads.shape[1])
+        return self.masks.tile(slice(0, len(self.X)), slice(start, stop))[:, gate - start]
+
+    def _tiles(self) -> Iterator[tuple[slice, slice]]:
+        n, m = len(self.X), self.heads.shape[1]
+        height = min(n, TILE_ROWS)
+        width = max(8, TILE_ENTRIES // height // 8 * 8)
+        for row in range(0, n, height):
+            for gate in range(0, m, width):
+                yield slice(row, min(row + height, n)), slice(gate, min(gate + width, m))
+
+
+def _heads(heads: ArrayLike | None, n_gates: int) -> Floats:
+    if heads is None:
+        return np.ones((1, n_gates))
+    values = as_matrix(heads, "heads")
+    if values.shape[1] != n_gates:
+        raise ValueError(f"heads has shape {values.shape}; expected (k, {n_gates}), one column per pattern")
+    return values
+
+
+def _device(device: str) -> torch.device:
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r} is unknown; expected a torch device such as 'cpu' or 'cuda'") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device!r} and no CUDA device is available; expected 'cpu'")
+    return chosen

@@ -1,0 +1,27 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder named by CONVEXNN_DATA, for tests marked `data`."""
+    folder = os.environ.get("CONVEXNN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("CONVEXNN_DATA names no folder (it holds MNIST and the VNN-COMP networks)")
+    return Path(folder)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """The CPU, and a CUDA device where there is one."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device is available")
+    return str(request.param)

@@ -1,0 +1,137 @@
+"""Patterns: sampling, masks, merging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn.datasets import load_digits
+
+import convexnn as cx
+from convexnn import patterns as room
+from tests import zoo
+
+
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_masks_are_distinct_and_never_empty(kind: str) -> None:
+    X, _ = zoo.data()
+    masks = zoo.patterns(X, kind, count=40).masks(X)
+    assert masks.any(axis=0).all()
+    assert len(np.unique(masks, axis=1).T) == masks.shape[1]
+
+
+def test_a_mask_is_active_on_the_boundary() -> None:
+    X = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    assert cx.sample_patterns(X, generators=[[1.0, 0.0]]).masks(X).tolist() == [[True], [True], [False]]
+
+
+@given(npst.arrays(float, st.tuples(st.integers(2, 6), st.integers(1, 3)), elements=st.integers(-2, 2)))
+def test_counts_add_up_and_owners_have_the_union_of_features(X: np.ndarray) -> None:
+    drawn = cx.sample_patterns(X, kind="single")
+    every = np.concatenate([np.eye(X.shape[1]), -np.eye(X.shape[1])])
+    assert drawn.n_drawn == len(every) == len(drawn) + drawn.n_merged + drawn.n_dropped
+    kept = drawn.masks(X)
+    for gate in every:
+        mask = X @ gate >= 0
+        same = (kept == mask[:, None]).all(axis=0)
+        assert same.sum() == mask.any()
+        if mask.any():
+            assert drawn.features[np.argmax(same)][gate != 0].all()
+    assert drawn.n_linear == sum((X @ gate >= 0).all() for gate in every)
+
+
+def test_the_128_single_feature_gates_of_digits_give_62_masks() -> None:
+    X = load_digits().data
+    drawn = cx.sample_patterns(X, kind="single")
+    every = X @ np.concatenate([np.eye(64), -np.eye(64)]).T >= 0
+    assert len(drawn) == len(np.unique(every, axis=1).T) == 62
+    assert drawn.n_linear == 67
+    # The linear block owns every feature; a block of one gate owns its own alone.
+    assert sorted(drawn.features.sum(axis=1).tolist()) == [1] * 61 + [64]
+
+
+def test_generators_keep_the_order_given() -> None:
+    X, _ = zoo.data()
+    given_gates = np.random.default_rng(3).standard_normal((6, 5))
+    assert np.array_equal(cx.sample_patterns(X, generators=given_gates).generators, given_gates)
+
+
+def test_a_sparse_gate_has_order_nonzeros_and_owns_those_features() -> None:
+    X, _ = zoo.data(d=7)
+    drawn = cx.sample_patterns(X, 20, kind="sparse", order=3)
+    assert ((drawn.generators != 0).sum(axis=1) == 3).all()
+    assert np.array_equal(drawn.features, drawn.generators != 0)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "sparse", "single"])
+def test_the_same_seed_gives_the_same_gates(kind: str) -> None:
+    X, _ = zoo.data()
+    first, again, other = (cx.sample_patterns(X, 6, kind=kind, seed=s).generators for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    generator = cx.sample_patterns(X, 6, kind=kind, seed=np.random.default_rng(1)).generators
+    assert np.array_equal(first, generator)
+
+
+def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, _ = zoo.data()
+    whole = cx.sample_patterns(X, 50)
+    monkeypatch.setattr(room, "TILE_ENTRIES", 70)
+    tiled = cx.sample_patterns(X, 50)
+    assert np.array_equal(whole.generators, tiled.generators)
+    monkeypatch.setattr(room, "gate_tiles", lambda n, m: [slice(0, m)])
+    assert np.array_equal(whole.masks(X), tiled.masks(X))
+
+
+def test_it_reads_well() -> None:
+    X = np.array([[1.0, -1.0], [-1.0, 2.0]])
+    expected = "2 activation patterns (single): 4 drawn, 2 merged, 0 never active, 0 always active"
+    assert str(cx.sample_patterns(X, kind="single")) == expected
+
+
+GOOD = np.arange(6.0).reshape(3, 2) - 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"X": [1.0, 2.0]}, ValueError, "X has shape (2,); expected an array of shape (n, d)"),
+        ({"X": [[1.0, 2.0]]}, ValueError, "X has shape (1, 2); expected at least 2 rows"),
+        ({"X": [[1.0, np.nan], [0.0, 1.0]]}, ValueError, "X holds nan at index (0, 1)"),
+        ({"X": [[1.0, np.inf], [0.0, 1.0]]}, ValueError, "X holds inf at index (0, 1)"),
+        ({"X": [["a", "b"], ["c", "d"]]}, TypeError, "X cannot be read as real numbers"),
+        ({"X": [[1j, 0], [0, 1]]}, TypeError, "X cannot be read as real numbers"),
+        ({"kind": "gausian"}, ValueError, "kind 'gausian' is unknown; expected one of: gaussian, sparse, single, given"),
+        ({"n_patterns": 0}, ValueError, "n_patterns is 0; expected a whole number of at least 1"),
+        ({"n_patterns": 2.5}, TypeError, "n_patterns is 2.5; expected a whole number"),
+        ({"n_patterns": None}, TypeError, "n_patterns is None"),
+        ({"kind": "sparse", "order": 3}, ValueError, "order is 3; expected at most the number of features, 2"),
+        ({"kind": "single", "n_patterns": 9}, ValueError, "n_patterns is 9; there are 4 single-feature gates"),
+        ({"kind": "given"}, ValueError, "kind is 'given' without generators"),
+        ({"generators": [[0.0, 0.0]]}, ValueError, "generators row 0 is zero"),
+        ({"generators": [[1.0]]}, ValueError, "generators has 1 columns; expected 2"),
+        ({"generators": [[1.0, 1.0]], "kind": "single"}, ValueError, "expected kind 'given' with generators"),
+        ({"X": [[1.0], [2.0]], "generators": [[-1.0]]}, ValueError, "none of the 1 gates is active on any row of X"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        cx.sample_patterns(**{"X": GOOD, "n_patterns": 4} | arguments)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_masks_of_other_features_are_refused() -> None:
+    with pytest.raises(ValueError, match="X has 3 features; expected 2"):
+        cx.sample_patterns(GOOD, 4).masks(np.ones((2, 3)))
+
+
+def test_a_scipy_sparse_matrix_is_refused_in_one_line() -> None:
+    import scipy.sparse as sp
+
+    with pytest.raises(TypeError, match=r"X is a scipy.sparse matrix; .*use X.toarray\(\)"):
+        cx.sample_patterns(sp.csr_matrix(GOOD), 4)
