@@ -1,0 +1,19 @@
+"""Sparse two-layer ReLU networks, recovered by convex methods: patterns, program, solver, solution, network."""
+
+from convexnn.network import SparseReLUNetwork
+from convexnn.patterns import ActivationPatterns, sample_patterns
+from convexnn.program import ConvexProgram
+from convexnn.solution import Solution, Status
+from convexnn.solvers import solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActivationPatterns",
+    "ConvexProgram",
+    "Solution",
+    "SparseReLUNetwork",
+    "Status",
+    "sample_patterns",
+    "solve",
+]

@@ -1,0 +1,200 @@
+"""The sparse ReLU network: what convexnn returns, and the only thing that verify sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+
+from convexnn.checks import Floats, as_floats, as_known, as_matrix, require
+
+if TYPE_CHECKING:
+    import torch
+
+Layer = tuple[sp.csr_matrix, Floats]
+
+FORMAT = "convexnn-network-1"
+
+
+class SparseReLUNetwork:
+    """A feed-forward ReLU network with sparse weights: h_0 = x, h_l = relu(W_l h_{l-1} + b_l), no ReLU at the end.
+
+    Parameters
+    ----------
+    layers : iterable of (weight, bias)
+        Weight (out, in), scipy.sparse or dense; bias (out,) or None for zeros. At least one layer; the input size
+        of each is the output size of the one before. Exact zeros are not stored.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Sizes do not chain, or an entry is not finite; the message names the layer.
+
+    Examples
+    --------
+    >>> network = SparseReLUNetwork([([[1.0, 0.0], [0.0, -2.0]], None), ([[1.0, 1.0]], [0.5])])
+    >>> network.predict([[1.0, -1.0]])
+    array([3.5])
+    >>> print(network)
+    sparse ReLU network 2-2-1: 5 nonzeros, 2 hidden neurons
+    """
+
+    def __init__(self, layers: Iterable[tuple[Any, ArrayLike | None]]) -> None:
+        self._layers = tuple(_layer(index, *pair) for index, pair in enumerate(layers))
+        if not self._layers:
+            raise ValueError("layers is empty; expected at least one (weight, bias) pair")
+        for index, (before, after) in enumerate(zip(self._layers, self._layers[1:], strict=False), start=1):
+            if after[0].shape[1] != before[0].shape[0]:
+                raise ValueError(
+                    f"layers[{index}] takes {after[0].shape[1]} inputs; expected {before[0].shape[0]}, "
+                    f"the outputs of layers[{index - 1}]"
+                )
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers: ((csr weight (out, in), bias (out,)), ...), float64."""
+        return self._layers
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of inputs, hidden neurons of each layer, outputs."""
+        return (self._layers[0][0].shape[1], *(weight.shape[0] for weight, _ in self._layers))
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs d."""
+        return self.sizes[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs k."""
+        return self.sizes[-1]
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of hidden neurons, all layers."""
+        return sum(self.sizes[1:-1])
+
+    @property
+    def nnz(self) -> int:
+        """Nonzeros of every layer, weights and biases."""
+        return sum(int(weight.nnz) + int(np.count_nonzero(bias)) for weight, bias in self._layers)
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """Return the outputs for rows `X` (n, d): shape (n,) with one output, else (n, k), float64."""
+        rows = as_matrix(X, "X")
+        if rows.shape[1] != self.n_inputs:
+            raise ValueError(f"X has {rows.shape[1]} features; expected {self.n_inputs}, the inputs of the network")
+        output = self.activations(rows)[-1]
+        return output[:, 0] if self.n_outputs == 1 else output
+
+    def activations(self, X: Floats) -> list[Floats]:
+        """Return the pre-activations W_l h_{l-1} + b_l of every layer for rows `X` (n, d), each (n, out)."""
+        values: list[Floats] = []
+        hidden = X
+        for weight, bias in self._layers:
+            values.append(np.asarray((weight @ hidden.T).T) + bias)
+            hidden = np.maximum(values[-1], 0.0)
+        return values
+
+    def to_torch(self, dtype: str = "float32") -> torch.nn.Sequential:
+        """Return a torch Sequential of Linear and ReLU (dense weights) of the given precision, in eval mode."""
+        torch = require("torch", "torch", "to_torch")
+        kind = {"float32": torch.float32, "float64": torch.float64}[as_known(dtype, "dtype", ("float32", "float64"))]
+        modules: list[Any] = []
+        for weight, bias in self._layers:
+            linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=kind)
+            linear.weight.data = torch.tensor(weight.toarray(), dtype=kind)
+            linear.bias.data = torch.tensor(bias, dtype=kind)
+            modules += [linear, torch.nn.ReLU()]
+        return torch.nn.Sequential(*modules[:-1]).eval()
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> Path:
+        """Write an ONNX file (Gemm and Relu, float32, input ``x`` (n, d), output ``y`` (n, k)); return its path."""
+        onnx = require("onnx", "onnx", "to_onnx")
+        from onnx import TensorProto, helper, numpy_helper
+
+        nodes, constants, last = [], [], "x"
+        for index, (weight, bias) in enumerate(self._layers):
+            final = index == len(self._layers) - 1
+            names = [f"weight{index}", f"bias{index}"]
+            arrays = [weight.toarray().astype(np.float32), bias.astype(np.float32)]
+            constants += [numpy_helper.from_array(a, name) for a, name in zip(arrays, names, strict=True)]
+            affine = "y" if final else f"affine{index}"
+            nodes.append(helper.make_node("Gemm", [last, *names], [affine], transB=1))
+            if not final:
+                last = f"hidden{index}"
+                nodes.append(helper.make_node("Relu", [affine], [last]))
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", self.n_inputs])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", self.n_outputs])
+        graph = helper.make_graph(nodes, "sparse_relu_network", [x], [y], constants)
+        # Opset 17 and IR 8 are read by every onnxruntime since 1.12.
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        onnx.save(model, os.fspath(path))
+        return Path(path)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network to an ``.npz`` file without pickle, exact to the last bit; return its path."""
+        arrays: dict[str, Any] = {"format": np.array(FORMAT), "n_layers": np.array(len(self._layers))}
+        for index, (weight, bias) in enumerate(self._layers):
+            parts = {"shape": weight.shape, "data": weight.data, "indices": weight.indices, "indptr": weight.indptr}
+            arrays |= {f"{name}{index}": np.asarray(part) for name, part in parts.items()}
+            arrays[f"bias{index}"] = bias
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SparseReLUNetwork:
+        """Read a network that :meth:`save` wrote; no code of the file is ever run.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError, PermissionError
+            The file cannot be opened.
+        ValueError
+            The file is not a network of this format.
+        """
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                if str(arrays["format"]) != FORMAT:
+                    raise ValueError(f"its format is {arrays['format']}")
+                return cls(_stored_layer(arrays, index) for index in range(int(arrays["n_layers"])))
+        except (KeyError, EOFError, BadZipFile, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{os.fspath(path)} is not a network saved by convexnn ({error})") from None
+
+    def __str__(self) -> str:
+        shape = "-".join(map(str, self.sizes))
+        return f"sparse ReLU network {shape}: {self.nnz} nonzeros, {self.n_neurons} hidden neurons"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+def _layer(index: int, weight: Any, bias: ArrayLike | None) -> Layer:
+    name = f"layers[{index}]"
+    if sp.issparse(weight):
+        matrix = sp.csr_matrix(weight, dtype=np.float64, copy=True)
+        as_floats(matrix.data, f"{name} weight", 1, "stored entries")
+    else:
+        matrix = sp.csr_matrix(as_matrix(weight, f"{name} weight"))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    values = np.zeros(matrix.shape[0]) if bias is None else as_floats(bias, f"{name} bias", 1, "a vector (out,)").copy()
+    if values.shape != (matrix.shape[0],):
+        raise ValueError(f"{name} bias has shape {values.shape}; expected ({matrix.shape[0]},), one per output")
+    return matrix, values
+
+
+def _stored_layer(arrays: Any, index: int) -> tuple[sp.csr_matrix, Floats]:
+    parts = tuple(arrays[f"{name}{index}"] for name in ("data", "indices", "indptr"))
+    matrix = sp.csr_matrix(parts, shape=tuple(arrays[f"shape{index}"]))
+    matrix.check_format(full_check=True)
+    return matrix, arrays[f"bias{index}"]

@@ -1,0 +1,97 @@
+"""The loop that the iterative solvers share: limits, best so far, interruption; the step is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from time import perf_counter
+from typing import Generic, Protocol, TypeVar
+
+from convexnn.checks import as_count, as_nonnegative
+from convexnn.solution import Status
+
+
+class Iterate(Protocol):
+    """What a step takes and returns."""
+
+    @property
+    def objective(self) -> float:
+        """The objective at this iterate."""
+
+    @property
+    def final(self) -> bool:
+        """Whether the solver's own stopping rule is met here."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State after one iteration, handed to ``callback(progress)``.
+
+    Attributes
+    ----------
+    iteration : int
+        Iterations done, from 1.
+    objective, best : float
+        Objective at the present weights, and the lowest so far.
+    seconds : float
+        Wall-clock time since the iterations began.
+    """
+
+    iteration: int
+    objective: float
+    best: float
+    seconds: float
+
+
+Callback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most iterations, and most seconds (None: no limit) of a run."""
+
+    max_iterations: int
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        as_count(self.max_iterations, "max_iterations")
+        if self.time_limit is not None:
+            as_nonnegative(self.time_limit, "time_limit")
+
+
+T = TypeVar("T", bound=Iterate)
+
+
+@dataclass(frozen=True)
+class Descent(Generic[T]):
+    """How a run went: its best iterate, why it ended, the objective after each iteration."""
+
+    best: T
+    status: Status
+    history: list[float]
+
+
+def descend(start: T, step: Callable[[T], T], limits: Limits, callback: Callback | None = None) -> Descent[T]:
+    """Apply `step` from `start` until an iterate is final or a limit is met; keep the best iterate.
+
+    KeyboardInterrupt, raised by the callback or from outside, ends the run with what it has.
+    """
+    best, now, history = start, start, list[float]()
+    began = perf_counter()
+    try:
+        while len(history) < limits.max_iterations:
+            if limits.time_limit is not None and perf_counter() - began >= limits.time_limit:
+                return Descent(best, Status.TIME_LIMIT, history)
+            now = step(now)
+            if not isfinite(now.objective):
+                return Descent(best, Status.NOT_FINITE, history)
+            history.append(now.objective)
+            best = now if now.objective <= best.objective else best
+            if callback is not None:
+                callback(Progress(len(history), now.objective, best.objective, perf_counter() - began))
+            if now.final:
+                return Descent(best, Status.CONVERGED, history)
+    except KeyboardInterrupt:
+        return Descent(best, Status.INTERRUPTED, history)
+    return Descent(best, Status.MAX_ITERATIONS, history)

@@ -1,0 +1,113 @@
+"""Programs, losses and penalties: values, gradients, duals, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convexnn as cx
+from convexnn.losses import LOSSES
+from convexnn.penalties import PENALTIES
+from tests import zoo
+
+X, Y = zoo.data()
+PATTERNS = zoo.patterns(X)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_gradient_of_a_loss_is_its_slope(loss: str) -> None:
+    rng = np.random.default_rng(0)
+    point, direction = rng.standard_normal((2, len(Y)))
+    step = 1e-6
+    ahead, behind = (LOSSES[loss].value(point + s * direction, Y) for s in (step, -step))
+    assert LOSSES[loss].gradient(point, Y) @ direction == pytest.approx((ahead - behind) / (2 * step), rel=1e-6)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_lower_bound_is_below_every_objective(penalty: str, seed: int) -> None:
+    program = cx.ConvexProgram(X, Y, PATTERNS, penalty=penalty, strength=0.05)
+    A = zoo.dense_matrix(X, PATTERNS)
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal(PATTERNS.features.shape) * 0.1
+    theta = rng.standard_normal(len(Y)) / len(Y)
+    bound = program.lower_bound(theta, (A.T @ theta).reshape(weights.shape))
+    assert bound <= program.objective(A @ weights.ravel(), weights)
+    assert bound <= program.objective(np.zeros(len(Y)), 0 * weights)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_penalty_and_its_conjugate_satisfy_fenchel_young(penalty: str) -> None:
+    rng = np.random.default_rng(1)
+    room, strength = PENALTIES[penalty], 0.3
+    for _ in range(20):
+        weights, slope = rng.standard_normal((2, 6, 4))
+        slope = slope * room.scale(slope, strength)
+        left = strength * room.value(weights) + room.conjugate(slope, strength)
+        assert left >= (weights * slope).sum() - 1e-12
+
+
+def test_a_budget_has_no_lower_bound() -> None:
+    program = cx.ConvexProgram(X, Y, PATTERNS, budget=3)
+    with pytest.raises(TypeError, match="a budget has no dual bound"):
+        program.lower_bound(Y, PATTERNS.generators)
+
+
+def test_zero_weights_have_the_loss_of_the_target() -> None:
+    program = cx.ConvexProgram(X, Y, PATTERNS, budget=3)
+    assert program.objective(np.zeros(len(Y)), 0 * PATTERNS.generators) == pytest.approx(Y @ Y / (2 * len(Y)))
+
+
+def test_it_reads_well() -> None:
+    assert str(cx.ConvexProgram(X, Y, PATTERNS, budget=3)) == (
+        "squared loss, at most 3 of 40 weights; 30 rows, 5 features, 8 patterns"
+    )
+    assert str(cx.ConvexProgram(X, Y, PATTERNS, penalty="l1", strength=0.01)) == (
+        "squared loss + 0.01 * l1, 40 weights; 30 rows, 5 features, 8 patterns"
+    )
+
+
+def test_lists_integers_and_torch_tensors_are_taken() -> None:
+    import torch
+
+    for given in (X.tolist(), torch.tensor(X)):
+        assert np.array_equal(cx.ConvexProgram(given, Y.tolist(), PATTERNS, budget=1).X, X)
+    whole = np.rint(3 * X).astype(int)
+    assert cx.ConvexProgram(whole, np.arange(30), PATTERNS, budget=1).X.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"y": []}, ValueError, "y has shape (0,); expected a vector of shape (30,)"),
+        ({"y": np.ones(30)}, ValueError, "y is constant (1)"),
+        ({"y": Y[:-1]}, ValueError, "y has shape (29,); expected a vector of shape (30,)"),
+        ({"y": Y[:, None]}, ValueError, "y has shape (30, 1); expected a vector of shape (30,)"),
+        ({"y": np.where(Y > 1, np.nan, Y)}, ValueError, "y holds nan at index"),
+        ({"y": ["a"] * 30}, TypeError, "y cannot be read as real numbers"),
+        ({"X": X[:1]}, ValueError, "X has shape (1, 5); expected at least 2 rows"),
+        ({"X": X[:, :4]}, ValueError, "patterns are over 5 features; expected 4"),
+        ({"patterns": X}, TypeError, "patterns is a ndarray; expected ActivationPatterns"),
+        ({"loss": "hinge"}, ValueError, "loss 'hinge' is unknown; expected one of: squared"),
+        ({"budget": 0}, ValueError, "budget is 0; expected a whole number of at least 1"),
+        ({"budget": -3}, ValueError, "budget is -3"),
+        ({"budget": 2.0}, TypeError, "budget is 2.0; expected a whole number"),
+        ({"budget": True}, TypeError, "budget is True; expected a whole number"),
+        ({"budget": 41}, ValueError, "budget is 41; expected at most 40, the number of weights"),
+        ({"budget": None}, ValueError, "neither of budget and penalty given"),
+        ({"penalty": "l1"}, ValueError, "both of budget and penalty given"),
+        ({"budget": None, "penalty": "l2", "strength": 1.0}, ValueError, "penalty 'l2' is unknown; expected one of: l1"),
+        ({"budget": None, "penalty": "l1"}, ValueError, "penalty is 'l1' without strength"),
+        ({"budget": None, "penalty": "l1", "strength": -1.0}, ValueError, "strength is -1.0"),
+        ({"budget": None, "penalty": "l1", "strength": 0}, ValueError, "strength is 0; expected a number above 0"),
+        ({"budget": None, "penalty": "l1", "strength": "1"}, TypeError, "strength is '1'; expected a number"),
+        ({"strength": 1.0}, ValueError, "strength is 1.0 without a penalty"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        cx.ConvexProgram(**{"X": X, "y": Y, "patterns": PATTERNS, "budget": 3} | arguments)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,236 @@
+"""Both solvers against independent oracles: brute force, scikit-learn, closed forms, and identities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Lasso
+
+import convexnn as cx
+from convexnn.penalties import PENALTIES
+from convexnn.solvers import SOLVERS
+from convexnn.solvers.descent import Limits, Progress, descend
+from tests import zoo
+
+X, Y = zoo.data(40, 5)
+
+
+def cardinality(kind: str = "gaussian", budget: int = 6) -> cx.ConvexProgram:
+    return cx.ConvexProgram(X, Y, zoo.patterns(X, kind), budget=budget)
+
+
+def convex(penalty: str, kind: str = "gaussian", strength: float = 0.02) -> cx.ConvexProgram:
+    return cx.ConvexProgram(X, Y, zoo.patterns(X, kind), penalty=penalty, strength=strength)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", zoo.KINDS)
+class TestNiht:
+    def test_the_solution_is_what_it_says(self, kind: str, dtype: str, device: str) -> None:
+        program = cardinality(kind)
+        solution = cx.solve(program, dtype=dtype, device=device)
+        A = zoo.dense_matrix(X, program.patterns)
+        residual = A @ solution.weights.ravel() - Y
+        assert solution.nnz <= 6
+        assert not solution.weights[~program.patterns.features].any()
+        assert solution.objective == pytest.approx(residual @ residual / (2 * len(Y)), rel=1e-12)
+        assert np.allclose(solution.predict(X), A @ solution.weights.ravel())
+        assert np.allclose(A[:, solution.support].T @ residual, 0.0, atol=1e-9)
+        assert solution.gap is None
+        assert solution.status is cx.Status.CONVERGED
+
+    def test_the_objective_never_rises(self, kind: str, dtype: str) -> None:
+        history = cx.solve(cardinality(kind), dtype=dtype).history
+        assert (np.diff(history) <= 1e-6 * history[0]).all()
+
+    def test_it_is_never_below_the_proven_optimum(self, kind: str, dtype: str) -> None:
+        few = zoo.patterns(X[:12], kind, count=3)
+        program = cx.ConvexProgram(X[:12], Y[:12], few, budget=2)
+        best = zoo.best_subset(zoo.dense_matrix(X[:12], few), Y[:12], 2)
+        assert cx.solve(program, dtype=dtype).objective >= best - 1e-12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_niht_recovers_a_few_planted_weights(seed: int) -> None:
+    program, truth = zoo.planted(n=200, d=5, gates=10, weights=2, seed=seed)
+    solution = cx.solve(program)
+    assert np.array_equal(solution.support, truth)
+    assert solution.objective < 1e-20
+
+
+def test_a_full_budget_is_least_squares() -> None:
+    drawn = zoo.patterns(X, count=3)
+    A = zoo.dense_matrix(X, drawn)
+    residual = A @ np.linalg.lstsq(A, Y, rcond=None)[0] - Y
+    solution = cx.solve(cx.ConvexProgram(X, Y, drawn, budget=A.shape[1]))
+    assert solution.objective == pytest.approx(residual @ residual / (2 * len(Y)), rel=1e-9)
+
+
+class TestInvariance:
+    """What must not change the answer; float64, so that rounding cannot decide a tie of the selection."""
+
+    reference = cx.solve(cardinality(), dtype="float64")
+
+    def solved(self, rows: Any = slice(None), scale: Any = 1.0, sign: float = 1.0) -> cx.Solution:
+        drawn = cx.sample_patterns(X * scale, generators=self.reference.program.patterns.generators / scale)
+        program = cx.ConvexProgram((X * scale)[rows], sign * Y[rows], drawn, budget=6)
+        return cx.solve(program, dtype="float64")
+
+    def test_the_order_of_rows(self) -> None:
+        order = np.random.default_rng(0).permutation(len(X))
+        assert np.allclose(self.solved(rows=order).weights, self.reference.weights)
+
+    def test_the_sign_of_the_target(self) -> None:
+        assert np.allclose(self.solved(sign=-1.0).weights, -self.reference.weights)
+
+    def test_the_units_of_a_feature(self) -> None:
+        scale = np.array([1.0, 1e3, 1e-3, 8.0, 1.0])
+        assert np.allclose(self.solved(scale=scale).weights * scale, self.reference.weights)
+
+    def test_a_constant_zero_column_is_never_chosen(self) -> None:
+        wide = np.column_stack([X, np.zeros(len(X))])
+        drawn = cx.sample_patterns(wide, 8)
+        solution = cx.solve(cx.ConvexProgram(wide, Y, drawn, budget=6), dtype="float64")
+        assert not solution.weights[:, -1].any()
+        assert np.isfinite(solution.values).all()
+
+    def test_duplicated_columns_give_moderate_weights(self) -> None:
+        twice = np.column_stack([X, X])
+        drawn = cx.sample_patterns(twice, 8)
+        solution = cx.solve(cx.ConvexProgram(twice, Y, drawn, budget=40))
+        assert np.abs(solution.values).max() < 100.0
+
+
+class TestLimits:
+    def test_one_iteration(self) -> None:
+        solution = cx.solve(cardinality(), max_iterations=1)
+        assert solution.status is cx.Status.MAX_ITERATIONS
+        assert solution.iterations == len(solution.history) == 1
+
+    def test_no_time_returns_the_start(self) -> None:
+        solution = cx.solve(cardinality(), time_limit=0.0)
+        assert solution.status is cx.Status.TIME_LIMIT
+        assert solution.nnz == 6
+
+    def test_an_interruption_returns_the_best_so_far(self) -> None:
+        seen: list[Progress] = []
+
+        def interrupt(progress: Progress) -> None:
+            seen.append(progress)
+            if progress.iteration == 3:
+                raise KeyboardInterrupt
+
+        solution = cx.solve(cardinality(), callback=interrupt)
+        assert solution.status is cx.Status.INTERRUPTED
+        assert [progress.iteration for progress in seen] == [1, 2, 3]
+        assert solution.objective <= seen[-1].best + 1e-9
+
+    def test_a_value_that_is_not_finite_ends_the_run_with_the_best_before_it(self) -> None:
+        class Point:
+            final = False
+
+            def __init__(self, objective: float) -> None:
+                self.objective = objective
+
+        values = iter([2.0, 1.0, float("nan"), 0.0])
+        run = descend(Point(3.0), lambda now: Point(next(values)), Limits(10))
+        assert run.status is cx.Status.NOT_FINITE
+        assert run.best.objective == 1.0
+        assert run.history == [2.0, 1.0]
+
+    @pytest.mark.parametrize("scale", [1e-30, 1e30])
+    def test_any_units_fit_into_float32(self, scale: float) -> None:
+        drawn = cx.sample_patterns(X * scale, generators=zoo.patterns(X).generators)
+        far = cx.solve(cx.ConvexProgram(X * scale, Y / scale, drawn, budget=6))
+        near = cx.solve(cardinality())
+        assert far.status is cx.Status.CONVERGED
+        assert far.objective * scale**2 == pytest.approx(near.objective, rel=0.3)
+
+    def test_a_status_is_a_sentence(self) -> None:
+        for status in cx.Status:
+            assert status.value.endswith(".")
+
+
+@pytest.mark.parametrize("kind", zoo.KINDS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_cvxpy_proves_its_own_optimum(penalty: str, kind: str) -> None:
+    program = convex(penalty, kind)
+    solution = cx.solve(program)
+    A = zoo.dense_matrix(X, program.patterns)
+    prediction = A @ solution.weights.ravel()
+    assert solution.objective == pytest.approx(program.objective(prediction, solution.weights), rel=1e-12)
+    assert solution.gap is not None
+    assert 0.0 <= solution.gap <= 1e-6 * (Y @ Y) / (2 * len(Y))
+    assert not solution.weights[~program.patterns.features].any()
+
+
+def test_the_l1_program_is_scikit_learns_lasso() -> None:
+    program = convex("l1")
+    A = zoo.dense_matrix(X, program.patterns)
+    lasso = Lasso(alpha=0.02, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(A, Y)
+    expected = program.objective(A @ lasso.coef_, lasso.coef_.reshape(program.patterns.features.shape))
+    assert cx.solve(program).objective == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_ridge_program_has_its_closed_form() -> None:
+    program = convex("ridge")
+    A = zoo.dense_matrix(X, program.patterns)
+    expected = np.linalg.solve(A.T @ A / len(Y) + 0.02 * np.eye(A.shape[1]), A.T @ Y / len(Y))
+    assert np.allclose(cx.solve(program).weights.ravel(), expected, atol=1e-6)
+
+
+def test_a_strong_l1_penalty_leaves_nothing() -> None:
+    A = zoo.dense_matrix(X, zoo.patterns(X))
+    solution = cx.solve(convex("l1", strength=1.01 * np.abs(A.T @ Y).max() / len(Y)))
+    assert np.abs(solution.values).max(initial=0.0) < 1e-5
+    assert solution.objective == pytest.approx(Y @ Y / (2 * len(Y)))
+
+
+def test_scs_agrees_with_clarabel() -> None:
+    program = convex("group_l1")
+    assert cx.solve(program, engine="SCS").objective == pytest.approx(cx.solve(program).objective, rel=1e-3)
+
+
+def test_an_engine_without_a_point_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cvxpy
+
+    def fail(self: cvxpy.Problem, **options: Any) -> None:
+        raise cvxpy.error.SolverError("it broke")
+
+    monkeypatch.setattr(cvxpy.Problem, "solve", fail)
+    with pytest.raises(RuntimeError, match="cvxpy with CLARABEL failed: it broke"):
+        cx.solve(convex("l1"))
+
+
+def test_auto_takes_the_solver_that_can() -> None:
+    assert cx.solve(cardinality()).solver == "niht"
+    assert cx.solve(convex("l1")).solver == "cvxpy (CLARABEL)"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: cx.solve(cardinality(), "gurobi"), ValueError, "solver 'gurobi' is unknown; expected one of: auto, niht"),
+        (lambda: cx.solve(cardinality(), "cvxpy"), ValueError, "can be solved by: niht"),
+        (lambda: cx.solve(convex("l1"), "niht"), ValueError, "can be solved by: cvxpy"),
+        (lambda: cx.solve(cardinality(), tol=1.0), TypeError, "solver 'niht' has no option 'tol'; it has: max_iterations"),
+        (lambda: cx.solve(X), TypeError, "program is a ndarray; expected a ConvexProgram"),
+        (lambda: cx.solve(cardinality(), max_iterations=0), ValueError, "max_iterations is 0"),
+        (lambda: cx.solve(cardinality(), time_limit=-1), ValueError, "time_limit is -1"),
+        (lambda: cx.solve(cardinality(), dtype="float16"), ValueError, "dtype 'float16' is unknown"),
+        (lambda: cx.solve(convex("l1"), engine="ECOS"), ValueError, "engine 'ECOS' is unknown; expected one of: CLARABEL"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_solver_says_what_it_needs() -> None:
+    for solver in SOLVERS.values():
+        assert solver.needs.startswith("a c")
+        assert callable(solver.load())
