@@ -1,0 +1,23 @@
+"""Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
+
+from verify.answer import Answer, Proof, Verdict
+from verify.bounds import Interval, bound
+from verify.encoding import Encoding, Milp, encode
+from verify.reading import read_network
+from verify.regions import Box, LinfBall
+from verify.search import find_adversarial
+
+__all__ = [
+    "Answer",
+    "Box",
+    "Encoding",
+    "Interval",
+    "LinfBall",
+    "Milp",
+    "Proof",
+    "Verdict",
+    "bound",
+    "encode",
+    "find_adversarial",
+    "read_network",
+]

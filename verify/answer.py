@@ -1,0 +1,85 @@
+"""Answers: a verdict with its evidence, or unknown with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from convexnn.checks import Floats
+
+
+class Verdict(Enum):
+    """What is known; the name is stable, the value is a sentence."""
+
+    COUNTEREXAMPLE = "An input of the region is misclassified; the witness shows it."
+    ROBUST = "No input of the region is misclassified; this is proven."
+    MISCLASSIFIED = "The center of the region is already misclassified, so there is nothing to attack."
+    UNKNOWN = "Neither a witness nor a proof was found."
+
+
+class Proof(Enum):
+    """What a ROBUST verdict rests on."""
+
+    INTERVAL = "interval-certified"
+    SOLVER = "solver-tolerance"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step on the way to an answer: who said what, after how many seconds."""
+
+    seconds: float
+    source: str
+    finding: str
+
+    def __str__(self) -> str:
+        return f"{self.seconds:8.3f} s  {self.source}: {self.finding}"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The answer to one question about a network over a region.
+
+    Attributes
+    ----------
+    status : Verdict
+        What is known.
+    label : int or None
+        The class that was to be kept; None where the center has no class.
+    witness : ndarray (d,) or None
+        For COUNTEREXAMPLE an input of the region, exactly inside, that the network misclassifies strictly; evaluated
+        anew with rounding accounted for, whoever found it.
+    value : float
+        Largest margin found over the region, recomputed in the network; positive means misclassified.
+    bound : float
+        Proven upper bound on the margin over the region; infinite where none is known.
+    proof : Proof or None
+        For ROBUST: INTERVAL, sound under rounding; or SOLVER, up to the tolerances of a MILP engine.
+    reason : str
+        Why this verdict, in one sentence.
+    seconds : float
+        Wall-clock time.
+    backend : str or None
+        The MILP engine, where one was asked.
+    trace : tuple of Event
+        The steps.
+    """
+
+    status: Verdict
+    label: int | None
+    witness: Floats | None
+    value: float
+    bound: float
+    proof: Proof | None
+    reason: str
+    seconds: float
+    backend: str | None
+    trace: tuple[Event, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.status.name}: {self.status.value}",
+            f"  {self.reason}",
+            f"  margin found {self.value:.6g}, proven bound {self.bound:.6g}; {self.seconds:.3f} s",
+        ]
+        return "\n".join(lines)

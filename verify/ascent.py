@@ -1,0 +1,72 @@
+"""Gradient ascent on a margin: projected sign steps from many starts at once. Finds witnesses, proves nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convexnn.checks import Floats
+from convexnn.network import SparseReLUNetwork
+from verify.regions import Box
+
+STARTS = 32
+STEPS = 40
+
+
+def ascend(
+    network: SparseReLUNetwork,
+    region: Box,
+    objective: Floats,
+    rng: np.random.Generator,
+    starts: int = STARTS,
+    steps: int = STEPS,
+) -> tuple[Floats, float]:
+    """Return the best point found for max c . outputs over a region, and its value.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork
+        k outputs.
+    region : Box
+        Where to search.
+    objective : ndarray (k,)
+        c.
+    rng : numpy.random.Generator
+        Source of the starts: the center, random corners and random points.
+    starts, steps : int
+        Points moved at once, and steps of each.
+
+    Notes
+    -----
+    x <- project(x + t (upper - lower) sign(grad)), t falling geometrically from 1/2 to 1/200: on a box the best
+    point of a linear function is a corner, which sign steps reach at once.
+    """
+    width = region.upper - region.lower
+    points = _starts(region, rng, starts)
+    best, value = points[0], -np.inf
+    for length in [*np.geomspace(0.5, 0.005, steps), 0.0]:
+        with np.errstate(all="ignore"):
+            values, slopes = values_and_slopes(network, points, objective)
+        values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
+        leader = int(np.argmax(values))
+        if values[leader] > value:
+            best, value = points[leader].copy(), float(values[leader])
+        points = region.project(points + length * width * np.sign(slopes))
+    return best, value
+
+
+def _starts(region: Box, rng: np.random.Generator, count: int) -> Floats:
+    draws = rng.random((count, region.size))
+    draws[1::2] = np.round(draws[1::2])
+    points = region.project(region.lower + draws * (region.upper - region.lower))
+    points[0] = region.center
+    return points
+
+
+def values_and_slopes(network: SparseReLUNetwork, points: Floats, objective: Floats) -> tuple[Floats, Floats]:
+    """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0."""
+    layers = network.activations(points)
+    slopes = np.broadcast_to(objective, layers[-1].shape)
+    for (weight, _), before in zip(network.layers[:0:-1], layers[-2::-1], strict=True):
+        slopes = np.asarray((weight.T @ slopes.T).T) * (before > 0.0)
+    first = network.layers[0][0]
+    return layers[-1] @ objective, np.asarray((first.T @ slopes.T).T)

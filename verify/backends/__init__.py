@@ -1,0 +1,119 @@
+"""MILP engines: one file each behind ``maximise(milp, time_limit, start) -> Outcome``; tested before first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+import scipy.sparse as sp
+
+from convexnn.checks import Floats, as_known
+from verify.backends.outcome import Ending, Outcome
+from verify.encoding import Milp
+
+Maximise = Callable[[Milp, float, Floats | None], Outcome]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where an engine lives and which package brings it; its file is imported at first use."""
+
+    name: str
+    module: str
+    package: str
+
+    def load(self) -> Maximise:
+        """Return the engine's ``maximise``."""
+        return import_module(self.module).maximise
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package that the engine needs is there."""
+        return find_spec(self.package) is not None
+
+
+# In order of preference. CP-SAT is not here and must not be: it rounds continuous variables, so through MathOpt it
+# calls feasible models infeasible, which would be a false proof.
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("highs", "verify.backends.mathopt_highs", "ortools"),
+        Backend("scipy", "verify.backends.scipy_milp", "scipy"),
+    )
+}
+
+
+def candidates(name: str) -> list[Backend]:
+    """Return the backend of that name, or for ``auto`` all that are installed, in order of preference.
+
+    Raises
+    ------
+    ValueError
+        An unknown name; the message lists the known ones.
+    ImportError
+        The package of the backend is missing; the message names it.
+    """
+    if as_known(name, "backend", ("auto", *BACKENDS)) == "auto":
+        return [backend for backend in BACKENDS.values() if backend.installed]
+    if not BACKENDS[name].installed:
+        package = BACKENDS[name].package
+        raise ImportError(f"backend {name!r} needs the package {package}; install it with: pip install {package}")
+    return [BACKENDS[name]]
+
+
+def first_sound(backends: list[Backend]) -> tuple[Backend | None, str]:
+    """Return the first backend that passes its self-test, and what was wrong with those before it."""
+    troubles: list[str] = []
+    for backend in backends:
+        trouble = self_test(backend.name)
+        if trouble is None:
+            return backend, " ".join(troubles)
+        troubles.append(f"The backend {backend.name} failed its self-test: {trouble}.")
+    return None, " ".join(troubles)
+
+
+@cache
+def self_test(name: str) -> str | None:
+    """Solve two tiny models once with a backend; return None if it is right, else what was wrong.
+
+    The first is one that HiGHS 1.14 gets wrong (15 instead of 9); the second a single ReLU with its big-M.
+    """
+    maximise = BACKENDS[name].load()
+    for milp, expected in _known_models():
+        outcome = maximise(milp, 10.0, None)
+        if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
+            return f"a model with optimum {expected:g} ended as {outcome.ending.name} ({outcome.detail})"
+        found = float(milp.cost @ outcome.values) + milp.constant
+        if abs(found - expected) > 1e-6 or abs(outcome.bound - expected) > 1e-6:
+            return f"a model with optimum {expected:g} got {found:g} with bound {outcome.bound:g}"
+    return None
+
+
+def _known_models() -> list[tuple[Milp, float]]:
+    infinite = np.array([np.inf])
+    presolve = Milp(
+        cost=np.array([-2.0, -3.0]),
+        constant=0.0,
+        rows=sp.csr_matrix([[1.0, 1.0]]),
+        row_lower=np.array([4.5]),
+        row_upper=infinite,
+        lower=np.zeros(2),
+        upper=np.full(2, np.inf),
+        integer=np.array([False, True]),
+    )
+    # max 2 relu(x) - x + 0.5 over x in [-1, 1]: variables x, a, z; the optimum 1.5 is at both ends.
+    relu = Milp(
+        cost=np.array([-1.0, 2.0, 0.0]),
+        constant=0.5,
+        rows=sp.csr_matrix([[-1.0, 1.0, 0.0], [-1.0, 1.0, 1.0], [0.0, 1.0, -1.0]]),
+        row_lower=np.array([0.0, -np.inf, -np.inf]),
+        row_upper=np.array([np.inf, 1.0, 0.0]),
+        lower=np.array([-1.0, 0.0, 0.0]),
+        upper=np.ones(3),
+        integer=np.array([False, False, True]),
+    )
+    return [(presolve, -9.0), (relu, 1.5)]

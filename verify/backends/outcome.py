@@ -1,0 +1,39 @@
+"""What a MILP engine says, in one form for all engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from convexnn.checks import Floats
+
+
+class Ending(Enum):
+    """How an engine ended; the value is a sentence."""
+
+    OPTIMAL = "The engine reports an optimum within its gap tolerance."
+    INFEASIBLE = "The engine reports that no point satisfies the rows."
+    LIMIT = "The engine stopped at its time limit."
+    FAILED = "The engine failed."
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The outcome of one maximisation.
+
+    Attributes
+    ----------
+    ending : Ending
+        How the engine ended.
+    values : ndarray (v,) or None
+        Its best point; to be checked, never trusted.
+    bound : float
+        Its proven upper bound on the objective (constant included); infinite where it gave none.
+    detail : str
+        The engine's own words.
+    """
+
+    ending: Ending
+    values: Floats | None
+    bound: float
+    detail: str

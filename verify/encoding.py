@@ -1,0 +1,217 @@
+"""The compact big-M encoding of a network over a region, as plain sparse arrays that any engine takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from convexnn.checks import Floats, as_vector
+from convexnn.network import SparseReLUNetwork
+from verify.bounds import Interval, bound, check_sizes
+from verify.regions import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Milp:
+    """maximise cost . v + constant subject to row_lower <= rows v <= row_upper, lower <= v <= upper, v_i integer.
+
+    `cost`, `lower`, `upper` and the booleans `integer` have shape (v,); `rows` is csr (r, v); `row_lower` and
+    `row_upper` have shape (r,), infinite where a side is free.
+    """
+
+    cost: Floats
+    constant: float
+    rows: sp.csr_matrix
+    row_lower: Floats
+    row_upper: Floats
+    lower: Floats
+    upper: Floats
+    integer: NDArray[np.bool_]
+
+    def __str__(self) -> str:
+        return (
+            f"MILP: {len(self.cost)} variables ({int(self.integer.sum())} binary), "
+            f"{self.rows.shape[0]} rows, {self.rows.nnz} nonzeros"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """A network over a region as a :class:`Milp`, with the way between points and variables.
+
+    Attributes
+    ----------
+    milp : Milp
+        Variables: the inputs that matter, then for each layer the unstable neurons' values and their binaries.
+    network : SparseReLUNetwork
+        The network encoded.
+    region : Box
+        The region encoded.
+    inputs : ndarray (i,) of int
+        The inputs that have a variable; the others reach no neuron that can be active.
+    unstable : tuple of ndarray of int
+        For each hidden layer the neurons that can be both active and inactive over the region.
+    """
+
+    milp: Milp
+    network: SparseReLUNetwork
+    region: Box
+    inputs: NDArray[np.int64]
+    unstable: tuple[NDArray[np.int64], ...]
+
+    def point(self, values: Floats) -> Floats:
+        """Return the input x (d,) of the variables' `values`, inside the region; unused inputs are at its center."""
+        x = self.region.center.copy()
+        x[self.inputs] = values[: len(self.inputs)]
+        return self.region.project(x)
+
+    def complete(self, x: Floats) -> Floats:
+        """Return values for all variables at the input `x` (d,): a feasible start, up to rounding."""
+        parts = [x[self.inputs]]
+        for layer, neurons in zip(self.network.activations(x[None]), self.unstable, strict=False):
+            before = layer[0, neurons]
+            parts += [np.maximum(before, 0.0), (before > 0.0).astype(np.float64)]
+        return np.concatenate(parts)
+
+
+def encode(
+    network: SparseReLUNetwork,
+    region: Box,
+    objective: ArrayLike | None = None,
+    bounds: tuple[Interval, ...] | None = None,
+) -> Encoding:
+    """Encode the maximum of a linear function of the outputs over a region.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork
+        Any number of layers.
+    region : Box
+        The inputs allowed.
+    objective : array_like (k,), optional
+        c in max c . outputs; default ones for a network with one output, needed for several.
+    bounds : tuple of Interval, optional
+        Pre-activation bounds of every layer, from :func:`verify.bound`; default interval bounds.
+
+    Returns
+    -------
+    Encoding
+
+    Raises
+    ------
+    ValueError
+        Sizes do not match, or a bound is infinite (no finite big-M exists).
+
+    Notes
+    -----
+    A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
+    and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
+    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019).
+    """
+    check_sizes(network, region)
+    known = bound(network, region) if bounds is None else bounds
+    cost = _objective(network, objective)
+    hidden = known[:-1]
+    if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in hidden):
+        raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
+    unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
+    inputs = _used_inputs(network, hidden)
+    size = len(inputs) + 2 * sum(map(len, unstable))
+    builder = _Builder(size, inputs, region)
+    for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
+        builder.relu_layer(weight, bias, layer, neurons)
+    builder.affine(*network.layers[-1])
+    return Encoding(builder.finish(cost), network, region, inputs, unstable)
+
+
+def _objective(network: SparseReLUNetwork, objective: ArrayLike | None) -> Floats:
+    if objective is not None:
+        return as_vector(objective, "objective", network.n_outputs, "weight per output")
+    if network.n_outputs > 1:
+        raise ValueError(f"objective is None for {network.n_outputs} outputs; expected one weight per output")
+    return np.ones(1)
+
+
+def _used_inputs(network: SparseReLUNetwork, hidden: tuple[Interval, ...]) -> NDArray[np.int64]:
+    weight = network.layers[0][0]
+    rows = weight[np.flatnonzero(hidden[0].upper > 0.0)] if hidden else weight
+    return np.unique(rows.indices).astype(np.int64)
+
+
+class _Builder:
+    """Collects variables and rows layer by layer; `slope` v + `offset` is the present layer in the variables v."""
+
+    def __init__(self, size: int, inputs: NDArray[np.int64], region: Box) -> None:
+        self.size, self.position = size, len(inputs)
+        places = (np.ones(len(inputs)), (inputs, np.arange(len(inputs))))
+        self.slope = sp.csr_matrix(places, shape=(region.size, size))
+        # Inputs without a variable meet zero weights or dead neurons alone, so their value does not matter.
+        self.offset = np.zeros(region.size)
+        self.lower, self.upper = [region.lower[inputs]], [region.upper[inputs]]
+        self.integer = [np.zeros(len(inputs), dtype=bool)]
+        self.rows: list[sp.csr_matrix] = []
+        self.row_lower: list[Floats] = []
+        self.row_upper: list[Floats] = []
+
+    def affine(self, weight: sp.csr_matrix, bias: Floats) -> None:
+        self.slope, self.offset = sp.csr_matrix(weight @ self.slope), weight @ self.offset + bias
+
+    def relu_layer(self, weight: sp.csr_matrix, bias: Floats, bounds: Interval, unstable: NDArray[np.int64]) -> None:
+        live = (bounds.upper > 0.0).astype(np.float64)
+        # Dead rows are cleared first: they may read inputs that have no variable.
+        self.affine(sp.csr_matrix(sp.diags(live) @ weight), live * bias)
+        values, binaries = self._new_variables(bounds.upper[unstable])
+        self._relu_rows(self.slope[unstable], self.offset[unstable], bounds, unstable, values, binaries)
+        passed = live.copy()
+        passed[unstable] = 0.0
+        places = sp.csr_matrix((np.ones(len(unstable)), (unstable, values)), shape=self.slope.shape)
+        self.slope, self.offset = sp.csr_matrix(sp.diags(passed) @ self.slope + places), passed * self.offset
+        self.slope.eliminate_zeros()
+
+    def _new_variables(self, upper: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        count = len(upper)
+        self.lower += [np.zeros(2 * count)]
+        self.upper += [upper, np.ones(count)]
+        self.integer += [np.repeat([False, True], count)]
+        start, self.position = self.position, self.position + 2 * count
+        return np.arange(start, start + count), np.arange(start + count, start + 2 * count)
+
+    def _relu_rows(
+        self,
+        slope: sp.csr_matrix,
+        offset: Floats,
+        bounds: Interval,
+        unstable: NDArray[np.int64],
+        values: NDArray[np.int64],
+        binaries: NDArray[np.int64],
+    ) -> None:
+        low, high, free = bounds.lower[unstable], bounds.upper[unstable], np.full(len(unstable), np.inf)
+        value, binary = self._unit(values), self._unit(binaries)
+        self._add(value - slope, offset, free)  # a - p >= 0
+        self._add(value - slope - sp.diags(low) @ binary, -free, offset - low)  # a - p + l (1 - z) <= 0
+        self._add(value - sp.diags(high) @ binary, -free, np.zeros(len(unstable)))  # a - u z <= 0
+
+    def _unit(self, columns: NDArray[np.int64]) -> sp.csr_matrix:
+        places = (np.ones(len(columns)), (np.arange(len(columns)), columns))
+        return sp.csr_matrix(places, shape=(len(columns), self.size))
+
+    def _add(self, rows: sp.csr_matrix, lower: Floats, upper: Floats) -> None:
+        self.rows.append(sp.csr_matrix(rows))
+        self.row_lower.append(lower)
+        self.row_upper.append(upper)
+
+    def finish(self, cost: Floats) -> Milp:
+        rows = sp.vstack(self.rows, format="csr") if self.rows else sp.csr_matrix((0, self.size))
+        return Milp(
+            np.asarray(self.slope.T @ cost),
+            float(cost @ self.offset),
+            rows,
+            np.concatenate([np.empty(0), *self.row_lower]),
+            np.concatenate([np.empty(0), *self.row_upper]),
+            np.concatenate(self.lower),
+            np.concatenate(self.upper),
+            np.concatenate(self.integer),
+        )

@@ -1,0 +1,111 @@
+"""Regions: the sets of inputs that a question is asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from convexnn.checks import Floats, as_floats, as_nonnegative
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Box:
+    """The box lower <= x <= upper.
+
+    Parameters
+    ----------
+    lower, upper : array_like (d,)
+        Finite bounds, lower <= upper in every entry.
+
+    Attributes
+    ----------
+    center : ndarray (d,)
+        The midpoint (for a ball the x it was made of).
+    """
+
+    lower: Floats
+    upper: Floats
+    center: Floats
+
+    def __init__(self, lower: ArrayLike, upper: ArrayLike) -> None:
+        low = as_floats(lower, "lower", 1, "a vector (d,)").copy()
+        high = as_floats(upper, "upper", 1, f"a vector of shape {low.shape}").copy()
+        if low.shape != high.shape or not low.size:
+            raise ValueError(f"upper has shape {high.shape}; expected {low.shape}, as lower, and at least one entry")
+        if (low > high).any():
+            index = int(np.argmax(low > high))
+            raise ValueError(
+                f"lower is {low[index]:g} and upper {high[index]:g} at index {index}; expected lower <= upper"
+            )
+        self._set(low, high, np.clip(low / 2 + high / 2, low, high))
+
+    def _set(self, lower: Floats, upper: Floats, center: Floats) -> None:
+        for name, value in (("lower", lower), ("upper", upper), ("center", center)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def size(self) -> int:
+        """d, the number of inputs."""
+        return len(self.lower)
+
+    def contains(self, x: Floats) -> bool:
+        """Whether `x` (d,) lies in the region, exactly, to the last bit."""
+        return bool((x >= self.lower).all() and (x <= self.upper).all())
+
+    def project(self, x: Floats) -> Floats:
+        """Return the nearest points of the region to `x`, shape (d,) or (n, d)."""
+        return np.clip(x, self.lower, self.upper)
+
+    def __str__(self) -> str:
+        width = self.upper - self.lower
+        return f"box over {self.size} inputs, widths {width.min():.3g} to {width.max():.3g}"
+
+
+class LinfBall(Box):
+    """The ball |x' - x|_inf <= radius, intersected with a clip box.
+
+    Parameters
+    ----------
+    x : array_like (d,)
+        The center, inside the clip box.
+    radius : float
+        At least 0, in units of x.
+    clip : (float or array_like, float or array_like), optional
+        Lower and upper end of the valid inputs, such as ``(0, 1)`` for pixels.
+    """
+
+    radius: float
+
+    def __init__(self, x: ArrayLike, radius: float, clip: tuple[ArrayLike, ArrayLike] | None = None) -> None:
+        center = as_floats(x, "x", 1, "a vector (d,)").copy()
+        if not center.size:
+            raise ValueError("x is empty; expected a vector (d,)")
+        reach = as_nonnegative(radius, "radius")
+        lower, upper = center - reach, center + reach
+        if clip is not None:
+            low, high = _clip(clip, center)
+            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+        self._set(lower, upper, center)
+        object.__setattr__(self, "radius", reach)
+
+    def __str__(self) -> str:
+        return f"L-inf ball of radius {self.radius:g} over {self.size} inputs"
+
+
+def _clip(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+    if not isinstance(clip, tuple | list) or len(clip) != 2:
+        raise ValueError(f"clip is {clip!r}; expected a pair (lower, upper), such as (0, 1)")
+    try:
+        low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), center.shape) for end in clip)
+    except (TypeError, ValueError):
+        raise ValueError(f"clip is {clip!r}; expected a pair of numbers or of vectors like x") from None
+    outside = ~((low <= center) & (center <= high))
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise ValueError(
+            f"x is {center[index]:g} at index {index}, outside clip [{low[index]:g}, {high[index]:g}]; "
+            "expected a center inside clip"
+        )
+    return low, high
