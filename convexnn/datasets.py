@@ -1,0 +1,75 @@
+"""Data sets for demonstrations and tests, as train and test splits ready for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from convexnn.checks import Floats, require
+
+GREY_LEVELS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A two-class problem as a regression on -1 and +1.
+
+    Attributes
+    ----------
+    X_train, X_test : ndarray (n, d)
+        Rows scaled to [-1, 1].
+    y_train, y_test : ndarray (n,)
+        -1 and +1.
+    image_shape : tuple of int
+        A row as an image.
+    names : tuple of str
+        What -1 and +1 stand for.
+    """
+
+    X_train: Floats
+    y_train: Floats
+    X_test: Floats
+    y_test: Floats
+    image_shape: tuple[int, int]
+    names: tuple[str, str]
+
+
+def digits(
+    negative: Sequence[int] = (0, 2, 4, 6, 8),
+    positive: Sequence[int] = (1, 3, 5, 7, 9),
+    *,
+    names: tuple[str, str] | None = None,
+    test_share: float = 0.4,
+    seed: int = 0,
+) -> Split:
+    """Return a two-class problem on scikit-learn's embedded 8x8 digits, stratified into train and test.
+
+    Pixels 0..16 are scaled to [-1, 1], so one grey level is 1/8.
+
+    Parameters
+    ----------
+    negative, positive : sequence of int
+        The digits of the classes -1 and +1, without overlap; default even and odd.
+    names : tuple of str, optional
+        What -1 and +1 stand for; default the digits themselves.
+    test_share : float, default 0.4
+        Share of the rows in the test set.
+    seed : int, default 0
+        Of the split.
+    """
+    groups = {"negative": set(negative), "positive": set(positive)}
+    for name, group in groups.items():
+        if not group or not group <= set(range(10)):
+            raise ValueError(f"{name} is {sorted(group)}; expected digits from 0 to 9")
+    if groups["negative"] & groups["positive"]:
+        raise ValueError(f"negative and positive share {sorted(groups['negative'] & groups['positive'])}")
+    data = require("sklearn.datasets", "scikit-learn", "the digits data set")
+    selection = require("sklearn.model_selection", "scikit-learn", "the digits data set")
+    images, labels = data.load_digits(return_X_y=True)
+    chosen = np.isin(labels, [*negative, *positive])
+    X, y = 2.0 * images[chosen] / GREY_LEVELS - 1.0, np.where(np.isin(labels[chosen], positive), 1.0, -1.0)
+    parts = selection.train_test_split(X, y, test_size=test_share, random_state=seed, stratify=y)
+    shown = names or ("/".join(map(str, negative)), "/".join(map(str, positive)))
+    return Split(parts[0], parts[2], parts[1], parts[3], (8, 8), shown)
