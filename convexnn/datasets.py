@@ -64,7 +64,7 @@ def digits(
         if not group or not group <= set(range(10)):
             raise ValueError(f"{name} is {sorted(group)}; expected digits from 0 to 9")
     if groups["negative"] & groups["positive"]:
-        raise ValueError(f"negative and positive share {sorted(groups['negative'] & groups['positive'])}")
+        raise ValueError(f"negative and positive both hold digits {sorted(groups['negative'] & groups['positive'])}")
     data = require("sklearn.datasets", "scikit-learn", "the digits data set")
     selection = require("sklearn.model_selection", "scikit-learn", "the digits data set")
     images, labels = data.load_digits(return_X_y=True)

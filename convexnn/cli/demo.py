@@ -99,10 +99,10 @@ def run_demo(seed: int, step: Step) -> Demo:
     with step(f"sampling {N_GATES} activation patterns"):
         patterns = cx.sample_patterns(split.X_train, N_GATES, kind="gaussian", seed=seed)
     with step(f"hard thresholding to {BUDGET} weights"):
-        iht = _recover(split, f"IHT, budget {BUDGET}", cx.solve(_cardinality(split, patterns)))
-    with step("the l1 program by cvxpy, its strength matched to the budget"):
+        iht = _recover(split, f"IHT, budget {BUDGET}", cx.solve(cardinality_program(split, patterns)))
+    with step("the L1 program by cvxpy, its strength matched to the budget"):
         matched = match_strength(split, patterns, BUDGET)
-        l1 = _recover(split, f"l1, strength {matched.program.strength:.3g}", matched)
+        l1 = _recover(split, f"L1, strength {matched.program.strength:.3g}", matched)
     with step("starting the MILP engine"):
         first_sound(candidates("auto"))
     with step(f"verifying {N_IMAGES} test images at radius {RADIUS:g}"):
@@ -118,18 +118,20 @@ def match_strength(
     found: list[cx.Solution] = []
     for _ in range(rounds):
         middle = float(np.sqrt(low * high))
-        found.append(cx.solve(_l1(split, patterns, middle), solver="cvxpy"))
+        found.append(cx.solve(l1_program(split, patterns, middle), solver="cvxpy"))
         if abs(found[-1].nnz - nonzeros) <= tolerance * nonzeros:
             break
         low, high = (middle, high) if found[-1].nnz > nonzeros else (low, middle)
     return min(found, key=lambda solution: abs(solution.nnz - nonzeros))
 
 
-def _cardinality(split: Split, patterns: cx.ActivationPatterns) -> cx.ConvexProgram:
+def cardinality_program(split: Split, patterns: cx.ActivationPatterns) -> cx.ConvexProgram:
+    """Return the program with the budget."""
     return cx.ConvexProgram(split.X_train, split.y_train, patterns, budget=BUDGET)
 
 
-def _l1(split: Split, patterns: cx.ActivationPatterns, strength: float) -> cx.ConvexProgram:
+def l1_program(split: Split, patterns: cx.ActivationPatterns, strength: float) -> cx.ConvexProgram:
+    """Return the l1 program on the same patterns."""
     return cx.ConvexProgram(split.X_train, split.y_train, patterns, penalty="l1", strength=strength)
 
 

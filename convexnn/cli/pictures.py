@@ -12,17 +12,18 @@ from convexnn.network import SparseReLUNetwork
 
 
 def weight_images(network: SparseReLUNetwork, shape: tuple[int, int], columns: int = 9) -> bytes:
-    """Draw the input weights of every hidden neuron of a one-hidden-layer network as an image, strongest first."""
+    """Draw the input weights of every hidden neuron of a one-hidden-layer network as an image, longest first."""
     hidden, signs = network.layers[0][0].toarray(), network.layers[-1][0].toarray()[0]
-    order = np.argsort(-np.linalg.norm(hidden, axis=1))
+    lengths = np.linalg.norm(hidden, axis=1)
+    order = np.argsort(-lengths)
     height = -(-len(order) // columns)
     figure, axes = _grid(height, min(columns, len(order)), (1.05, 1.2))
-    limit = np.abs(hidden).max()
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, neuron in zip(axes.flat, order, strict=False):
-        _show(axis, hidden[neuron].reshape(shape), "RdBu_r", limit)
-        axis.set_title("+ relu" if signs[neuron] > 0 else "\N{MINUS SIGN} relu", fontsize=8, pad=3)
+        _show(axis, hidden[neuron].reshape(shape), "RdBu_r", np.abs(hidden[neuron]).max())
+        sign = "+" if signs[neuron] > 0 else "\N{MINUS SIGN}"
+        axis.set_title(f"{sign} {lengths[neuron]:.2f}", fontsize=8, pad=3)
     return _png(figure)
 
 

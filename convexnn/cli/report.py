@@ -30,9 +30,10 @@ def report(demo: Demo) -> str:
         f"{network.n_neurons} neurons; the whole run took {demo.seconds:.1f} seconds.</p>",
         _table(recovery_sheet(demo)),
         "<h2>The weights</h2>",
-        f"<p>All {demo.iht.solution.nnz} weights of the network, one image a neuron, strongest first: "
-        f"red pixels excite the neuron, blue ones inhibit it. The network adds the neurons marked + and subtracts the "
-        f"others; a positive sum means {escape(demo.split.names[1])}.</p>",
+        f"<p>All {demo.iht.solution.nnz} weights of the network, one image a neuron, the longest weight vector first: "
+        "bright pixels excite a neuron where it is red and inhibit it where it is blue. Above each image stand the "
+        "sign with which the network adds the neuron and the length of its weight vector; colours are scaled neuron "
+        f"by neuron. A positive sum means {escape(demo.split.names[1])}.</p>",
         _image(weight_images(network, demo.split.image_shape), "The weights of every neuron as an 8 by 8 image"),
         _table(robustness_sheet(demo)),
         _attack(demo, demo.attacked),
@@ -50,7 +51,7 @@ def _attack(demo: Demo, attacked: Verified | None) -> str:
     if attacked is None or attacked.answer.witness is None:
         return "<h2>An attack</h2><p>None of the images could be attacked within this radius.</p>"
     right, wrong = demo.split.names[attacked.label > 0], demo.split.names[attacked.label < 0]
-    titles = (f"test image {attacked.row}: a {right}", f"read as {wrong}", f"difference, at most {RADIUS:g}")
+    titles = (f"test image {attacked.row}: {right}", f"read as {wrong}", f"difference, at most {RADIUS:g}")
     picture = triple(attacked.image, attacked.answer.witness, demo.split.image_shape, titles)
     return "<h2>An attack</h2>" + _image(picture, "An image, its adversarial neighbour and their difference")
 

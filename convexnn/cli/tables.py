@@ -39,21 +39,22 @@ def recovery_sheet(demo: Demo) -> Sheet:
     names = (
         "weights found",
         "loss of the convex model",
-        "mapped exactly: nonzeros",
-        "   worst difference",
-        "   test accuracy",
-        "mapped by refit: nonzeros",
-        "   worst difference",
-        "   loss of the network",
-        "   test accuracy",
-        "seconds",
+        "exact network: nonzeros",
+        "exact network: worst difference",
+        "exact network: test accuracy",
+        "refit network: nonzeros",
+        "refit network: worst difference",
+        "refit network: loss",
+        "refit network: test accuracy",
+        "seconds of the solver",
     )
     columns = [_recovered_column(demo.iht), _recovered_column(demo.l1), linear]
     rows = tuple((name, *cells) for name, *cells in zip(names, *columns, strict=True))
     note = (
-        "Loss: mean squared error / 2 on the training images, for targets of -1 and +1; differences are on them too. "
-        "The exact way keeps the function and pays with nonzeros; refit keeps the weights found (plus one output "
-        "weight a neuron) and fits them again. The picture and the verification are of the first refit network."
+        "Loss: mean squared error / 2 on the training images, for targets of -1 and +1; worst difference: network to "
+        "convex model, on the same images. The exact network keeps the function and pays with nonzeros; the refit "
+        "network keeps the weights found (and one output weight a neuron) and fits them again. What follows is about "
+        "the refit network of IHT."
     )
     return Sheet(
         "Odd or even? A sparse network, found in two ways", note, ("", demo.iht.name, demo.l1.name, "linear"), rows
