@@ -31,7 +31,7 @@ def ascend(
     objective : ndarray (k,)
         c.
     rng : numpy.random.Generator
-        Source of the starts: the center, random corners and random points.
+        Source of the starts.
     starts, steps : int
         Points moved at once, and steps of each.
 
@@ -41,7 +41,7 @@ def ascend(
     point of a linear function is a corner, which sign steps reach at once.
     """
     width = region.upper - region.lower
-    points = _starts(region, rng, starts)
+    points = _starts(network, region, rng, starts)
     best, value = points[0], -np.inf
     for length in [*np.geomspace(0.5, 0.005, steps), 0.0]:
         with np.errstate(all="ignore"):
@@ -54,11 +54,14 @@ def ascend(
     return best, value
 
 
-def _starts(region: Box, rng: np.random.Generator, count: int) -> Floats:
+def _starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, count: int) -> Floats:
+    """Return the center, random corners and random points; inputs that the network does not read stay as they are."""
     draws = rng.random((count, region.size))
     draws[1::2] = np.round(draws[1::2])
     points = region.project(region.lower + draws * (region.upper - region.lower))
     points[0] = region.center
+    unread = np.diff(network.layers[0][0].tocsc().indptr) == 0
+    points[:, unread] = region.center[unread]
     return points
 
 

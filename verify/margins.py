@@ -38,7 +38,8 @@ class Margins:
 
     def at(self, X: Floats) -> Floats:
         """Return the margins at rows `X` (n, d), shape (n, t)."""
-        outputs = self.network.activations(X)[-1]
+        with np.errstate(all="ignore"):
+            outputs = self.network.activations(X)[-1]
         return np.asarray((self.rows @ outputs.T).T)
 
     def over(self, hidden: Interval) -> Interval:
@@ -69,8 +70,11 @@ def classes_of(network: SparseReLUNetwork) -> tuple[int, ...]:
 
 
 def class_at(network: SparseReLUNetwork, x: Floats) -> int | None:
-    """Return the class of `network` at `x` (d,): the sign of one output, the largest of several; None at a tie."""
-    output = network.activations(x[None])[-1][0]
+    """Return the class at `x` (d,): the sign of one output, the largest of several; None at a tie or an overflow."""
+    with np.errstate(all="ignore"):
+        output = network.activations(x[None])[-1][0]
+    if not np.isfinite(output).all():
+        return None
     if network.n_outputs == 1:
         return int(np.sign(output[0])) or None
     best = np.flatnonzero(output == output.max())

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from convexnn.checks import Floats, as_nonnegative
-from convexnn.network import SparseReLUNetwork
 from verify import backends
 from verify.answer import Answer, Event, Proof, Verdict
 from verify.ascent import ascend
 from verify.backends import Backend
 from verify.backends.outcome import Ending, Outcome
 from verify.bounds import Interval, bound, check_sizes
-from verify.encoding import Encoding, encode
+from verify.encoding import Encoding, Milp, encode
 from verify.margins import Margins, class_at, margins_of
 from verify.reading import read_network
 from verify.regions import Box
@@ -72,16 +70,18 @@ def find_adversarial(
     """
     net = read_network(network)
     check_sizes(net, region)
-    clock = _Clock(as_nonnegative(time_limit, "time_limit"))
+    clock = Clock(as_nonnegative(time_limit, "time_limit"))
     engines = backends.candidates(backend)
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
-        return _tie(clock)
-    margins = margins_of(net, kept)
-    return _Search(net, region, margins, engines, clock, seed).answer()
+        reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
+        return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, clock.seconds, None, ())
+    return _Search(margins_of(net, kept), region, clock, engines, np.random.default_rng(seed)).answer()
 
 
-class _Clock:
+class Clock:
+    """Wall-clock seconds since it was made, and those left of a limit."""
+
     def __init__(self, limit: float) -> None:
         self.began, self.limit = perf_counter(), limit
 
@@ -94,130 +94,113 @@ class _Clock:
         return self.limit - self.seconds
 
 
-def _tie(clock: _Clock) -> Answer:
-    reason = "The network has no class at the center of the region (a tie of its outputs); give a label."
-    return Answer(Verdict.UNKNOWN, None, None, 0.0, float("inf"), None, reason, clock.seconds, None, ())
-
-
-@dataclass
 class _Search:
-    """One question on its way to an answer: the bounds and the best margin so far."""
+    """One question on its way to an answer.
 
-    network: SparseReLUNetwork
-    region: Box
-    margins: Margins
-    engines: list[Backend]
-    clock: _Clock
-    seed: int
-    trace: list[Event] = field(default_factory=list)
-    value: float = -np.inf
-    engine: Backend | None = None
+    Of every target it knows the largest margin `reached`, recomputed in the network, and a proven `upper` bound.
+    """
+
+    def __init__(
+        self, margins: Margins, region: Box, clock: Clock, engines: list[Backend], rng: np.random.Generator
+    ) -> None:
+        self.margins, self.region, self.clock, self.engines, self.rng = margins, region, clock, engines, rng
+        self.engine: Backend | None = None
+        self.trace: list[Event] = []
+        self.layers = bound(margins.network, region)
+        self.upper = margins.over(_last_hidden(region, self.layers)).upper
+        self.reached = np.full(len(margins.targets), -np.inf)
+        self._visit(region.center)
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
-        center = self.region.center
-        if _proven_margin(self.margins, center) > 0.0:
-            self._note("network", "the center is misclassified")
-            self.value = float(self.margins.at(center[None]).max())
-            return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
-        layers = bound(self.network, self.region)
-        over = self.margins.over(_last_hidden(self.region, layers))
-        self._note("interval bounds", f"margins at most {over.upper.max():.6g}")
-        if (over.upper <= 0.0).all():
-            self.value = float(self.margins.at(center[None]).max())
-            return self._robust(float(over.upper.max()), Proof.INTERVAL, "Outward-rounded interval bounds prove it.")
-        open_targets = np.flatnonzero(over.upper > 0.0)
-        order, witness = self._ascend(open_targets)
-        if witness is not None:
-            return self._found(witness, float(over.upper.max()), "gradient ascent")
-        return self._search_milps(order, over.upper.copy(), layers)
+        for attempt in (self._look_at_center, self._look_at_intervals, self._ascend):
+            answer = attempt()
+            if answer is not None:
+                return answer
+        return self._ask_engine()
 
-    def _ascend(self, targets: Any) -> tuple[list[int], Floats | None]:
-        """Return the targets, easiest first, and a witness if gradient ascent finds one."""
-        rng, reached = np.random.default_rng(self.seed), {}
-        for target in targets:
-            point, reached[int(target)] = ascend(self.network, self.region, self._row(target), rng)
-            self.value = max(self.value, reached[int(target)])
-            if self._is_witness(point):
-                self._note("gradient ascent", f"margin {reached[int(target)]:.6g} against class {self._class(target)}")
-                return [], point
-        self._note("gradient ascent", f"no witness, best margin {self.value:.6g}")
-        return sorted(reached, key=lambda target: -reached[target]), None
+    def _look_at_center(self) -> Answer | None:
+        if _proven_margin(self.margins, self.region.center) <= 0.0:
+            return None
+        return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
 
-    def _search_milps(self, order: list[int], upper: Floats, layers: tuple[Interval, ...]) -> Answer:
-        """Ask one MILP a target; `upper` holds the proven bounds of all margins and is tightened on the way."""
+    def _look_at_intervals(self) -> Answer | None:
+        self._note("interval bounds", f"margin at most {self.upper.max():.6g}")
+        if (self.upper > 0.0).any():
+            return None
+        return self._end(Verdict.ROBUST, "Outward-rounded interval bounds prove it.", proof=Proof.INTERVAL)
+
+    def _ascend(self) -> Answer | None:
+        for target in self._open():
+            point, _ = ascend(self.margins.network, self.region, self._row(target), self.rng)
+            if self._visit(point):
+                return self._found(point, "gradient ascent")
+        self._note("gradient ascent", f"no witness, margin at least {self.reached.max():.6g}")
+        return None
+
+    def _ask_engine(self) -> Answer:
+        """Ask one MILP a target, easiest to attack first."""
         engine, trouble = backends.first_sound(self.engines)
         if engine is None:
-            return self._unknown(upper, trouble)
-        self.engine, reasons = engine, []
-        for target in order:
+            return self._end(Verdict.UNKNOWN, trouble)
+        if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in self.layers):
+            return self._end(Verdict.UNKNOWN, "A pre-activation bound is infinite, so there is no finite big-M.")
+        doubts = []
+        for target in sorted(self._open(), key=lambda target: -self.reached[target]):
             if self.clock.left <= 0.0:
-                reasons.append("The time limit was reached.")
+                doubts.append("The time limit was reached.")
                 break
-            try:
-                encoding = encode(self.network, self.region, self._row(target), layers)
-            except ValueError as error:
-                return self._unknown(upper, f"The network cannot be encoded: {error}.")
-            outcome = self._maximise(engine, encoding)
-            if outcome.values is not None:
-                point = encoding.point(outcome.values)
-                self.value = max(self.value, float(self.margins.at(point[None])[0, target]))
-                if self._is_witness(point):
-                    return self._found(point, float(upper.max()), engine.name)
-            reason = _doubt(encoding, outcome, self.value)
-            if reason is None:
-                upper[target] = min(upper[target], outcome.bound)
+            encoding, outcome = self._maximise(engine, target)
+            if outcome.values is not None and self._visit(point := encoding.point(outcome.values)):
+                return self._found(point, engine.name)
+            doubt = doubt_of(encoding.milp, outcome, float(self.reached[target]))
+            if doubt is None:
+                self.upper[target] = min(self.upper[target], outcome.bound)
             else:
-                reasons.append(f"Class {self._class(target)}: {reason}")
-        if reasons:
-            return self._unknown(upper, " ".join(reasons))
-        return self._robust(float(upper.max()), Proof.SOLVER, f"The MILP bounds of {engine.name} prove it.")
+                doubts.append(f"Class {self.margins.targets[target]}: {doubt}")
+        if doubts:
+            return self._end(Verdict.UNKNOWN, " ".join(doubts))
+        return self._end(Verdict.ROBUST, f"The MILP bounds of {engine.name} prove it.", proof=Proof.SOLVER)
 
-    def _maximise(self, engine: Backend, encoding: Encoding) -> Outcome:
+    def _maximise(self, engine: Backend, target: int) -> tuple[Encoding, Outcome]:
+        self.engine = engine
+        encoding = encode(self.margins.network, self.region, self._row(target), self.layers)
         start = encoding.complete(self.region.center)
-        outcome = engine.load()(encoding.milp, self.clock.left, start)
+        outcome = engine.maximise(encoding.milp, self.clock.left, start)
         self._note(engine.name, f"{encoding.milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
-        return outcome
+        return encoding, outcome
 
-    def _is_witness(self, point: Floats) -> bool:
+    def _open(self) -> list[int]:
+        """Return the targets that are not proven yet."""
+        return [int(target) for target in np.flatnonzero(self.upper > 0.0)]
+
+    def _visit(self, point: Floats) -> bool:
+        """Evaluate a point in the network; return whether it is a witness."""
+        self.reached = np.fmax(self.reached, self.margins.at(point[None])[0])
         return self.region.contains(point) and _proven_margin(self.margins, point) > 0.0
 
     def _row(self, target: int) -> Floats:
         return self.margins.rows[[target]].toarray()[0]
 
-    def _class(self, target: int) -> int:
-        return self.margins.targets[target]
-
     def _note(self, source: str, finding: str) -> None:
         self.trace.append(Event(self.clock.seconds, source, finding))
 
-    def _found(self, witness: Floats, upper: float, source: str) -> Answer:
-        self.value = float(self.margins.at(witness[None]).max())
-        winner = self._class(int(self.margins.at(witness[None])[0].argmax()))
-        reason = f"Found by {source}: class {winner} beats class {self.margins.label} by {self.value:.6g}."
-        return self._end(Verdict.COUNTEREXAMPLE, reason, witness=witness, upper=upper)
-
-    def _robust(self, upper: float, proof: Proof, reason: str) -> Answer:
-        return self._end(Verdict.ROBUST, reason, upper=upper, proof=proof)
-
-    def _unknown(self, upper: Floats, reason: str) -> Answer:
-        return self._end(Verdict.UNKNOWN, reason, upper=float(upper.max()))
+    def _found(self, witness: Floats, source: str) -> Answer:
+        margins = self.margins.at(witness[None])[0]
+        winner = self.margins.targets[int(margins.argmax())]
+        self._note(source, f"witness with margin {margins.max():.6g}")
+        reason = f"Found by {source}: class {winner} beats class {self.margins.label} by {margins.max():.6g}."
+        return self._end(Verdict.COUNTEREXAMPLE, reason, witness=witness)
 
     def _end(
-        self,
-        status: Verdict,
-        reason: str,
-        *,
-        witness: Floats | None = None,
-        upper: float = float("inf"),
-        proof: Proof | None = None,
+        self, status: Verdict, reason: str, *, witness: Floats | None = None, proof: Proof | None = None
     ) -> Answer:
         return Answer(
             status=status,
             label=self.margins.label,
             witness=witness,
-            value=self.value,
-            bound=upper,
+            value=float(self.reached.max()),
+            bound=float(self.upper.max()),
             proof=proof,
             reason=reason,
             seconds=self.clock.seconds,
@@ -236,16 +219,27 @@ def _last_hidden(region: Box, layers: tuple[Interval, ...]) -> Interval:
     return layers[-2].relu() if len(layers) > 1 else Interval(region.lower, region.upper)
 
 
-def _doubt(encoding: Encoding, outcome: Outcome, value: float) -> str | None:
-    """Return why an outcome does not prove its margin negative; None if it does."""
-    milp = encoding.milp
+def doubt_of(milp: Milp, outcome: Outcome, reached: float) -> str | None:
+    """Return why an outcome does not prove its margin negative; None if it does.
+
+    Parameters
+    ----------
+    milp : Milp
+        The model that was maximised; its widths say what tolerances can amount to.
+    outcome : Outcome
+        What the engine said.
+    reached : float
+        A value of the objective that is reached for certain: a bound below it is wrong.
+    """
     allowance = ROW_TOLERANCE + DUAL_TOLERANCE * float((milp.upper - milp.lower).sum())
     if outcome.ending is Ending.INFEASIBLE:
         return "the engine calls a model infeasible that the center of the region satisfies."
     if outcome.ending is Ending.FAILED:
         return f"the engine failed ({outcome.detail})."
-    if outcome.bound < value - max(allowance, 1e-6 * abs(value)):
-        return f"the engine's bound {outcome.bound:.6g} is below a margin {value:.6g} that is reached."
+    if not np.isfinite(outcome.bound):
+        return f"the engine gave no bound ({outcome.detail})."
+    if outcome.bound < reached - max(allowance, 1e-6 * abs(reached)):
+        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
     if outcome.bound < -allowance:
         return None
     if outcome.ending is Ending.LIMIT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -15,8 +14,6 @@ from convexnn.checks import Floats, as_known
 from verify.backends.outcome import Ending, Outcome
 from verify.encoding import Milp
 
-Maximise = Callable[[Milp, float, Floats | None], Outcome]
-
 
 @dataclass(frozen=True)
 class Backend:
@@ -26,9 +23,18 @@ class Backend:
     module: str
     package: str
 
-    def load(self) -> Maximise:
-        """Return the engine's ``maximise``."""
-        return import_module(self.module).maximise
+    def maximise(self, milp: Milp, time_limit: float, start: Floats | None = None) -> Outcome:
+        """Maximise `milp` within `time_limit` seconds, from the values `start` where the engine takes a start.
+
+        Whatever an engine raises is an Outcome that failed: an error must never pass for an answer.
+        """
+        if not len(milp.cost):
+            return Outcome(Ending.OPTIMAL, np.empty(0), milp.constant, "no variable is left")
+        try:
+            outcome: Outcome = import_module(self.module).maximise(milp, time_limit, start)
+        except Exception as error:
+            return Outcome(Ending.FAILED, None, float("inf"), f"{type(error).__name__}: {error}")
+        return outcome
 
     @property
     def installed(self) -> bool:
@@ -82,9 +88,8 @@ def self_test(name: str) -> str | None:
 
     The first is one that HiGHS 1.14 gets wrong (15 instead of 9); the second a single ReLU with its big-M.
     """
-    maximise = BACKENDS[name].load()
     for milp, expected in _known_models():
-        outcome = maximise(milp, 10.0, None)
+        outcome = BACKENDS[name].maximise(milp, 10.0)
         if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
             return f"a model with optimum {expected:g} ended as {outcome.ending.name} ({outcome.detail})"
         found = float(milp.cost @ outcome.values) + milp.constant

@@ -1,0 +1,201 @@
+"""Reading networks: torch, ONNX and files, held against the originals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+import verify
+from tests import zoo
+
+RNG = np.random.default_rng(0)
+ROWS = RNG.standard_normal((20, 6)).astype(np.float32)
+
+MODULES = {
+    "linear": nn.Linear(6, 2),
+    "one hidden layer": nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1)),
+    "no bias": nn.Sequential(nn.Linear(6, 4, bias=False), nn.ReLU(), nn.Linear(4, 3, bias=False)),
+    "nested, with neutral layers": nn.Sequential(
+        nn.Flatten(), nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Dropout(0.5)), nn.Identity(), nn.Linear(4, 3)
+    ),
+    "two affine layers in a row": nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
+    "a ReLU at both ends": nn.Sequential(nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.ReLU(), nn.Linear(4, 2), nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_torch_module_keeps_its_function(name: str) -> None:
+    module = MODULES[name].eval()
+    network = verify.read_network(module)
+    with torch.no_grad():
+        expected = module(torch.tensor(ROWS)).numpy()
+    assert np.allclose(network.predict(ROWS).reshape(expected.shape), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.Tanh())), "layer 1.0 is a Tanh; expected Linear, ReLU"),
+        (nn.Conv2d(1, 1, 3), "the module is a Conv2d; expected Linear, ReLU"),
+        (nn.Sequential(nn.ReLU()), "the torch module has no affine layer"),
+        (nn.Sequential(nn.Linear(6, 4), nn.Linear(5, 2)), "a layer takes 5 inputs where 4 come in"),
+        (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(5, 2)), "layers[1] takes 5 inputs; expected 4"),
+    ],
+)
+def test_an_unsupported_torch_layer_is_named_with_its_position(module: nn.Module, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        verify.read_network(module)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    module = nn.Linear(2, 1)
+    module.weight.data[0, 1] = float("nan")
+    with pytest.raises(ValueError, match=r"layers\[0\] weight holds nan"):
+        verify.read_network(module)
+
+
+def graph(
+    nodes: Sequence[onnx.NodeProto], constants: dict[str, Any], path: Path, inputs: Sequence[Any] = ("n", 6)
+) -> Path:
+    """Write an ONNX file whose graph goes from x through `nodes` to y."""
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(inputs))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    model = helper.make_model(
+        helper.make_graph(list(nodes), "test", [x], [y], stored),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, str(path))
+    return path
+
+
+def draw(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+NODE = helper.make_node
+CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
+    "gemm with its options": (
+        [NODE("Gemm", ["x", "W", "b"], ["y"], alpha=0.5, beta=2.0, transB=1)],
+        {"W": draw(3, 6), "b": draw(3)},
+    ),
+    "gemm without bias": ([NODE("Gemm", ["x", "W"], ["y"])], {"W": draw(6, 3)}),
+    "matmul, add, sub, relu": (
+        [
+            NODE("Sub", ["x", "mean"], ["c"]),
+            NODE("MatMul", ["c", "W"], ["p"]),
+            NODE("Add", ["b", "p"], ["q"]),
+            NODE("Relu", ["q"], ["r"]),
+            NODE("Sub", ["one", "r"], ["y"]),
+        ],
+        {"mean": draw(6), "W": draw(6, 4), "b": draw(1, 4), "one": np.float32(1.0)},
+    ),
+    "neutral nodes and a constant node": (
+        [
+            NODE("Constant", [], ["W"], value=numpy_helper.from_array(draw(6, 3))),
+            NODE("Flatten", ["x"], ["f"]),
+            NODE("Reshape", ["f", "shape"], ["g"]),
+            NODE("Identity", ["g"], ["h"]),
+            NODE("MatMul", ["h", "W"], ["y"]),
+        ],
+        {"shape": np.array([-1, 6])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_an_onnx_file_keeps_its_function(name: str, tmp_path: Path) -> None:
+    path = graph(*CHAINS[name], tmp_path / "net.onnx")
+    (expected,) = onnxruntime.InferenceSession(path).run(None, {"x": ROWS})
+    assert np.allclose(verify.read_network(path).predict(ROWS), expected, atol=1e-5)
+
+
+def test_a_column_multiplied_from_the_left_is_read(tmp_path: Path) -> None:
+    path = graph([NODE("MatMul", ["W", "x"], ["y"])], {"W": draw(3, 6)}, tmp_path / "net.onnx", (1, 6, 1))
+    (expected,) = onnxruntime.InferenceSession(path).run(None, {"x": ROWS[:1, :, None]})
+    assert np.allclose(verify.read_network(path).predict(ROWS[:1]), expected[..., 0], atol=1e-5)
+
+
+BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
+    "unsupported": (
+        [NODE("Gemm", ["x", "W"], ["p"]), NODE("Tanh", ["p"], ["y"])],
+        {"W": draw(6, 3)},
+        "ONNX node 1 (Tanh) is not supported; expected one of: Gemm",
+    ),
+    "two values multiplied": ([NODE("MatMul", ["x", "x"], ["y"])], {}, "operand 'x' is not a constant"),
+    "a branch": (
+        [NODE("Relu", ["x"], ["p"]), NODE("Relu", ["x"], ["y"])],
+        {},
+        "ONNX node 1 (Relu) does not take 'p'; expected a chain",
+    ),
+    "sizes": (
+        [NODE("MatMul", ["x", "W"], ["y"])],
+        {"W": draw(5, 3)},
+        "ONNX node 0 (MatMul) takes 5 entries; 6 come in",
+    ),
+    "a shift of another size": (
+        [NODE("Add", ["x", "b"], ["y"])],
+        {"b": draw(5)},
+        "a constant of 5 entries; expected 1 or 6",
+    ),
+    "transposed": ([NODE("Gemm", ["x", "W"], ["y"], transA=1)], {"W": draw(6, 3)}, "expected y = x W + b"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_unsupported_node_is_named_with_its_position(name: str, tmp_path: Path) -> None:
+    nodes, constants, words = BROKEN[name]
+    with pytest.raises(ValueError, match=re.escape(words)):
+        verify.read_network(graph(nodes, constants, tmp_path / "net.onnx"))
+
+
+def test_unknown_sizes_are_refused(tmp_path: Path) -> None:
+    path = graph([NODE("Relu", ["x"], ["y"])], {}, tmp_path / "net.onnx", ("n", "d"))
+    with pytest.raises(ValueError, match="expected known sizes after the batch"):
+        verify.read_network(path)
+
+
+class TestFiles:
+    def test_what_convexnn_writes_is_read_back(self, tmp_path: Path) -> None:
+        network = zoo.network((6, 4, 3), density=0.5)
+        exact = verify.read_network(str(network.save(tmp_path / "net.npz")))
+        rounded = verify.read_network(network.to_onnx(tmp_path / "net.onnx"))
+        assert np.array_equal(exact.predict(ROWS), network.predict(ROWS))
+        assert np.allclose(rounded.predict(ROWS), network.predict(ROWS), atol=1e-5)
+        assert verify.read_network(network) is network
+
+    @pytest.mark.parametrize("name", ["none.npz", "none.onnx"])
+    def test_a_missing_file(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            verify.read_network(tmp_path / name)
+
+    def test_other_files_and_types(self, tmp_path: Path) -> None:
+        (tmp_path / "net.onnx").write_bytes(b"not a model")
+        with pytest.raises(ValueError, match="is not an ONNX file"):
+            verify.read_network(tmp_path / "net.onnx")
+        with pytest.raises(ValueError, match=r"has the ending '.pt'; expected .npz or .onnx"):
+            verify.read_network(tmp_path / "net.pt")
+        with pytest.raises(TypeError, match="network is a list; expected a SparseReLUNetwork"):
+            verify.read_network([1, 2])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["mnist-net_256x2.onnx", "mnist-net_256x4.onnx"])
+def test_the_mnist_networks_of_vnn_comp_are_read(name: str, data_folder: Path) -> None:
+    path = data_folder / "mnist_fc" / name
+    network = verify.read_network(path)
+    session = onnxruntime.InferenceSession(path)
+    for row in np.random.default_rng(0).random((10, 784)).astype(np.float32):
+        (expected,) = session.run(None, {session.get_inputs()[0].name: row.reshape(1, 784, 1)})
+        assert np.allclose(network.predict(row[None])[0], expected[0], atol=1e-4)

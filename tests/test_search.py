@@ -1,0 +1,336 @@
+"""Verdicts: right against enumeration, and unknown wherever something does not add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convexnn as cx
+import verify
+from tests import zoo
+from verify import Proof, Verdict, backends
+from verify.ascent import ascend, values_and_slopes
+from verify.backends import BACKENDS
+from verify.backends.outcome import Ending, Outcome
+from verify.margins import class_at, margins_of
+
+SHAPES = [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2), (3, 4, 1)]
+
+
+def truth(network: cx.SparseReLUNetwork, region: verify.Box, label: int) -> float:
+    """Return the largest margin over a region by enumeration of all activation patterns."""
+    rows = margins_of(network, label).rows.toarray()
+    return max(zoo.enumerated_maximum(network, region.lower, region.upper, row) for row in rows)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", range(8))
+def test_no_verdict_is_wrong_on_enumerated_networks(shape: tuple[int, ...], seed: int, backend: str) -> None:
+    rng = np.random.default_rng(seed)
+    network = zoo.network(shape, seed=seed, density=rng.choice([0.5, 1.0]), bias=bool(seed % 2))
+    for radius in (0.05, 0.4):
+        region = verify.LinfBall(rng.standard_normal(shape[0]), radius)
+        answer = verify.find_adversarial(network, region, backend=backend, seed=seed)
+        if answer.label is None:
+            assert answer.status is Verdict.UNKNOWN
+            continue
+        best = truth(network, region, answer.label)
+        expected = Verdict.COUNTEREXAMPLE if best > 1e-4 else Verdict.ROBUST
+        if abs(best) > 1e-4:
+            assert answer.status is expected, str(answer)
+        assert answer.value <= best + 1e-6
+        assert answer.bound >= best - 1e-6
+        if answer.witness is not None:
+            assert region.contains(answer.witness)
+            assert class_at(network, answer.witness) != answer.label
+
+
+@pytest.fixture
+def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave every witness to the MILP."""
+    import verify.search
+
+    def nothing(network: Any, region: verify.Box, objective: Any, rng: Any) -> tuple[Any, float]:
+        return region.center, float(values_and_slopes(network, region.center[None], objective)[0][0])
+
+    monkeypatch.setattr(verify.search, "ascend", nothing)
+
+
+@pytest.mark.usefixtures("no_ascent")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("seed", range(6))
+def test_the_milp_finds_witnesses_without_gradient_ascent(seed: int, backend: str) -> None:
+    network = zoo.network((3, 5, 3), seed=seed)
+    region = verify.LinfBall(np.random.default_rng(seed).standard_normal(3), 0.8)
+    answer = verify.find_adversarial(network, region, backend=backend)
+    assert answer.label is not None
+    assert (answer.status is Verdict.COUNTEREXAMPLE) == (truth(network, region, answer.label) > 0)
+    if answer.status is Verdict.COUNTEREXAMPLE:
+        assert f"Found by {backend}" in answer.reason
+        assert answer.backend == backend
+
+
+def steep(bias: float = 0.0, slope: float = 1.0) -> cx.SparseReLUNetwork:
+    """Return f(x) = slope * (relu(x) - relu(-x)) + bias = slope * x + bias, which interval bounds see exactly."""
+    return cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[slope, -slope]], [bias])])
+
+
+def bent(bias: float) -> cx.SparseReLUNetwork:
+    """Return f(x) = relu(x) + relu(-x) + bias = |x| + bias: intervals overestimate -f, a MILP does not."""
+    return cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], [bias])])
+
+
+class TestTies:
+    def test_an_output_of_zero_is_no_class(self) -> None:
+        answer = verify.find_adversarial(steep(), verify.LinfBall([0.0], 0.1))
+        assert answer.status is Verdict.UNKNOWN
+        assert answer.label is None
+        assert "tie" in answer.reason
+
+    def test_equal_logits_are_not_adversarial(self) -> None:
+        network = cx.SparseReLUNetwork([([[1.0], [1.0]], None)])
+        answer = verify.find_adversarial(network, verify.Box([-1.0], [1.0]), 0)
+        assert answer.status is not Verdict.COUNTEREXAMPLE
+        assert answer.status is not Verdict.MISCLASSIFIED
+
+    def test_reaching_zero_is_not_adversarial(self) -> None:
+        # -f reaches 0 at x = -1 and is never above: no strict witness, and no proof below tolerance either.
+        answer = verify.find_adversarial(steep(bias=1.0), verify.Box([-1.0], [1.0]), 1)
+        assert answer.status is not Verdict.COUNTEREXAMPLE
+
+
+class TestVerdicts:
+    def test_misclassified_is_no_attack(self) -> None:
+        answer = verify.find_adversarial(steep(), verify.LinfBall([1.0], 5.0), -1)
+        assert answer.status is Verdict.MISCLASSIFIED
+        assert answer.witness is None
+        assert answer.value == 1.0
+
+    def test_intervals_prove_what_they_can(self) -> None:
+        answer = verify.find_adversarial(steep(), verify.LinfBall([1.0], 0.5))
+        assert (answer.status, answer.proof, answer.backend) == (Verdict.ROBUST, Proof.INTERVAL, None)
+        assert answer.bound == pytest.approx(-0.5)
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_a_milp_proves_what_intervals_cannot(self, backend: str) -> None:
+        # |x| - |x| / 2 + 0.25 > 0 everywhere, but not for intervals.
+        network = cx.SparseReLUNetwork([([[1.0], [-1.0], [0.5], [-0.5]], None), ([[1.0, 1.0, -1.0, -1.0]], [0.25])])
+        answer = verify.find_adversarial(network, verify.Box([-1.0], [1.0]), backend=backend)
+        assert (answer.status, answer.proof, answer.backend) == (Verdict.ROBUST, Proof.SOLVER, backend)
+        assert answer.bound == pytest.approx(-0.25, abs=1e-6)
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_each_target_is_held_against_its_own_margin(self, backend: str) -> None:
+        # Both targets need a MILP; the harder one's bound lies below the margin that the easier one reaches.
+        hidden = [[1.0], [-1.0], [0.5], [-0.5]]
+        rows = [[0.0] * 4, [-1.0, -1.0, 1.0, 1.0], [-1.0, -1.0, 1.0, 1.0]]
+        network = cx.SparseReLUNetwork([(hidden, None), (rows, [0.0, -0.25, -0.4])])
+        answer = verify.find_adversarial(network, verify.Box([-1.0], [1.0]), backend=backend)
+        assert (answer.status, answer.proof) == (Verdict.ROBUST, Proof.SOLVER), str(answer)
+        assert answer.bound == pytest.approx(-0.25, abs=1e-6)
+
+    def test_a_network_without_hidden_layer(self) -> None:
+        network = cx.SparseReLUNetwork([([[1.0, 0.0], [0.0, 1.0]], None)])
+        assert verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.4)).status is Verdict.ROBUST
+        found = verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.6))
+        assert found.status is Verdict.COUNTEREXAMPLE
+
+    def test_a_dead_layer_and_an_empty_network(self) -> None:
+        dead = cx.SparseReLUNetwork([([[1.0]], [-9.0]), ([[1.0]], [0.5])])
+        assert verify.find_adversarial(dead, verify.LinfBall([0.0], 1.0)).status is Verdict.ROBUST
+        empty = cx.SparseReLUNetwork([(np.zeros((1, 3)), [1.0])])
+        assert verify.find_adversarial(empty, verify.LinfBall([0.0] * 3, 1.0)).status is Verdict.ROBUST
+
+    def test_radius_zero_is_the_center(self) -> None:
+        network = zoo.network((3, 6, 4), seed=3)
+        for x in np.random.default_rng(0).standard_normal((10, 3)):
+            assert verify.find_adversarial(network, verify.LinfBall(x, 0.0)).status is Verdict.ROBUST
+
+    def test_the_same_seed_gives_the_same_answer(self) -> None:
+        network, region = zoo.network((3, 6, 4), seed=3), verify.LinfBall([0.1, 0.2, 0.3], 3.0)
+        first, again = (verify.find_adversarial(network, region, seed=4) for _ in range(2))
+        assert first.status is again.status is Verdict.COUNTEREXAMPLE
+        assert first.witness is not None
+        assert again.witness is not None
+        assert np.array_equal(first.witness, again.witness)
+
+    def test_no_time_decides_only_what_needs_none(self) -> None:
+        undecided = verify.find_adversarial(hard(), HARD_REGION, time_limit=0.0)
+        assert undecided.status is Verdict.UNKNOWN
+        assert "time limit" in undecided.reason
+        assert undecided.backend is None
+        assert verify.find_adversarial(steep(), verify.LinfBall([1.0], 0.5), time_limit=0).status is Verdict.ROBUST
+
+    def test_it_reads_well(self) -> None:
+        answer = verify.find_adversarial(steep(), verify.LinfBall([1.0], 0.5))
+        assert str(answer).startswith("ROBUST: No input of the region is misclassified; this is proven.\n")
+        assert "interval bounds: margin at most -0.5" in str(answer.trace[0])
+        assert all(verdict.value.endswith(".") for verdict in Verdict)
+
+
+def hard() -> cx.SparseReLUNetwork:
+    """Return a network that needs its MILP over HARD_REGION: robust, and intervals cannot tell."""
+    return cx.SparseReLUNetwork([([[1.0], [-1.0], [0.5], [-0.5]], None), ([[1.0, 1.0, -1.0, -1.0]], [0.25])])
+
+
+HARD_REGION = verify.Box([-1.0], [1.0])
+
+
+@dataclass(frozen=True)
+class Liar:
+    """An engine that says what the test wants."""
+
+    outcome: Callable[[Any], Outcome]
+    name: str = "liar"
+
+    def maximise(self, milp: Any, time_limit: float, start: Any = None) -> Outcome:
+        return self.outcome(milp)
+
+
+class TestEnginesThatAreWrong:
+    """A verdict never rests on an engine's word that contradicts the network."""
+
+    def ask(self, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[Any], Outcome]) -> verify.Answer:
+        monkeypatch.setattr(backends, "candidates", lambda name: [Liar(outcome)])
+        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        return verify.find_adversarial(hard(), HARD_REGION)
+
+    @pytest.mark.parametrize(
+        ("ending", "bound", "words"),
+        [
+            (Ending.INFEASIBLE, -np.inf, "calls a model infeasible"),
+            (Ending.INFEASIBLE, np.inf, "calls a model infeasible"),
+            (Ending.FAILED, -5.0, "the engine failed"),
+            (Ending.OPTIMAL, -5.0, "is below a margin"),
+            (Ending.OPTIMAL, np.inf, "gave no bound"),
+            (Ending.OPTIMAL, np.nan, "gave no bound"),
+            (Ending.OPTIMAL, 0.0, "within the tolerance"),
+            (Ending.OPTIMAL, -1e-8, "within the tolerance"),
+            (Ending.LIMIT, 0.5, "time limit was reached with the margin at most 0.5"),
+        ],
+    )
+    def test_nothing_is_proven(self, ending: Ending, bound: float, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.ask(monkeypatch, lambda milp: Outcome(ending, None, bound, "as told"))
+        assert answer.status is Verdict.UNKNOWN
+        assert answer.proof is None
+        assert words in answer.reason
+
+    def test_a_witness_that_is_none_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The engine claims the margin 3 at x = 1; the network says -0.75 there.
+        answer = self.ask(monkeypatch, lambda milp: Outcome(Ending.OPTIMAL, np.ones(len(milp.cost)), 3.0, "as told"))
+        assert answer.status is Verdict.UNKNOWN
+        assert answer.witness is None
+        assert answer.value < 0
+
+    def test_a_witness_outside_the_region_is_brought_inside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.ask(
+            monkeypatch, lambda milp: Outcome(Ending.LIMIT, np.full(len(milp.cost), 99.0), 3.0, "as told")
+        )
+        assert answer.status is Verdict.UNKNOWN
+        assert answer.value < 0
+
+    def test_a_limit_with_a_bound_below_zero_is_a_proof(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.ask(monkeypatch, lambda milp: Outcome(Ending.LIMIT, None, -0.1, "as told"))
+        assert (answer.status, answer.proof) == (Verdict.ROBUST, Proof.SOLVER)
+
+    def test_an_engine_that_fails_its_self_test_is_not_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        def lie(milp: Any) -> Outcome:
+            asked.append(milp)
+            return Outcome(Ending.OPTIMAL, np.zeros(len(milp.cost)), -1.0, "as told")
+
+        monkeypatch.setitem(BACKENDS, "liar", Liar(lie))
+        monkeypatch.setattr(backends, "candidates", lambda name: [Liar(lie)])
+        backends.self_test.cache_clear()
+        answer = verify.find_adversarial(hard(), HARD_REGION)
+        backends.self_test.cache_clear()
+        assert answer.status is Verdict.UNKNOWN
+        assert "liar failed its self-test: a model with optimum -9 got 0 with bound -1" in answer.reason
+        assert len(asked) == 1
+
+    def test_auto_passes_over_an_engine_that_fails_its_self_test(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        trouble = {"highs": "it was wrong", "scipy": None}
+        monkeypatch.setattr(backends, "self_test", trouble.get)
+        answer = verify.find_adversarial(hard(), HARD_REGION)
+        assert (answer.status, answer.backend) == (Verdict.ROBUST, "scipy")
+
+    def test_the_leak_of_a_loose_big_m_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # With M = 1e9 a binary of 1e-9 is integral to the engine and frees a neuron: it reports a margin that the
+        # network does not have. The verdict must come from the network.
+        import verify.search
+
+        def loose(network: Any, region: Any, row: Any, layers: Any) -> verify.Encoding:
+            wide = [verify.Interval(np.full_like(b.lower, -1e9), np.full_like(b.upper, 1e9)) for b in layers]
+            return verify.encode(network, region, row, tuple(wide))
+
+        monkeypatch.setattr(verify.search, "encode", loose)
+        answer = verify.find_adversarial(bent(0.25), HARD_REGION)
+        assert answer.status in (Verdict.ROBUST, Verdict.UNKNOWN)
+        assert answer.witness is None
+
+
+def test_weights_beyond_the_range_of_bounds_are_unknown() -> None:
+    network = cx.SparseReLUNetwork([([[1e200], [-1e200]], None), ([[1e200, 1e200]], [1.0])])
+    answer = verify.find_adversarial(network, verify.LinfBall([0.0], 1.0), 1)
+    assert answer.status is Verdict.UNKNOWN
+    assert answer.reason
+
+
+class TestAscent:
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_slopes_are_those_of_the_network(self, shape: tuple[int, ...]) -> None:
+        network, rng = zoo.network(shape, seed=2), np.random.default_rng(0)
+        points, objective = rng.standard_normal((6, shape[0])), rng.standard_normal(shape[-1])
+        values, slopes = values_and_slopes(network, points, objective)
+        assert np.allclose(values, network.predict(points).reshape(6, -1) @ objective)
+        for axis in range(shape[0]):
+            step = 1e-6 * np.eye(shape[0])[axis]
+            ahead = values_and_slopes(network, points + step, objective)[0]
+            behind = values_and_slopes(network, points - step, objective)[0]
+            assert np.allclose(slopes[:, axis], (ahead - behind) / 2e-6, atol=1e-5)
+
+    def test_a_linear_function_is_maximised_exactly(self) -> None:
+        network, region = cx.SparseReLUNetwork([([[1.0, -2.0, 0.5]], None)]), verify.Box([-1.0] * 3, [2.0] * 3)
+        point, value = ascend(network, region, np.ones(1), np.random.default_rng(0))
+        assert point.tolist() == [2.0, -1.0, 2.0]
+        assert value == 5.0
+
+    def test_inputs_that_the_network_does_not_read_stay_as_they_are(self) -> None:
+        network, region = cx.SparseReLUNetwork([([[1.0, 0.0, -1.0]], None)]), verify.LinfBall([0.1, 0.2, 0.3], 0.5)
+        point, _ = ascend(network, region, np.ones(1), np.random.default_rng(0))
+        assert point.tolist() == pytest.approx([0.6, 0.2, -0.2])
+
+    def test_the_point_stays_in_the_region(self) -> None:
+        network, region = zoo.network((4, 8, 2)), verify.LinfBall([0.3] * 4, 0.1, clip=(0, 0.35))
+        point, value = ascend(network, region, np.array([1.0, -1.0]), np.random.default_rng(0))
+        assert region.contains(point)
+        assert value >= float(network.predict(region.center[None])[0] @ [1.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"label": 2}, ValueError, "label is 2; expected -1 or 1 for a network with 1 outputs"),
+        ({"label": "1"}, ValueError, "label is '1'"),
+        ({"label": 0}, ValueError, "label is 0"),
+        ({"network": zoo.network((1, 3)), "label": 3}, ValueError, "label is 3; expected 0 to 2"),
+        ({"network": zoo.network((1, 3)), "label": -1}, ValueError, "label is -1; expected 0 to 2"),
+        ({"network": zoo.network((2, 3))}, ValueError, "region has 1 inputs; expected 2"),
+        ({"region": [0.0, 1.0]}, TypeError, "region is a list; expected Box or LinfBall"),
+        ({"time_limit": -1}, ValueError, "time_limit is -1; expected a finite number of at least 0"),
+        ({"backend": "gurobi"}, ValueError, "backend 'gurobi' is unknown; expected one of: auto, highs, scipy"),
+        ({"network": 3}, TypeError, "network is a int"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    good: dict[str, Any] = {"network": steep(), "region": verify.LinfBall([1.0], 0.5)}
+    with pytest.raises(error) as caught:
+        verify.find_adversarial(**good | arguments)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
