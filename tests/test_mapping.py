@@ -17,7 +17,7 @@ X, Y = zoo.data(60, 5)
 
 def solution(kind: str, penalty: str | None) -> cx.Solution:
     question = {"budget": 7} if penalty is None else {"penalty": penalty, "strength": 0.01}
-    return cx.solve(cx.ConvexProgram(X, Y, zoo.patterns(X, kind, count=12), **question))  # type: ignore[arg-type]
+    return cx.solve(cx.ConvexProgram(X, Y, zoo.patterns(X, kind, count=12), **question))
 
 
 @pytest.mark.parametrize("kind", zoo.KINDS)

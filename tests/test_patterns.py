@@ -105,7 +105,11 @@ GOOD = np.arange(6.0).reshape(3, 2) - 2.0
         ({"X": [[1.0, np.inf], [0.0, 1.0]]}, ValueError, "X holds inf at index (0, 1)"),
         ({"X": [["a", "b"], ["c", "d"]]}, TypeError, "X cannot be read as real numbers"),
         ({"X": [[1j, 0], [0, 1]]}, TypeError, "X cannot be read as real numbers"),
-        ({"kind": "gausian"}, ValueError, "kind 'gausian' is unknown; expected one of: gaussian, sparse, single, given"),
+        (
+            {"kind": "gausian"},
+            ValueError,
+            "kind 'gausian' is unknown; expected one of: gaussian, sparse, single, given",
+        ),
         ({"n_patterns": 0}, ValueError, "n_patterns is 0; expected a whole number of at least 1"),
         ({"n_patterns": 2.5}, TypeError, "n_patterns is 2.5; expected a whole number"),
         ({"n_patterns": None}, TypeError, "n_patterns is None"),
@@ -119,8 +123,9 @@ GOOD = np.arange(6.0).reshape(3, 2) - 2.0
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    good: dict[str, Any] = {"X": GOOD, "n_patterns": 4}
     with pytest.raises(error) as caught:
-        cx.sample_patterns(**{"X": GOOD, "n_patterns": 4} | arguments)
+        cx.sample_patterns(**good | arguments)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

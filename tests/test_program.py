@@ -98,7 +98,11 @@ def test_lists_integers_and_torch_tensors_are_taken() -> None:
         ({"budget": 41}, ValueError, "budget is 41; expected at most 40, the number of weights"),
         ({"budget": None}, ValueError, "neither of budget and penalty given"),
         ({"penalty": "l1"}, ValueError, "both of budget and penalty given"),
-        ({"budget": None, "penalty": "l2", "strength": 1.0}, ValueError, "penalty 'l2' is unknown; expected one of: l1"),
+        (
+            {"budget": None, "penalty": "l2", "strength": 1.0},
+            ValueError,
+            "penalty 'l2' is unknown; expected one of: l1",
+        ),
         ({"budget": None, "penalty": "l1"}, ValueError, "penalty is 'l1' without strength"),
         ({"budget": None, "penalty": "l1", "strength": -1.0}, ValueError, "strength is -1.0"),
         ({"budget": None, "penalty": "l1", "strength": 0}, ValueError, "strength is 0; expected a number above 0"),
@@ -107,7 +111,8 @@ def test_lists_integers_and_torch_tensors_are_taken() -> None:
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    good: dict[str, Any] = {"X": X, "y": Y, "patterns": PATTERNS, "budget": 3}
     with pytest.raises(error) as caught:
-        cx.ConvexProgram(**{"X": X, "y": Y, "patterns": PATTERNS, "budget": 3} | arguments)
+        cx.ConvexProgram(**good | arguments)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -212,15 +212,27 @@ def test_auto_takes_the_solver_that_can() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: cx.solve(cardinality(), "gurobi"), ValueError, "solver 'gurobi' is unknown; expected one of: auto, niht"),
+        (
+            lambda: cx.solve(cardinality(), "gurobi"),
+            ValueError,
+            "solver 'gurobi' is unknown; expected one of: auto, niht",
+        ),
         (lambda: cx.solve(cardinality(), "cvxpy"), ValueError, "can be solved by: niht"),
         (lambda: cx.solve(convex("l1"), "niht"), ValueError, "can be solved by: cvxpy"),
-        (lambda: cx.solve(cardinality(), tol=1.0), TypeError, "solver 'niht' has no option 'tol'; it has: max_iterations"),
-        (lambda: cx.solve(X), TypeError, "program is a ndarray; expected a ConvexProgram"),
+        (
+            lambda: cx.solve(cardinality(), tol=1.0),
+            TypeError,
+            "solver 'niht' has no option 'tol'; it has: max_iterations",
+        ),
+        (lambda: cx.solve(X), TypeError, "program is a ndarray; expected a ConvexProgram"),  # type: ignore[arg-type]
         (lambda: cx.solve(cardinality(), max_iterations=0), ValueError, "max_iterations is 0"),
         (lambda: cx.solve(cardinality(), time_limit=-1), ValueError, "time_limit is -1"),
         (lambda: cx.solve(cardinality(), dtype="float16"), ValueError, "dtype 'float16' is unknown"),
-        (lambda: cx.solve(convex("l1"), engine="ECOS"), ValueError, "engine 'ECOS' is unknown; expected one of: CLARABEL"),
+        (
+            lambda: cx.solve(convex("l1"), engine="ECOS"),
+            ValueError,
+            "engine 'ECOS' is unknown; expected one of: CLARABEL",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(call: Any, error: type[Exception], words: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def network(sizes: tuple[int, ...], seed: int = 0, density: float = 1.0, bias: b
     """Return a random network of those layer sizes, a share `density` of its weights nonzero."""
     rng = np.random.default_rng(seed)
     layers = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         weight = rng.standard_normal((outputs, inputs)) * (rng.random((outputs, inputs)) < density)
         layers.append((weight, rng.standard_normal(outputs) if bias else None))
     return cx.SparseReLUNetwork(layers)

@@ -1,0 +1,56 @@
+"""What the documents show is run as printed."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import convexnn as cx
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_python_of_the_readme_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    shown = capsys.readouterr().out
+    assert "at most 12 of" in shown
+    assert "sparse ReLU network 20-" in shown
+    assert cx.SparseReLUNetwork.load(tmp_path / "network.npz").nnz <= 24
+    assert re.search(r"^(ROBUST|COUNTEREXAMPLE): ", shown, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_an_example_runs(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(script), run_name="__main__")
+    assert "counterexample" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize("package", ["convexnn", "verify"])
+def test_the_examples_in_docstrings_are_true(package: str) -> None:
+    import doctest
+    import importlib
+    import pkgutil
+
+    module = importlib.import_module(package)
+    names = [found.name for found in pkgutil.walk_packages(module.__path__, f"{package}.")]
+    for name in [package, *names]:
+        if not name.endswith("__main__"):
+            assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    import verify
+
+    for module in (cx, verify):
+        for name in module.__all__:
+            assert (getattr(module, name).__doc__ or "").strip(), name
