@@ -31,14 +31,21 @@ ORDER = [
 
 
 def imports(path: Path) -> set[str]:
-    """Return the dotted names that a file imports, inside functions too."""
+    """Return the modules that a file imports, inside functions too; of ``from package import module`` the module."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if is_module(name) else node.module for name in inner}
     return found
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a file or a folder of this house."""
+    place = ROOT / name.replace(".", "/")
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def rooms_of(package: str, path: Path) -> set[str]:
@@ -62,6 +69,22 @@ def test_convexnn_imports_run_from_left_to_right(path: Path) -> None:
 def test_verify_knows_the_network_and_the_checks_alone(path: Path) -> None:
     assert rooms_of("convexnn", path) & set(ORDER) <= {"network", "checks"}
     assert "convexnn" not in imports(path)
+
+
+def test_imports_form_no_circle() -> None:
+    files = {path: name for package in ("convexnn", "verify") for path, name in modules(package)}
+    graph = {name: imports(path) & (set(files.values()) - {name}) for path, name in files.items()}
+    while graph:
+        ground = {name for name, needs in graph.items() if not needs & set(graph)}
+        assert ground, f"a circle among {sorted(graph)}"
+        graph = {name: needs for name, needs in graph.items() if name not in ground}
+
+
+def modules(package: str) -> list[tuple[Path, str]]:
+    """Return the files of a package with their dotted names; a package's face has the package's name."""
+    paths = sorted((ROOT / package).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return list(zip(paths, names, strict=True))
 
 
 def run(code: str) -> str:

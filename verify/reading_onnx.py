@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
-from verify.reading import Affine, Relu, Step
+from verify.steps import Affine, Relu, Step
 
 Constants = dict[str, NDArray[Any]]
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from torch import nn
 
-from verify.reading import Affine, Relu, Step
+from verify.steps import Affine, Relu, Step
 
 # Layers that leave the values as they are, once the rows are flat and the module is in eval mode.
 NEUTRAL = (nn.Flatten, nn.Dropout, nn.Identity)
