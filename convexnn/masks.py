@@ -14,6 +14,9 @@ class Masks(Protocol):
     def tile(self, rows: slice, gates: slice) -> Tensor:
         """Return the masks of those rows and gates as booleans; ``gates.start`` is a multiple of 8."""
 
+    def columns(self, gates: Tensor) -> Tensor:
+        """Return the masks of single gates (g,) on all rows as booleans (n, g)."""
+
 
 class DenseMasks:
     """One byte a mask entry: the fastest form, n m bytes."""
@@ -23,6 +26,9 @@ class DenseMasks:
 
     def tile(self, rows: slice, gates: slice) -> Tensor:
         return self.masks[rows, gates]
+
+    def columns(self, gates: Tensor) -> Tensor:
+        return self.masks[:, gates]
 
 
 class PackedMasks:
@@ -37,6 +43,9 @@ class PackedMasks:
         bits = (bytes_[:, :, None] >> self.shifts) & 1
         return bits.flatten(1)[:, : gates.stop - gates.start].bool()
 
+    def columns(self, gates: Tensor) -> Tensor:
+        return ((self.packed[:, gates // 8] >> self.shifts[gates % 8]) & 1).bool()
+
 
 class RecomputedMasks:
     """Nothing held: each tile is computed from X and the generators when it is read."""
@@ -46,6 +55,9 @@ class RecomputedMasks:
 
     def tile(self, rows: slice, gates: slice) -> Tensor:
         return self.X[rows] @ self.generators[gates].T >= 0
+
+    def columns(self, gates: Tensor) -> Tensor:
+        return self.X @ self.generators[gates].T >= 0
 
 
 def hold_masks(X: Tensor, generators: Tensor, memory_limit: int, tiles: list[tuple[slice, slice]]) -> Masks:

@@ -111,8 +111,7 @@ class PatternOperator:
         """Return the columns of A at flat indices j d + i, shape (n k, s); rows run over k fastest."""
         gates, features = support // self.X.shape[1], support % self.X.shape[1]
         live, position = torch.unique(gates, return_inverse=True)
-        active = torch.stack([self._mask(int(gate)) for gate in live], dim=1) if len(live) else self.X[:, :0].bool()
-        values = self.X[:, features] * active[:, position]
+        values = self.X[:, features] * self.masks.columns(live)[:, position]
         if self.owned is not None:
             values = values * self.owned[gates, features]
         return (values[:, None, :] * self.heads[:, gates][None]).flatten(0, 1)
@@ -137,12 +136,6 @@ class PatternOperator:
         forward = self.forward(u)
         gap = (forward * r).sum() - (u * self.adjoint(r)).sum()
         return float(gap.abs() / (forward.norm() * r.norm()))
-
-    def _mask(self, gate: int) -> Tensor:
-        """Return the mask of one gate, shape (n,), through the tile of eight that it lies in."""
-        start = gate - gate % 8
-        stop = min(start + 8, self.heads.shape[1])
-        return self.masks.tile(slice(0, len(self.X)), slice(start, stop))[:, gate - start]
 
     def _tiles(self) -> Iterator[tuple[slice, slice]]:
         n, m = len(self.X), self.heads.shape[1]

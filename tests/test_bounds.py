@@ -36,7 +36,7 @@ def exact_outputs(network: cx.SparseReLUNetwork, x: np.ndarray) -> list[list[Fra
     return layers
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     npst.arrays(float, (3, 4), elements=FLOATS),
     npst.arrays(float, 3, elements=FLOATS),

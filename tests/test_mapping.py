@@ -37,7 +37,7 @@ def test_the_exact_way_keeps_sparse_gates_sparse() -> None:
     assert (np.diff(hidden.indptr) <= 2).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_the_pair_is_the_shortest(seed: int) -> None:
     rng = np.random.default_rng(seed)

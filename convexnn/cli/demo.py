@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -70,7 +71,7 @@ class Verified:
 
 @dataclass(frozen=True, eq=False)
 class Demo:
-    """All that the demonstration found."""
+    """All that the demonstration found; `attacked` is the first test image with an attack, None if none has one."""
 
     split: Split
     patterns: cx.ActivationPatterns
@@ -78,17 +79,8 @@ class Demo:
     l1: Recovered
     linear: LinearFit
     images: tuple[Verified, ...]
+    attacked: Verified | None
     seconds: float
-
-    @property
-    def attacked(self) -> Verified | None:
-        """The image whose attack has the largest margin; None if no attack was found."""
-        found = [image for image in self.images if image.answer.status is verify.Verdict.COUNTEREXAMPLE]
-        return max(found, key=lambda image: image.answer.value, default=None)
-
-    def share(self, *verdicts: verify.Verdict) -> int:
-        """Number of images with one of the verdicts."""
-        return sum(image.answer.status in verdicts for image in self.images)
 
 
 def run_demo(seed: int, step: Step) -> Demo:
@@ -106,8 +98,11 @@ def run_demo(seed: int, step: Step) -> Demo:
     with step("starting the MILP engine"):
         first_sound(candidates("auto"))
     with step(f"verifying {N_IMAGES} test images at radius {RADIUS:g}"):
-        images = tuple(_verify(split, iht.refit.mapping.network, row, seed) for row in range(N_IMAGES))
-    return Demo(split, patterns, iht, l1, _linear(split), images, perf_counter() - began)
+        network = iht.refit.mapping.network
+        images = tuple(_verify(split, network, row, seed) for row in range(N_IMAGES))
+        further = (_verify(split, network, row, seed) for row in range(N_IMAGES, len(split.X_test)))
+        attacked = next((image for image in chain(images, further) if image.answer.witness is not None), None)
+    return Demo(split, patterns, iht, l1, _linear(split), images, attacked, perf_counter() - began)
 
 
 def match_strength(

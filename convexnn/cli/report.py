@@ -49,7 +49,7 @@ def report(demo: Demo) -> str:
 
 def _attack(demo: Demo, attacked: Verified | None) -> str:
     if attacked is None or attacked.answer.witness is None:
-        return "<h2>An attack</h2><p>None of the images could be attacked within this radius.</p>"
+        return "<h2>An attack</h2><p>No test image could be attacked within this radius.</p>"
     right, wrong = demo.split.names[attacked.label > 0], demo.split.names[attacked.label < 0]
     titles = (f"test image {attacked.row}: {right}", f"read as {wrong}", f"difference, at most {RADIUS:g}")
     picture = triple(attacked.image, attacked.answer.witness, demo.split.image_shape, titles)

@@ -40,10 +40,10 @@ def recovery_sheet(demo: Demo) -> Sheet:
         "weights found",
         "loss of the convex model",
         "exact network: nonzeros",
-        "exact network: worst difference",
+        "exact network: difference",
         "exact network: test accuracy",
         "refit network: nonzeros",
-        "refit network: worst difference",
+        "refit network: difference",
         "refit network: loss",
         "refit network: test accuracy",
         "seconds of the solver",
@@ -51,10 +51,10 @@ def recovery_sheet(demo: Demo) -> Sheet:
     columns = [_recovered_column(demo.iht), _recovered_column(demo.l1), linear]
     rows = tuple((name, *cells) for name, *cells in zip(names, *columns, strict=True))
     note = (
-        "Loss: mean squared error / 2 on the training images, for targets of -1 and +1; worst difference: network to "
-        "convex model, on the same images. The exact network keeps the function and pays with nonzeros; the refit "
-        "network keeps the weights found (and one output weight a neuron) and fits them again. What follows is about "
-        "the refit network of IHT."
+        "Loss: mean squared error / 2 on the training images, for targets of -1 and +1. Difference: the worst one "
+        "between network and convex model, on the same images. The exact network keeps the function and pays with "
+        "nonzeros; the refit network keeps the weights found (and one output weight a neuron) and fits them again. "
+        "What follows is about the refit network of IHT."
     )
     return Sheet(
         "Odd or even? A sparse network, found in two ways", note, ("", demo.iht.name, demo.l1.name, "linear"), rows
