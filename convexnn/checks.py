@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +19,8 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
     """Return `values` as a finite float64 array of `ndim` dimensions; `expected` completes the error line."""
     if type(values).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name} is a scipy.sparse matrix; expected {expected} (dense: use {name}.toarray())")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise TypeError(f"{name} has masked entries; expected {expected} without gaps")
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "biuf":
@@ -33,11 +37,28 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
     return array
 
 
+def as_moderate(array: Floats, name: str) -> Floats:
+    """Return `array` if its squares fit into float64: its largest size is 0, or between 1e-100 and 1e100."""
+    peak = float(np.abs(array).max(initial=0.0))
+    if peak and not 1e-100 <= peak <= 1e100:
+        raise ValueError(f"{name} has entries of size {peak:.3g}; expected at most 1e100, the largest at least 1e-100")
+    return array
+
+
 def as_matrix(values: ArrayLike, name: str, min_rows: int = 1) -> Floats:
     """Return `values` as a finite float64 matrix (n, d) with at least `min_rows` rows and one column."""
     array = as_floats(values, name, 2, "an array of shape (n, d)")
     if array.shape[0] < min_rows or array.shape[1] < 1:
-        raise ValueError(f"{name} has shape {array.shape}; expected at least {min_rows} rows and 1 column")
+        rows = "row" if min_rows == 1 else "rows"
+        raise ValueError(f"{name} has shape {array.shape}; expected at least {min_rows} {rows} and 1 column")
+    return array
+
+
+def as_rows(values: ArrayLike, name: str, n_features: int, owner: str) -> Floats:
+    """Return `values` as a finite float64 matrix with `n_features` columns, as many as the `owner` has."""
+    array = as_matrix(values, name)
+    if array.shape[1] != n_features:
+        raise ValueError(f"{name} has {array.shape[1]} features; expected {n_features}, as the {owner}")
     return array
 
 
@@ -68,12 +89,30 @@ def as_nonnegative(value: Any, name: str) -> float:
     return float(value)
 
 
+def as_generator(seed: Any, name: str = "seed") -> np.random.Generator:
+    """Return the generator given, or a new one from a whole number of at least 0."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(as_count(seed, name, at_least=0))
+
+
 def as_known(value: Any, name: str, known: Iterable[str]) -> str:
     """Return `value` if it is one of the `known` names; the error lists them."""
     names = list(known)
-    if value not in names:
+    if not isinstance(value, str) or value not in names:
         raise ValueError(f"{name} {value!r} is unknown; expected one of: {', '.join(names)}")
-    return str(value)
+    return value
+
+
+def as_file(path: Any, name: str) -> Path:
+    """Return `path` if it is a file that can be read; else raise OSError (or TypeError) in one line."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} is {path!r}; expected the path of a file")
+    try:
+        with open(path, "rb"):
+            return Path(path)
+    except (OSError, ValueError) as error:
+        kind = type(error) if isinstance(error, OSError) else OSError
+        reason = getattr(error, "strerror", None) or error
+        raise kind(f"{name} {os.fspath(path)!r} cannot be read ({reason}); expected the path of a file") from None
 
 
 def require(module: str, package: str, purpose: str) -> ModuleType:

@@ -7,6 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from convexnn.checks import Floats
+from convexnn.patterns import decide_active, unit_rows
+
 
 class Masks(Protocol):
     """Masks of n rows and m gates, read a tile at a time."""
@@ -50,30 +53,32 @@ class PackedMasks:
 class RecomputedMasks:
     """Nothing held: each tile is computed from X and the generators when it is read."""
 
-    def __init__(self, X: Tensor, generators: Tensor) -> None:
-        self.X, self.generators = X, generators
+    def __init__(self, X: Floats, generators: Floats, device: torch.device) -> None:
+        self.rows, self.gates = (torch.as_tensor(unit_rows(array), device=device) for array in (X, generators))
 
     def tile(self, rows: slice, gates: slice) -> Tensor:
-        return self.X[rows] @ self.generators[gates].T >= 0
+        return decide_active(torch, self.rows[rows], self.gates[gates])
 
     def columns(self, gates: Tensor) -> Tensor:
-        return self.X @ self.generators[gates].T >= 0
+        return decide_active(torch, self.rows, self.gates[gates])
 
 
-def hold_masks(X: Tensor, generators: Tensor, memory_limit: int, tiles: list[tuple[slice, slice]]) -> Masks:
-    """Return the masks of float64 `X` (n, d) and `generators` (m, d) in the fastest form within `memory_limit` bytes.
+def hold_masks(
+    X: Floats, generators: Floats, memory_limit: int, device: torch.device, tiles: list[tuple[slice, slice]]
+) -> Masks:
+    """Return the masks of `X` (n, d) and `generators` (m, d) in the fastest form within `memory_limit` bytes.
 
-    Float64 decides the sign in every form, so that float32 and float64 operators have the same masks.
+    Float64 decides the sign in every form and precision, by :func:`convexnn.patterns.decide_active`.
     """
-    recomputed = RecomputedMasks(X, generators)
+    recomputed = RecomputedMasks(X, generators, device)
     n, m = len(X), len(generators)
     if n * m <= memory_limit:
-        dense = torch.empty((n, m), dtype=torch.bool, device=X.device)
+        dense = torch.empty((n, m), dtype=torch.bool, device=device)
         for rows, gates in tiles:
             dense[rows, gates] = recomputed.tile(rows, gates)
         return DenseMasks(dense)
     if n * -(-m // 8) <= memory_limit:
-        packed = torch.empty((n, -(-m // 8)), dtype=torch.uint8, device=X.device)
+        packed = torch.empty((n, -(-m // 8)), dtype=torch.uint8, device=device)
         for rows, gates in tiles:
             packed[rows, gates.start // 8 : -(-gates.stop // 8)] = _pack(recomputed.tile(rows, gates))
         return PackedMasks(packed)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from convexnn.checks import Floats, as_known, as_matrix
+from convexnn.checks import Floats, as_count, as_known, as_matrix, as_rows
 from convexnn.masks import hold_masks
 from convexnn.patterns import ActivationPatterns
 
@@ -40,6 +40,9 @@ class PatternOperator:
         Precision of the products; masks are decided in float64 in both.
     memory_limit : int, default 2^30
         Bytes for the masks: kept as bytes, else as bits, else recomputed tile by tile.
+    units : array_like (d,), optional
+        Feature i enters the products divided by units_i, so weights are those of the scaled features; the masks are
+        those of X itself. For features that float32 cannot hold as they are.
 
     Notes
     -----
@@ -55,21 +58,18 @@ class PatternOperator:
         device: str = "cpu",
         dtype: str = "float32",
         memory_limit: int = 1 << 30,
+        units: ArrayLike = 1.0,
     ) -> None:
-        rows = as_matrix(X, "X")
-        if rows.shape[1] != patterns.n_features:
-            raise ValueError(f"X has {rows.shape[1]} features; expected {patterns.n_features}, as in the patterns")
+        rows = as_rows(X, "X", patterns.n_features, "patterns have")
         self.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
         self.device = _device(device)
-        self.X = self.tensor(rows)
+        self.X = self.tensor(rows / np.asarray(units, dtype=np.float64))
         if not self.X.isfinite().all():
             raise ValueError(f"X has entries beyond the range of {dtype}; rescale X, or use dtype='float64'")
         self.heads = self.tensor(_heads(heads, len(patterns)))
         self.owned = None if patterns.features.all() else torch.as_tensor(patterns.features, device=self.device)
-        exact = [
-            torch.as_tensor(array, dtype=torch.float64, device=self.device) for array in (rows, patterns.generators)
-        ]
-        self.masks = hold_masks(exact[0], exact[1], memory_limit, list(self._tiles()))
+        limit = as_count(memory_limit, "memory_limit", at_least=0)
+        self.masks = hold_masks(rows, patterns.generators, limit, self.device, list(self._tiles()))
 
     @property
     def in_shape(self) -> tuple[int, int]:
@@ -88,7 +88,7 @@ class PatternOperator:
 
     def tensor(self, values: ArrayLike) -> Tensor:
         """Return `values` in the dtype and on the device of the operator."""
-        return torch.as_tensor(np.asarray(values), dtype=self.dtype, device=self.device)
+        return torch.tensor(np.asarray(values), dtype=self.dtype, device=self.device)
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return A(U), shape (n, k), for weights U (m, d)."""
@@ -156,10 +156,13 @@ def _heads(heads: ArrayLike | None, n_gates: int) -> Floats:
 
 
 def _device(device: str) -> torch.device:
+    expected = "expected 'cpu', 'cuda' or 'cuda:0' and so on"
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(device) if isinstance(device, str) else None
     except RuntimeError:
-        raise ValueError(f"device {device!r} is unknown; expected a torch device such as 'cpu' or 'cuda'") from None
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r} is unknown; {expected}")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {device!r} and no CUDA device is available; expected 'cpu'")
     return chosen

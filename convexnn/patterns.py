@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_known, as_matrix
+from convexnn.checks import Floats, as_count, as_generator, as_known, as_matrix, as_rows
 
 Bools = NDArray[np.bool_]
 
@@ -17,7 +18,7 @@ Bools = NDArray[np.bool_]
 TILE_ENTRIES = 1 << 22
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ActivationPatterns:
     """Distinct activation patterns on the data that they were sampled for.
 
@@ -45,6 +46,9 @@ class ActivationPatterns:
     n_dropped: int
     n_linear: int
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
     def __len__(self) -> int:
         return len(self.generators)
 
@@ -55,10 +59,7 @@ class ActivationPatterns:
 
     def masks(self, X: ArrayLike) -> Bools:
         """Return the masks 1{X h_j >= 0} of every pattern on `X` (n, d), shape (n, m)."""
-        rows = as_matrix(X, "X")
-        if rows.shape[1] != self.n_features:
-            raise ValueError(f"X has {rows.shape[1]} features; expected {self.n_features}, as in the patterns")
-        return masks(rows, self.generators)
+        return masks(as_rows(X, "X", self.n_features, "patterns have"), self.generators)
 
     def __str__(self) -> str:
         return (
@@ -68,11 +69,40 @@ class ActivationPatterns:
 
 
 def masks(X: Floats, generators: Floats) -> Bools:
-    """Return 1{X h_j >= 0}, shape (n, m), for rows `X` (n, d) and `generators` (m, d)."""
+    """Return 1{X h_j >= 0}, shape (n, m), for rows `X` (n, d) and `generators` (m, d), by :func:`decide_active`."""
     result = np.empty((len(X), len(generators)), dtype=bool)
-    for gates in gate_tiles(len(X), len(generators)):
-        np.greater_equal(X @ generators[gates].T, 0.0, out=result[:, gates])
+    rows, gates = unit_rows(X), unit_rows(generators)
+    for tile in gate_tiles(len(X), len(generators)):
+        result[:, tile] = decide_active(np, rows, gates[tile])
     return result
+
+
+def unit_rows(array: Floats) -> Floats:
+    """Return the rows of `array` at unit length; rows of zeros stay."""
+    peaks = np.abs(array).max(axis=1, keepdims=True)
+    scaled = array / np.where(peaks > 0.0, peaks, 1.0)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return scaled / np.where(norms > 0.0, norms, 1.0)
+
+
+def decide_active(library: Any, rows: Any, gates: Any) -> Any:
+    """Return which products of unit `rows` (n, d) and unit `gates` (m, d) are at least 0 up to rounding, (n, m).
+
+    A matrix product rounds differently with its shape, so a product that is zero in exact arithmetic may come out on
+    either side. One that is negative by no more than the rounding error of its own terms, c sum_i |x_i h_i| with
+    c = (d + 8) eps, counts as zero and so as active: the boundary is then the same in every batch. `library` is numpy
+    or torch, the owner of the float64 arrays.
+    """
+    d = rows.shape[1]
+    tolerance = (d + 8) * float(np.finfo(np.float64).eps)
+    products = rows @ gates.T
+    active = products >= 0.0
+    # The terms of unit vectors sum to at most 1, so only these can be within the tolerance: few, on most data.
+    near = library.where(~active & (products >= -tolerance))
+    for start in range(0, len(near[0]), max(1, TILE_ENTRIES // d)):
+        i, j = (index[start : start + max(1, TILE_ENTRIES // d)] for index in near)
+        active[i, j] = products[i, j] >= -tolerance * library.abs(rows[i] * gates[j]).sum(1)
+    return active
 
 
 def gate_tiles(n_rows: int, n_gates: int, entries: int = TILE_ENTRIES) -> Iterator[slice]:
@@ -87,7 +117,7 @@ def sample_patterns(
     n_patterns: int | None = None,
     *,
     kind: str | None = None,
-    order: int = 2,
+    order: int | None = None,
     generators: ArrayLike | None = None,
     seed: int | np.random.Generator = 0,
 ) -> ActivationPatterns:
@@ -99,13 +129,13 @@ def sample_patterns(
         The data, at least 2 rows.
     n_patterns : int, optional
         Gates to draw; fewer patterns may come back, since equal masks merge. Needed for ``gaussian`` and
-        ``sparse``; for ``single`` at most 2d (default: all 2d); not used for ``given``.
+        ``sparse``; for ``single`` at most 2d (default: all 2d); none for ``given``.
     kind : {"gaussian", "sparse", "single", "given"}, optional
         ``gaussian``: h ~ N(0, I). ``sparse``: N(0, 1) on `order` random features, zero elsewhere.
         ``single``: +e_i and -e_i. ``given``: the rows of `generators`. Default ``gaussian``, or ``given`` where
         `generators` are.
-    order : int, default 2
-        Features of a ``sparse`` gate, 1 to d.
+    order : int, optional
+        Features of a ``sparse`` gate, 1 to d (default 2); none for other kinds.
     generators : array_like (m, d), optional
         The gates of kind ``given``; no row may be zero.
     seed : int or numpy.random.Generator, default 0
@@ -122,7 +152,8 @@ def sample_patterns(
 
     Notes
     -----
-    Masks use >=, so a zero vector would be a linear block and is never a gate. Sampling instead of enumerating
+    Masks use >=, with products that are zero up to rounding active, so a zero vector would be a linear block and is
+    never a gate. Sampling instead of enumerating
     the patterns is licensed by Kim and Pilanci (ICML 2024); owning a gate's features alone keeps the mapped
     neurons as sparse as the gate.
 
@@ -133,22 +164,30 @@ def sample_patterns(
     2 activation patterns (single): 4 drawn, 2 merged, 0 never active, 0 always active
     """
     rows = as_matrix(X, "X", min_rows=2)
-    chosen = as_known(kind or ("gaussian" if generators is None else "given"), "kind", [*_DRAWS, "given"])
+    if kind is None:
+        kind = "gaussian" if generators is None else "given"
+    chosen, rng = as_known(kind, "kind", [*_DRAWS, "given"]), as_generator(seed)
+    _check_use("generators", generators, chosen, "given")
+    _check_use("order", order, chosen, "sparse")
     if chosen == "given":
+        _check_use("n_patterns", n_patterns, chosen, "gaussian, sparse or single")
         drawn = _given(generators, rows.shape[1])
-    elif generators is not None:
-        raise ValueError(f"generators are given and kind is {chosen!r}; expected kind 'given' with generators")
     else:
-        drawn = _DRAWS[chosen](rows.shape[1], n_patterns, order, np.random.default_rng(seed))
+        drawn = _DRAWS[chosen](rows, n_patterns, order, rng)
     return _distinct(rows, drawn, chosen)
 
 
-def _gaussian(d: int, n_patterns: int | None, order: int, rng: np.random.Generator) -> Floats:
-    return rng.standard_normal((as_count(n_patterns, "n_patterns"), d))
+def _check_use(name: str, value: object, chosen: str, belongs: str) -> None:
+    if value is not None and chosen != belongs:
+        raise ValueError(f"{name} is given and kind is {chosen!r}; expected it with kind {belongs} alone")
 
 
-def _sparse(d: int, n_patterns: int | None, order: int, rng: np.random.Generator) -> Floats:
-    count, size = as_count(n_patterns, "n_patterns"), as_count(order, "order")
+def _gaussian(X: Floats, n_patterns: int | None, order: int | None, rng: np.random.Generator) -> Floats:
+    return rng.standard_normal((as_count(n_patterns, "n_patterns"), X.shape[1]))
+
+
+def _sparse(X: Floats, n_patterns: int | None, order: int | None, rng: np.random.Generator) -> Floats:
+    count, size, d = as_count(n_patterns, "n_patterns"), as_count(2 if order is None else order, "order"), X.shape[1]
     if size > d:
         raise ValueError(f"order is {size}; expected at most the number of features, {d}")
     drawn = np.zeros((count, d))
@@ -157,7 +196,8 @@ def _sparse(d: int, n_patterns: int | None, order: int, rng: np.random.Generator
     return drawn
 
 
-def _single(d: int, n_patterns: int | None, order: int, rng: np.random.Generator) -> Floats:
+def _single(X: Floats, n_patterns: int | None, order: int | None, rng: np.random.Generator) -> Floats:
+    d = X.shape[1]
     every = np.concatenate([np.eye(d), -np.eye(d)])
     if n_patterns is None:
         return every
@@ -167,7 +207,7 @@ def _single(d: int, n_patterns: int | None, order: int, rng: np.random.Generator
     return every[np.sort(rng.choice(2 * d, count, replace=False))]
 
 
-_DRAWS: dict[str, Callable[[int, int | None, int, np.random.Generator], Floats]] = {
+_DRAWS: dict[str, Callable[[Floats, int | None, int | None, np.random.Generator], Floats]] = {
     "gaussian": _gaussian,
     "sparse": _sparse,
     "single": _single,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import convexnn as cx
 from convexnn import operator as room
 from convexnn.checks import Floats
 from convexnn.masks import DenseMasks, PackedMasks, RecomputedMasks
@@ -69,14 +70,20 @@ def test_no_column_and_one_column() -> None:
 
 
 def test_the_columns_are_those_of_the_program() -> None:
-    import convexnn as cx
-
     X, y = zoo.data(N, D)
     drawn = zoo.patterns(X, "given")
     support = np.array([3, 0, 11])
     columns = PatternOperator(X, drawn, dtype="float64").columns(torch.tensor(support)).numpy()
-    owned = drawn.features.flat[support]
-    assert np.array_equal(columns, cx.ConvexProgram(X, y, drawn, budget=1).columns(support) * owned)
+    assert np.array_equal(columns, cx.ConvexProgram(X, y, drawn, budget=1).columns(support))
+    assert not columns[:, ~drawn.features.flat[support]].any()
+
+
+def test_units_scale_the_products_and_not_the_masks() -> None:
+    X, _ = zoo.data(N, D)
+    drawn, units = zoo.patterns(X), np.array([1.0, 1e60, 1e-60, 3.0, 0.5])
+    far = cx.sample_patterns(X * units, generators=drawn.generators / units)
+    A = PatternOperator(X * units, far, units=units)
+    assert torch.allclose(A.as_matrix(), PatternOperator(X, drawn).as_matrix())
 
 
 def test_bad_input_is_one_clear_line() -> None:
@@ -84,8 +91,13 @@ def test_bad_input_is_one_clear_line() -> None:
     drawn = zoo.patterns(X)
     with pytest.raises(ValueError, match="dtype 'float16' is unknown; expected one of: float32, float64"):
         PatternOperator(X, drawn, dtype="float16")
-    with pytest.raises(ValueError, match="device 'gpu' is unknown"):
-        PatternOperator(X, drawn, device="gpu")
+    for device in ("gpu", "meta", None):
+        with pytest.raises(ValueError, match=f"device {device!r} is unknown; expected 'cpu', 'cuda'"):
+            PatternOperator(X, drawn, device=device)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="memory_limit is '1GB'; expected a whole number of at least 0"):
+        PatternOperator(X, drawn, memory_limit="1GB")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="memory_limit is -1"):
+        PatternOperator(X, drawn, memory_limit=-1)
     with pytest.raises(ValueError, match=r"heads has shape \(2, 3\); expected \(k, 8\)"):
         PatternOperator(X, drawn, np.ones((2, 3)))
     with pytest.raises(ValueError, match="X has 4 features; expected 5"):

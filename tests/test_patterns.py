@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -13,6 +14,7 @@ from sklearn.datasets import load_digits
 
 import convexnn as cx
 from convexnn import patterns as room
+from convexnn.operator import PatternOperator
 from tests import zoo
 
 
@@ -87,6 +89,25 @@ def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(whole.masks(X), tiled.masks(X))
 
 
+def test_the_boundary_is_the_same_in_every_batch() -> None:
+    # Decimal data and whole gates: thousands of products are zero, and a matrix product rounds them by its shape.
+    rng = np.random.default_rng(0)
+    X = rng.integers(-20, 21, (400, 8)) / 10
+    drawn = cx.sample_patterns(X, generators=rng.integers(-3, 4, (60, 8)) + np.eye(60, 8) * 0.5)
+    whole = drawn.masks(X)
+    rows = np.concatenate([drawn.masks(row[None]) for row in X])
+    gates = np.column_stack([room.masks(X, gate[None]) for gate in drawn.generators])
+    exact = np.rint(10 * X) @ np.rint(2 * drawn.generators).T >= 0
+    assert (np.rint(10 * X) @ np.rint(2 * drawn.generators).T == 0).sum() > 100
+    for masks in (whole, rows, gates):
+        assert np.array_equal(masks, exact)
+    for limit in (1 << 30, len(X) * len(drawn) // 4, 0):
+        held = PatternOperator(X, drawn, memory_limit=limit).masks
+        every = torch.arange(len(drawn))
+        assert np.array_equal(held.columns(every).numpy(), exact)
+        assert np.array_equal(held.tile(slice(0, len(X)), slice(0, len(drawn))).numpy(), exact)
+
+
 def test_it_reads_well() -> None:
     X = np.array([[1.0, -1.0], [-1.0, 2.0]])
     expected = "2 activation patterns (single): 4 drawn, 2 merged, 0 never active, 0 always active"
@@ -115,11 +136,22 @@ GOOD = np.arange(6.0).reshape(3, 2) - 2.0
         ({"n_patterns": None}, TypeError, "n_patterns is None"),
         ({"kind": "sparse", "order": 3}, ValueError, "order is 3; expected at most the number of features, 2"),
         ({"kind": "single", "n_patterns": 9}, ValueError, "n_patterns is 9; there are 4 single-feature gates"),
-        ({"kind": "given"}, ValueError, "kind is 'given' without generators"),
-        ({"generators": [[0.0, 0.0]]}, ValueError, "generators row 0 is zero"),
-        ({"generators": [[1.0]]}, ValueError, "generators has 1 columns; expected 2"),
-        ({"generators": [[1.0, 1.0]], "kind": "single"}, ValueError, "expected kind 'given' with generators"),
-        ({"X": [[1.0], [2.0]], "generators": [[-1.0]]}, ValueError, "none of the 1 gates is active on any row of X"),
+        ({"kind": "given", "n_patterns": None}, ValueError, "kind is 'given' without generators"),
+        ({"generators": [[0.0, 0.0]], "n_patterns": None}, ValueError, "generators row 0 is zero"),
+        ({"generators": [[1.0]], "n_patterns": None}, ValueError, "generators has 1 columns; expected 2"),
+        ({"generators": [[1.0, 1.0]]}, ValueError, "n_patterns is given and kind is 'given'; expected it with kind"),
+        ({"generators": [[1.0, 1.0]], "kind": "single"}, ValueError, "generators is given and kind is 'single'"),
+        ({"order": 1}, ValueError, "order is given and kind is 'gaussian'; expected it with kind sparse alone"),
+        (
+            {"X": [[1.0], [2.0]], "generators": [[-1.0]], "n_patterns": None},
+            ValueError,
+            "none of the 1 gates is active",
+        ),
+        ({"kind": ""}, ValueError, "kind '' is unknown"),
+        ({"kind": 0}, ValueError, "kind 0 is unknown"),
+        ({"seed": "a"}, TypeError, "seed is 'a'; expected a whole number of at least 0"),
+        ({"seed": -1}, ValueError, "seed is -1; expected a whole number of at least 0"),
+        ({"X": np.ma.masked_less(np.eye(3), 0.5)}, TypeError, "X has masked entries"),
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
