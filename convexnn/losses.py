@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from convexnn.checks import as_known
+
+
+class Loss(Protocol):
+    """A mean loss L(p) of predictions p for targets y, both (n,) or (n, k)."""
+
+    @property
+    def name(self) -> str:
+        """The name that a program gives."""
+
+    def value(self, prediction: Any, target: Any) -> float:
+        """Return L(p)."""
+
+    def gradient(self, prediction: Any, target: Any) -> Any:
+        """Return dL/dp."""
+
+    def dual(self, theta: Any, target: Any) -> float:
+        """Return -L*(-theta), a lower bound at any dual feasible theta."""
+
+    def expression(self, prediction: Any, target: Any) -> Any:
+        """Return L as a cvxpy expression."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +54,9 @@ class SquaredLoss:
         return cp.sum_squares(prediction - target) / (2 * len(target))
 
 
-LOSSES = {"squared": SquaredLoss()}
+LOSSES: dict[str, Loss] = {"squared": SquaredLoss()}
 
 
-def loss_named(name: str) -> SquaredLoss:
+def loss_named(name: str) -> Loss:
     """Return the loss of that name; an unknown name is a ValueError that lists the known ones."""
     return LOSSES[as_known(name, "loss", LOSSES)]

@@ -20,7 +20,11 @@ class Penalty(Protocol):
     def value(self, weights: Floats) -> float:
         """Return R(W)."""
 
-    def scale(self, slope: Floats, strength: float) -> float:
+    @property
+    def degree(self) -> int:
+        """p with R(t W) = t^p R(W) for t > 0."""
+
+    def dual_scaling(self, slope: Floats, strength: float) -> float:
         """Return the factor in (0, 1] that makes theta dual feasible, given slope = A^T theta (m, d)."""
 
     def conjugate(self, slope: Floats, strength: float) -> float:
@@ -35,12 +39,13 @@ class L1:
     """R(W) = sum_ji |w_ji|."""
 
     name: str = "l1"
+    degree: int = 1
 
     def value(self, weights: Floats) -> float:
         return float(np.abs(weights).sum())
 
-    def scale(self, slope: Floats, strength: float) -> float:
-        return _shrink(float(np.abs(slope).max(initial=0.0)), strength)
+    def dual_scaling(self, slope: Floats, strength: float) -> float:
+        return _into_ball(float(np.abs(slope).max(initial=0.0)), strength)
 
     def conjugate(self, slope: Floats, strength: float) -> float:
         return 0.0
@@ -56,12 +61,13 @@ class GroupL1:
     """R(W) = sum_j ||w_j||_2: one group a gate (neuron)."""
 
     name: str = "group_l1"
+    degree: int = 1
 
     def value(self, weights: Floats) -> float:
         return float(np.linalg.norm(weights, axis=1).sum())
 
-    def scale(self, slope: Floats, strength: float) -> float:
-        return _shrink(float(np.linalg.norm(slope, axis=1).max(initial=0.0)), strength)
+    def dual_scaling(self, slope: Floats, strength: float) -> float:
+        return _into_ball(float(np.linalg.norm(slope, axis=1).max(initial=0.0)), strength)
 
     def conjugate(self, slope: Floats, strength: float) -> float:
         return 0.0
@@ -77,11 +83,12 @@ class Ridge:
     """R(W) = 1/2 sum_ji w_ji^2."""
 
     name: str = "ridge"
+    degree: int = 2
 
     def value(self, weights: Floats) -> float:
         return 0.5 * float((weights * weights).sum())
 
-    def scale(self, slope: Floats, strength: float) -> float:
+    def dual_scaling(self, slope: Floats, strength: float) -> float:
         return 1.0
 
     def conjugate(self, slope: Floats, strength: float) -> float:
@@ -93,7 +100,7 @@ class Ridge:
         return cp.sum_squares(weights) / 2
 
 
-def _shrink(dual_norm: float, strength: float) -> float:
+def _into_ball(dual_norm: float, strength: float) -> float:
     return 1.0 if dual_norm <= strength else strength / dual_norm
 
 

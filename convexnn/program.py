@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_matrix, as_nonnegative, as_vector
-from convexnn.losses import SquaredLoss, loss_named
+from convexnn.checks import Floats, as_count, as_matrix, as_moderate, as_nonnegative, as_vector
+from convexnn.losses import Loss, loss_named
 from convexnn.patterns import ActivationPatterns, masks
 from convexnn.penalties import Penalty, penalty_named
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ConvexProgram:
     """The two-layer ReLU program over sampled activation patterns (gated ReLU form).
 
@@ -56,7 +56,7 @@ class ConvexProgram:
     X: Floats
     y: Floats
     patterns: ActivationPatterns
-    loss: SquaredLoss
+    loss: Loss
     penalty: Penalty | None
     strength: float | None
     budget: int | None
@@ -72,7 +72,7 @@ class ConvexProgram:
         strength: float | None = None,
         budget: int | None = None,
     ) -> None:
-        rows = as_matrix(X, "X", min_rows=2)
+        rows = _kept(as_moderate(as_matrix(X, "X", min_rows=2), "X"))
         fields = {
             "X": rows,
             "y": _target(y, len(rows)),
@@ -88,7 +88,7 @@ class ConvexProgram:
     @property
     def n_weights(self) -> int:
         """Number of weights: the features that the patterns own, summed."""
-        return int(self.patterns.features.sum())
+        return _n_weights(self.patterns)
 
     @property
     def question(self) -> str:
@@ -98,11 +98,11 @@ class ConvexProgram:
         return f"{self.loss.name} loss + {self.strength:.3g} * {self.penalty.name}, {self.n_weights} weights"
 
     def columns(self, support: NDArray[np.int64]) -> Floats:
-        """Return the columns D_j x_i of A at flat indices j d + i, shape (n, s), float64."""
+        """Return the columns of A at flat indices j d + i, shape (n, s), float64: D_j x_i, or 0 where not owned."""
         gates, features = np.divmod(support, self.X.shape[1])
-        live, position = np.unique(gates, return_inverse=True)
-        active = masks(self.X, self.patterns.generators[live])
-        return self.X[:, features] * active[:, position]
+        used, position = np.unique(gates, return_inverse=True)
+        active = masks(self.X, self.patterns.generators[used])
+        return self.X[:, features] * (active[:, position] & self.patterns.features[gates, features])
 
     def objective(self, prediction: Floats, weights: Floats) -> float:
         """Return the objective at weights (m, d) whose prediction A(W) is given, shape (n,)."""
@@ -123,8 +123,11 @@ class ConvexProgram:
         """
         if self.penalty is None or self.strength is None:
             raise TypeError("a budget has no dual bound; expected a program with a penalty")
-        factor = self.penalty.scale(slope, self.strength)
+        factor = self.penalty.dual_scaling(slope, self.strength)
         return self.loss.dual(factor * theta, self.y) - self.penalty.conjugate(factor * slope, self.strength)
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def __str__(self) -> str:
         n, d = self.X.shape
@@ -135,7 +138,7 @@ def _target(y: ArrayLike, n_rows: int) -> Floats:
     target = as_vector(y, "y", n_rows)
     if np.ptp(target) == 0.0:
         raise ValueError(f"y is constant ({target[0]:g}); expected a target that varies")
-    return target
+    return _kept(as_moderate(target, "y"))
 
 
 def _matching(patterns: ActivationPatterns, n_features: int) -> ActivationPatterns:
@@ -164,7 +167,17 @@ def _budget(budget: int | None, penalty: str | None, patterns: ActivationPattern
         raise ValueError(f"{given} of budget and penalty given; expected exactly one: budget=40, or penalty='l1'")
     if budget is None:
         return None
-    n_weights = int(patterns.features.sum())
-    if as_count(budget, "budget") > n_weights:
-        raise ValueError(f"budget is {budget}; expected at most {n_weights}, the number of weights of the program")
+    if as_count(budget, "budget") > _n_weights(patterns):
+        raise ValueError(f"budget is {budget}; expected at most {_n_weights(patterns)}, the weights of the program")
     return int(budget)
+
+
+def _n_weights(patterns: ActivationPatterns) -> int:
+    return int(patterns.features.sum())
+
+
+def _kept(array: Floats) -> Floats:
+    """Return a copy that cannot be written, so that what the caller does to its array later changes no answer."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy

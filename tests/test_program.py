@@ -44,7 +44,7 @@ def test_a_penalty_and_its_conjugate_satisfy_fenchel_young(penalty: str) -> None
     room, strength = PENALTIES[penalty], 0.3
     for _ in range(20):
         weights, slope = rng.standard_normal((2, 6, 4))
-        slope = slope * room.scale(slope, strength)
+        slope = slope * room.dual_scaling(slope, strength)
         left = strength * room.value(weights) + room.conjugate(slope, strength)
         assert left >= (weights * slope).sum() - 1e-12
 
@@ -78,6 +78,16 @@ def test_lists_integers_and_torch_tensors_are_taken() -> None:
     assert cx.ConvexProgram(whole, np.arange(30), PATTERNS, budget=1).X.dtype == np.float64
 
 
+def test_the_callers_arrays_are_copied() -> None:
+    rows, target = X.copy(), Y.copy()
+    program = cx.ConvexProgram(rows, target, PATTERNS, budget=1)
+    rows[:], target[:] = 0.0, 0.0
+    assert np.array_equal(program.X, X)
+    assert np.array_equal(program.y, Y)
+    with pytest.raises(ValueError, match="read-only"):
+        program.X[0, 0] = 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -87,6 +97,10 @@ def test_lists_integers_and_torch_tensors_are_taken() -> None:
         ({"y": Y[:, None]}, ValueError, "y has shape (30, 1); expected a vector of shape (30,)"),
         ({"y": np.where(Y > 1, np.nan, Y)}, ValueError, "y holds nan at index"),
         ({"y": ["a"] * 30}, TypeError, "y cannot be read as real numbers"),
+        ({"y": Y * 1e155}, ValueError, "expected at most 1e100, the largest at least 1e-100"),
+        ({"y": Y * 1e-200}, ValueError, "y has entries of size"),
+        ({"X": X * 1e155}, ValueError, "X has entries of size"),
+        ({"penalty": np.array(["l1"]), "budget": None}, ValueError, "penalty array(['l1'], dtype='<U2') is unknown"),
         ({"X": X[:1]}, ValueError, "X has shape (1, 5); expected at least 2 rows"),
         ({"X": X[:, :4]}, ValueError, "patterns are over 5 features; expected 4"),
         ({"patterns": X}, TypeError, "patterns is a ndarray; expected ActivationPatterns"),
@@ -95,7 +109,7 @@ def test_lists_integers_and_torch_tensors_are_taken() -> None:
         ({"budget": -3}, ValueError, "budget is -3"),
         ({"budget": 2.0}, TypeError, "budget is 2.0; expected a whole number"),
         ({"budget": True}, TypeError, "budget is True; expected a whole number"),
-        ({"budget": 41}, ValueError, "budget is 41; expected at most 40, the number of weights"),
+        ({"budget": 41}, ValueError, "budget is 41; expected at most 40, the weights of the program"),
         ({"budget": None}, ValueError, "neither of budget and penalty given"),
         ({"penalty": "l1"}, ValueError, "both of budget and penalty given"),
         (

@@ -32,6 +32,8 @@ def certify(
     order = np.argsort(support, kind="stable")
     order = order[values[order] != 0.0]
     kept, entries = support[order], values[order]
+    if not program.patterns.features.flat[kept].all():
+        raise RuntimeError("a weight lies on a feature that its pattern does not own: a defect of the solver")
     weights = np.zeros(program.patterns.generators.shape)
     weights.flat[kept] = entries
     prediction = program.columns(kept) @ entries

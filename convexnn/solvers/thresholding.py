@@ -13,7 +13,6 @@ from torch import Tensor
 from convexnn.checks import Floats
 from convexnn.least_squares import least_squares
 from convexnn.operator import PatternOperator
-from convexnn.patterns import ActivationPatterns
 from convexnn.program import ConvexProgram
 from convexnn.solution import Solution
 from convexnn.solvers.certificate import certify
@@ -24,7 +23,6 @@ SETTLED = 50
 
 # Share of the longest safe step that is taken where the support changes (c = 0.01 of Blumensath and Davies).
 SAFE = 0.99
-
 
 # Halvings of a step before it is lost in rounding.
 MAX_HALVINGS = 40
@@ -38,11 +36,19 @@ class Dictionary:
     target: Tensor
 
     @cached_property
+    def norms(self) -> Tensor:
+        """Column norms, flat (m d,); 0 where a column is not owned or zero on the data."""
+        return self.operator.column_norms().flatten()
+
+    @cached_property
     def inverse(self) -> Tensor:
-        """1 / column norm, flat (m d,); zero for a column that is zero on the data and can explain nothing."""
-        norms = self.operator.column_norms().flatten()
-        tiny = norms.max() * torch.finfo(norms.dtype).eps
-        return torch.where(norms > tiny, 1.0 / norms, 0.0)
+        """1 / column norm, 0 where that is 0."""
+        return torch.where(self.norms > 0.0, 1.0 / self.norms, 0.0)
+
+    def largest(self, values: Tensor, count: int) -> Tensor:
+        """Return the flat indices of the `count` largest magnitudes among the columns that are not 0, ascending."""
+        candidates = torch.where(self.norms > 0.0, values.abs(), -1.0)
+        return torch.topk(candidates, count, sorted=False).indices.sort().values
 
     def columns(self, support: Tensor) -> Tensor:
         """Return the unit columns at `support`, shape (n, s)."""
@@ -57,18 +63,18 @@ class Dictionary:
 class SparseIterate:
     """Weights on a support, in units of the column norms, with what a step needs carried along.
 
-    `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, `residual` (n,) y - A w for
-    a target scaled to ||y|| = 1, `energy` the objective at zero weights;
-    `length` is the last step length, `repeats` how often the support has repeated, `polished` whether the weights
-    are least squares on it, `final` whether a step from there kept it.
+    `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, `residual` (n,) y - A w for a
+    target scaled to ||y|| = 1, `zero_loss` the objective at zero weights in the units of y. `step_size` is the last mu,
+    `repeats` how often the support has repeated, `polished` whether the weights are least squares on it, `final`
+    whether a step from there kept it.
     """
 
     support: Tensor
     weights: Tensor
     columns: Tensor
     residual: Tensor
-    energy: float
-    length: float = 1.0
+    zero_loss: float
+    step_size: float = 1.0
     repeats: int = 0
     polished: bool = False
     final: bool = False
@@ -76,7 +82,7 @@ class SparseIterate:
     @cached_property
     def objective(self) -> float:
         """1/(2n) ||y - A w||^2 in the units of y."""
-        return self.energy * float(self.residual.square().sum())
+        return self.zero_loss * float(self.residual.square().sum())
 
 
 def niht(
@@ -104,7 +110,8 @@ def niht(
     dtype : {"float32", "float64"}, default "float32"
         Precision of products and selection; the final weights are least squares in float64 in either.
     memory_limit : int, default 2^30
-        Bytes for the masks, as in :class:`convexnn.operator.PatternOperator`.
+        Bytes for the masks, as in :class:`convexnn.operator.PatternOperator`. Beside them a run holds a few arrays of
+        n times budget and of m times d numbers.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.descent.Progress` after each iteration. KeyboardInterrupt, raised in
         it or from outside, returns the best iterate so far.
@@ -118,11 +125,14 @@ def niht(
     -----
     On unit columns, with g = A^T(y - A w) and S the support:
     w <- H_s(w + mu g), mu = ||g_S||^2 / ||A_S g_S||^2; where the support changes, mu is halved until
-    mu <= 0.99 ||dw||^2 / ||A dw||^2 (Blumensath and Davies 2010), so the objective never rises. Once the support
-    has settled, least squares on it replaces w; if the next step keeps it, it is a fixed point and the run ends.
+    mu <= 0.99 ||dw||^2 / ||A dw||^2 (Blumensath and Davies 2010), so the objective never rises, up to rounding. Once
+    the support has settled, least squares on it replaces w; if the next step keeps it, it is a fixed point and the run
+    ends. Columns that are zero on the data are never chosen, so the support can be smaller than the budget.
     """
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
-    operator = PatternOperator(*_balanced(program), device=device, dtype=dtype, memory_limit=memory_limit)
+    operator = PatternOperator(
+        program.X, program.patterns, device=device, dtype=dtype, memory_limit=memory_limit, units=_units(program.X)
+    )
     dictionary = Dictionary(operator, operator.tensor(program.y / np.linalg.norm(program.y)))
     run = descend(_start(dictionary, program), partial(niht_step, dictionary), limits, callback)
     support = run.best.support.cpu().numpy()
@@ -141,7 +151,7 @@ def niht(
 def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the next iterate of normalised IHT; a settled support is polished by least squares."""
     gradient = dictionary.correlations(now.residual)
-    after = _thresholded(dictionary, now, gradient, _step_length(now, gradient))
+    after = _thresholded(dictionary, now, gradient, _step_size(now, gradient))
     if not torch.equal(after.support, now.support):
         return after
     if now.polished:
@@ -149,65 +159,60 @@ def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     return _polished(dictionary, after) if after.repeats >= SETTLED else after
 
 
-def largest(values: Tensor, count: int) -> Tensor:
-    """Return the indices of the `count` largest magnitudes, ascending."""
-    return torch.topk(values.abs(), count, sorted=False).indices.sort().values
-
-
-def _balanced(program: ConvexProgram) -> tuple[Floats, ActivationPatterns]:
-    """Return X and patterns with every feature at unit scale, so that float32 holds any units.
-
-    The factors are powers of two: scaling is then exact, and no mask can change by rounding.
-    """
-    peaks = np.abs(program.X).max(axis=0)
-    factors = np.exp2(np.round(np.log2(np.where(peaks > 0.0, peaks, 1.0))))
-    return program.X / factors, replace(program.patterns, generators=program.patterns.generators * factors)
+def _units(X: Floats) -> Floats:
+    """Return the scale of each feature, a power of two: dividing by it is exact."""
+    peaks = np.abs(X).max(axis=0)
+    return np.exp2(np.round(np.log2(np.where(peaks > 0.0, peaks, 1.0))))
 
 
 def _start(dictionary: Dictionary, program: ConvexProgram) -> SparseIterate:
     assert program.budget is not None
-    support = largest(dictionary.correlations(dictionary.target), program.budget)
+    count = min(program.budget, int((dictionary.norms > 0.0).sum()))
+    support = dictionary.largest(dictionary.correlations(dictionary.target), count)
     columns = dictionary.columns(support)
-    energy = program.loss.value(np.zeros_like(program.y), program.y)
-    return SparseIterate(support, torch.zeros_like(columns[0]), columns, dictionary.target, energy)
+    zero_loss = program.loss.value(np.zeros_like(program.y), program.y)
+    return SparseIterate(support, torch.zeros_like(columns[0]), columns, dictionary.target, zero_loss)
 
 
-def _step_length(now: SparseIterate, gradient: Tensor) -> float:
-    """Return the exact line search along the gradient on the support; the last length where that vanishes."""
+def _step_size(now: SparseIterate, gradient: Tensor) -> float:
+    """Return mu, the exact line search along the gradient on the support.
+
+    At least squares weights that gradient is rounding alone, and its mu too, so the last one is kept.
+    """
     direction = gradient[now.support]
-    reach = float((now.columns @ direction).square().sum())
-    return float(direction.square().sum()) / reach if reach > 0.0 else now.length
+    curvature = float((now.columns @ direction).square().sum())
+    return now.step_size if now.polished or curvature == 0.0 else float(direction.square().sum()) / curvature
 
 
-def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Tensor, length: float) -> SparseIterate:
-    """Return H_s(w + length * gradient), the length halved until a step that changes the support is safe.
+def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Tensor, step_size: float) -> SparseIterate:
+    """Return H_s(w + mu g), mu halved until a step that changes the support is safe.
 
-    A step so short that it is not safe after MAX_HALVINGS is lost in rounding and taken as it is.
+    Where none is, before it is lost in rounding, the iterate stays and counts as settled.
     """
     for _ in range(MAX_HALVINGS):
-        moved = length * gradient
+        moved = step_size * gradient
         moved[now.support] += now.weights
-        support = largest(moved, len(now.support))
+        support = dictionary.largest(moved, len(now.support))
         kept = torch.equal(support, now.support)
         columns = now.columns if kept else dictionary.columns(support)
         residual = dictionary.target - columns @ moved[support]
-        after = SparseIterate(support, moved[support], columns, residual, now.energy, length)
+        after = SparseIterate(support, moved[support], columns, residual, now.zero_loss, step_size)
         if kept:
             return replace(after, repeats=now.repeats + 1)
-        if length <= SAFE * _safe_length(now, after):
-            break
-        length /= 2
-    return after
+        if step_size <= SAFE * _safe_step_size(now, after):
+            return after
+        step_size /= 2
+    return replace(now, repeats=SETTLED)
 
 
-def _safe_length(now: SparseIterate, after: SparseIterate) -> float:
-    """Return ||dw||^2 / ||A dw||^2 for the move: below it the objective falls."""
+def _safe_step_size(now: SparseIterate, after: SparseIterate) -> float:
+    """Return ||dw||^2 / ||A dw||^2 for the move: with a smaller mu the objective falls."""
     stays, stayed = torch.isin(now.support, after.support), torch.isin(after.support, now.support)
     # Both supports ascend, so the entries that stay come in the same order in both.
     change = (after.weights[stayed] - now.weights[stays]).square().sum()
     change += after.weights[~stayed].square().sum() + now.weights[~stays].square().sum()
-    reach = float((now.residual - after.residual).square().sum())
-    return float(change) / reach if reach > 0.0 else float("inf")
+    curvature = float((now.residual - after.residual).square().sum())
+    return float(change) / curvature if curvature > 0.0 else float("inf")
 
 
 def _polished(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
