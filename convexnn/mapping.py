@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import svd
+from scipy.linalg import eigh
 from scipy.optimize import nnls
 
 from convexnn.checks import Floats
-from convexnn.losses import SquaredLoss
+from convexnn.losses import Loss
 from convexnn.network import SparseReLUNetwork
 from convexnn.patterns import Bools, masks
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mapping:
     """A ReLU network mapped back from the convex model, and how far it is from it.
 
@@ -41,11 +41,17 @@ class Mapping:
 
     def __str__(self) -> str:
         unpaired = f", {self.n_unpaired} gates without a pair" if self.n_unpaired else ""
-        return f"{self.network} ({self.method}; worst difference {self.error:.3g}, loss {self.loss:.4g}{unpaired})"
+        return (
+            f"{self.method} mapping: {self.network}; loss {self.loss:.4g}, at most {self.error:.3g} "
+            f"from the convex model{unpaired}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 def map_back(
-    X: Floats, y: Floats, weights: Floats, active: Bools, features: Bools, *, loss: SquaredLoss, exact: bool
+    X: Floats, y: Floats, weights: Floats, active: Bools, features: Bools, *, loss: Loss, exact: bool
 ) -> Mapping:
     """Map the blocks D_j X w_j to a network by the exact or the refit way and measure the difference.
 
@@ -82,9 +88,10 @@ def better_signs(X: Floats, active: Bools, weights: Floats) -> Floats:
 
 
 def cone_pair(rows: Floats, active: Bools, weight: Floats) -> tuple[Floats, Floats] | None:
-    """Return u, v of least norm with D X w = relu(X u) - relu(X v), by the cone of a gate; None if there is no pair.
+    """Return u, v with D X w = relu(X u) - relu(X v) on the data, or None if there is no pair of moderate size.
 
-    Both lie in the cone (2D - I) X u >= 0 and u - v = w.
+    One of them is 0 where w or -w lies in the gate's cone (2D - I) X u >= 0; else both are the pair of least
+    ||u||^2 + ||v||^2 in the cone with u - v = w.
 
     Parameters
     ----------
@@ -97,10 +104,10 @@ def cone_pair(rows: Floats, active: Bools, weight: Floats) -> tuple[Floats, Floa
 
     Notes
     -----
-    With z = u - w/2 = v + w/2 both cones read (2D - I) X z >= |X w| / 2, so the pair of least
-    ||u||^2 + ||v||^2 is the point of least norm of a polyhedron: Lawson and Hanson's least distance problem, one
-    non-negative least squares problem. If w or -w lies in the cone itself, one neuron is enough and the other is 0.
-    A gate that is active on every row needs no cone: X w = relu(X w) - relu(-X w), so u = w and v = -w.
+    With z = u - w/2 = v + w/2 both cones read (2D - I) X z >= |X w| / 2, so the shortest pair is the point of least
+    norm of a polyhedron: Lawson and Hanson's least distance problem, one non-negative least squares problem. Where
+    the cone is so thin that z is longer than a million times the distance asked for, the pair would lose its meaning
+    in rounding and counts as none. A gate that is active on every row needs no cone: X w = relu(X w) - relu(-X w).
     """
     signed = np.where(active, 1.0, -1.0)[:, None] * rows
     reach = signed @ weight
@@ -116,7 +123,11 @@ def cone_pair(rows: Floats, active: Bools, weight: Floats) -> tuple[Floats, Floa
 
 
 def _least_norm(G: Floats, h: Floats) -> Floats | None:
-    """Return argmin ||z|| subject to G z >= h, or None if no z satisfies it to 1e-9 of the largest h."""
+    """Return argmin ||z|| subject to G z >= h, or None if none is found, or none that holds to 1e-9 of the largest h.
+
+    With the rows of G at unit length and the largest h at 1, the last residual of the non-negative least squares
+    problem is -1 / (1 + ||z||^2): what is longer than 1e6 drowns in its rounding.
+    """
     scale = np.linalg.norm(G, axis=1)
     scale[scale == 0.0] = 1.0
     rows, levels = G / scale[:, None], h / scale
@@ -132,7 +143,7 @@ def _least_norm(G: Floats, h: Floats) -> Floats | None:
     if -residual[-1] < 1e-12:
         return None
     z = -residual[:-1] / residual[-1] * (h / scale).max()
-    return z if (G @ z - h).min() >= -1e-9 * max(1.0, float(h.max())) else None
+    return z if (G @ z - h).min() >= -1e-9 * h.max() else None
 
 
 def map_exact(X: Floats, active: Bools, features: Bools, weights: Floats) -> tuple[Floats, Floats, int]:
@@ -168,15 +179,10 @@ def map_exact(X: Floats, active: Bools, features: Bools, weights: Floats) -> tup
             continue
         for part, sign in zip(pair, (1.0, -1.0), strict=True):
             if part.any():
-                hidden.append(_spread(part, own))
+                hidden.append(np.zeros(X.shape[1]))
+                hidden[-1][own] = part
                 signs.append(sign)
     return np.array(hidden).reshape(-1, X.shape[1]), np.array(signs), n_unpaired
-
-
-def _spread(values: Floats, own: Bools) -> Floats:
-    full = np.zeros(len(own))
-    full[own] = values
-    return full
 
 
 def map_refit(X: Floats, y: Floats, active: Bools, weights: Floats, max_rounds: int = 200) -> tuple[Floats, Floats]:
@@ -199,7 +205,7 @@ def map_refit(X: Floats, y: Floats, active: Bools, weights: Floats, max_rounds: 
             break
         fall = 1.0 - moved[2] / loss if loss > 0.0 else 0.0
         hidden, damping, loss = moved
-        damping /= 4.0
+        damping = max(damping / 4.0, 1e-12)
         if fall < 1e-6:
             break
     return hidden, signs
@@ -210,14 +216,15 @@ def _lowered(
 ) -> tuple[Floats, float, float] | None:
     """Return hidden weights of lower loss, the damping that found them, and their loss; None at a local minimum."""
     gates, inputs = support
-    columns = X[:, inputs] * masks(X, hidden)[:, gates] * signs[gates]
+    columns = X[:, inputs] * (masks(X, hidden)[:, gates] * signs[gates])
     norms = np.linalg.norm(columns, axis=0)
     norms[norms == 0.0] = 1.0
-    left, singular, right = svd(columns / norms, full_matrices=False, check_finite=False)
-    missing = left.T @ (y - np.maximum(X @ hidden.T, 0.0) @ signs)
+    columns /= norms
+    curvature, basis = eigh(columns.T @ columns, check_finite=False)
+    slope = basis.T @ (columns.T @ (y - np.maximum(X @ hidden.T, 0.0) @ signs))
     while damping < 1e6:
         candidate = hidden.copy()
-        candidate[gates, inputs] += right.T @ (singular / (singular**2 + damping) * missing) / norms
+        candidate[gates, inputs] += basis @ (slope / (np.maximum(curvature, 0.0) + damping)) / norms
         value = _squared(X, y, candidate, signs)
         if value < loss:
             return candidate, damping, value

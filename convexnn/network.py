@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_floats, as_known, as_matrix, require
+from convexnn.checks import Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +45,9 @@ class SparseReLUNetwork:
     """
 
     def __init__(self, layers: Iterable[tuple[Any, ArrayLike | None]]) -> None:
-        self._layers = tuple(_layer(index, *pair) for index, pair in enumerate(layers))
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers is {layers!r}; expected an iterable of (weight, bias) pairs")
+        self._layers = tuple(_layer(index, pair) for index, pair in enumerate(layers))
         if not self._layers:
             raise ValueError("layers is empty; expected at least one (weight, bias) pair")
         for index, (before, after) in enumerate(zip(self._layers, self._layers[1:], strict=False), start=1):
@@ -58,7 +59,7 @@ class SparseReLUNetwork:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers: ((csr weight (out, in), bias (out,)), ...), float64."""
+        """The layers: ((csr weight (out, in), bias (out,)), ...), float64; not to be written to."""
         return self._layers
 
     @property
@@ -88,10 +89,7 @@ class SparseReLUNetwork:
 
     def predict(self, X: ArrayLike) -> Floats:
         """Return the outputs for rows `X` (n, d): shape (n,) with one output, else (n, k), float64."""
-        rows = as_matrix(X, "X")
-        if rows.shape[1] != self.n_inputs:
-            raise ValueError(f"X has {rows.shape[1]} features; expected {self.n_inputs}, the inputs of the network")
-        output = self.activations(rows)[-1]
+        output = self.activations(as_rows(X, "X", self.n_inputs, "network has inputs"))[-1]
         return output[:, 0] if self.n_outputs == 1 else output
 
     def activations(self, X: Floats) -> list[Floats]:
@@ -147,9 +145,10 @@ class SparseReLUNetwork:
             parts = {"shape": weight.shape, "data": weight.data, "indices": weight.indices, "indptr": weight.indptr}
             arrays |= {f"{name}{index}": np.asarray(part) for name, part in parts.items()}
             arrays[f"bias{index}"] = bias
-        with open(path, "wb") as file:
+        target = Path(path)
+        with open(target, "wb") as file:
             np.savez_compressed(file, **arrays)
-        return Path(path)
+        return target
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SparseReLUNetwork:
@@ -157,17 +156,19 @@ class SparseReLUNetwork:
 
         Raises
         ------
-        FileNotFoundError, IsADirectoryError, PermissionError
-            The file cannot be opened.
+        OSError
+            The file cannot be opened (FileNotFoundError, IsADirectoryError, PermissionError).
         ValueError
             The file is not a network of this format.
         """
+        as_file(path, "path")
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 if str(arrays["format"]) != FORMAT:
                     raise ValueError(f"its format is {arrays['format']}")
                 return cls(_stored_layer(arrays, index) for index in range(int(arrays["n_layers"])))
-        except (KeyError, EOFError, BadZipFile, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:
+            # A damaged file fails in many ways (zip, zlib, arrays, layers); all of them mean the same.
             raise ValueError(f"{os.fspath(path)} is not a network saved by convexnn ({error})") from None
 
     def __str__(self) -> str:
@@ -178,9 +179,14 @@ class SparseReLUNetwork:
         return f"<{self}>"
 
 
-def _layer(index: int, weight: Any, bias: ArrayLike | None) -> Layer:
+def _layer(index: int, pair: Any) -> Layer:
     name = f"layers[{index}]"
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"{name} is a {type(pair).__name__}; expected a pair (weight, bias), bias None for zeros")
+    weight, bias = pair
     if sp.issparse(weight):
+        if weight.dtype.kind not in "biuf":
+            raise TypeError(f"{name} weight has dtype {weight.dtype}; expected real numbers")
         matrix = sp.csr_matrix(weight, dtype=np.float64, copy=True)
         as_floats(matrix.data, f"{name} weight", 1, "stored entries")
     else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_known, as_matrix
+from convexnn.checks import Floats, as_known, as_rows
 from convexnn.mapping import Mapping, map_back
 from convexnn.network import SparseReLUNetwork
 from convexnn.patterns import masks
@@ -24,10 +24,10 @@ class Status(Enum):
     TIME_LIMIT = "The time limit was reached first; the best iterate is returned."
     INTERRUPTED = "The run was interrupted; the best iterate is returned."
     NOT_FINITE = "A value was not finite; the best iterate before it is returned."
-    INACCURATE = "The reference solver reports reduced accuracy; look at the gap."
+    INACCURATE = "The solver ended with a gap above 1e-6 of the loss at zero; look at the gap."
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Solution:
     """Weights of a :class:`ConvexProgram`, with what is known about them.
 
@@ -64,13 +64,13 @@ class Solution:
     status: Status
     iterations: int
     seconds: float
-    history: Floats = field(repr=False)
+    history: Floats
 
     @property
     def weights(self) -> Floats:
         """The weights W (m, d), float64, rows in the order of ``patterns.generators``; built on access."""
         full = np.zeros(self.program.patterns.generators.shape)
-        full.flat[self.support] = self.values
+        full[self.live] = self.blocks
         return full
 
     @property
@@ -83,14 +83,19 @@ class Solution:
         """Indices of the gates with a nonzero weight, ascending."""
         return np.unique(self.support // self.program.patterns.n_features)
 
+    @cached_property
+    def blocks(self) -> Floats:
+        """The weights of the live gates alone, shape (live gates, d)."""
+        gates, features = np.divmod(self.support, self.program.patterns.n_features)
+        blocks = np.zeros((len(self.live), self.program.patterns.n_features))
+        blocks[np.searchsorted(self.live, gates), features] = self.values
+        return blocks
+
     def predict(self, X: ArrayLike) -> Floats:
         """Return the convex (gated ReLU) model sum_j 1{x.h_j >= 0} x.w_j for rows `X` (n, d), shape (n,)."""
-        rows = as_matrix(X, "X")
         patterns = self.program.patterns
-        if rows.shape[1] != patterns.n_features:
-            raise ValueError(f"X has {rows.shape[1]} features; expected {patterns.n_features}, as in the patterns")
-        active = masks(rows, patterns.generators[self.live])
-        return ((rows @ self.weights[self.live].T) * active).sum(axis=1)
+        rows = as_rows(X, "X", patterns.n_features, "patterns have")
+        return ((rows @ self.blocks.T) * masks(rows, patterns.generators[self.live])).sum(axis=1)
 
     def map(self, method: str = "auto") -> Mapping:
         """Map the convex model back to a ReLU network and measure the difference on the data.
@@ -113,8 +118,16 @@ class Solution:
 
     @property
     def mapping_error(self) -> float:
-        """Worst |ReLU network - convex model| on the data, in units of y, for ``to_network("auto")``."""
+        """Worst |ReLU network - convex model| on the data, in units of y, for ``to_network("auto")``.
+
+        The mapping is made at first access and kept; on many rows it takes longer than the solve.
+        """
         return self.map().error
+
+    @property
+    def mapping_loss(self) -> float:
+        """Mean loss of the ReLU network itself on the data, for ``to_network("auto")``."""
+        return self.map().loss
 
     @cached_property
     def _exact(self) -> Mapping:
@@ -127,8 +140,11 @@ class Solution:
     def _mapped(self, exact: bool) -> Mapping:
         program, live = self.program, self.live
         active = masks(program.X, program.patterns.generators[live])
-        blocks = (self.weights[live], active, program.patterns.features[live])
-        return map_back(program.X, program.y, *blocks, loss=program.loss, exact=exact)
+        gates = (self.blocks, active, program.patterns.features[live])
+        return map_back(program.X, program.y, *gates, loss=program.loss, exact=exact)
+
+    def __repr__(self) -> str:
+        return f"<{self.solver}: objective {self.objective:.6g}, {self.nnz} nonzeros, {self.status.name}>"
 
     def __str__(self) -> str:
         gap = "no bound" if self.gap is None else f"gap {self.gap:.2g}"
@@ -137,5 +153,6 @@ class Solution:
                 f"{self.solver}: {self.program.question}",
                 f"  objective {self.objective:.6g} ({gap}), {self.nnz} nonzeros in {len(self.live)} gates",
                 f"  {self.iterations} iterations, {self.seconds:.2f} s. {self.status.value}",
+                f"  {self.map()}",
             )
         )

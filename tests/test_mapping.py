@@ -5,7 +5,7 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import convexnn as cx
@@ -49,8 +49,7 @@ def test_the_pair_is_the_shortest(seed: int) -> None:
     signed = np.where(active, 1.0, -1.0)[:, None] * rows
     assert np.allclose(u - v, weight)
     assert min((signed @ u).min(), (signed @ v).min()) >= -1e-9 * max(1.0, np.abs(u).max())
-    if not u.any() or not v.any():
-        return
+    assume(u.any() and v.any())
     first, second = cp.Variable(4), cp.Variable(4)
     rules = [first - second == weight, signed @ first >= 0, signed @ second >= 0]
     best = cp.Problem(cp.Minimize(cp.sum_squares(first) + cp.sum_squares(second)), rules).solve(solver="CLARABEL")
@@ -150,10 +149,13 @@ class TestSolution:
         assert np.allclose(solved.predict(rows), expected)
 
     def test_it_reads_well(self) -> None:
-        first, second, third = str(solution("gaussian", None)).splitlines()
+        first, second, third, fourth = str(solution("gaussian", None)).splitlines()
         assert first == "niht: squared loss, at most 7 of 60 weights"
         assert "(no bound), 7 nonzeros in" in second
         assert third.endswith("The solver met its own stopping rule.")
+        assert fourth.startswith("  refit mapping: sparse ReLU network 5-")
+        assert "exact mapping: " in str(solution("gaussian", "l1"))
+        assert len(repr(solution("gaussian", None))) < 80
         assert "(gap " in str(solution("gaussian", "l1"))
 
     def test_bad_input_is_one_clear_line(self) -> None:

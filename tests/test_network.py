@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,9 @@ def test_the_arrays_given_are_not_changed_or_shared() -> None:
         ([(sp.csr_matrix([[np.inf]]), None)], ValueError, "layers[0] weight holds inf"),
         ([([[1.0]], [1.0, 2.0])], ValueError, "layers[0] bias has shape (2,); expected (1,)"),
         ([([[1.0]], [np.nan])], ValueError, "layers[0] bias holds nan"),
+        (None, TypeError, "layers is None; expected an iterable of (weight, bias) pairs"),
+        ([(1, 2, 3)], TypeError, "layers[0] is a tuple; expected a pair (weight, bias)"),
+        ([(sp.csr_matrix([[1j]]), None)], TypeError, "layers[0] weight has dtype complex128"),
         ([([1.0], None)], ValueError, "layers[0] weight has shape (1,)"),
     ],
 )
@@ -100,8 +104,12 @@ def test_bad_rows_are_refused() -> None:
 
 class TestFiles:
     def test_a_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"path '.*none.npz' cannot be read \(No such file or directory\)"):
             cx.SparseReLUNetwork.load(tmp_path / "none.npz")
+        with pytest.raises(TypeError, match="path is 3; expected the path of a file"):
+            cx.SparseReLUNetwork.load(3)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            zoo.network((2, 1)).save(3)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 broken"])
     def test_a_file_of_another_kind(self, content: bytes, tmp_path: Path) -> None:
@@ -109,6 +117,16 @@ class TestFiles:
         path.write_bytes(content)
         with pytest.raises(ValueError, match="is not a network saved by convexnn"):
             cx.SparseReLUNetwork.load(path)
+
+    def test_flipped_bits_are_a_clear_error_or_no_error(self, tmp_path: Path) -> None:
+        path, rng = zoo.network((6, 4, 1)).save(tmp_path / "net.npz"), np.random.default_rng(0)
+        whole = path.read_bytes()
+        for place in rng.integers(0, len(whole), 200):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            with contextlib.suppress(ValueError):
+                cx.SparseReLUNetwork.load(path)
 
     def test_a_pickle_inside_is_never_run(self, tmp_path: Path) -> None:
         path = tmp_path / "evil.npz"
