@@ -182,6 +182,7 @@ class TestFiles:
 
     def test_other_files_and_types(self, tmp_path: Path) -> None:
         (tmp_path / "net.onnx").write_bytes(b"not a model")
+        (tmp_path / "net.pt").write_bytes(b"not a network")
         with pytest.raises(ValueError, match="is not an ONNX file"):
             verify.read_network(tmp_path / "net.onnx")
         with pytest.raises(ValueError, match=r"has the ending '.pt'; expected .npz or .onnx"):

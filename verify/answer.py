@@ -36,7 +36,7 @@ class Event:
         return f"{self.seconds:8.3f} s  {self.source}: {self.finding}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Answer:
     """The answer to one question about a network over a region.
 
@@ -75,6 +75,9 @@ class Answer:
     seconds: float
     backend: str | None
     trace: tuple[Event, ...]
+
+    def __repr__(self) -> str:
+        return f"<{self.status.name}: margin found {self.value:.6g}, proven bound {self.bound:.6g}>"
 
     def __str__(self) -> str:
         lines = [

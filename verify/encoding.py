@@ -14,7 +14,7 @@ from verify.bounds import Interval, bound, check_sizes
 from verify.regions import Box
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Milp:
     """maximise cost . v + constant subject to row_lower <= rows v <= row_upper, lower <= v <= upper, v_i integer.
 
@@ -31,6 +31,9 @@ class Milp:
     upper: Floats
     integer: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
     def __str__(self) -> str:
         return (
             f"MILP: {len(self.cost)} variables ({int(self.integer.sum())} binary), "
@@ -38,7 +41,7 @@ class Milp:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Encoding:
     """A network over a region as a :class:`Milp`, with the way between points and variables.
 
@@ -61,6 +64,9 @@ class Encoding:
     region: Box
     inputs: NDArray[np.int64]
     unstable: tuple[NDArray[np.int64], ...]
+
+    def __repr__(self) -> str:
+        return f"<{self.milp} of {self.network} over {self.region}>"
 
     def point(self, values: Floats) -> Floats:
         """Return the input x (d,) of the variables' `values`, inside the region; unused inputs are at its center."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from convexnn.checks import as_file
 from convexnn.network import SparseReLUNetwork
 from verify.steps import assemble
 
@@ -25,15 +26,15 @@ def read_network(source: Any) -> SparseReLUNetwork:
     ValueError
         An unsupported layer (named, with its position), an entry that is not finite, sizes that do not chain, or a
         file that is not a network.
-    FileNotFoundError
-        No such file.
+    OSError
+        The file cannot be read (FileNotFoundError and so on).
     TypeError
         A source of another type.
     """
     if isinstance(source, SparseReLUNetwork):
         return source
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source))
+        return _read_file(as_file(source, "network"))
     if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
         from verify.reading_torch import steps_of
 

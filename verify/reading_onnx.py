@@ -24,16 +24,12 @@ def steps_in(path: Path) -> Iterator[Step]:
 
     Raises
     ------
-    FileNotFoundError
-        No such file.
     ValueError
         The file is not ONNX, the graph is no chain, or a node is unsupported (named, with its position).
     """
     onnx = require("onnx", "onnx", "reading an .onnx file")
     try:
         graph = onnx.load(str(path)).graph
-    except OSError:
-        raise
     except Exception as error:
         raise ValueError(f"{path} is not an ONNX file ({type(error).__name__})") from None
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}

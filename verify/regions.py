@@ -42,6 +42,9 @@ class Box:
         self._set(low, high, np.clip(low / 2 + high / 2, low, high))
 
     def _set(self, lower: Floats, upper: Floats, center: Floats) -> None:
+        reach = float(max(np.abs(lower).max(), np.abs(upper).max()))
+        if reach > 1e100:
+            raise ValueError(f"the region reaches to {reach:.3g}; expected at most 1e100 in every entry")
         for name, value in (("lower", lower), ("upper", upper), ("center", center)):
             object.__setattr__(self, name, value)
 
@@ -83,7 +86,8 @@ class LinfBall(Box):
         if not center.size:
             raise ValueError("x is empty; expected a vector (d,)")
         reach = as_nonnegative(radius, "radius")
-        lower, upper = center - reach, center + reach
+        with np.errstate(over="ignore"):
+            lower, upper = center - reach, center + reach
         if clip is not None:
             low, high = _clip(clip, center)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)

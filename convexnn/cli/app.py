@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter
+from traceback import print_exc
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, as_file, as_matrix
 
 app = typer.Typer(
     add_completion=False,
@@ -22,21 +24,35 @@ app = typer.Typer(
     help="Sparse ReLU networks, recovered by convex methods and verified exactly.",
 )
 
-# Exit codes: 2 for bad input (as for a wrong option), the others by what was found.
-BAD_INPUT = 2
+# Exit codes of `attack` by verdict; 2 is bad input, 70 a defect of the program, 130 an interruption.
 VERDICT_CODES = {"ROBUST": 0, "COUNTEREXAMPLE": 1, "MISCLASSIFIED": 1, "UNKNOWN": 3}
+BAD_INPUT, DEFECT, INTERRUPTED = 2, 70, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")]
 
 
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """Turn what bad input raises into one line on standard error and exit code 2."""
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; whatever goes wrong is one line on standard error."""
     try:
-        yield
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {str(error).strip()}", soft_wrap=True)
-        raise typer.Exit(BAD_INPUT) from None
+        code = int(app(args=arguments, standalone_mode=False) or 0)
+        return _complain("interrupted", code) if code == INTERRUPTED else code
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
+    except (ValueError, ImportError, OSError) as error:
+        return _complain(str(error), BAD_INPUT)
+    except Exception as error:
+        # Wrong options and arguments: the parser's own errors format themselves.
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return _complain(message(), BAD_INPUT)
+        print_exc()
+        return _complain("this is a defect of convexnn; please report it", DEFECT)
+
+
+def _complain(message: str, code: int) -> int:
+    if message:
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 @app.callback()
@@ -51,12 +67,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Digits in, a sparse ReLU network out, the network verified: the whole line in under a minute."""
-    with readable_errors():
-        output.mkdir(parents=True, exist_ok=True)
-        _demo(output, seed, as_json)
-
-
-def _demo(output: Path, seed: int, as_json: bool) -> None:
+    page = _writable(output, "report.html")
     from convexnn.cli.demo import run_demo
     from convexnn.cli.report import report
     from convexnn.cli.tables import recovery_sheet, robustness_sheet, summary
@@ -64,8 +75,8 @@ def _demo(output: Path, seed: int, as_json: bool) -> None:
     progress, console = Console(stderr=True), Console()
     result = run_demo(seed, lambda title: _step(progress, title))
     network = result.iht.refit.mapping.network
-    files = [network.save(output / "network.npz"), network.to_onnx(output / "network.onnx"), output / "report.html"]
-    files[-1].write_text(report(result), encoding="utf-8")
+    page.write_text(report(result), encoding="utf-8")
+    files = [page, network.save(output / "network.npz"), network.to_onnx(output / "network.onnx")]
     if as_json:
         console.print_json(json.dumps(summary(result)))
         return
@@ -73,7 +84,17 @@ def _demo(output: Path, seed: int, as_json: bool) -> None:
         console.print(sheet.to_rich())
         console.print()
     console.print(f"{network}; {result.seconds:.1f} s in all", highlight=False)
-    console.print("written: " + ", ".join(map(str, files)), highlight=False, soft_wrap=True)
+    console.print("written: " + ", ".join(map(str, files)), highlight=False, markup=False, soft_wrap=True)
+
+
+def _writable(folder: Path, name: str) -> Path:
+    """Return a file in a folder, both made now: better than to find out after the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    except OSError as error:
+        raise OSError(f"{folder / name} cannot be written ({error.strerror})") from None
+    return folder / name
 
 
 def _step(console: Console, title: str) -> AbstractContextManager[None]:
@@ -105,36 +126,48 @@ def attack(
 
     Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input.
     """
-    with readable_errors():
-        import verify
+    import verify
 
-        region = verify.LinfBall(read_point(points, row), radius, clip=clip)
-        answer = verify.find_adversarial(network, region, label, time_limit=time_limit, backend=backend, seed=seed)
-        if witness is not None and answer.witness is not None:
-            np.save(witness, answer.witness)
+    target = None if witness is None else _writable(witness.parent, witness.name)
+    region = verify.LinfBall(read_point(points, row), radius, clip=clip)
+    answer = verify.find_adversarial(network, region, label, time_limit=time_limit, backend=backend, seed=seed)
     console = Console()
     if as_json:
         console.print_json(json.dumps(_answer_figures(answer)))
     else:
         console.print(str(answer), highlight=False, markup=False, soft_wrap=True)
+    if target is not None:
+        _write_witness(target, answer.witness)
     raise typer.Exit(VERDICT_CODES[answer.status.name])
 
 
+def _write_witness(target: Path, witness: Floats | None) -> None:
+    if witness is None:
+        target.unlink()
+        return
+    with open(target, "wb") as file:
+        np.save(file, witness)
+
+
 def read_point(path: Path, row: int) -> Floats:
-    """Return one row of an .npy or text file of numbers."""
+    """Return one row of an .npy file, or of a text file with commas or blanks between the numbers."""
+    as_file(path, "points file")
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_text(path)
-        table = np.atleast_2d(np.asarray(values, dtype=np.float64))
+        table = np.atleast_2d(np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_text(path))
+        table = as_matrix(table, "points")
     except (ValueError, TypeError, EOFError) as error:
-        raise ValueError(f"points file {path} cannot be read as numbers ({error})") from None
-    if table.ndim != 2 or row >= len(table):
-        raise ValueError(f"row is {row}; the points file {path} has shape {table.shape}")
+        raise ValueError(f"points file {path} cannot be read as rows of numbers ({error})") from None
+    if row >= len(table):
+        raise ValueError(f"row is {row}; the points file {path} has {len(table)} rows, counted from 0")
     return np.asarray(table[row])
 
 
 def _read_text(path: Path) -> Floats:
-    text = path.read_text(encoding="utf-8").replace(",", " ")
-    return np.array([[float(number) for number in line.split()] for line in text.splitlines() if line.strip()])
+    """Return the numbers of a text file; an empty cell is an error, never passed over."""
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.strip():
+        raise ValueError("it is empty")
+    return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=2)
 
 
 def _answer_figures(answer: object) -> dict[str, object]:

@@ -19,7 +19,7 @@ from convexnn.mapping import Mapping
 from verify.backends import candidates, first_sound
 
 BUDGET = 60
-N_GATES = 20
+N_DENSE = 12
 N_IMAGES = 20
 RADIUS = 0.125
 CLIP = (-1.0, 1.0)
@@ -88,8 +88,8 @@ def run_demo(seed: int, step: Step) -> Demo:
     began = perf_counter()
     with step("loading 1,797 images of digits: odd or even?"):
         split = digits(names=("even", "odd"), seed=seed)
-    with step(f"sampling {N_GATES} activation patterns"):
-        patterns = cx.sample_patterns(split.X_train, N_GATES, kind="gaussian", seed=seed)
+    with step("sampling activation patterns, merging equal ones"):
+        patterns = sample_gates(split, seed)
     with step(f"hard thresholding to {BUDGET} weights"):
         iht = _recover(split, f"IHT, budget {BUDGET}", cx.solve(cardinality_program(split, patterns)))
     with step("the L1 program by cvxpy, its strength matched to the budget"):
@@ -100,9 +100,16 @@ def run_demo(seed: int, step: Step) -> Demo:
     with step(f"verifying {N_IMAGES} test images at radius {RADIUS:g}"):
         network = iht.refit.mapping.network
         images = tuple(_verify(split, network, row, seed) for row in range(N_IMAGES))
-        further = (_verify(split, network, row, seed) for row in range(N_IMAGES, len(split.X_test)))
+        further = (_verify(split, network, row, seed) for row in range(N_IMAGES, 10 * N_IMAGES))
         attacked = next((image for image in chain(images, further) if image.answer.witness is not None), None)
     return Demo(split, patterns, iht, l1, _linear(split), images, attacked, perf_counter() - began)
+
+
+def sample_gates(split: Split, seed: int) -> cx.ActivationPatterns:
+    """Return patterns of two kinds: dense gates that see the whole image, and the two sides of every pixel."""
+    dense = np.random.default_rng(seed).standard_normal((N_DENSE, split.X_train.shape[1]))
+    sides = np.eye(split.X_train.shape[1])
+    return cx.sample_patterns(split.X_train, generators=np.concatenate([dense, sides, -sides]))
 
 
 def match_strength(
