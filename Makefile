@@ -1,5 +1,5 @@
 # make demo and make test set up everything on a fresh machine: Python 3.11 or newer, and make.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(firstword $(shell command -v python3.11) $(shell command -v python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -21,16 +21,18 @@ tests: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convexnn needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convexnn needs Python 3.11 or newer")'
+	"$(PYTHON)" -m venv $(VENV)
 
 # torch comes first and alone, so that no other package can pull a newer build with it.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV), once; this takes a minute or a few"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the tools of the tests into $(VENV), once"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Before any test imports torch: its threads wait instead of spinning, so that a busy machine does not stretch the run.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # The same examples in every run, and no deadline: nothing here may depend on the speed of a machine.
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
