@@ -25,14 +25,19 @@ def convex(penalty: str, kind: str = "gaussian", strength: float = 0.02) -> cx.C
     return cx.ConvexProgram(X, Y, zoo.patterns(X, kind), penalty=penalty, strength=strength)
 
 
+BUDGET_SOLVERS = [name for name, solver in SOLVERS.items() if solver.budget]
+
+
+@pytest.mark.parametrize("solver", BUDGET_SOLVERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", zoo.KINDS)
-class TestNiht:
-    def test_the_solution_is_what_it_says(self, kind: str, dtype: str, device: str) -> None:
+class TestBudgets:
+    def test_the_solution_is_what_it_says(self, kind: str, dtype: str, solver: str, device: str) -> None:
         program = cardinality(kind)
-        solution = cx.solve(program, dtype=dtype, device=device)
+        solution = cx.solve(program, solver, dtype=dtype, device=device)
         A = zoo.dense_matrix(X, program.patterns)
         residual = A @ solution.weights.ravel() - Y
+        assert solution.solver == solver
         assert solution.nnz <= 6
         assert not solution.weights[~program.patterns.features].any()
         assert solution.objective == pytest.approx(residual @ residual / (2 * len(Y)), rel=1e-12)
@@ -41,15 +46,19 @@ class TestNiht:
         assert solution.gap is None
         assert solution.status is cx.Status.CONVERGED
 
-    def test_the_objective_never_rises(self, kind: str, dtype: str) -> None:
-        history = cx.solve(cardinality(kind), dtype=dtype).history
+    def test_the_objective_never_rises(self, kind: str, dtype: str, solver: str) -> None:
+        history = cx.solve(cardinality(kind), solver, dtype=dtype).history
         assert (np.diff(history) <= 1e-6 * history[0]).all()
 
-    def test_it_is_never_below_the_proven_optimum(self, kind: str, dtype: str) -> None:
+    def test_it_is_never_below_the_proven_optimum(self, kind: str, dtype: str, solver: str) -> None:
         few = zoo.patterns(X[:12], kind, count=3)
         program = cx.ConvexProgram(X[:12], Y[:12], few, budget=2)
         best = zoo.best_subset(zoo.dense_matrix(X[:12], few), Y[:12], 2)
-        assert cx.solve(program, dtype=dtype).objective >= best - 1e-12
+        assert cx.solve(program, solver, dtype=dtype).objective >= best - 1e-12
+
+    def test_masks_recomputed_for_lack_of_memory_change_nothing(self, kind: str, dtype: str, solver: str) -> None:
+        ample, scarce = (cx.solve(cardinality(kind), solver, dtype=dtype, memory_limit=m) for m in (1 << 20, 0))
+        assert np.array_equal(ample.support, scarce.support)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "single"])
