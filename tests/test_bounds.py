@@ -21,21 +21,6 @@ from verify.margins import margins_of
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
 
 
-def exact_outputs(network: cx.SparseReLUNetwork, x: np.ndarray) -> list[list[Fraction]]:
-    """Return the pre-activations of every layer at `x` in rational arithmetic."""
-    hidden, layers = [Fraction(value) for value in x], []
-    for weight, bias in network.layers:
-        dense = weight.toarray()
-        layers.append(
-            [
-                sum((Fraction(w) * h for w, h in zip(row, hidden, strict=True)), Fraction(b))
-                for row, b in zip(dense, bias, strict=True)
-            ]
-        )
-        hidden = [max(value, Fraction(0)) for value in layers[-1]]
-    return layers
-
-
 @settings(max_examples=60)
 @given(
     npst.arrays(float, (3, 4), elements=FLOATS),
@@ -49,7 +34,7 @@ def test_bounds_hold_in_exact_arithmetic(W: Any, b: Any, V: Any, center: Any, wi
     region = verify.Box(center - widths, center + widths)
     layers = verify.bound(network, region)
     for corner in product(*zip(region.lower, region.upper, strict=True)):
-        for values, layer in zip(exact_outputs(network, np.array(corner)), layers, strict=True):
+        for values, layer in zip(zoo.exact_outputs(network, np.array(corner)), layers, strict=True):
             for value, low, high in zip(values, layer.lower, layer.upper, strict=True):
                 assert Fraction(low) <= value <= Fraction(high)
 

@@ -10,8 +10,8 @@ import verify
 from tests import zoo
 from verify import backends
 from verify.backends import BACKENDS
-from verify.backends.outcome import Ending
 from verify.encoding import Milp
+from verify.outcome import Ending
 
 SHAPES = [(3, 1), (3, 4, 1), (3, 4, 2), (3, 3, 3, 2)]
 

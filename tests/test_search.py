@@ -15,8 +15,8 @@ from tests import zoo
 from verify import Proof, Verdict, backends
 from verify.ascent import ascend, values_and_slopes
 from verify.backends import BACKENDS
-from verify.backends.outcome import Ending, Outcome
 from verify.margins import class_at, margins_of
+from verify.outcome import Ending, Outcome
 
 SHAPES = [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2), (3, 4, 1)]
 
@@ -191,6 +191,8 @@ class Liar:
     def maximise(self, milp: Any, time_limit: float, start: Any = None) -> Outcome:
         return self.outcome(milp)
 
+    run = maximise
+
 
 class TestEnginesThatAreWrong:
     """A verdict never rests on an engine's word that contradicts the network."""
@@ -215,27 +217,33 @@ class TestEnginesThatAreWrong:
         ],
     )
     def test_nothing_is_proven(self, ending: Ending, bound: float, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        answer = self.ask(monkeypatch, lambda milp: Outcome(ending, None, bound, "as told"))
+        answer = self.ask(monkeypatch, lambda milp: Outcome(ending, None, bound, "as told", 1e-6))
         assert answer.status is Verdict.UNKNOWN
         assert answer.proof is None
         assert words in answer.reason
 
     def test_a_witness_that_is_none_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # The engine claims the margin 3 at x = 1; the network says -0.75 there.
-        answer = self.ask(monkeypatch, lambda milp: Outcome(Ending.OPTIMAL, np.ones(len(milp.cost)), 3.0, "as told"))
+        answer = self.ask(
+            monkeypatch, lambda milp: Outcome(Ending.OPTIMAL, np.ones(len(milp.cost)), 3.0, "as told", 1e-6)
+        )
         assert answer.status is Verdict.UNKNOWN
         assert answer.witness is None
         assert answer.value < 0
 
     def test_a_witness_outside_the_region_is_brought_inside(self, monkeypatch: pytest.MonkeyPatch) -> None:
         answer = self.ask(
-            monkeypatch, lambda milp: Outcome(Ending.LIMIT, np.full(len(milp.cost), 99.0), 3.0, "as told")
+            monkeypatch, lambda milp: Outcome(Ending.LIMIT, np.full(len(milp.cost), 99.0), 3.0, "as told", 1e-6)
         )
         assert answer.status is Verdict.UNKNOWN
         assert answer.value < 0
 
+    def test_a_bound_without_an_allowance_proves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.ask(monkeypatch, lambda milp: Outcome(Ending.OPTIMAL, None, -0.1, "as told"))
+        assert answer.status is Verdict.UNKNOWN
+
     def test_a_limit_with_a_bound_below_zero_is_a_proof(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        answer = self.ask(monkeypatch, lambda milp: Outcome(Ending.LIMIT, None, -0.1, "as told"))
+        answer = self.ask(monkeypatch, lambda milp: Outcome(Ending.LIMIT, None, -0.1, "as told", 1e-6))
         assert (answer.status, answer.proof) == (Verdict.ROBUST, Proof.SOLVER)
 
     def test_an_engine_that_fails_its_self_test_is_not_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +251,7 @@ class TestEnginesThatAreWrong:
 
         def lie(milp: Any) -> Outcome:
             asked.append(milp)
-            return Outcome(Ending.OPTIMAL, np.zeros(len(milp.cost)), -1.0, "as told")
+            return Outcome(Ending.OPTIMAL, np.zeros(len(milp.cost)), -1.0, "as told", 1e-6)
 
         monkeypatch.setitem(BACKENDS, "liar", Liar(lie))
         monkeypatch.setattr(backends, "candidates", lambda name: [Liar(lie)])
@@ -276,10 +284,95 @@ class TestEnginesThatAreWrong:
 
 
 def test_weights_beyond_the_range_of_bounds_are_unknown() -> None:
-    network = cx.SparseReLUNetwork([([[1e200], [-1e200]], None), ([[1e200, 1e200]], [1.0])])
+    network = cx.SparseReLUNetwork([([[1e200], [-1e200]], None), ([[1e200, -1e200]], [1.0])])
     answer = verify.find_adversarial(network, verify.LinfBall([0.0], 1.0), 1)
     assert answer.status is Verdict.UNKNOWN
     assert answer.reason
+
+
+class TestScales:
+    """Engines have absolute tolerances; networks and regions have any scale. Each of these was ROBUST once."""
+
+    @pytest.fixture(params=[*BACKENDS])
+    def backend(self, request: pytest.FixtureRequest, no_ascent: None) -> str:
+        return str(request.param)
+
+    def never_robust(self, network: cx.SparseReLUNetwork, region: verify.Box, backend: str) -> None:
+        answer = verify.find_adversarial(network, region, 1, backend=backend)
+        assert answer.status in (Verdict.COUNTEREXAMPLE, Verdict.UNKNOWN), str(answer)
+
+    def test_inputs_of_very_different_widths(self, backend: str) -> None:
+        W = [
+            [-2.4734e-05, -1.3308e05, -3.3382e-02, 1.4424e-04],
+            [-2.0931e-05, -2.6063e04, 3.4789e-02, 6.0853e-04],
+            [-1.5131e-05, 3.1548e04, -2.5123e-02, -3.9397e-04],
+        ]
+        network = cx.SparseReLUNetwork([(W, [-0.4727, -0.1368, -0.3022]), ([[-0.314, 1.203, -0.9437]], [0.34])])
+        region = verify.Box([-28269, -3.8811e-6, -6.1816, -318.69], [32801, 3.654e-6, 4.8571, 1267.3])
+        assert network.predict([[-28269, 3.654e-6, -6.1816, -318.69]])[0] < 0
+        self.never_robust(network, region, backend)
+
+    @pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-8, 1e-12, 1e5])
+    def test_tiny_and_huge_weights(self, size: float, backend: str) -> None:
+        hidden = (size * np.ones((1, 12)), [-size * 11.5])
+        network = cx.SparseReLUNetwork([hidden, ([[-4.0 / size]], [1.0])])
+        assert network.predict(np.ones((1, 12)))[0] == pytest.approx(-1.0, abs=1e-3)
+        self.never_robust(network, verify.Box(np.zeros(12), np.ones(12)), backend)
+
+    @pytest.mark.parametrize("radius", [1e-3, 1e-5, 1e-7])
+    def test_tiny_balls(self, radius: float, backend: str) -> None:
+        rng = np.random.default_rng(0)
+        center, weight = rng.uniform(0.2, 0.8, 12), rng.choice([-1.0, 1.0], 12)
+        hidden = (weight[None], [-(weight @ center) - 11.5 * radius])
+        network = cx.SparseReLUNetwork([hidden, ([[-4.0 / radius]], [1.0])])
+        assert network.predict((center + 0.999 * radius * weight)[None])[0] < 0
+        self.never_robust(network, verify.LinfBall(center, radius), backend)
+
+    def test_cancellation_of_huge_terms(self, backend: str) -> None:
+        network = cx.SparseReLUNetwork([(-np.array([[2.0**54, 1, 1, -(2.0**54), -1]]), None)])
+        self.never_robust(network, verify.Box(np.ones(5), np.ones(5)), backend)
+
+    @pytest.mark.parametrize("scale", [1e4, 1e6])
+    @pytest.mark.parametrize("seed", range(20))
+    def test_ties_within_the_rounding_of_huge_weights(self, seed: int, scale: float, backend: str) -> None:
+        rng = np.random.default_rng(seed)
+        point = np.clip(rng.standard_normal(4), -1, 1)
+        deep = zoo.network((4, 6, 6, 1), seed=seed)
+        layers = [(weight * scale, bias * scale) for weight, bias in deep.layers]
+        value = cx.SparseReLUNetwork(layers).predict(point[None])[0]
+        layers[-1] = (layers[-1][0], layers[-1][1] - value + rng.uniform(-1, 1) * 1e-16 * abs(value))
+        network = cx.SparseReLUNetwork(layers)
+        exact = zoo.exact_outputs(network, point)[-1][0]
+        answer = verify.find_adversarial(network, verify.Box(point, point), 1, backend=backend)
+        assert answer.status is not Verdict.ROBUST or exact >= 0
+        assert answer.status not in (Verdict.COUNTEREXAMPLE, Verdict.MISCLASSIFIED) or exact < 0
+
+    @pytest.mark.parametrize("size", [1e-9, 1e-3, 1e3, 1e9])
+    def test_a_robust_network_stays_robust_at_any_scale_of_its_output(self, size: float, backend: str) -> None:
+        scaled = [(weight, bias) for weight, bias in hard().layers]
+        scaled[-1] = (scaled[-1][0] * size, scaled[-1][1] * size)
+        answer = verify.find_adversarial(cx.SparseReLUNetwork(scaled), HARD_REGION, backend=backend)
+        assert answer.status is Verdict.ROBUST, str(answer)
+        assert answer.bound == pytest.approx(-0.25 * size, rel=1e-4)
+
+
+class TestExactTies:
+    @pytest.mark.parametrize(
+        "layers",
+        [
+            [([[1.0], [1.0]], None)],
+            [(np.zeros((2, 1)), [0.5, 0.5])],
+            [([[1.0], [-1.0]], None), ([[2.0, 1.0], [2.0, 1.0]], [0.25, 0.25])],
+        ],
+    )
+    def test_outputs_that_are_equal_everywhere_are_robust(self, layers: Any) -> None:
+        answer = verify.find_adversarial(cx.SparseReLUNetwork(layers), verify.Box([-1.0], [1.0]), 0)
+        assert (answer.status, answer.proof, answer.bound) == (Verdict.ROBUST, Proof.INTERVAL, 0.0)
+
+    def test_an_output_that_is_never_negative_is_robust(self) -> None:
+        network = cx.SparseReLUNetwork([([[1.0]], None), ([[1.0]], None)])
+        answer = verify.find_adversarial(network, verify.Box([-1.0], [1.0]), 1)
+        assert (answer.status, answer.proof) == (Verdict.ROBUST, Proof.INTERVAL)
 
 
 class TestAscent:

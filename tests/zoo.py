@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import combinations, pairwise, product
 
 import numpy as np
@@ -96,3 +97,18 @@ def enumerated_maximum(net: cx.SparseReLUNetwork, lower: Floats, upper: Floats, 
         if result.status == 0:
             best = max(best, float(objective @ offset) - result.fun)
     return best
+
+
+def exact_outputs(network: cx.SparseReLUNetwork, x: Floats) -> list[list[Fraction]]:
+    """Return the pre-activations of every layer at `x` in rational arithmetic."""
+    hidden, layers = [Fraction(value) for value in x], []
+    for weight, bias in network.layers:
+        dense = weight.toarray()
+        layers.append(
+            [
+                sum((Fraction(w) * h for w, h in zip(row, hidden, strict=True)), Fraction(b))
+                for row, b in zip(dense, bias, strict=True)
+            ]
+        )
+        hidden = [max(value, Fraction(0)) for value in layers[-1]]
+    return layers

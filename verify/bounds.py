@@ -66,31 +66,39 @@ def check_sizes(network: SparseReLUNetwork, region: Box) -> None:
         raise ValueError(f"region has {region.size} inputs; expected {network.n_inputs}, as the network has")
 
 
-def affine_interval(
-    weight: sp.csr_matrix, bias: Floats, values: Interval, magnitude: tuple[sp.csr_matrix, Floats] | None = None
-) -> Interval:
-    """Return outward-rounded bounds of W h + b for h in `values`.
-
-    `magnitude` is a pair of entrywise upper bounds of |W| and |b| where these are themselves rounded sums; by default
-    their absolute values.
-    """
+def affine_interval(weight: sp.csr_matrix, bias: Floats, values: Interval) -> Interval:
+    """Return outward-rounded bounds of W h + b for h in `values`."""
     with np.errstate(all="ignore"):
         positive, negative = weight.maximum(0.0), weight.minimum(0.0)
-        lower = positive @ values.lower + negative @ values.upper + bias
-        upper = positive @ values.upper + negative @ values.lower + bias
-        sizes, offsets = magnitude or (abs(weight), np.abs(bias))
-        reach = np.maximum(np.abs(values.lower), np.abs(values.upper))
-        error = _rounding(sizes) * (sizes @ reach + offsets) + np.finfo(np.float64).tiny
-        lower = np.nextafter(lower - error, -np.inf)
-        upper = np.nextafter(upper + error, np.inf)
+        lower = _one_side(weight, (positive, values.lower), (negative, values.upper), bias, -1.0)
+        upper = _one_side(weight, (positive, values.upper), (negative, values.lower), bias, 1.0)
     # 0 * inf is NaN: an entry that overflowed is unknown, never proven.
     return Interval(np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper))
 
 
-def _rounding(weight: sp.csr_matrix) -> Floats:
+def _one_side(
+    weight: sp.csr_matrix,
+    first: tuple[sp.csr_matrix, Floats],
+    second: tuple[sp.csr_matrix, Floats],
+    bias: Floats,
+    outward: float,
+) -> Floats:
+    """Return the sum of two products and `bias`, moved `outward` (-1 or 1) by more than its rounding error.
+
+    A sum whose terms are all zero is exact and stays, so that ties of equal outputs are seen as such.
+    """
+    parts = (first, second)
+    total = sum(matrix @ values for matrix, values in parts) + bias
+    sizes = sum(abs(matrix) @ np.abs(values) for matrix, values in parts) + np.abs(bias)
+    terms = sum((matrix != 0.0).astype(float) @ (values != 0.0) for matrix, values in parts) + (bias != 0.0)
+    error = rounding(weight) * sizes + (terms + 1.0) * np.finfo(np.float64).tiny
+    return np.where(terms == 0.0, total, np.nextafter(total + outward * error, outward * np.inf))
+
+
+def rounding(weight: sp.csr_matrix) -> Floats:
     """Return for each row a relative error that exceeds that of its sum, in any order of the terms.
 
     A sum of k products has error at most (k + 1) u / (1 - (k + 1) u) of the sum of magnitudes, u = eps / 2; twice
-    that, with a few terms more, also covers the rounding of this bound and of combined weights.
+    that, with a few terms more, also covers the rounding of this bound and of weights that are differences.
     """
     return (np.diff(weight.indptr) + 8) * np.finfo(np.float64).eps

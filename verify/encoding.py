@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
-from verify.bounds import Interval, bound, check_sizes
+from verify.bounds import Interval, bound, check_sizes, rounding
 from verify.regions import Box
 
 
@@ -19,11 +19,13 @@ class Milp:
     """maximise cost . v + constant subject to row_lower <= rows v <= row_upper, lower <= v <= upper, v_i integer.
 
     `cost`, `lower`, `upper` and the booleans `integer` have shape (v,); `rows` is csr (r, v); `row_lower` and
-    `row_upper` have shape (r,), infinite where a side is free.
+    `row_upper` have shape (r,), infinite where a side is free. `error` is what rounding can have taken from the
+    objective on the way from the network: a bound on the objective holds for the network with `error` added.
     """
 
     cost: Floats
     constant: float
+    error: float
     rows: sp.csr_matrix
     row_lower: Floats
     row_upper: Floats
@@ -115,7 +117,8 @@ def encode(
     -----
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
-    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019).
+    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). Rows are widened by the rounding
+    of the products in them.
     """
     check_sizes(network, region)
     known = bound(network, region) if bounds is None else bounds
@@ -125,8 +128,7 @@ def encode(
         raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
     unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
     inputs = _used_inputs(network, hidden)
-    size = len(inputs) + 2 * sum(map(len, unstable))
-    builder = _Builder(size, inputs, region)
+    builder = _Builder(len(inputs) + 2 * sum(map(len, unstable)), inputs, region)
     for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
         builder.relu_layer(weight, bias, layer, neurons)
     builder.affine(*network.layers[-1])
@@ -148,14 +150,19 @@ def _used_inputs(network: SparseReLUNetwork, hidden: tuple[Interval, ...]) -> ND
 
 
 class _Builder:
-    """Collects variables and rows layer by layer; `slope` v + `offset` is the present layer in the variables v."""
+    """Collects variables and rows layer by layer; `slope` v + `offset` is the present layer in the variables v.
 
-    def __init__(self, size: int, inputs: NDArray[np.int64], region: Box) -> None:
-        self.size, self.position = size, len(inputs)
+    Beside it stand `reach`, an upper bound of sum |terms| of each entry, and `error`, of the rounding that the products
+    so far have put into it: rows are widened by it, so that no point of the network is cut off.
+    """
+
+    def __init__(self, n_variables: int, inputs: NDArray[np.int64], region: Box) -> None:
+        self.n_variables, self.position = n_variables, len(inputs)
         places = (np.ones(len(inputs)), (inputs, np.arange(len(inputs))))
-        self.slope = sp.csr_matrix(places, shape=(region.size, size))
+        self.slope = sp.csr_matrix(places, shape=(region.size, n_variables))
         # Inputs without a variable meet zero weights or dead neurons alone, so their value does not matter.
-        self.offset = np.zeros(region.size)
+        self.offset, self.error = np.zeros(region.size), np.zeros(region.size)
+        self.reach = np.maximum(np.abs(region.lower), np.abs(region.upper))
         self.lower, self.upper = [region.lower[inputs]], [region.upper[inputs]]
         self.integer = [np.zeros(len(inputs), dtype=bool)]
         self.rows: list[sp.csr_matrix] = []
@@ -164,18 +171,23 @@ class _Builder:
 
     def affine(self, weight: sp.csr_matrix, bias: Floats) -> None:
         self.slope, self.offset = sp.csr_matrix(weight @ self.slope), weight @ self.offset + bias
+        sizes = abs(weight)
+        self.reach = sizes @ self.reach + np.abs(bias)
+        self.error = sizes @ self.error + rounding(weight) * self.reach
 
     def relu_layer(self, weight: sp.csr_matrix, bias: Floats, bounds: Interval, unstable: NDArray[np.int64]) -> None:
         live = (bounds.upper > 0.0).astype(np.float64)
         # Dead rows are cleared first: they may read inputs that have no variable.
         self.affine(sp.csr_matrix(sp.diags(live) @ weight), live * bias)
         values, binaries = self._new_variables(bounds.upper[unstable])
-        self._relu_rows(self.slope[unstable], self.offset[unstable], bounds, unstable, values, binaries)
+        self._relu_rows(bounds, unstable, values, binaries)
         passed = live.copy()
         passed[unstable] = 0.0
         places = sp.csr_matrix((np.ones(len(unstable)), (unstable, values)), shape=self.slope.shape)
         self.slope, self.offset = sp.csr_matrix(sp.diags(passed) @ self.slope + places), passed * self.offset
         self.slope.eliminate_zeros()
+        self.error, self.reach = passed * self.error, passed * self.reach
+        self.reach[unstable] = bounds.upper[unstable]
 
     def _new_variables(self, upper: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         count = len(upper)
@@ -186,38 +198,37 @@ class _Builder:
         return np.arange(start, start + count), np.arange(start + count, start + 2 * count)
 
     def _relu_rows(
-        self,
-        slope: sp.csr_matrix,
-        offset: Floats,
-        bounds: Interval,
-        unstable: NDArray[np.int64],
-        values: NDArray[np.int64],
-        binaries: NDArray[np.int64],
+        self, bounds: Interval, unstable: NDArray[np.int64], values: NDArray[np.int64], binaries: NDArray[np.int64]
     ) -> None:
         low, high, free = bounds.lower[unstable], bounds.upper[unstable], np.full(len(unstable), np.inf)
-        value, binary = self._unit(values), self._unit(binaries)
-        self._add(value - slope, offset, free)  # a - p >= 0
-        self._add(value - slope - sp.diags(low) @ binary, -free, offset - low)  # a - p + l (1 - z) <= 0
+        offset, value, binary = self.offset[unstable], self._unit(values), self._unit(binaries)
+        above = value - self.slope[unstable]
+        # Twice the error: it also covers the rounding of the sides themselves, of the size of reach and eps.
+        slack = 2.0 * self.error[unstable]
+        self._add(above, offset - slack, free)  # a - p >= 0
+        self._add(above - sp.diags(low) @ binary, -free, offset - low + slack)  # a - p + l (1 - z) <= 0
         self._add(value - sp.diags(high) @ binary, -free, np.zeros(len(unstable)))  # a - u z <= 0
 
     def _unit(self, columns: NDArray[np.int64]) -> sp.csr_matrix:
         places = (np.ones(len(columns)), (np.arange(len(columns)), columns))
-        return sp.csr_matrix(places, shape=(len(columns), self.size))
+        return sp.csr_matrix(places, shape=(len(columns), self.n_variables))
 
     def _add(self, rows: sp.csr_matrix, lower: Floats, upper: Floats) -> None:
         self.rows.append(sp.csr_matrix(rows))
         self.row_lower.append(lower)
         self.row_upper.append(upper)
 
-    def finish(self, cost: Floats) -> Milp:
-        rows = sp.vstack(self.rows, format="csr") if self.rows else sp.csr_matrix((0, self.size))
+    def finish(self, objective: Floats) -> Milp:
+        self.affine(sp.csr_matrix(objective[None]), np.zeros(1))
+        rows = sp.vstack(self.rows, format="csr") if self.rows else sp.csr_matrix((0, self.n_variables))
         return Milp(
-            np.asarray(self.slope.T @ cost),
-            float(cost @ self.offset),
-            rows,
-            np.concatenate([np.empty(0), *self.row_lower]),
-            np.concatenate([np.empty(0), *self.row_upper]),
-            np.concatenate(self.lower),
-            np.concatenate(self.upper),
-            np.concatenate(self.integer),
+            cost=self.slope.toarray()[0],
+            constant=float(self.offset[0]),
+            error=float(2.0 * self.error[0]),
+            rows=rows,
+            row_lower=np.concatenate([np.empty(0), *self.row_lower]),
+            row_upper=np.concatenate([np.empty(0), *self.row_upper]),
+            lower=np.concatenate(self.lower),
+            upper=np.concatenate(self.upper),
+            integer=np.concatenate(self.integer),
         )

@@ -44,10 +44,9 @@ class Margins:
 
     def over(self, hidden: Interval) -> Interval:
         """Return outward-rounded bounds of the margins for last hidden values in `hidden`."""
+        # A row is a weight row, negated or minus another: rounded once an entry, which affine_interval allows for.
         weight, bias = self.network.layers[-1]
-        sizes = abs(self.rows)
-        magnitude = sp.csr_matrix(sizes @ abs(weight)), sizes @ np.abs(bias)
-        return affine_interval(sp.csr_matrix(self.rows @ weight), self.rows @ bias, hidden, magnitude)
+        return affine_interval(sp.csr_matrix(self.rows @ weight), self.rows @ bias, hidden)
 
 
 def margins_of(network: SparseReLUNetwork, label: int) -> Margins:

@@ -12,16 +12,12 @@ from verify import backends
 from verify.answer import Answer, Event, Proof, Verdict
 from verify.ascent import ascend
 from verify.backends import Backend
-from verify.backends.outcome import Ending, Outcome
 from verify.bounds import Interval, bound, check_sizes
-from verify.encoding import Encoding, Milp, encode
+from verify.encoding import Encoding, encode
 from verify.margins import Margins, class_at, margins_of
+from verify.outcome import Ending, Outcome
 from verify.reading import read_network
 from verify.regions import Box
-
-# LP dual values are feasible to 1e-7 in each reduced cost (the default of HiGHS), rows to 1e-6: what a bound may owe.
-DUAL_TOLERANCE = 1e-7
-ROW_TOLERANCE = 1e-6
 
 
 def find_adversarial(
@@ -153,7 +149,7 @@ class _Search:
             encoding, outcome = self._maximise(engine, target)
             if outcome.values is not None and self._visit(point := encoding.point(outcome.values)):
                 return self._found(point, engine.name)
-            doubt = doubt_of(encoding.milp, outcome, float(self.reached[target]))
+            doubt = doubt_of(outcome, float(self.reached[target]))
             if doubt is None:
                 self.upper[target] = min(self.upper[target], outcome.bound)
             else:
@@ -219,29 +215,21 @@ def _last_hidden(region: Box, layers: tuple[Interval, ...]) -> Interval:
     return layers[-2].relu() if len(layers) > 1 else Interval(region.lower, region.upper)
 
 
-def doubt_of(milp: Milp, outcome: Outcome, reached: float) -> str | None:
+def doubt_of(outcome: Outcome, reached: float) -> str | None:
     """Return why an outcome does not prove its margin negative; None if it does.
 
-    Parameters
-    ----------
-    milp : Milp
-        The model that was maximised; its widths say what tolerances can amount to.
-    outcome : Outcome
-        What the engine said.
-    reached : float
-        A value of the objective that is reached for certain: a bound below it is wrong.
+    `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
     """
-    allowance = ROW_TOLERANCE + DUAL_TOLERANCE * float((milp.upper - milp.lower).sum())
     if outcome.ending is Ending.INFEASIBLE:
         return "the engine calls a model infeasible that the center of the region satisfies."
     if outcome.ending is Ending.FAILED:
         return f"the engine failed ({outcome.detail})."
     if not np.isfinite(outcome.bound):
         return f"the engine gave no bound ({outcome.detail})."
-    if outcome.bound < reached - max(allowance, 1e-6 * abs(reached)):
+    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
         return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
-    if outcome.bound < -allowance:
+    if outcome.bound < -outcome.allowance:
         return None
     if outcome.ending is Ending.LIMIT:
         return f"the time limit was reached with the margin at most {outcome.bound:.6g}."
-    return f"the margin is at most {outcome.bound:.6g}, within the tolerance {allowance:.2g} of zero."
+    return f"the margin is at most {outcome.bound:.6g}, within the tolerance {outcome.allowance:.2g} of zero."

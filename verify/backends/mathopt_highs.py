@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.backends.outcome import Ending, Outcome
 from verify.encoding import Milp
+from verify.outcome import Ending, Outcome
 
 
 def maximise(milp: Milp, time_limit: float, start: Floats | None = None) -> Outcome:

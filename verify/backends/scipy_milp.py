@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.backends.outcome import Ending, Outcome
 from verify.encoding import Milp
+from verify.outcome import Ending, Outcome
 
 # scipy's status codes; 1 is a time or node limit, 4 anything else.
 ENDINGS = {0: Ending.OPTIMAL, 1: Ending.LIMIT, 2: Ending.INFEASIBLE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from convexnn.checks import Floats
 
@@ -31,9 +32,12 @@ class Outcome:
         Its proven upper bound on the objective (constant included); infinite where it gave none.
     detail : str
         The engine's own words.
+    allowance : float
+        What the engine's tolerances can amount to in the bound; infinite unless the model was scaled to say.
     """
 
     ending: Ending
     values: Floats | None
     bound: float
     detail: str
+    allowance: float = inf

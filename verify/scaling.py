@@ -1,0 +1,121 @@
+"""Scaling: the same MILP in numbers that an engine's absolute tolerances fit, and back with a sound bound.
+
+Engines call a point feasible and a bound proven up to fixed tolerances. Where variables, rows or the objective are
+much smaller or larger than 1, those tolerances decide the answer: unscaled, HiGHS reports optima off by any margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, isnan
+
+import numpy as np
+import scipy.sparse as sp
+
+from convexnn.checks import Floats
+from verify.encoding import Milp
+from verify.outcome import Ending, Outcome
+
+# Tolerances of the engines on rows, on reduced costs, and the size below which they drop a coefficient.
+ROW_TOLERANCE = 1e-6
+DUAL_TOLERANCE = 1e-7
+DROPPED = 1e-8
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A model with v = lower + width t, t in [0, 1], and the objective divided by `factor` after `shift` is taken off.
+
+    `error` bounds what rounding and dropped coefficients can have taken from the objective, `allowance` what the
+    engine's tolerances can amount to, both in the units of the original objective.
+    """
+
+    original: Milp
+    milp: Milp
+    width: Floats
+    factor: float
+    shift: float
+    error: float
+    allowance: float
+
+    def start(self, values: Floats | None) -> Floats | None:
+        """Return original values as values of the scaled variables."""
+        return None if values is None else (values - self.original.lower) / self.width
+
+    def restore(self, outcome: Outcome) -> Outcome:
+        """Return an engine's outcome in the original variables and units, its bound made sound."""
+        values = outcome.values
+        if values is not None:
+            values = np.clip(self.original.lower + self.width * values, self.original.lower, self.original.upper)
+        bound = self.factor * outcome.bound + self.shift + self.error
+        return replace(outcome, values=values, bound=inf if isnan(bound) else bound, allowance=self.allowance)
+
+
+def scale(milp: Milp) -> Scaled:
+    """Return `milp` with all variables in [0, 1] and rows and objective of size 1; factors are powers of two.
+
+    Every variable needs finite bounds; integer variables keep theirs.
+    """
+    width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
+    with np.errstate(invalid="ignore"):
+        rows = sp.csr_matrix(milp.rows @ sp.diags(width))
+        heights = _power_of_two(abs(rows).max(axis=1).toarray().ravel() if rows.shape[0] else np.zeros(0))
+        rows = sp.csr_matrix(sp.diags(1.0 / heights) @ rows)
+        base, slack = milp.rows @ milp.lower, _row_rounding(milp)
+        row_lower, row_upper = (milp.row_lower - base - slack) / heights, (milp.row_upper - base + slack) / heights
+    rows, row_lower, row_upper = _without_tiny(rows, row_lower, row_upper)
+    cost = milp.cost * width
+    factor = float(_power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
+    spans = np.where(milp.integer, milp.upper - milp.lower, (milp.upper - milp.lower) / width)
+    shift = milp.constant + float(milp.cost @ milp.lower)
+    error = milp.error + _objective_rounding(milp)
+    owed = ROW_TOLERANCE + DUAL_TOLERANCE * float(spans.sum() + (abs(rows) @ spans).sum())
+    scaled = Milp(
+        cost=cost / factor,
+        constant=0.0,
+        error=0.0,
+        rows=rows,
+        row_lower=row_lower,
+        row_upper=row_upper,
+        lower=np.where(milp.integer, milp.lower, 0.0),
+        upper=np.where(milp.integer, milp.upper, spans),
+        integer=milp.integer,
+    )
+    return Scaled(milp, scaled, width, factor, shift, error, factor * owed)
+
+
+def closed_form(milp: Milp) -> Outcome:
+    """Return the exact maximum of a model without rows: every variable at the end that its cost prefers."""
+    values = np.where(milp.cost > 0.0, milp.upper, milp.lower)
+    bound = float(milp.cost @ values) + milp.constant + milp.error + _objective_rounding(milp)
+    return Outcome(Ending.OPTIMAL, values, bound, "no neuron can switch: solved in closed form", 0.0)
+
+
+def _power_of_two(sizes: Floats) -> Floats:
+    """Return the least power of two at or above each size; 1 for 0."""
+    return np.exp2(np.ceil(np.log2(np.where(sizes > 0.0, sizes, 1.0))))
+
+
+def _row_rounding(milp: Milp) -> Floats:
+    """Return more than the error of `rows` @ lower and of the sides moved by it."""
+    sides = np.where(np.isfinite(milp.row_lower), np.abs(milp.row_lower), 0.0)
+    sides = np.maximum(sides, np.where(np.isfinite(milp.row_upper), np.abs(milp.row_upper), 0.0))
+    return (np.diff(milp.rows.indptr) + 8) * EPS * (abs(milp.rows) @ np.abs(milp.lower) + sides)
+
+
+def _objective_rounding(milp: Milp) -> float:
+    """Return more than the error of cost . v + constant at any point of the box, in any order of the terms."""
+    reach = np.maximum(np.abs(milp.lower), np.abs(milp.upper))
+    return (len(milp.cost) + 8) * EPS * (float(np.abs(milp.cost) @ reach) + abs(milp.constant))
+
+
+def _without_tiny(rows: sp.csr_matrix, lower: Floats, upper: Floats) -> tuple[sp.csr_matrix, Floats, Floats]:
+    """Drop coefficients that engines drop anyway, and widen the rows by all that they could have contributed."""
+    tiny = rows.copy()
+    tiny.data = np.where(np.abs(rows.data) < DROPPED, rows.data, 0.0)
+    kept = sp.csr_matrix(rows - tiny)
+    kept.eliminate_zeros()
+    room = np.asarray(abs(tiny).sum(axis=1)).ravel()
+    return kept, lower - room, upper + room
