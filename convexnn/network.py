@@ -187,6 +187,8 @@ def _layer(index: int, pair: Any) -> Layer:
     if sp.issparse(weight):
         if weight.dtype.kind not in "biuf":
             raise TypeError(f"{name} weight has dtype {weight.dtype}; expected real numbers")
+        if weight.ndim != 2 or 0 in weight.shape:
+            raise ValueError(f"{name} weight has shape {weight.shape}; expected (out, in), at least 1 by 1")
         matrix = sp.csr_matrix(weight, dtype=np.float64, copy=True)
         as_floats(matrix.data, f"{name} weight", 1, "stored entries")
     else:

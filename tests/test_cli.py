@@ -270,3 +270,23 @@ def readme_figure(text: str, row: str, column: int) -> float:
     """Return a number of the README's table."""
     (line,) = [line for line in text.splitlines() if line.startswith(f"| {row} |")]
     return float(line.split("|")[column + 1].strip().removesuffix(" %").replace(",", ""))
+
+
+def test_what_a_library_prints_past_python_stays_out_of_the_answer(tmp_path: Path) -> None:
+    code = """
+import os, sys
+import verify
+from convexnn.cli import main
+original = verify.find_adversarial
+def loud(*arguments, **options):
+    os.write(1, b"stray line of a library\\n")
+    return original(*arguments, **options)
+verify.find_adversarial = loud
+sys.exit(main(sys.argv[1:]))
+"""
+    network = cx.SparseReLUNetwork([([[1.0, 0.0], [0.0, 1.0]], None)]).save(tmp_path / "net.npz")
+    np.save(tmp_path / "x.npy", np.array([1.0, 0.0]))
+    command = [sys.executable, "-c", code, "attack", str(network), str(tmp_path / "x.npy"), "--radius", "0.4", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout)["verdict"] == "ROBUST"
+    assert "stray line" in result.stderr

@@ -14,6 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+from torch.nn.utils import prune
 
 import verify
 from tests import zoo
@@ -57,11 +58,59 @@ def test_an_unsupported_torch_layer_is_named_with_its_position(module: nn.Module
         verify.read_network(module)
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
-    module = nn.Linear(2, 1)
-    module.weight.data[0, 1] = float("nan")
-    with pytest.raises(ValueError, match=r"layers\[0\] weight holds nan"):
+def test_weights_that_are_not_finite_are_refused_even_where_a_zero_hides_them() -> None:
+    broken, blind = nn.Linear(2, 2), nn.Linear(2, 1)
+    nn.init.constant_(broken.weight, float("nan"))
+    nn.init.zeros_(blind.weight)
+    with pytest.raises(ValueError, match=r"layer 0 \(Linear\) cannot be read: it has .* that is not finite"):
+        verify.read_network(nn.Sequential(broken, blind))
+
+
+class Residual(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
+        return out
+
+
+class Leaky(nn.ReLU):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x > 0, x, 0.01 * x)
+
+
+def hooked() -> nn.Module:
+    module = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+    module[0].register_forward_hook(lambda layer, inputs, output: 3 * output)
+    return module
+
+
+@pytest.mark.parametrize(
+    "module", [Residual(nn.Linear(6, 6)), nn.Sequential(nn.Linear(6, 6), Leaky(), nn.Linear(6, 2)), hooked()]
+)
+def test_a_module_that_computes_something_else_than_its_layers_is_refused(module: nn.Module) -> None:
+    with pytest.raises(ValueError, match="the torch module differs from its layers by"):
         verify.read_network(module)
+
+
+def test_pruned_weights_are_those_of_the_next_forward_pass() -> None:
+    source, target = (nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2)) for _ in range(2))
+    for module in (source, target):
+        prune.l1_unstructured(module[0], "weight", amount=0.5)
+    target.load_state_dict(source.state_dict())
+    network = verify.read_network(target)
+    with torch.no_grad():
+        assert np.allclose(network.predict(ROWS), source(torch.tensor(ROWS)).numpy(), atol=1e-5)
+
+
+def test_modes_stay_as_they_were() -> None:
+    module = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.ReLU(), nn.Linear(4, 1))
+    module[2].eval()
+    verify.read_network(module)
+    assert [part.training for part in module.modules()] == [True, True, True, False, True]
+
+
+def test_a_module_without_values_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"layer 0 \(Linear\) cannot be read"):
+        verify.read_network(nn.Sequential(nn.Linear(6, 4, device="meta")))
 
 
 def graph(
@@ -149,6 +198,19 @@ BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {"b": draw(5)},
         "a constant of 5 entries; expected 1 or 6",
     ),
+    "an outer sum": ([NODE("Add", ["x", "b"], ["y"])], {"b": draw(6, 1)}, "where its nodes give (1, 6): broadcasting?"),
+    "another domain": ([NODE("Relu", ["x"], ["y"], domain="mine")], {}, "ONNX node 0 (Relu) is not supported"),
+    "a missing operand": ([NODE("MatMul", ["x"], ["y"])], {}, "ONNX node 0 (MatMul): IndexError"),
+    "a bias of another size": (
+        [NODE("Gemm", ["x", "W", "b"], ["y"])],
+        {"W": draw(6, 3), "b": draw(2)},
+        "ONNX node 0 (Gemm): ",
+    ),
+    "not finite": (
+        [NODE("MatMul", ["x", "W"], ["y"])],
+        {"W": draw(6, 3) * np.inf},
+        "a weight or bias that is not finite",
+    ),
     "transposed": ([NODE("Gemm", ["x", "W"], ["y"], transA=1)], {"W": draw(6, 3)}, "expected y = x W + b"),
 }
 
@@ -158,6 +220,28 @@ def test_an_unsupported_node_is_named_with_its_position(name: str, tmp_path: Pat
     nodes, constants, words = BROKEN[name]
     with pytest.raises(ValueError, match=re.escape(words)):
         verify.read_network(graph(nodes, constants, tmp_path / "net.onnx"))
+
+
+def test_a_graph_that_mixes_its_rows_is_refused(tmp_path: Path) -> None:
+    path = graph([NODE("MatMul", ["W", "x"], ["y"])], {"W": draw(3, 3)}, tmp_path / "net.onnx", ("n", 1))
+    with pytest.raises(ValueError):  # noqa: PT011
+        verify.read_network(path)
+    column = graph(
+        [NODE("MatMul", ["W", "x"], ["p"]), NODE("Add", ["p", "b"], ["y"])],
+        {"W": draw(2, 3), "b": draw(2)},
+        tmp_path / "column.onnx",
+        (1, 3, 1),
+    )
+    with pytest.raises(ValueError, match="broadcasting"):
+        verify.read_network(column)
+
+
+def test_inputs_that_are_no_real_numbers_are_refused(tmp_path: Path) -> None:
+    model = onnx.load(graph([NODE("Sub", ["x", "b"], ["y"])], {"b": np.ones(6, np.uint8)}, tmp_path / "net.onnx"))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    with pytest.raises(ValueError, match="takes inputs of type uint8; expected real numbers"):
+        verify.read_network(tmp_path / "net.onnx")
 
 
 def test_unknown_sizes_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +58,7 @@ def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every witness to the MILP."""
     import verify.search
 
-    def nothing(network: Any, region: verify.Box, objective: Any, rng: Any) -> tuple[Any, float]:
+    def nothing(network: Any, region: verify.Box, objective: Any, rng: Any, **options: Any) -> tuple[Any, float]:
         return region.center, float(values_and_slopes(network, region.center[None], objective)[0][0])
 
     monkeypatch.setattr(verify.search, "ascend", nothing)
@@ -354,6 +357,43 @@ class TestScales:
         answer = verify.find_adversarial(cx.SparseReLUNetwork(scaled), HARD_REGION, backend=backend)
         assert answer.status is Verdict.ROBUST, str(answer)
         assert answer.bound == pytest.approx(-0.25 * size, rel=1e-4)
+
+
+class TestInterruption:
+    def test_ctrl_c_is_heard_while_an_engine_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def slow(milp: Any, time_limit: float, start: Any) -> Outcome:
+            _thread.interrupt_main()
+            time.sleep(1.0)
+            return Outcome(Ending.LIMIT, None, np.inf, "as told")
+
+        monkeypatch.setattr("verify.backends.scipy_milp.maximise", slow)
+        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        with pytest.raises(KeyboardInterrupt):
+            verify.find_adversarial(hard(), HARD_REGION, backend="scipy")
+
+    def test_an_engine_that_does_not_stop_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        release = threading.Event()
+
+        def endless(milp: Any, time_limit: float, start: Any) -> Outcome:
+            release.wait(30.0)
+            return Outcome(Ending.OPTIMAL, None, -1.0, "as told", 0.0)
+
+        monkeypatch.setattr("verify.backends.scipy_milp.maximise", endless)
+        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        monkeypatch.setattr(backends, "GRACE", 0.2)
+        answer = verify.find_adversarial(hard(), HARD_REGION, backend="scipy", time_limit=0.1)
+        release.set()
+        assert answer.status is Verdict.UNKNOWN
+        assert "did not stop at its time limit" in answer.reason
+
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_a_limit_of_any_size_is_taken(self, backend: str) -> None:
+        assert verify.find_adversarial(hard(), HARD_REGION, backend=backend, time_limit=1e15).status is Verdict.ROBUST
+
+    def test_gradient_ascent_keeps_the_time_limit(self) -> None:
+        network, region, answers = zoo.network((3, 5, 2)), verify.Box([-1.0] * 3, [1.0] * 3), iter([False, False, True])
+        ascend(network, region, np.ones(2), np.random.default_rng(0), stop=lambda: next(answers))
+        assert next(answers, None) is None
 
 
 class TestExactTies:

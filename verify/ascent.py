@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from convexnn.checks import Floats
@@ -19,6 +21,7 @@ def ascend(
     rng: np.random.Generator,
     starts: int = STARTS,
     steps: int = STEPS,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[Floats, float]:
     """Return the best point found for max c . outputs over a region, and its value.
 
@@ -34,6 +37,8 @@ def ascend(
         Source of the starts.
     starts, steps : int
         Points moved at once, and steps of each.
+    stop : callable, optional
+        Asked before each step; True ends the search with what it has.
 
     Notes
     -----
@@ -44,6 +49,8 @@ def ascend(
     points = _starts(network, region, rng, starts)
     best, value = points[0], -np.inf
     for length in [*np.geomspace(0.5, 0.005, steps), 0.0]:
+        if stop is not None and stop():
+            break
         with np.errstate(all="ignore"):
             values, slopes = values_and_slopes(network, points, objective)
         values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)

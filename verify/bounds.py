@@ -69,30 +69,31 @@ def check_sizes(network: SparseReLUNetwork, region: Box) -> None:
 def affine_interval(weight: sp.csr_matrix, bias: Floats, values: Interval) -> Interval:
     """Return outward-rounded bounds of W h + b for h in `values`."""
     with np.errstate(all="ignore"):
-        positive, negative = weight.maximum(0.0), weight.minimum(0.0)
-        lower = _one_side(weight, (positive, values.lower), (negative, values.upper), bias, -1.0)
-        upper = _one_side(weight, (positive, values.upper), (negative, values.lower), bias, 1.0)
+        lower = _one_side(weight, bias, values.lower, values.upper, -1.0)
+        upper = _one_side(weight, bias, values.upper, values.lower, 1.0)
     # 0 * inf is NaN: an entry that overflowed is unknown, never proven.
     return Interval(np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper))
 
 
-def _one_side(
-    weight: sp.csr_matrix,
-    first: tuple[sp.csr_matrix, Floats],
-    second: tuple[sp.csr_matrix, Floats],
-    bias: Floats,
-    outward: float,
-) -> Floats:
-    """Return the sum of two products and `bias`, moved `outward` (-1 or 1) by more than its rounding error.
+def _one_side(weight: sp.csr_matrix, bias: Floats, rising: Floats, falling: Floats, outward: float) -> Floats:
+    """Return W+ rising + W- falling + bias, moved `outward` (-1 or 1) by more than its rounding error.
 
     A sum whose terms are all zero is exact and stays, so that ties of equal outputs are seen as such.
     """
-    parts = (first, second)
-    total = sum(matrix @ values for matrix, values in parts) + bias
-    sizes = sum(abs(matrix) @ np.abs(values) for matrix, values in parts) + np.abs(bias)
-    terms = sum((matrix != 0.0).astype(float) @ (values != 0.0) for matrix, values in parts) + (bias != 0.0)
-    error = rounding(weight) * sizes + (terms + 1.0) * np.finfo(np.float64).tiny
-    return np.where(terms == 0.0, total, np.nextafter(total + outward * error, outward * np.inf))
+    ends = np.where(weight.data > 0.0, rising[weight.indices], falling[weight.indices])
+    terms = np.append(weight.data * ends, 0.0)
+    used = np.append(((weight.data != 0.0) & (ends != 0.0)).astype(float), 0.0)
+    total = _row_sums(weight, terms) + bias
+    sizes = _row_sums(weight, np.abs(terms)) + np.abs(bias)
+    count = _row_sums(weight, used) + (bias != 0.0)
+    error = rounding(weight) * sizes + (count + 1.0) * np.finfo(np.float64).tiny
+    return np.where(count == 0.0, total, np.nextafter(total + outward * error, outward * np.inf))
+
+
+def _row_sums(weight: sp.csr_matrix, entries: Floats) -> Floats:
+    """Return the sums of `entries`, one for each stored entry of `weight` and a last 0, over the rows."""
+    sums = np.add.reduceat(entries, weight.indptr[:-1])
+    return np.where(np.diff(weight.indptr) > 0, sums, 0.0)
 
 
 def rounding(weight: sp.csr_matrix) -> Floats:

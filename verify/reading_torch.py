@@ -1,4 +1,4 @@
-"""The steps of a torch module."""
+"""Networks from torch modules, held against the module itself."""
 
 from __future__ import annotations
 
@@ -6,30 +6,82 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from verify.steps import Affine, Relu, Step
+from convexnn.checks import Floats
+from convexnn.network import SparseReLUNetwork
+from verify.steps import Affine, Relu, Step, assemble
 
 # Layers that leave the values as they are, once the rows are flat and the module is in eval mode.
 NEUTRAL = (nn.Flatten, nn.Dropout, nn.Identity)
 
+# Rows on which the network read is compared with the module, and the largest difference relative to its activations.
+N_ROWS = 16
+TOLERANCE = 1e-4
+
+
+def read_module(module: nn.Module) -> SparseReLUNetwork:
+    """Return the network of a Linear, ReLU, Flatten, Dropout, Identity, or a Sequential of these.
+
+    The module is run once, in eval mode, and must agree with the network: this catches what layers alone do not show
+    (hooks, an overridden ``forward``), and brings weights up to date that are computed in the forward pass (pruning).
+
+    Raises
+    ------
+    ValueError
+        A layer of another kind (named, with its position), an entry that is not finite, or a module that computes
+        another function than its layers.
+    """
+    n_inputs = assemble(steps_of(module), "the torch module").n_inputs
+    rows = np.random.default_rng(0).standard_normal((N_ROWS, n_inputs)) * np.geomspace(0.1, 10.0, N_ROWS)[:, None]
+    expected = _run(module, rows)
+    network = assemble(steps_of(module), "the torch module")
+    layers = network.activations(rows)
+    if expected.shape != layers[-1].shape:
+        raise ValueError(f"the torch module returns shape {expected.shape} where its layers give {layers[-1].shape}")
+    gap = float(np.abs(expected - layers[-1]).max())
+    if not gap <= TOLERANCE * max(float(np.abs(layer).max()) for layer in [rows, *layers]):
+        raise ValueError(f"the torch module differs from its layers by {gap:.3g}: a hook, or a forward of its own?")
+    return network
+
 
 def steps_of(module: nn.Module, position: str = "") -> Iterator[Step]:
-    """Yield the steps of a Linear, ReLU, Flatten, Dropout, Identity, or a Sequential of these.
-
-    Raises ValueError that names the layer and its position where it is of another kind.
-    """
+    """Yield the steps of a module, its layers in order."""
+    where = f"layer {position}" if position else "the module"
     if isinstance(module, nn.Sequential):
         for index, child in enumerate(module):
             yield from steps_of(child, f"{position}.{index}" if position else str(index))
     elif isinstance(module, nn.Linear):
-        weight = module.weight.detach().double().cpu().numpy()
-        bias = np.zeros(len(weight)) if module.bias is None else module.bias.detach().double().cpu().numpy()
-        yield Affine(sp.csr_matrix(weight), bias)
+        try:
+            weight = _array(module.weight)
+            yield Affine(sp.csr_matrix(weight), np.zeros(len(weight)) if module.bias is None else _array(module.bias))
+        except (ValueError, RuntimeError, TypeError, NotImplementedError) as error:
+            raise ValueError(f"{where} (Linear) cannot be read: {str(error).splitlines()[0]}") from None
     elif isinstance(module, nn.ReLU):
         yield Relu()
     elif not isinstance(module, NEUTRAL):
-        where = f"layer {position}" if position else "the module"
         raise ValueError(
             f"{where} is a {type(module).__name__}; expected Linear, ReLU, Flatten, Dropout, Identity or Sequential"
         )
+
+
+def _array(parameter: Tensor) -> Floats:
+    values = parameter.detach()
+    dense = values if values.layout == torch.strided else values.to_dense()
+    return dense.double().cpu().numpy()
+
+
+def _run(module: nn.Module, rows: Floats) -> Floats:
+    """Return the outputs of the module in eval mode; its modes come back as they were."""
+    modes = {part: part.training for part in module.modules()}
+    first = next(module.parameters())
+    try:
+        module.eval()
+        with torch.no_grad():
+            return module(torch.tensor(rows, dtype=first.dtype, device=first.device)).double().cpu().numpy()
+    except Exception as error:
+        raise ValueError(f"the torch module cannot be run on rows of numbers: {str(error).splitlines()[0]}") from None
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -69,6 +69,8 @@ class Box:
 class LinfBall(Box):
     """The ball |x' - x|_inf <= radius, intersected with a clip box.
 
+    The region is the box between the float64 numbers x - radius and x + radius, each rounded to nearest.
+
     Parameters
     ----------
     x : array_like (d,)

@@ -89,6 +89,10 @@ class Clock:
     def left(self) -> float:
         return self.limit - self.seconds
 
+    def over(self) -> bool:
+        """Whether no time is left."""
+        return self.left <= 0.0
+
 
 class _Search:
     """One question on its way to an answer.
@@ -128,7 +132,9 @@ class _Search:
 
     def _ascend(self) -> Answer | None:
         for target in self._open():
-            point, _ = ascend(self.margins.network, self.region, self._row(target), self.rng)
+            if self.clock.over():
+                break
+            point, _ = ascend(self.margins.network, self.region, self._row(target), self.rng, stop=self.clock.over)
             if self._visit(point):
                 return self._found(point, "gradient ascent")
         self._note("gradient ascent", f"no witness, margin at least {self.reached.max():.6g}")
@@ -143,7 +149,7 @@ class _Search:
             return self._end(Verdict.UNKNOWN, "A pre-activation bound is infinite, so there is no finite big-M.")
         doubts = []
         for target in sorted(self._open(), key=lambda target: -self.reached[target]):
-            if self.clock.left <= 0.0:
+            if self.clock.over():
                 doubts.append("The time limit was reached.")
                 break
             encoding, outcome = self._maximise(engine, target)

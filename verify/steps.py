@@ -19,6 +19,11 @@ class Affine:
     weight: sp.csr_matrix
     bias: Floats
 
+    def __post_init__(self) -> None:
+        # Checked here, since a later product with a zero would hide it.
+        if not (np.isfinite(self.weight.data).all() and np.isfinite(self.bias).all()):
+            raise ValueError("it has a weight or bias that is not finite")
+
     def after(self, first: Affine) -> Affine:
         """Return this step applied to the result of `first`, as one step."""
         if self.weight.shape[1] != first.weight.shape[0]:

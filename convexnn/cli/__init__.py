@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -12,4 +15,26 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from convexnn.cli.app import run
 
-    return run(arguments)
+    with python_stdout_alone():
+        return run(arguments)
+
+
+@contextmanager
+def python_stdout_alone() -> Iterator[None]:
+    """Send what libraries print past Python to standard error: HiGHS 1.12 leaves a stray line now and then."""
+    try:
+        kept, out = os.dup(1), sys.stdout
+    except OSError:
+        yield
+        return
+    out.flush()
+    os.dup2(2, 1)
+    if sys.__stdout__ is not None and out is sys.__stdout__:
+        sys.stdout = open(os.dup(kept), "w", encoding=sys.__stdout__.encoding, buffering=1)  # noqa: SIM115
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = out
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from threading import Thread
+from time import perf_counter
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +19,9 @@ from verify.scaling import closed_form, scale
 
 # Seconds; engines take no infinite limit, and some none beyond what an integer of microseconds holds.
 LONGEST = 1e6
+
+# Seconds beyond its limit after which an engine is not waited for any longer.
+GRACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,18 +47,32 @@ class Backend:
     def run(self, milp: Milp, time_limit: float, start: Floats | None = None) -> Outcome:
         """Hand a model to the engine as it is.
 
-        Whatever an engine raises is an Outcome that failed: an error must never pass for an answer.
+        The engine works in a thread of its own, so that Ctrl-C is heard at once and our own clock has the last word.
+        Whatever it raises is an Outcome that failed: an error must never pass for an answer.
         """
+        outcomes: list[Outcome] = []
+        work = Thread(target=lambda: outcomes.append(self._tried(milp, time_limit, start)), daemon=True)
+        work.start()
+        deadline = perf_counter() + time_limit + GRACE
+        while work.is_alive() and perf_counter() < deadline:
+            work.join(0.1)
+        return outcomes[0] if outcomes else _failed("it did not stop at its time limit")
+
+    def _tried(self, milp: Milp, time_limit: float, start: Floats | None) -> Outcome:
         try:
             outcome: Outcome = import_module(self.module).maximise(milp, time_limit, start)
         except Exception as error:
-            return Outcome(Ending.FAILED, None, float("inf"), f"{type(error).__name__}: {error}")
+            return _failed(f"{type(error).__name__}: {error}")
         return outcome
 
     @property
     def installed(self) -> bool:
         """Whether the package that the engine needs is there."""
         return find_spec(self.package) is not None
+
+
+def _failed(detail: str) -> Outcome:
+    return Outcome(Ending.FAILED, None, float("inf"), detail)
 
 
 # In order of preference. CP-SAT is not here and must not be: it rounds continuous variables, so through MathOpt it
