@@ -133,7 +133,7 @@ x, z = cp.Variable(nonneg=True), cp.Variable(integer=True)
 value = cp.Problem(cp.Minimize(2 * x + 3 * z), [x + z >= 4.5, z >= 0]).solve(solver="HIGHS")
 assert abs(value - 9) < 1e-9, value
 """
-    run("import warnings; warnings.simplefilter('ignore')\n" + code)
+    assert run("import warnings; warnings.simplefilter('ignore')\n" + code) == ""
 
 
 def test_the_version_is_stated_once_and_the_same() -> None:

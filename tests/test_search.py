@@ -300,7 +300,7 @@ class TestScales:
     def backend(self, request: pytest.FixtureRequest, no_ascent: None) -> str:
         return str(request.param)
 
-    def never_robust(self, network: cx.SparseReLUNetwork, region: verify.Box, backend: str) -> None:
+    def assert_never_robust(self, network: cx.SparseReLUNetwork, region: verify.Box, backend: str) -> None:
         answer = verify.find_adversarial(network, region, 1, backend=backend)
         assert answer.status in (Verdict.COUNTEREXAMPLE, Verdict.UNKNOWN), str(answer)
 
@@ -313,14 +313,14 @@ class TestScales:
         network = cx.SparseReLUNetwork([(W, [-0.4727, -0.1368, -0.3022]), ([[-0.314, 1.203, -0.9437]], [0.34])])
         region = verify.Box([-28269, -3.8811e-6, -6.1816, -318.69], [32801, 3.654e-6, 4.8571, 1267.3])
         assert network.predict([[-28269, 3.654e-6, -6.1816, -318.69]])[0] < 0
-        self.never_robust(network, region, backend)
+        self.assert_never_robust(network, region, backend)
 
     @pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-8, 1e-12, 1e5])
     def test_tiny_and_huge_weights(self, size: float, backend: str) -> None:
         hidden = (size * np.ones((1, 12)), [-size * 11.5])
         network = cx.SparseReLUNetwork([hidden, ([[-4.0 / size]], [1.0])])
         assert network.predict(np.ones((1, 12)))[0] == pytest.approx(-1.0, abs=1e-3)
-        self.never_robust(network, verify.Box(np.zeros(12), np.ones(12)), backend)
+        self.assert_never_robust(network, verify.Box(np.zeros(12), np.ones(12)), backend)
 
     @pytest.mark.parametrize("radius", [1e-3, 1e-5, 1e-7])
     def test_tiny_balls(self, radius: float, backend: str) -> None:
@@ -329,11 +329,11 @@ class TestScales:
         hidden = (weight[None], [-(weight @ center) - 11.5 * radius])
         network = cx.SparseReLUNetwork([hidden, ([[-4.0 / radius]], [1.0])])
         assert network.predict((center + 0.999 * radius * weight)[None])[0] < 0
-        self.never_robust(network, verify.LinfBall(center, radius), backend)
+        self.assert_never_robust(network, verify.LinfBall(center, radius), backend)
 
     def test_cancellation_of_huge_terms(self, backend: str) -> None:
         network = cx.SparseReLUNetwork([(-np.array([[2.0**54, 1, 1, -(2.0**54), -1]]), None)])
-        self.never_robust(network, verify.Box(np.ones(5), np.ones(5)), backend)
+        self.assert_never_robust(network, verify.Box(np.ones(5), np.ones(5)), backend)
 
     @pytest.mark.parametrize("scale", [1e4, 1e6])
     @pytest.mark.parametrize("seed", range(20))
@@ -459,6 +459,7 @@ class TestAscent:
         ({"time_limit": -1}, ValueError, "time_limit is -1; expected a finite number of at least 0"),
         ({"backend": "gurobi"}, ValueError, "backend 'gurobi' is unknown; expected one of: auto, highs, scipy"),
         ({"network": 3}, TypeError, "network is a int"),
+        ({"seed": "a"}, TypeError, "seed is 'a'; expected a whole number of at least 0"),
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:

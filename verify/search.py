@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convexnn.checks import Floats, as_nonnegative
+from convexnn.checks import Floats, as_generator, as_nonnegative
 from verify import backends
 from verify.answer import Answer, Event, Proof, Verdict
 from verify.ascent import ascend
@@ -27,7 +27,7 @@ def find_adversarial(
     *,
     time_limit: float = 60.0,
     backend: str = "auto",
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
 ) -> Answer:
     """Search a region for an input that the network misclassifies, or prove that there is none.
 
@@ -44,7 +44,7 @@ def find_adversarial(
         Seconds, at least 0.
     backend : {"auto", "highs", "scipy"}, default "auto"
         The MILP engine: HiGHS inside ortools, or inside scipy.
-    seed : int, default 0
+    seed : int or numpy.random.Generator, default 0
         Of the starts of the gradient ascent.
 
     Returns
@@ -72,7 +72,7 @@ def find_adversarial(
     if kept is None:
         reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
         return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, clock.seconds, None, ())
-    return _Search(margins_of(net, kept), region, clock, engines, np.random.default_rng(seed)).answer()
+    return _Search(margins_of(net, kept), region, clock, engines, as_generator(seed)).answer()
 
 
 class Clock:

@@ -88,13 +88,17 @@ def demo(
 
 
 def _writable(folder: Path, name: str) -> Path:
-    """Return a file in a folder, both made now: better than to find out after the work."""
+    """Return a file in a folder, tried now: better than to find out after the work."""
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        new = not path.exists()
+        path.open("ab").close()
+        if new:
+            path.unlink()
     except OSError as error:
-        raise OSError(f"{folder / name} cannot be written ({error.strerror})") from None
-    return folder / name
+        raise OSError(f"{path} cannot be written ({error.strerror})") from None
+    return path
 
 
 def _step(console: Console, title: str) -> AbstractContextManager[None]:
@@ -127,26 +131,20 @@ def attack(
     Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input.
     """
     import verify
+    from convexnn.cli.tables import answer_figures
 
     target = None if witness is None else _writable(witness.parent, witness.name)
     region = verify.LinfBall(read_point(points, row), radius, clip=clip)
     answer = verify.find_adversarial(network, region, label, time_limit=time_limit, backend=backend, seed=seed)
     console = Console()
     if as_json:
-        console.print_json(json.dumps(_answer_figures(answer)))
+        console.print_json(json.dumps(answer_figures(answer)))
     else:
         console.print(str(answer), highlight=False, markup=False, soft_wrap=True)
-    if target is not None:
-        _write_witness(target, answer.witness)
+    if target is not None and answer.witness is not None:
+        with open(target, "wb") as file:
+            np.save(file, answer.witness)
     raise typer.Exit(VERDICT_CODES[answer.status.name])
-
-
-def _write_witness(target: Path, witness: Floats | None) -> None:
-    if witness is None:
-        target.unlink()
-        return
-    with open(target, "wb") as file:
-        np.save(file, witness)
 
 
 def read_point(path: Path, row: int) -> Floats:
@@ -168,20 +166,3 @@ def _read_text(path: Path) -> Floats:
     if not text.strip():
         raise ValueError("it is empty")
     return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=2)
-
-
-def _answer_figures(answer: object) -> dict[str, object]:
-    import verify
-
-    assert isinstance(answer, verify.Answer)
-    return {
-        "verdict": answer.status.name,
-        "label": answer.label,
-        "margin": answer.value if np.isfinite(answer.value) else None,
-        "bound": answer.bound if np.isfinite(answer.bound) else None,
-        "proof": answer.proof.value if answer.proof else None,
-        "reason": answer.reason,
-        "seconds": answer.seconds,
-        "backend": answer.backend,
-        "witness": None if answer.witness is None else answer.witness.tolist(),
-    }

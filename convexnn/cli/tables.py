@@ -132,19 +132,23 @@ def summary(demo: Demo) -> dict[str, Any]:
         "l1": {**_figures(demo.l1), "strength": demo.l1.solution.program.strength},
         "linear": {"loss": demo.linear.loss, "test_accuracy": demo.linear.accuracy},
         "radius": RADIUS,
-        "images": [
-            {
-                "image": image.row,
-                "label": image.label,
-                "verdict": image.answer.status.name,
-                "proof": image.answer.proof.value if image.answer.proof else None,
-                "margin": image.answer.value,
-                "bound": image.answer.bound,
-                "seconds": image.answer.seconds,
-            }
-            for image in demo.images
-        ],
+        "images": [{"image": image.row, **answer_figures(image.answer)} for image in demo.images],
         "seconds": demo.seconds,
+    }
+
+
+def answer_figures(answer: verify.Answer) -> dict[str, Any]:
+    """Return an answer for machines; what is not finite is null."""
+    return {
+        "verdict": answer.status.name,
+        "label": answer.label,
+        "margin": answer.value if np.isfinite(answer.value) else None,
+        "bound": answer.bound if np.isfinite(answer.bound) else None,
+        "proof": answer.proof.value if answer.proof else None,
+        "reason": answer.reason,
+        "seconds": answer.seconds,
+        "backend": answer.backend,
+        "witness": None if answer.witness is None else answer.witness.tolist(),
     }
 
 

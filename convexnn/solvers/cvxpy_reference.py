@@ -57,7 +57,8 @@ def reference(program: ConvexProgram, *, engine: str = "CLARABEL", round_below: 
     owned = np.flatnonzero(program.patterns.features)
     matrix = program.columns(owned)
     weights, status, iterations = _solved(cp, program, matrix, engine)
-    weights[np.abs(weights) * np.linalg.norm(matrix, axis=0) <= threshold * _largest_share(matrix, weights)] = 0.0
+    shares = np.abs(weights) * np.linalg.norm(matrix, axis=0)
+    weights[shares <= threshold * shares.max(initial=0.0)] = 0.0
     solution = certify(
         program,
         owned,
@@ -112,8 +113,3 @@ def _blocks(program: ConvexProgram, values: Floats) -> Floats:
     full = np.zeros(program.patterns.features.shape)
     full[program.patterns.features] = values
     return full
-
-
-def _largest_share(matrix: Floats, weights: Floats) -> float:
-    """Return the largest |w_ji| * ||column||: what rounding is relative to."""
-    return float((np.abs(weights) * np.linalg.norm(matrix, axis=0)).max(initial=0.0))
