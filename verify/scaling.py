@@ -99,16 +99,20 @@ def _power_of_two(sizes: Floats) -> Floats:
 
 
 def _row_rounding(milp: Milp) -> Floats:
-    """Return more than the error of `rows` @ lower and of the sides moved by it."""
+    """Return more than the error of `rows` @ lower, of the sides moved by it, and of the widths of the variables."""
     sides = np.where(np.isfinite(milp.row_lower), np.abs(milp.row_lower), 0.0)
     sides = np.maximum(sides, np.where(np.isfinite(milp.row_upper), np.abs(milp.row_upper), 0.0))
-    return (np.diff(milp.rows.indptr) + 8) * EPS * (abs(milp.rows) @ np.abs(milp.lower) + sides)
+    return (np.diff(milp.rows.indptr) + 8) * EPS * (abs(milp.rows) @ _reach(milp) + sides)
 
 
 def _objective_rounding(milp: Milp) -> float:
     """Return more than the error of cost . v + constant at any point of the box, in any order of the terms."""
-    reach = np.maximum(np.abs(milp.lower), np.abs(milp.upper))
-    return (len(milp.cost) + 8) * EPS * (float(np.abs(milp.cost) @ reach) + abs(milp.constant))
+    return (len(milp.cost) + 8) * EPS * (float(np.abs(milp.cost) @ _reach(milp)) + abs(milp.constant))
+
+
+def _reach(milp: Milp) -> Floats:
+    """Return the largest size of each variable."""
+    return np.maximum(np.abs(milp.lower), np.abs(milp.upper))
 
 
 def _without_tiny(rows: sp.csr_matrix, lower: Floats, upper: Floats) -> tuple[sp.csr_matrix, Floats, Floats]:
