@@ -60,8 +60,7 @@ def test_the_optimum_is_that_of_all_activation_patterns(shape: tuple[int, ...], 
     lower, upper = np.full(shape[0], -1.0), np.full(shape[0], 1.0)
     objective = np.random.default_rng(seed).standard_normal(shape[-1])
     encoding = verify.encode(network, verify.Box(lower, upper), objective)
-    start = encoding.complete(np.zeros(shape[0]))
-    outcome = BACKENDS[backend].maximise(encoding.milp, 20.0, start)
+    outcome = BACKENDS[backend].maximise(encoding.milp, 20.0)
     best = zoo.enumerated_maximum(network, lower, upper, objective)
     assert outcome.bound == pytest.approx(best, abs=1e-6)
     assert outcome.values is not None

@@ -191,7 +191,7 @@ class Liar:
     outcome: Callable[[Any], Outcome]
     name: str = "liar"
 
-    def maximise(self, milp: Any, time_limit: float, start: Any = None) -> Outcome:
+    def maximise(self, milp: Any, time_limit: float) -> Outcome:
         return self.outcome(milp)
 
     run = maximise
@@ -335,6 +335,20 @@ class TestScales:
         network = cx.SparseReLUNetwork([(-np.array([[2.0**54, 1, 1, -(2.0**54), -1]]), None)])
         self.assert_never_robust(network, verify.Box(np.ones(5), np.ones(5)), backend)
 
+    def test_a_model_whose_center_highs_took_for_the_optimum(self, backend: str) -> None:
+        hidden = [[0.0, 0.0031], [-2.6e-7, 0.0], [-1.11, 0.0]]
+        network = cx.SparseReLUNetwork([(hidden, None), ([[-0.9, 0.0, 0.0]], [0.0002])])
+        milp = verify.encode(network, verify.Box([-0.79, -0.13], [0.77, 0.22])).milp
+        outcome = BACKENDS[backend].maximise(milp, 5.0)
+        assert outcome.bound == pytest.approx(2e-4, rel=1e-6)
+
+    def test_products_of_weights_that_underflow(self, backend: str) -> None:
+        deep = [(np.full((1, 30), 1e-100), [40.0]), ([[1e-230]], [-60e-230]), ([[1e230]], [-1.0])]
+        assert cx.SparseReLUNetwork(deep).predict(np.full((1, 30), 1e100))[0] > 0
+        region = verify.Box([-1e100] * 30, [1e100] * 30)
+        answer = verify.find_adversarial(cx.SparseReLUNetwork(deep), region, -1, backend=backend)
+        assert answer.status is not Verdict.ROBUST
+
     @pytest.mark.parametrize("scale", [1e4, 1e6])
     @pytest.mark.parametrize("seed", range(20))
     def test_ties_within_the_rounding_of_huge_weights(self, seed: int, scale: float, backend: str) -> None:
@@ -361,7 +375,7 @@ class TestScales:
 
 class TestInterruption:
     def test_ctrl_c_is_heard_while_an_engine_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def slow(milp: Any, time_limit: float, start: Any) -> Outcome:
+        def slow(milp: Any, time_limit: float) -> Outcome:
             _thread.interrupt_main()
             time.sleep(1.0)
             return Outcome(Ending.LIMIT, None, np.inf, "as told")
@@ -374,7 +388,7 @@ class TestInterruption:
     def test_an_engine_that_does_not_stop_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         release = threading.Event()
 
-        def endless(milp: Any, time_limit: float, start: Any) -> Outcome:
+        def endless(milp: Any, time_limit: float) -> Outcome:
             release.wait(30.0)
             return Outcome(Ending.OPTIMAL, None, -1.0, "as told", 0.0)
 

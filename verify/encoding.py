@@ -77,7 +77,7 @@ class Encoding:
         return self.region.project(x)
 
     def complete(self, x: Floats) -> Floats:
-        """Return values for all variables at the input `x` (d,): a feasible start, up to rounding."""
+        """Return values for all variables at the input `x` (d,): a feasible point, up to rounding."""
         parts = [x[self.inputs]]
         for layer, neurons in zip(self.network.activations(x[None]), self.unstable, strict=False):
             before = layer[0, neurons]
@@ -128,7 +128,8 @@ def encode(
         raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
     unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
     inputs = _used_inputs(network, hidden)
-    builder = _Builder(len(inputs) + 2 * sum(map(len, unstable)), inputs, region)
+    values = sum(float(layer.upper[neurons].sum()) for layer, neurons in zip(hidden, unstable, strict=True))
+    builder = _Builder(len(inputs) + 2 * sum(map(len, unstable)), inputs, region, values)
     for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
         builder.relu_layer(weight, bias, layer, neurons)
     builder.affine(*network.layers[-1])
@@ -156,13 +157,15 @@ class _Builder:
     so far have put into it: rows are widened by it, so that no point of the network is cut off.
     """
 
-    def __init__(self, n_variables: int, inputs: NDArray[np.int64], region: Box) -> None:
+    def __init__(self, n_variables: int, inputs: NDArray[np.int64], region: Box, hidden_values: float) -> None:
         self.n_variables, self.position = n_variables, len(inputs)
         places = (np.ones(len(inputs)), (inputs, np.arange(len(inputs))))
         self.slope = sp.csr_matrix(places, shape=(region.size, n_variables))
         # Inputs without a variable meet zero weights or dead neurons alone, so their value does not matter.
         self.offset, self.error = np.zeros(region.size), np.zeros(region.size)
         self.reach = np.maximum(np.abs(region.lower), np.abs(region.upper))
+        # A product of weights that underflows loses less than the smallest normal number times the variable beside it.
+        self.underflow = float(np.finfo(np.float64).tiny) * (1.0 + float(self.reach[inputs].sum()) + hidden_values)
         self.lower, self.upper = [region.lower[inputs]], [region.upper[inputs]]
         self.integer = [np.zeros(len(inputs), dtype=bool)]
         self.rows: list[sp.csr_matrix] = []
@@ -173,7 +176,8 @@ class _Builder:
         self.slope, self.offset = sp.csr_matrix(weight @ self.slope), weight @ self.offset + bias
         sizes = abs(weight)
         self.reach = sizes @ self.reach + np.abs(bias)
-        self.error = sizes @ self.error + rounding(weight) * self.reach
+        lost = (np.diff(weight.indptr) + 2) * self.underflow
+        self.error = sizes @ self.error + rounding(weight) * self.reach + lost
 
     def relu_layer(self, weight: sp.csr_matrix, bias: Floats, bounds: Interval, unstable: NDArray[np.int64]) -> None:
         live = (bounds.upper > 0.0).astype(np.float64)

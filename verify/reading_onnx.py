@@ -75,13 +75,12 @@ def _compare(onnx: Any, path: Path, model: Any, network: SparseReLUNetwork) -> N
     if np.dtype(kind).kind != "f":
         raise ValueError(f"{path} takes inputs of type {np.dtype(kind).name}; expected real numbers")
     rows = np.random.default_rng(0).standard_normal((N_ROWS, network.n_inputs)).astype(kind)
-    evaluator = ReferenceEvaluator(model)
     row_shape = sizes[1:] if len(sizes) > 1 else sizes
     batches = [row[None] for row in rows] + ([rows] if len(sizes) > 1 and not sizes[0] else [])
     for batch in batches:
         shape = (len(batch), *row_shape) if len(sizes) > 1 else tuple(row_shape)
         try:
-            (output,) = evaluator.run(None, {tensor.name: batch.reshape(shape)})
+            (output,) = ReferenceEvaluator(model).run(None, {tensor.name: batch.reshape(shape)})
         except Exception as error:
             if len(batch) > 1:
                 continue  # a graph that is fixed to one row
@@ -204,6 +203,12 @@ def _neutral(chain: _Chain, where: str, node: Any) -> list[Step]:
     return []
 
 
+def _dropout(chain: _Chain, where: str, node: Any) -> list[Step]:
+    if len(node.input) > 2 and node.input[2] and chain.operand(where, node, 2).any():
+        raise ValueError("it is in training mode")
+    return _neutral(chain, where, node)
+
+
 _STEPS: dict[str, Callable[[_Chain, str, Any], list[Step]]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
@@ -213,5 +218,5 @@ _STEPS: dict[str, Callable[[_Chain, str, Any], list[Step]]] = {
     "Flatten": _neutral,
     "Reshape": _neutral,
     "Identity": _neutral,
-    "Dropout": _neutral,
+    "Dropout": _dropout,
 }

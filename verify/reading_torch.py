@@ -24,8 +24,8 @@ TOLERANCE = 1e-4
 def read_module(module: nn.Module) -> SparseReLUNetwork:
     """Return the network of a Linear, ReLU, Flatten, Dropout, Identity, or a Sequential of these.
 
-    The module is run once, in eval mode, and must agree with the network: this catches what layers alone do not show
-    (hooks, an overridden ``forward``), and brings weights up to date that are computed in the forward pass (pruning).
+    Layers that run code of their own (hooks, an overridden ``forward``) are refused. The module is run once, in eval
+    mode, which brings weights up to date that are computed in the forward pass (pruning), and must agree.
 
     Raises
     ------
@@ -42,13 +42,14 @@ def read_module(module: nn.Module) -> SparseReLUNetwork:
         raise ValueError(f"the torch module returns shape {expected.shape} where its layers give {layers[-1].shape}")
     gap = float(np.abs(expected - layers[-1]).max())
     if not gap <= TOLERANCE * max(float(np.abs(layer).max()) for layer in [rows, *layers]):
-        raise ValueError(f"the torch module differs from its layers by {gap:.3g}: a hook, or a forward of its own?")
+        raise ValueError(f"the torch module differs from its layers by {gap:.3g} on random rows")
     return network
 
 
 def steps_of(module: nn.Module, position: str = "") -> Iterator[Step]:
     """Yield the steps of a module, its layers in order."""
     where = f"layer {position}" if position else "the module"
+    _check_stock(module, where)
     if isinstance(module, nn.Sequential):
         for index, child in enumerate(module):
             yield from steps_of(child, f"{position}.{index}" if position else str(index))
@@ -64,6 +65,20 @@ def steps_of(module: nn.Module, position: str = "") -> Iterator[Step]:
         raise ValueError(
             f"{where} is a {type(module).__name__}; expected Linear, ReLU, Flatten, Dropout, Identity or Sequential"
         )
+
+
+def _check_stock(module: nn.Module, where: str) -> None:
+    """Raise ValueError where a supported layer runs code of its own; pruning and weight norms only set weights."""
+    kind = next((kind for kind in (nn.Sequential, nn.Linear, nn.ReLU, *NEUTRAL) if isinstance(module, kind)), None)
+    if kind is None:
+        return
+    if type(module).forward is not kind.forward:
+        raise ValueError(
+            f"{where} ({type(module).__name__}) has a forward of its own; expected that of {kind.__name__}"
+        )
+    setters = [type(hook).__module__.startswith("torch.nn.utils.") for hook in module._forward_pre_hooks.values()]
+    if module._forward_hooks or not all(setters):
+        raise ValueError(f"{where} ({type(module).__name__}) has a forward hook; expected none")
 
 
 def _array(parameter: Tensor) -> Floats:

@@ -16,9 +16,9 @@ from convexnn.checks import Floats
 from verify.encoding import Milp
 from verify.outcome import Ending, Outcome
 
-# Tolerances of the engines on rows, on reduced costs, and the size below which they drop a coefficient.
-ROW_TOLERANCE = 1e-6
-DUAL_TOLERANCE = 1e-7
+# Ten times the tolerances of the engines on rows and on reduced costs, and on the size of a dropped coefficient.
+ROW_TOLERANCE = 1e-5
+DUAL_TOLERANCE = 1e-6
 DROPPED = 1e-8
 
 EPS = float(np.finfo(np.float64).eps)
@@ -39,10 +39,6 @@ class Scaled:
     shift: float
     error: float
     allowance: float
-
-    def start(self, values: Floats | None) -> Floats | None:
-        """Return original values as values of the scaled variables."""
-        return None if values is None else (values - self.original.lower) / self.width
 
     def restore(self, outcome: Outcome) -> Outcome:
         """Return an engine's outcome in the original variables and units, its bound made sound."""

@@ -167,8 +167,7 @@ class _Search:
     def _maximise(self, engine: Backend, target: int) -> tuple[Encoding, Outcome]:
         self.engine = engine
         encoding = encode(self.margins.network, self.region, self._row(target), self.layers)
-        start = encoding.complete(self.region.center)
-        outcome = engine.maximise(encoding.milp, self.clock.left, start)
+        outcome = engine.maximise(encoding.milp, self.clock.left)
         self._note(engine.name, f"{encoding.milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
         return encoding, outcome
 

@@ -1,4 +1,4 @@
-"""MILP engines: one file each behind ``maximise(milp, time_limit, start) -> Outcome``; tested before first use."""
+"""MILP engines: one file each behind ``maximise(milp, time_limit) -> Outcome``; tested before first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 import scipy.sparse as sp
 
-from convexnn.checks import Floats, as_known
+from convexnn.checks import as_known
 from verify.encoding import Milp
 from verify.outcome import Ending, Outcome
 from verify.scaling import closed_form, scale
@@ -32,8 +32,8 @@ class Backend:
     module: str
     package: str
 
-    def maximise(self, milp: Milp, time_limit: float, start: Floats | None = None) -> Outcome:
-        """Maximise `milp` within `time_limit` seconds, from the values `start` where the engine takes a start.
+    def maximise(self, milp: Milp, time_limit: float) -> Outcome:
+        """Maximise `milp` within `time_limit` seconds.
 
         The engine sees a scaled model; its bound comes back with every rounding error added.
         """
@@ -42,25 +42,25 @@ class Backend:
         if time_limit <= 0.0:
             return Outcome(Ending.LIMIT, None, float("inf"), "no time was left")
         scaled = scale(milp)
-        return scaled.restore(self.run(scaled.milp, min(time_limit, LONGEST), scaled.start(start)))
+        return scaled.restore(self.run(scaled.milp, min(time_limit, LONGEST)))
 
-    def run(self, milp: Milp, time_limit: float, start: Floats | None = None) -> Outcome:
+    def run(self, milp: Milp, time_limit: float) -> Outcome:
         """Hand a model to the engine as it is.
 
         The engine works in a thread of its own, so that Ctrl-C is heard at once and our own clock has the last word.
         Whatever it raises is an Outcome that failed: an error must never pass for an answer.
         """
         outcomes: list[Outcome] = []
-        work = Thread(target=lambda: outcomes.append(self._tried(milp, time_limit, start)), daemon=True)
+        work = Thread(target=lambda: outcomes.append(self._tried(milp, time_limit)), daemon=True)
         work.start()
         deadline = perf_counter() + time_limit + GRACE
         while work.is_alive() and perf_counter() < deadline:
             work.join(0.1)
         return outcomes[0] if outcomes else _failed("it did not stop at its time limit")
 
-    def _tried(self, milp: Milp, time_limit: float, start: Floats | None) -> Outcome:
+    def _tried(self, milp: Milp, time_limit: float) -> Outcome:
         try:
-            outcome: Outcome = import_module(self.module).maximise(milp, time_limit, start)
+            outcome: Outcome = import_module(self.module).maximise(milp, time_limit)
         except Exception as error:
             return _failed(f"{type(error).__name__}: {error}")
         return outcome

@@ -1,4 +1,4 @@
-"""The engine of scipy.optimize.milp: HiGHS, without a start. Needs no further package."""
+"""The engine of scipy.optimize.milp: HiGHS. Needs no further package."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from verify.outcome import Ending, Outcome
 ENDINGS = {0: Ending.OPTIMAL, 1: Ending.LIMIT, 2: Ending.INFEASIBLE}
 
 
-def maximise(milp: Milp, time_limit: float, start: Floats | None = None) -> Outcome:
-    """Maximise `milp` within `time_limit` seconds; this engine takes no `start`."""
+def maximise(milp: Milp, time_limit: float) -> Outcome:
+    """Maximise `milp` within `time_limit` seconds."""
     from scipy.optimize import Bounds, LinearConstraint
     from scipy.optimize import milp as scipy_milp
 
