@@ -153,9 +153,8 @@ def sample_patterns(
     Notes
     -----
     Masks use >=, with products that are zero up to rounding active, so a zero vector would be a linear block and is
-    never a gate. Sampling instead of enumerating
-    the patterns is licensed by Kim and Pilanci (ICML 2024); owning a gate's features alone keeps the mapped
-    neurons as sparse as the gate.
+    never a gate. Sampling instead of enumerating the patterns is licensed by Kim and Pilanci (ICML 2024); owning a
+    gate's features alone keeps the mapped neurons as sparse as the gate.
 
     Examples
     --------

@@ -83,8 +83,27 @@ def hooked() -> nn.Module:
     return module
 
 
+def patched() -> nn.Module:
+    module = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+    # Unlike relu only far from any row that a comparison would try.
+    module[1].forward = lambda x: torch.where(x < 1e4, torch.relu(x), -x)
+    return module
+
+
+class Called(nn.Linear):
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return super().__call__(x) if len(x) > 1 else -super().__call__(x)
+
+
 @pytest.mark.parametrize(
-    "module", [Residual(nn.Linear(6, 6)), nn.Sequential(nn.Linear(6, 6), Leaky(), nn.Linear(6, 2)), hooked()]
+    "module",
+    [
+        Residual(nn.Linear(6, 6)),
+        nn.Sequential(nn.Linear(6, 6), Leaky(), nn.Linear(6, 2)),
+        hooked(),
+        patched(),
+        Called(6, 2),
+    ],
 )
 def test_a_module_that_computes_something_else_than_its_layers_is_refused(module: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"has a forward (hook|of its own); expected"):

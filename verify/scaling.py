@@ -28,8 +28,8 @@ EPS = float(np.finfo(np.float64).eps)
 class Scaled:
     """A model with v = lower + width t, t in [0, 1], and the objective divided by `factor` after `shift` is taken off.
 
-    `error` bounds what rounding and dropped coefficients can have taken from the objective, `allowance` what the
-    engine's tolerances can amount to, both in the units of the original objective.
+    `error` bounds what rounding can have taken from the objective, `allowance` what the engine's tolerances can amount
+    to, both in the units of the original objective.
     """
 
     original: Milp
@@ -52,7 +52,7 @@ class Scaled:
 def scale(milp: Milp) -> Scaled:
     """Return `milp` with all variables in [0, 1] and rows and objective of size 1; factors are powers of two.
 
-    Every variable needs finite bounds; integer variables keep theirs.
+    Every variable needs finite bounds; integer variables are binary and stay as they are.
     """
     width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
     with np.errstate(invalid="ignore"):
@@ -113,9 +113,9 @@ def _reach(milp: Milp) -> Floats:
 
 def _without_tiny(rows: sp.csr_matrix, lower: Floats, upper: Floats) -> tuple[sp.csr_matrix, Floats, Floats]:
     """Drop coefficients that engines drop anyway, and widen the rows by all that they could have contributed."""
-    tiny = rows.copy()
-    tiny.data = np.where(np.abs(rows.data) < DROPPED, rows.data, 0.0)
-    kept = sp.csr_matrix(rows - tiny)
+    kept, tiny = rows.copy(), rows.copy()
+    small = np.abs(rows.data) < DROPPED
+    kept.data[small], tiny.data[~small] = 0.0, 0.0
     kept.eliminate_zeros()
     room = np.asarray(abs(tiny).sum(axis=1)).ravel()
     return kept, lower - room, upper + room
