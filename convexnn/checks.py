@@ -38,10 +38,10 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
 
 
 def as_moderate(array: Floats, name: str) -> Floats:
-    """Return `array` if its squares fit into float64: its largest size is 0, or between 1e-100 and 1e100."""
+    """Return `array` if squares of its products fit into float64: its largest size is 0, or between 1e-50 and 1e50."""
     peak = float(np.abs(array).max(initial=0.0))
-    if peak and not 1e-100 <= peak <= 1e100:
-        raise ValueError(f"{name} has entries of size {peak:.3g}; expected at most 1e100, the largest at least 1e-100")
+    if peak and not 1e-50 <= peak <= 1e50:
+        raise ValueError(f"{name} has entries of size {peak:.3g}; expected at most 1e50, the largest at least 1e-50")
     return array
 
 
@@ -78,6 +78,13 @@ def as_count(value: Any, name: str, at_least: int = 1) -> int:
     if value < at_least:
         raise ValueError(f"{name} is {value}; expected a whole number of at least {at_least}")
     return int(value)
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
 
 
 def as_nonnegative(value: Any, name: str) -> float:

@@ -13,17 +13,24 @@ from hypothesis.extra import numpy as npst
 from sklearn.datasets import load_digits
 
 import convexnn as cx
+from convexnn import gates
 from convexnn import patterns as room
 from convexnn.operator import PatternOperator
 from tests import zoo
 
 
-@pytest.mark.parametrize("kind", zoo.KINDS)
-def test_masks_are_distinct_and_never_empty(kind: str) -> None:
-    X, _ = zoo.data()
-    masks = zoo.patterns(X, kind, count=40).masks(X)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", gates.DRAWS)
+def test_masks_are_distinct_and_never_empty(kind: str, bias: bool) -> None:
+    X, _ = zoo.data(d=6)
+    drawn = zoo.drawn(X, kind, bias)
+    masks = drawn.masks(X)
     assert masks.any(axis=0).all()
-    assert len(np.unique(masks, axis=1).T) == masks.shape[1]
+    assert len(np.unique(masks, axis=1).T) == masks.shape[1] == len(drawn)
+    assert drawn.n_drawn == len(drawn) + drawn.n_merged + drawn.n_dropped
+    assert drawn.generators.shape == drawn.features.shape == (len(drawn), drawn.n_columns)
+    assert (drawn.n_features, drawn.n_columns, drawn.bias) == (6, 6 + bias, bias)
+    assert not (drawn.generators[~drawn.features]).any()
 
 
 def test_a_mask_is_active_on_the_boundary() -> None:
@@ -69,13 +76,14 @@ def test_a_sparse_gate_has_order_nonzeros_and_owns_those_features() -> None:
     assert np.array_equal(drawn.features, drawn.generators != 0)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "sparse", "single"])
-def test_the_same_seed_gives_the_same_gates(kind: str) -> None:
-    X, _ = zoo.data()
-    first, again, other = (cx.sample_patterns(X, 6, kind=kind, seed=s).generators for s in (1, 1, 2))
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", ["gaussian", "sparse", "single", "convolutional"])
+def test_the_same_seed_gives_the_same_gates(kind: str, bias: bool) -> None:
+    X, _ = zoo.data(d=6)
+    first, again, other = (zoo.drawn(X, kind, bias, n_patterns=6, seed=s).generators for s in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    generator = cx.sample_patterns(X, 6, kind=kind, seed=np.random.default_rng(1)).generators
+    generator = zoo.drawn(X, kind, bias, n_patterns=6, seed=np.random.default_rng(1)).generators
     assert np.array_equal(first, generator)
 
 
@@ -114,7 +122,18 @@ def test_it_reads_well() -> None:
     assert str(cx.sample_patterns(X, kind="single")) == expected
 
 
+def test_a_bias_and_enumerated_gates_read_well() -> None:
+    X = np.array([[1.0, -1.0], [-1.0, 2.0]])
+    expected = (
+        "3 activation patterns (enumerate): 4 drawn of at most 4 possible, 0 merged, 1 never active, 1 always active"
+    )
+    assert str(cx.sample_patterns(X, kind="enumerate")) == expected
+    expected = "2 activation patterns (single, with bias): 4 drawn, 2 merged, 0 never active, 0 always active"
+    assert str(cx.sample_patterns(X, kind="single", bias=True)) == expected
+
+
 GOOD = np.arange(6.0).reshape(3, 2) - 2.0
+IMAGE: dict[str, Any] = {"kind": "convolutional", "image_shape": (1, 2)}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,7 @@ GOOD = np.arange(6.0).reshape(3, 2) - 2.0
         (
             {"kind": "gausian"},
             ValueError,
-            "kind 'gausian' is unknown; expected one of: gaussian, sparse, single, given",
+            "kind 'gausian' is unknown; expected one of: gaussian, sparse, single, enumerate, convolutional, given",
         ),
         ({"n_patterns": 0}, ValueError, "n_patterns is 0; expected a whole number of at least 1"),
         ({"n_patterns": 2.5}, TypeError, "n_patterns is 2.5; expected a whole number"),
@@ -141,13 +160,52 @@ GOOD = np.arange(6.0).reshape(3, 2) - 2.0
         ({"generators": [[1.0]], "n_patterns": None}, ValueError, "generators has 1 columns; expected 2"),
         ({"generators": [[1.0, 1.0]]}, ValueError, "n_patterns is given and kind is 'given'; expected it with kind"),
         ({"generators": [[1.0, 1.0]], "kind": "single"}, ValueError, "generators is given and kind is 'single'"),
-        ({"order": 1}, ValueError, "order is given and kind is 'gaussian'; expected it with kind sparse alone"),
+        ({"order": 1}, ValueError, "order is given and kind is 'gaussian'; expected it with kind sparse or enumerate"),
         (
             {"X": [[1.0], [2.0]], "generators": [[-1.0]], "n_patterns": None},
             ValueError,
             "none of the 1 gates is active",
         ),
         ({"kind": ""}, ValueError, "kind '' is unknown"),
+        ({"bias": 1}, TypeError, "bias is 1; expected True or False"),
+        (
+            {"bias": True, "generators": [[1.0, 2.0]], "n_patterns": None},
+            ValueError,
+            "expected 2 features and the bias",
+        ),
+        ({"X": [[1e200, 0.0], [1.0, 1.0]], "bias": True}, ValueError, "X has entries of size 1e+200; expected at most"),
+        ({"merge_within": -0.1}, ValueError, "merge_within is -0.1; expected a finite number of at least 0"),
+        ({"merge_within": 1.0}, ValueError, "merge_within is 1.0; expected a fraction of the rows"),
+        ({"merge_within": "a"}, TypeError, "merge_within is 'a'; expected a number"),
+        ({"kind": "enumerate"}, ValueError, "kind 'enumerate' has up to 6 patterns on X, above the limit of 4; raise"),
+        ({"kind": "enumerate", "order": 0}, ValueError, "order is 0; expected a whole number of at least 1"),
+        ({"kind": "enumerate", "order": 3}, ValueError, "order is 3; expected at most the number of features, 2"),
+        (
+            {"kind": "enumerate", "patch": 2},
+            ValueError,
+            "patch is given and kind is 'enumerate'; expected it with kind",
+        ),
+        (
+            {"X": np.random.default_rng(0).standard_normal((400, 200)), "kind": "enumerate", "n_patterns": None},
+            ValueError,
+            "kind 'enumerate' has up to about 1e120 patterns on X, above the limit of 200,000",
+        ),
+        (
+            {"image_shape": (1, 2)},
+            ValueError,
+            "image_shape is given and kind is 'gaussian'; expected it with kind conv",
+        ),
+        (
+            {"kind": "convolutional"},
+            ValueError,
+            "kind is 'convolutional' without image_shape; expected (height, width)",
+        ),
+        (IMAGE | {"image_shape": (2, 2)}, ValueError, "image_shape is (2, 2), 4 pixels; expected 2, the features of X"),
+        (IMAGE | {"image_shape": 2}, ValueError, "image_shape is 2; expected (height, width) or (channels"),
+        (IMAGE | {"image_shape": (1, 2.0)}, TypeError, "image_shape is 2.0; expected a whole number"),
+        (IMAGE, ValueError, "patch is (3, 3); expected at most the image, (1, 2)"),
+        (IMAGE | {"patch": (1, 2, 3)}, ValueError, "patch is (1, 2, 3); expected a whole number or (height, width)"),
+        (IMAGE | {"patch": 0}, ValueError, "patch is 0; expected a whole number of at least 1"),
         ({"kind": 0}, ValueError, "kind 0 is unknown"),
         ({"seed": "a"}, TypeError, "seed is 'a'; expected a whole number of at least 0"),
         ({"seed": -1}, ValueError, "seed is -1; expected a whole number of at least 0"),
@@ -165,6 +223,8 @@ def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exce
 def test_masks_of_other_features_are_refused() -> None:
     with pytest.raises(ValueError, match="X has 3 features; expected 2"):
         cx.sample_patterns(GOOD, 4).masks(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="X has 3 features; expected 2"):
+        cx.sample_patterns(GOOD, 4, bias=True).rows(np.ones((2, 3)))
 
 
 def test_a_scipy_sparse_matrix_is_refused_in_one_line() -> None:
