@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from convexnn.checks import Floats, as_count, as_known, as_matrix, as_rows
+from convexnn.checks import Floats, as_count, as_known, as_matrix
 from convexnn.masks import hold_masks
-from convexnn.patterns import ActivationPatterns
+from convexnn.patterns import ActivationPatterns, gate_tiles
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 # Rows x gates of one tile: 2^19 entries (2 MiB in float32) stay in cache and keep the products large.
-TILE_ROWS = 2048
+TILE_ROWS = 1024
 TILE_ENTRIES = 1 << 19
+
+# Entries of one factor of A A^T: 2^23 float64 are 64 MiB, and the product of such factors is as fast as of larger ones.
+GRAM_ENTRIES = 1 << 23
 
 
 class PatternOperator:
@@ -25,6 +29,7 @@ class PatternOperator:
 
     A: U -> ((X U^T) * D) V^T and A^T: R -> (D * (R V))^T X, with masks D = 1{X H^T >= 0} (n, m) and heads V (k, m).
     Both act on the features that each pattern owns: A ignores other entries of U, A^T returns zeros there.
+    :meth:`forward_pages` and :meth:`adjoint_pages` give each output blocks of its own instead, with heads of ones.
 
     Parameters
     ----------
@@ -39,7 +44,7 @@ class PatternOperator:
     dtype : {"float32", "float64"}, default "float32"
         Precision of the products; masks are decided in float64 in both.
     memory_limit : int, default 2^30
-        Bytes for the masks: kept as bytes, else as bits, else recomputed tile by tile.
+        Bytes for the masks: kept as numbers, else as bytes, else as bits, else recomputed tile by tile.
     units : array_like (d,), optional
         Feature i enters the products divided by units_i, so weights are those of the scaled features; the masks are
         those of X itself. For features that float32 cannot hold as they are.
@@ -60,16 +65,17 @@ class PatternOperator:
         memory_limit: int = 1 << 30,
         units: ArrayLike = 1.0,
     ) -> None:
-        rows = as_rows(X, "X", patterns.n_features, "patterns have")
+        rows = patterns.rows(X)
         self.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
         self.device = _device(device)
-        self.X = self.tensor(rows / np.asarray(units, dtype=np.float64))
+        self.rows = rows / np.asarray(units, dtype=np.float64)
+        self.X = self.tensor(self.rows)
         if not self.X.isfinite().all():
             raise ValueError(f"X has entries beyond the range of {dtype}; rescale X, or use dtype='float64'")
         self.heads = self.tensor(_heads(heads, len(patterns)))
         self.owned = None if patterns.features.all() else torch.as_tensor(patterns.features, device=self.device)
         limit = as_count(memory_limit, "memory_limit", at_least=0)
-        self.masks = hold_masks(rows, patterns.generators, limit, self.device, list(self._tiles()))
+        self.masks = hold_masks(rows, patterns.generators, limit, self.device, list(self._tiles()), self.dtype)
 
     @property
     def in_shape(self) -> tuple[int, int]:
@@ -106,6 +112,47 @@ class PatternOperator:
             active = (residual[rows] @ self.heads[:, gates]).mul_(self.masks.tile(rows, gates))
             result[gates] += active.T @ self.X[rows]
         return result if self.owned is None else result.mul_(self.owned)
+
+    def forward_pages(self, pages: Tensor) -> Tensor:
+        """Return sum_j D_j X w_jc for every output c, shape (n, k), for weights (k, m, d); the heads are not used."""
+        k = len(pages)
+        result = self.X.new_zeros((len(self.X), k))
+        own = pages if self.owned is None else pages * self.owned
+        for rows, gates in self._tiles():
+            linear = (self.X[rows] @ own[:, gates].flatten(0, 1).T).unflatten(1, (k, -1))
+            result[rows] += linear.mul_(self.masks.tile(rows, gates)[:, None]).sum(2)
+        return result
+
+    def adjoint_pages(self, residual: Tensor) -> Tensor:
+        """Return X^T D_j r_c for every gate and output, shape (k, m, d), for a residual R (n, k)."""
+        k = residual.shape[1]
+        result = self.X.new_zeros((k, *self.in_shape))
+        for rows, gates in self._tiles():
+            active = residual[rows][:, :, None] * self.masks.tile(rows, gates)[:, None]
+            result[:, gates] += (active.flatten(1).T @ self.X[rows]).unflatten(0, (k, -1))
+        return result if self.owned is None else result.mul_(self.owned)
+
+    def row_gram(self) -> Tensor:
+        """Return A A^T (n, n) for heads of ones: (X X^T) * (D D^T) where every pattern owns every feature."""
+        n, m = len(self.X), self.in_shape[0]
+        gram = self.X.new_zeros((n, n))
+        entries = GRAM_ENTRIES if self.owned is None else GRAM_ENTRIES // self.X.shape[1]
+        for gates in gate_tiles(n, m, max(entries, 8 * n), multiple=8):
+            active = self.masks.tile(slice(0, n), gates).to(self.dtype)
+            if self.owned is None:
+                gram += active @ active.T
+                continue
+            j, i = torch.nonzero(self.owned[gates], as_tuple=True)
+            columns = self.X[:, i] * active[:, j]
+            gram += columns @ columns.T
+        return gram if self.owned is not None else gram.mul_(self.X @ self.X.T)
+
+    def cast(self, dtype: str) -> PatternOperator:
+        """Return this operator in another precision, on the same masks."""
+        other = copy(self)
+        other.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
+        other.X, other.heads = other.tensor(self.rows), self.heads.to(other.dtype)
+        return other
 
     def columns(self, support: Tensor) -> Tensor:
         """Return the columns of A at flat indices j d + i, shape (n k, s); rows run over k fastest."""
