@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -9,11 +10,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_known, as_rows
-from convexnn.mapping import Mapping, map_back
+from convexnn.checks import Floats, as_known
+from convexnn.mapping import Mapping, gated_output, map_back, map_parts
 from convexnn.network import SparseReLUNetwork
 from convexnn.patterns import masks
 from convexnn.program import ConvexProgram
+
+# A gap, or residual, of this share of its value at zero weights is called converged.
+TOLERANCE = 1e-6
+
+# Largest violation of a cone, as a share of max |X u|, that counts as feasible.
+FEASIBLE = 1e-7
+
+
+# Rows times weights of the live gates up to which a mapping takes a fraction of a second.
+QUICK = 1 << 22
 
 
 class Status(Enum):
@@ -24,7 +35,7 @@ class Status(Enum):
     TIME_LIMIT = "The time limit was reached first; the best iterate is returned."
     INTERRUPTED = "The run was interrupted; the best iterate is returned."
     NOT_FINITE = "A value was not finite; the best iterate before it is returned."
-    INACCURATE = "The solver ended with a gap above 1e-6 of the loss at zero; look at the gap."
+    INACCURATE = "The solver ended above its tolerance; look at the gap, the residual and the violation."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,25 +45,33 @@ class Solution:
     Attributes
     ----------
     program : ConvexProgram
-        The question.
+        The question answered.
     solver : str
         Who answered.
-    support : ndarray (s,) of int
-        Flat indices j d + i of the nonzero weights, ascending.
+    support : ndarray (s,) of int64
+        Flat indices (C order) into :attr:`weights` of the nonzero weights, ascending.
     values : ndarray (s,)
         The nonzero weights, float64, in the order of `support`.
     objective : float
         The program's objective at the weights, recomputed in float64.
     gap : float or None
-        Objective minus a proven lower bound, in the objective's units; None where no bound is known (budgets).
+        Objective minus a proven lower bound, in the objective's units; None where no bound is known: budgets (but
+        for the solver ``exact``) and where nothing is penalised.
+    residual : float or None
+        Where nothing is penalised: the largest entry of the gradient (with a cone, of its projection) as a share of
+        the largest at zero weights; else None.
+    violation : float
+        Worst violation of the cone constraints (2 D_j - I) X u_j >= 0, as a share of max |X u|; 0 without a cone.
     status : Status
         How the solver ended.
     iterations : int
-        Iterations of the solver.
+        Iterations of the solver; nodes of ``exact``.
     seconds : float
         Wall-clock time of the solve.
     history : ndarray
         Objective after each iteration; empty where the solver does not tell.
+    pair : (ndarray, ndarray) or None
+        u and v of a cone program, each of the shape of :attr:`weights`; None for the others.
     """
 
     program: ConvexProgram
@@ -61,41 +80,61 @@ class Solution:
     values: Floats
     objective: float
     gap: float | None
+    residual: float | None
+    violation: float
     status: Status
     iterations: int
     seconds: float
     history: Floats
+    pair: tuple[Floats, Floats] | None = None
 
     @property
     def weights(self) -> Floats:
-        """The weights W (m, d), float64, rows in the order of ``patterns.generators``; built on access."""
-        full = np.zeros(self.program.patterns.generators.shape)
-        full[self.live] = self.blocks
+        """The weights W, float64 (m, d) or (m, d, k), rows as in ``patterns.generators``; u - v of a cone program.
+
+        Built on access.
+        """
+        full = np.zeros(self.program.weights_shape)
+        full.flat[self.support] = self.values
         return full
 
     @property
+    def parts(self) -> tuple[Floats, Floats]:
+        """(u, v) of a cone program, each of the shape of :attr:`weights`; a ValueError for the others."""
+        if self.pair is None:
+            raise ValueError("parts u and v belong to programs with cone=True; expected .weights here")
+        return self.pair
+
+    @property
     def nnz(self) -> int:
-        """Number of nonzero weights."""
-        return len(self.values)
+        """Number of nonzero weights; of a cone program, those of u and v."""
+        return len(self.values) if self.pair is None else int(sum(np.count_nonzero(part) for part in self.pair))
 
     @cached_property
     def live(self) -> NDArray[np.int64]:
         """Indices of the gates with a nonzero weight, ascending."""
-        return np.unique(self.support // self.program.patterns.n_features)
+        if self.pair is not None:
+            return np.flatnonzero(sum(part.reshape(len(part), -1).any(axis=1) for part in self.pair))
+        return np.unique(self.support // int(np.prod(self.program.weights_shape[1:])))
 
     @cached_property
     def blocks(self) -> Floats:
-        """The weights of the live gates alone, shape (live gates, d)."""
-        gates, features = np.divmod(self.support, self.program.patterns.n_features)
-        blocks = np.zeros((len(self.live), self.program.patterns.n_features))
-        blocks[np.searchsorted(self.live, gates), features] = self.values
+        """The weights of the live gates alone, shape (live gates, d) or (live gates, d, k)."""
+        shape = self.program.weights_shape[1:]
+        blocks = np.zeros((len(self.live), *shape))
+        size = int(np.prod(shape))
+        gates, rest = np.divmod(self.support, size)
+        blocks.reshape(len(self.live), size)[np.searchsorted(self.live, gates), rest] = self.values
         return blocks
 
     def predict(self, X: ArrayLike) -> Floats:
-        """Return the convex (gated ReLU) model sum_j 1{x.h_j >= 0} x.w_j for rows `X` (n, d), shape (n,)."""
+        """Return the convex model sum_j 1{x.h_j >= 0} x.w_j for rows `X` (n, d): shape (n,) or (n, k).
+
+        Scores, before any sigmoid or softmax; the classes are ``program.classes``.
+        """
         patterns = self.program.patterns
-        rows = as_rows(X, "X", patterns.n_features, "patterns have")
-        return ((rows @ self.blocks.T) * masks(rows, patterns.generators[self.live])).sum(axis=1)
+        rows = patterns.rows(X)
+        return gated_output(rows, self.blocks, masks(rows, patterns.generators[self.live]))
 
     def map(self, method: str = "auto") -> Mapping:
         """Map the convex model back to a ReLU network and measure the difference on the data.
@@ -103,8 +142,9 @@ class Solution:
         Parameters
         ----------
         method : {"auto", "exact", "refit"}
-            ``exact``: cone decomposition, the same function on the data, up to two neurons a gate, sparse as far
-            as the gate is. ``refit``: one neuron a gate on the same support, gates := weights, least squares.
+            ``exact``: cone decomposition, the same function on the data, up to two neurons a gate (and output), sparse
+            as far as the gate is; the blocks of a cone program are neurons as they are. ``refit``: one neuron a gate
+            (and output) on the same support, gates := weights, damped Gauss-Newton steps on the network's own loss.
             ``auto``: exact for convex programs, refit for budgets.
         """
         chosen = as_known(method, "method", ("auto", "exact", "refit"))
@@ -113,8 +153,14 @@ class Solution:
         return self._exact if chosen == "exact" else self._refit
 
     def to_network(self, method: str = "auto") -> SparseReLUNetwork:
-        """Return the mapped network; see :meth:`map` for the methods and the difference."""
-        return self.map(method).network
+        """Return the mapped network; see :meth:`map` for the methods and the difference.
+
+        Warns (UserWarning) where an exact mapping is further than 1e-6 of the largest value from the convex model.
+        """
+        mapping = self.map(method)
+        if mapping.warning is not None:
+            warnings.warn(mapping.warning, stacklevel=2)
+        return mapping.network
 
     @property
     def mapping_error(self) -> float:
@@ -138,21 +184,48 @@ class Solution:
         return self._mapped(exact=False)
 
     def _mapped(self, exact: bool) -> Mapping:
-        program, live = self.program, self.live
-        active = masks(program.X, program.patterns.generators[live])
-        gates = (self.blocks, active, program.patterns.features[live])
-        return map_back(program.X, program.y, *gates, loss=program.loss, exact=exact)
+        program, live, patterns = self.program, self.live, self.program.patterns
+        active = masks(program.rows, patterns.generators[live])
+        if exact and self.pair is not None:
+            parts = (self.pair[0][live], self.pair[1][live])
+            return map_parts(program.rows, program.y, parts, active, loss=program.loss, bias=patterns.bias)
+        return map_back(
+            program.rows,
+            program.y,
+            self.blocks,
+            active,
+            patterns.features[live],
+            loss=program.loss,
+            exact=exact,
+            bias=patterns.bias,
+            generators=patterns.generators[live],
+        )
+
+    @property
+    def certificate(self) -> str:
+        """What is proven about the objective, in words."""
+        cone = f", cones violated by {self.violation:.1g}" if self.violation > 0.0 else ""
+        if self.gap is not None:
+            return f"gap {self.gap:.2g}{cone}"
+        return "no bound" if self.residual is None else f"KKT residual {self.residual:.2g}{cone}"
 
     def __repr__(self) -> str:
         return f"<{self.solver}: objective {self.objective:.6g}, {self.nnz} nonzeros, {self.status.name}>"
 
     def __str__(self) -> str:
-        gap = "no bound" if self.gap is None else f"gap {self.gap:.2g}"
         return "\n".join(
             (
                 f"{self.solver}: {self.program.question}",
-                f"  objective {self.objective:.6g} ({gap}), {self.nnz} nonzeros in {len(self.live)} gates",
+                f"  objective {self.objective:.6g} ({self.certificate}), {self.nnz} nonzeros in {len(self.live)} gates",
                 f"  {self.iterations} iterations, {self.seconds:.2f} s. {self.status.value}",
-                f"  {self.map()}",
+                f"  {self._mapping_line()}",
             )
         )
+
+    def _mapping_line(self) -> str:
+        """Return the mapping in words; one that takes seconds is not made for the sake of printing."""
+        method = "_refit" if self.program.penalty is None else "_exact"
+        entries = len(self.program.X) * self.blocks.size
+        if entries <= QUICK or self.pair is not None or method in self.__dict__:
+            return str(self.map())
+        return "not mapped to a network yet: see map() and to_network()"
