@@ -59,17 +59,28 @@ class Limits:
         if self.time_limit is not None:
             as_nonnegative(self.time_limit, "time_limit")
 
+    def left(self, iterations: int, seconds: float) -> Limits:
+        """Return what is left of the limits after those iterations and seconds, at least one iteration."""
+        rest = None if self.time_limit is None else max(0.0, self.time_limit - seconds)
+        return Limits(max(1, self.max_iterations - iterations), rest)
+
 
 T = TypeVar("T", bound=Iterate)
 
 
 @dataclass(frozen=True)
 class Descent(Generic[T]):
-    """How a run went: its best iterate, why it ended, the objective after each iteration."""
+    """How a run went: its best and its last iterate, why it ended, the objective after each iteration."""
 
     best: T
+    last: T
     status: Status
     history: list[float]
+
+    @property
+    def answer(self) -> T:
+        """The last iterate where it met the stopping rule, else the best."""
+        return self.last if self.status is Status.CONVERGED else self.best
 
 
 def descend(start: T, step: Callable[[T], T], limits: Limits, callback: Callback | None = None) -> Descent[T]:
@@ -82,16 +93,16 @@ def descend(start: T, step: Callable[[T], T], limits: Limits, callback: Callback
     try:
         while len(history) < limits.max_iterations:
             if limits.time_limit is not None and perf_counter() - began >= limits.time_limit:
-                return Descent(best, Status.TIME_LIMIT, history)
+                return Descent(best, now, Status.TIME_LIMIT, history)
             now = step(now)
             if not isfinite(now.objective):
-                return Descent(best, Status.NOT_FINITE, history)
+                return Descent(best, best, Status.NOT_FINITE, history)
             history.append(now.objective)
-            best = now if now.objective <= best.objective else best
+            best = now if now.objective < best.objective else best
             if callback is not None:
                 callback(Progress(len(history), now.objective, best.objective, perf_counter() - began))
             if now.final:
-                return Descent(best, Status.CONVERGED, history)
+                return Descent(best, now, Status.CONVERGED, history)
     except KeyboardInterrupt:
-        return Descent(best, Status.INTERRUPTED, history)
-    return Descent(best, Status.MAX_ITERATIONS, history)
+        return Descent(best, now, Status.INTERRUPTED, history)
+    return Descent(best, now, Status.MAX_ITERATIONS, history)
