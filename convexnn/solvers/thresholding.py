@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from convexnn.checks import Floats
-from convexnn.least_squares import least_squares
+from convexnn.losses import Loss
+from convexnn.neurons import to_numpy
 from convexnn.operator import PatternOperator
 from convexnn.program import ConvexProgram
 from convexnn.solution import Solution
-from convexnn.solvers.certificate import certify
+from convexnn.solvers.certificate import Run, certify_support
 from convexnn.solvers.descent import Callback, Limits, descend
+from convexnn.support_fit import fit_support
 
-# Iterations with the same support after which least squares on it is tried.
+# Iterations with the same support after which the best weights on it are tried.
 SETTLED = 50
 
 # Share of the longest safe step that is taken where the support changes (c = 0.01 of Blumensath and Davies).
@@ -30,15 +32,27 @@ MAX_HALVINGS = 40
 
 @dataclass(frozen=True)
 class Dictionary:
-    """The columns of A scaled to unit norm, so that selection does not depend on the units of a feature."""
+    """The columns of A scaled to unit norm, so that selection does not depend on the units of a feature.
+
+    A flat index (j d + i) k + c stands for the column of gate j and feature i in output c. `targets` (n, k) are numbers
+    over `scale`, their norm, or labels, with scale 1. `cap` is the most entries of one gate and output, None for any.
+    """
 
     operator: PatternOperator
-    target: Tensor
+    loss: Loss
+    targets: Tensor
+    scale: float
+    cap: int | None
+
+    @property
+    def n_outputs(self) -> int:
+        """k."""
+        return self.targets.shape[1]
 
     @cached_property
     def norms(self) -> Tensor:
-        """Column norms, flat (m d,); 0 where a column is not owned or zero on the data."""
-        return self.operator.column_norms().flatten()
+        """Column norms, flat (m d k,); 0 where a column is not owned or zero on the data."""
+        return self.operator.column_norms().flatten().repeat_interleave(self.n_outputs)
 
     @cached_property
     def inverse(self) -> Tensor:
@@ -46,43 +60,65 @@ class Dictionary:
         return torch.where(self.norms > 0.0, 1.0 / self.norms, 0.0)
 
     def largest(self, values: Tensor, count: int) -> Tensor:
-        """Return the flat indices of the `count` largest magnitudes among the columns that are not 0, ascending."""
+        """Return the flat indices of the `count` largest magnitudes that the cap allows, ascending.
+
+        Columns that are 0 are never among them: where they would be, fewer come back.
+        """
         candidates = torch.where(self.norms > 0.0, values.abs(), -1.0)
-        return torch.topk(candidates, count, sorted=False).indices.sort().values
+        if self.cap is not None:
+            candidates = self._capped(candidates, self.cap)
+        chosen = torch.topk(candidates, count, sorted=False)
+        return chosen.indices[chosen.values >= 0.0].sort().values
+
+    def _capped(self, candidates: Tensor, cap: int) -> Tensor:
+        """Return the candidates with all but the `cap` largest of each gate and output at -1."""
+        blocks = candidates.reshape(*self.operator.in_shape, self.n_outputs)
+        best = torch.topk(blocks, min(cap, blocks.shape[1]), dim=1)
+        return torch.full_like(blocks, -1.0).scatter_(1, best.indices, best.values).flatten()
 
     def columns(self, support: Tensor) -> Tensor:
         """Return the unit columns at `support`, shape (n, s)."""
-        return self.operator.columns(support) * self.inverse[support]
+        return self.operator.columns(support // self.n_outputs) * self.inverse[support]
+
+    def predict(self, columns: Tensor, support: Tensor, weights: Tensor) -> Tensor:
+        """Return the prediction (n, k) of weights (s,) on unit columns (n, s)."""
+        if self.n_outputs == 1:
+            return (columns @ weights)[:, None]
+        spread = columns.new_zeros((len(support), self.n_outputs))
+        spread[torch.arange(len(support), device=support.device), support % self.n_outputs] = weights
+        return columns @ spread
+
+    def residual(self, prediction: Tensor) -> Tensor:
+        """Return -n dL/dp (n, k): target less prediction for the squared loss."""
+        return -len(self.targets) * self.loss.gradient(prediction, self.targets)
 
     def correlations(self, residual: Tensor) -> Tensor:
-        """Return A^T r over unit columns, flat (m d,)."""
-        return self.operator.adjoint(residual[:, None]).flatten() * self.inverse
+        """Return A^T r over unit columns, flat (m d k,)."""
+        return self.operator.adjoint_pages(residual).permute(1, 2, 0).flatten() * self.inverse
+
+    def objective(self, prediction: Tensor) -> float:
+        """Return the loss in the units of the program."""
+        return self.scale**2 * self.loss.value(prediction, self.targets)
 
 
 @dataclass(frozen=True)
 class SparseIterate:
     """Weights on a support, in units of the column norms, with what a step needs carried along.
 
-    `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, `residual` (n,) y - A w for a
-    target scaled to ||y|| = 1, `zero_loss` the objective at zero weights in the units of y. `step_size` is the last mu,
-    `repeats` how often the support has repeated, `polished` whether the weights are least squares on it, `final`
-    whether a step from there kept it.
+    `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, `prediction` (n, k) A w,
+    `objective` the loss there. `step_size` is the last mu, `repeats` how often the support has repeated, `polished`
+    whether the weights are the best on it, `final` whether a step from there kept it.
     """
 
     support: Tensor
     weights: Tensor
     columns: Tensor
-    residual: Tensor
-    zero_loss: float
+    prediction: Tensor
+    objective: float
     step_size: float = 1.0
     repeats: int = 0
     polished: bool = False
     final: bool = False
-
-    @cached_property
-    def objective(self) -> float:
-        """1/(2n) ||y - A w||^2 in the units of y."""
-        return self.zero_loss * float(self.residual.square().sum())
 
 
 def niht(
@@ -100,7 +136,7 @@ def niht(
     Parameters
     ----------
     program : ConvexProgram
-        With a budget.
+        With a budget, any loss, any number of outputs.
     max_iterations : int, default 1000
         Most iterations.
     time_limit : float, optional
@@ -108,7 +144,7 @@ def niht(
     device : str, default "cpu"
         A torch device for the products, such as ``cuda``.
     dtype : {"float32", "float64"}, default "float32"
-        Precision of products and selection; the final weights are least squares in float64 in either.
+        Precision of products and selection; the final weights are fitted in float64 in either.
     memory_limit : int, default 2^30
         Bytes for the masks, as in :class:`convexnn.operator.PatternOperator`. Beside them a run holds a few arrays of
         n times budget and of m times d numbers.
@@ -119,39 +155,36 @@ def niht(
     Returns
     -------
     Solution
-        Of the best support met, with least squares weights on it; ``gap`` is None.
+        Of the best support met, with the best weights on it; ``gap`` is None.
 
     Notes
     -----
-    On unit columns, with g = A^T(y - A w) and S the support:
-    w <- H_s(w + mu g), mu = ||g_S||^2 / ||A_S g_S||^2; where the support changes, mu is halved until
-    mu <= 0.99 ||dw||^2 / ||A dw||^2 (Blumensath and Davies 2010), so the objective never rises, up to rounding. Once
-    the support has settled, least squares on it replaces w; if the next step keeps it, it is a fixed point and the run
-    ends. Columns that are zero on the data are never chosen, so the support can be smaller than the budget.
+    On unit columns, with g = -n A^T dL/dp (A^T(y - A w) for the squared loss), S the support and c the smoothness of
+    the loss: w <- H_s(w + mu g), mu = ||g_S||^2 / (c ||A_S g_S||^2); where the support changes, mu is halved until
+    mu <= 0.99 ||dw||^2 / (c ||A dw||^2) (Blumensath and Davies 2010), so the objective never rises, up to rounding.
+    With `budget_per_neuron` H_s first keeps the largest entries of each block, which is the projection onto both
+    limits. Once the support has settled, the best fit on it (least squares) replaces w; if the next step keeps it, it
+    is a fixed point and the run ends. Columns that are zero on the data are never chosen, so the support can be
+    smaller than the budget.
     """
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     operator = PatternOperator(
-        program.X, program.patterns, device=device, dtype=dtype, memory_limit=memory_limit, units=_units(program.X)
+        program.X, program.patterns, device=device, dtype=dtype, memory_limit=memory_limit, units=_units(program.rows)
     )
-    dictionary = Dictionary(operator, operator.tensor(program.y / np.linalg.norm(program.y)))
+    scale = 1.0 if program.classes is not None else float(np.linalg.norm(program.targets))
+    targets = operator.tensor(program.targets / scale)
+    dictionary = Dictionary(operator, program.loss, targets, scale, program.budget_per_neuron)
     run = descend(_start(dictionary, program), partial(niht_step, dictionary), limits, callback)
     support = run.best.support.cpu().numpy()
-    return certify(
-        program,
-        support,
-        least_squares(program.columns(support), program.y),
-        solver="niht",
-        status=run.status,
-        iterations=len(run.history),
-        seconds=perf_counter() - began,
-        history=np.array(run.history),
-    )
+    weights = fit_support(program.columns(support), support % program.n_outputs, program.targets, program.loss)
+    story = Run("niht", run.status, len(run.history), perf_counter() - began, np.array(run.history))
+    return certify_support(program, support, weights, story)
 
 
 def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
-    """Return the next iterate of normalised IHT; a settled support is polished by least squares."""
-    gradient = dictionary.correlations(now.residual)
-    after = _thresholded(dictionary, now, gradient, _step_size(now, gradient))
+    """Return the next iterate of normalised IHT; a settled support is polished by the best fit on it."""
+    gradient = dictionary.correlations(dictionary.residual(now.prediction))
+    after = _thresholded(dictionary, now, gradient, _step_size(dictionary, now, gradient))
     if not torch.equal(after.support, now.support):
         return after
     if now.polished:
@@ -167,20 +200,20 @@ def _units(X: Floats) -> Floats:
 
 def _start(dictionary: Dictionary, program: ConvexProgram) -> SparseIterate:
     assert program.budget is not None
-    count = min(program.budget, int((dictionary.norms > 0.0).sum()))
-    support = dictionary.largest(dictionary.correlations(dictionary.target), count)
+    prediction = torch.zeros_like(dictionary.targets)
+    support = dictionary.largest(dictionary.correlations(dictionary.residual(prediction)), program.budget)
     columns = dictionary.columns(support)
-    zero_loss = program.loss.value(np.zeros_like(program.y), program.y)
-    return SparseIterate(support, torch.zeros_like(columns[0]), columns, dictionary.target, zero_loss)
+    return SparseIterate(support, torch.zeros_like(columns[0]), columns, prediction, program.zero_loss)
 
 
-def _step_size(now: SparseIterate, gradient: Tensor) -> float:
-    """Return mu, the exact line search along the gradient on the support.
+def _step_size(dictionary: Dictionary, now: SparseIterate, gradient: Tensor) -> float:
+    """Return mu, the exact line search along the gradient on the support (of the loss's quadratic bound).
 
-    At least squares weights that gradient is rounding alone, and its mu too, so the last one is kept.
+    At the best weights that gradient is rounding alone, and its mu too, so the last one is kept.
     """
     direction = gradient[now.support]
-    curvature = float((now.columns @ direction).square().sum())
+    change = dictionary.predict(now.columns, now.support, direction)
+    curvature = dictionary.loss.smoothness * float(change.square().sum())
     return now.step_size if now.polished or curvature == 0.0 else float(direction.square().sum()) / curvature
 
 
@@ -195,27 +228,31 @@ def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Tensor, s
         support = dictionary.largest(moved, len(now.support))
         kept = torch.equal(support, now.support)
         columns = now.columns if kept else dictionary.columns(support)
-        residual = dictionary.target - columns @ moved[support]
-        after = SparseIterate(support, moved[support], columns, residual, now.zero_loss, step_size)
+        prediction = dictionary.predict(columns, support, moved[support])
+        objective = dictionary.objective(prediction)
+        after = SparseIterate(support, moved[support], columns, prediction, objective, step_size)
         if kept:
             return replace(after, repeats=now.repeats + 1)
-        if step_size <= SAFE * _safe_step_size(now, after):
+        if step_size <= SAFE * _safe_step_size(dictionary, now, after):
             return after
         step_size /= 2
     return replace(now, repeats=SETTLED)
 
 
-def _safe_step_size(now: SparseIterate, after: SparseIterate) -> float:
-    """Return ||dw||^2 / ||A dw||^2 for the move: with a smaller mu the objective falls."""
+def _safe_step_size(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> float:
+    """Return ||dw||^2 / (c ||A dw||^2) for the move: with a smaller mu the objective falls."""
     stays, stayed = torch.isin(now.support, after.support), torch.isin(after.support, now.support)
     # Both supports ascend, so the entries that stay come in the same order in both.
     change = (after.weights[stayed] - now.weights[stays]).square().sum()
     change += after.weights[~stayed].square().sum() + now.weights[~stays].square().sum()
-    curvature = float((now.residual - after.residual).square().sum())
+    curvature = dictionary.loss.smoothness * float((now.prediction - after.prediction).square().sum())
     return float(change) / curvature if curvature > 0.0 else float("inf")
 
 
 def _polished(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
-    exact = now.columns.double().cpu().numpy(), dictionary.target.double().cpu().numpy()
-    weights = dictionary.operator.tensor(least_squares(*exact))
-    return replace(now, weights=weights, residual=dictionary.target - now.columns @ weights, polished=True)
+    outputs = (now.support % dictionary.n_outputs).cpu().numpy()
+    exact = fit_support(to_numpy(now.columns), outputs, to_numpy(dictionary.targets), dictionary.loss)
+    weights = dictionary.operator.tensor(exact)
+    prediction = dictionary.predict(now.columns, now.support, weights)
+    objective = dictionary.objective(prediction)
+    return replace(now, weights=weights, prediction=prediction, objective=objective, polished=True)
