@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, pairwise, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +13,19 @@ from scipy.optimize import linprog
 
 import convexnn as cx
 from convexnn.checks import Floats
+from convexnn.penalties import PENALTIES
 
 KINDS = ("gaussian", "sparse", "single", "given")
+
+# One call of every kind on 30 rows of 6 features.
+CALLS: dict[str, dict[str, Any]] = {
+    "gaussian": {"n_patterns": 40},
+    "sparse": {"n_patterns": 40, "order": 3},
+    "single": {},
+    "enumerate": {"kind": "enumerate", "order": 2},
+    "convolutional": {"n_patterns": 40, "image_shape": (2, 3), "patch": 2},
+    "given": {"generators": np.random.default_rng(3).standard_normal((40, 6))},
+}
 
 
 def data(n: int = 30, d: int = 5, seed: int = 0) -> tuple[Floats, Floats]:
@@ -34,6 +47,16 @@ def patterns(X: Floats, kind: str = "gaussian", count: int = 8, seed: int = 0) -
     return cx.sample_patterns(X, count, kind=kind, seed=seed)
 
 
+def drawn(X: Floats, kind: str, bias: bool, **changes: Any) -> cx.ActivationPatterns:
+    """Return patterns of a kind on `X` (n, 6); given gates have a bias of 0."""
+    arguments = {"kind": kind, "bias": bias, **CALLS[kind], **changes}
+    if kind == "given" and bias:
+        arguments["generators"] = np.pad(arguments["generators"], ((0, 0), (0, 1)))
+    if kind == "enumerate" and bias:
+        arguments["order"] = 1
+    return cx.sample_patterns(X, **arguments)
+
+
 def planted(n: int, d: int, gates: int, weights: int, seed: int) -> tuple[cx.ConvexProgram, NDArray[np.int64]]:
     """Return a noiseless cardinality program whose target has `weights` nonzeros, and their flat indices."""
     rng = np.random.default_rng(seed)
@@ -43,6 +66,76 @@ def planted(n: int, d: int, gates: int, weights: int, seed: int) -> tuple[cx.Con
     columns = dense_matrix(X, drawn)[:, truth]
     target = columns @ (rng.choice([-1.0, 1.0], weights) * rng.uniform(1.0, 2.0, weights))
     return cx.ConvexProgram(X, target, drawn, budget=weights), truth
+
+
+# One call of every kind for 4 features and about 8 patterns.
+FEW: dict[str, dict[str, Any]] = {
+    "gaussian": {"n_patterns": 8},
+    "sparse": {"n_patterns": 8, "order": 2},
+    "single": {},
+    "enumerate": {"order": 1},
+    "convolutional": {"n_patterns": 8, "image_shape": (2, 2), "patch": 1},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One convex program of the zoo: what varies from one to the next."""
+
+    loss: str
+    outputs: int
+    penalty: str
+    kind: str
+    bias: bool
+    cone: bool
+
+    def __str__(self) -> str:
+        words = [self.loss, f"{self.outputs}", self.penalty, self.kind, "bias" * self.bias, "cone" * self.cone]
+        return "-".join(word for word in words if word)
+
+    def program(self, scale: float = 1.0) -> cx.ConvexProgram:
+        """Return the program on 40 rows of 4 features and 8 gates; `scale` multiplies a numeric target."""
+        X, Y = data(40, 4)
+        gates = cx.sample_patterns(X, kind=self.kind, bias=self.bias, **FEW[self.kind])
+        strength = STRENGTHS[self.penalty]
+        return cx.ConvexProgram(
+            X,
+            target(self.loss, self.outputs, X, scale * Y),
+            gates,
+            loss=self.loss,
+            penalty=self.penalty,
+            strength=None if strength is None else strength * scale ** (2 - PENALTIES[self.penalty].degree),
+            cone=self.cone,
+        )
+
+
+# One call of every kind for 4 features and about 8 patterns.
+STRENGTHS = {"group_l1": 0.02, "feature_l1": 0.02, "l1": 0.01, "ridge": 0.05, "none": None}
+
+
+def target(loss: str, outputs: int, X: Floats, Y: Floats) -> NDArray[Any]:
+    """Return a target for a loss: numbers (n,) or (n, k), two labels, or the labels of `outputs` classes."""
+    if loss == "logistic":
+        return np.where(np.median(Y) < Y, "yes", "no")
+    if loss == "softmax":
+        return np.digitize(Y, np.quantile(Y, np.arange(1, outputs) / outputs))
+    peak = np.abs(Y).max()
+    return Y if outputs == 1 else np.column_stack([Y, peak * np.abs(X[:, 0]), Y[::-1]])[:, :outputs]
+
+
+def cases(cone: bool) -> list[Case]:
+    """Return every loss and output kind with every penalty, on dense gates, on sparse gates, and with a bias."""
+    outputs = [("squared", 1), ("squared", 2), ("logistic", 1), ("softmax", 3)]
+    gates = [("gaussian", False), ("sparse", False), ("gaussian", True)]
+    grid = product(outputs, ("group_l1", "feature_l1", "l1", "ridge"), gates)
+    found = [Case(*output, penalty, *gate, cone) for output, penalty, gate in grid]
+    found += [Case("squared", 1, "group_l1", kind, False, cone) for kind in ("single", "enumerate", "convolutional")]
+    # Nothing penalised: labels that the gates separate have no optimum, so numbers alone.
+    return [
+        *found,
+        Case("squared", 1, "none", "gaussian", False, cone),
+        Case("squared", 2, "none", "single", True, cone),
+    ]
 
 
 def dense_matrix(X: Floats, drawn: cx.ActivationPatterns) -> Floats:
