@@ -1,6 +1,8 @@
 """Sparse two-layer ReLU networks, recovered by convex methods: patterns, program, solver, solution, network."""
 
+from convexnn.crosscheck import Crosscheck, crosscheck
 from convexnn.network import SparseReLUNetwork
+from convexnn.path import RegularizationPath, regularization_path, strength_max
 from convexnn.patterns import ActivationPatterns, sample_patterns
 from convexnn.program import ConvexProgram
 from convexnn.solution import Solution, Status
@@ -11,9 +13,14 @@ __version__ = "0.1.0"
 __all__ = [
     "ActivationPatterns",
     "ConvexProgram",
+    "Crosscheck",
+    "RegularizationPath",
     "Solution",
     "SparseReLUNetwork",
     "Status",
+    "crosscheck",
+    "regularization_path",
     "sample_patterns",
     "solve",
+    "strength_max",
 ]
