@@ -17,6 +17,7 @@ import pytest
 
 import convexnn as cx
 from convexnn.cli import main
+from convexnn.cli.data_file import read_data
 from convexnn.datasets import digits
 
 
@@ -211,6 +212,13 @@ class TestAttack:
         assert call("attack", network, points, "--radius", 0.6, "--witness", target).exit_code == 1
         assert np.load(target).shape == (2,)
 
+    def test_an_input_is_not_overwritten(self, network: Path, points: Path) -> None:
+        for output in (network, points):
+            held = output.read_bytes()
+            result = call("attack", network, points, "--radius", 0.6, "--witness", output)
+            assert complained(result, "is an input of the command; expected another file to write to")
+            assert output.read_bytes() == held
+
     def test_a_defect_is_no_verdict(self, network: Path, points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*arguments: object, **options: object) -> None:
             raise AssertionError("it broke")
@@ -221,8 +229,200 @@ class TestAttack:
         assert "it broke" in result.stderr
 
 
+class TestCrosscheck:
+    @pytest.fixture
+    def table(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((40, 3))
+        y = np.maximum(X[:, 0] - X[:, 1], 0.0) + 0.1 * rng.standard_normal(40)
+        rows = [",".join(map(str, row)) for row in np.column_stack([X, y])]
+        path = tmp_path / "data.csv"
+        path.write_text("a,b,c,y\n" + "\n".join(rows) + "\n")
+        return path
+
+    def test_alone_it_shows_a_small_problem(self) -> None:
+        result = call("crosscheck", "--patterns", 10)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.startswith("squared loss + ")
+        assert all(f"\n{name}" in result.stdout for name in ("admm", "fista", "cvxpy"))
+
+    @pytest.mark.parametrize("loss", ["logistic", "softmax"])
+    def test_it_makes_labels_up_as_well(self, loss: str) -> None:
+        result = call("crosscheck", "--patterns", 5, "--loss", loss, "--solvers", "fista", "--json")
+        assert json.loads(result.stdout)["program"].startswith(f"{loss} loss + ")
+
+    def test_a_file_gives_what_the_package_gives(self, table: Path) -> None:
+        result = call("crosscheck", table, "--penalty", "l1", "--strength", 0.01, "--patterns", 8, "--json")
+        assert result.exit_code == 0, result.stderr
+        X, y = np.split(np.loadtxt(table, delimiter=",", skiprows=1), [3], axis=1)
+        program = cx.ConvexProgram(X, y[:, 0], cx.sample_patterns(X, 8), penalty="l1", strength=0.01)
+        figures = json.loads(result.stdout)
+        assert figures["program"] == str(program)
+        rows = {row["solver"]: row for row in figures["rows"]}
+        assert rows["admm"]["objective"] == pytest.approx(cx.solve(program).objective, rel=1e-9)
+
+    def test_the_target_by_name_and_by_index(self, table: Path) -> None:
+        answers = [
+            call("crosscheck", table, "--patterns", 8, "--solvers", "cvxpy", "--json", *more).stdout
+            for more in (["--target", "a"], ["--target", 0], ["--target", -4])
+        ]
+        objectives = {json.loads(answer)["rows"][0]["objective"] for answer in answers}
+        assert len(objectives) == 1
+        assert json.loads(answers[0])["rows"][0]["objective"] != pytest.approx(
+            json.loads(call("crosscheck", table, "--patterns", 8, "--solvers", "cvxpy", "--json").stdout)["rows"][0][
+                "objective"
+            ]
+        )
+
+    def test_budgets_cones_and_a_bias(self, table: Path) -> None:
+        few = ("--patterns", 4, "--json")
+        assert "at most 3 of" in json.loads(call("crosscheck", table, "--budget", 3, *few).stdout)["program"]
+        told = call("crosscheck", table, "--cone", "--bias", "--standardize", "--solvers", "interior_point,cvxpy", *few)
+        assert told.exit_code == 0
+        assert "in ReLU cones; 40 rows, 3 features and a bias" in json.loads(told.stdout)["program"]
+
+    def test_gates_and_budgets_take_their_options(self, table: Path) -> None:
+        few = (table, "--kind", "sparse", "--order", 1, "--merge-within", 0.2, "--drop", "b", "--patterns", 30)
+        result = call("crosscheck", *few, "--budget", 3, "--budget-per-neuron", 1, "--solvers", "niht", "--json")
+        assert result.exit_code == 0, result.stderr
+        X = np.loadtxt(table, delimiter=",", skiprows=1)
+        drawn = cx.sample_patterns(X[:, [0, 2]], 30, kind="sparse", order=1, merge_within=0.2)
+        program = cx.ConvexProgram(X[:, [0, 2]], X[:, 3], drawn, budget=3, budget_per_neuron=1)
+        assert json.loads(result.stdout)["program"] == str(program)
+
+    def test_it_says_what_it_is_about_to_solve(self, table: Path) -> None:
+        result = call("crosscheck", table, "--patterns", 4, "--solvers", "fista", "--json")
+        assert result.stderr.splitlines()[0] == json.loads(result.stdout)["program"].splitlines()[0]
+        assert result.stderr.index("squared loss") < result.stderr.index("fista: ")
+
+    def test_the_tolerance_is_that_of_the_agreement(self, table: Path) -> None:
+        few = (table, "--patterns", 8, "--solvers", "fista,cvxpy")
+        loose = call("crosscheck", *few, "--tolerance", 1e-2)
+        assert loose.exit_code == 0, loose.stdout
+        stopped = call("crosscheck", *few[:-1], "fista", "--time-limit", 0)
+        assert stopped.exit_code == 1
+        assert stopped.stdout.splitlines()[-1].startswith("NOT converged: ")
+
+    def test_tables_for_a_paper_and_a_file(self, table: Path, tmp_path: Path) -> None:
+        few = (table, "--patterns", 4, "--solvers", "fista")
+        assert call("crosscheck", *few, "--latex").stdout.startswith("\\begin{tabular}")
+        path = tmp_path / "new" / "out.csv"
+        assert call("crosscheck", *few, "--markdown", "--csv", path).stdout.startswith("| solver |")
+        assert path.read_text().startswith("solver,")
+
+    def test_the_input_is_not_overwritten(self, table: Path, tmp_path: Path) -> None:
+        text, link = table.read_text(), tmp_path / "link.csv"
+        link.symlink_to(table)
+        for output in (table, link, tmp_path / "." / "data.csv"):
+            result = call("crosscheck", table, "--csv", output)
+            assert complained(result, "is an input of the command; expected another file to write to")
+        assert table.read_text() == text
+
+    def test_without_agreement_it_exits_with_1(self, table: Path) -> None:
+        assert call("crosscheck", table, "--solvers", "fista", "--time-limit", 0).exit_code == 1
+        assert call("crosscheck", table, "--solvers", "niht").exit_code == 1
+
+    def test_an_interruption_exits_with_130(self, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stop(*arguments: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("convexnn.solvers.proximal.fista_step", stop)
+        assert call("crosscheck", table, "--solvers", "fista").exit_code == 130
+
+    @pytest.mark.parametrize(
+        ("text", "options", "words"),
+        [
+            ("", [], "is empty; expected rows of numbers"),
+            ("1,2\n", [], "has 1 row of 2 columns; expected at least 2 of each"),
+            ("1,2\n3\n", [], "has 1 cell in line 2; expected 2"),
+            ("1,2\n3,\n", [], "has an empty cell in line 2, column '1'"),
+            (
+                "a,b\n1,2\n# no\nx,4\n",
+                [],
+                "holds 'x' in line 4, column 'a'; expected a finite number (a column of text? ",
+            ),
+            ("1,2\n3,4\nnan,5\n", [], "holds 'nan' in line 3, column '0'; expected a finite number"),
+            ("a,b\n1,2\n2,3\n", ["--target", "c"], "target is 'c'; expected an index from 0 to 1, or one of: a, b"),
+            ("1,,3\n4,5,6\n", [], "has an empty cell in line 1, column '1'"),
+            (",a,y\n0,1,2\n1,3,4\n", [], "an empty cell in line 1, column '0' (written with its index? leave that out"),
+            ("a;y\n1,5;2\n3,5;4\n", [], "holds '1,5' in line 2, column 'a'; expected a finite number (write decimals"),
+            ("a;y\n1;2,5\n3;4,5\n", [], "holds '2,5' in line 2, column 'y'; expected a number or a label (write dec"),
+            ("1,5;2,5\n3,5;4,5\n", [], "holds '5;2' in line 1, column '1'; expected a finite number (write decimals"),
+            ("a,y\n1,5,2,5\n3,5,4,5\n", [], "has 4 cells in line 2; expected 2 (decimal commas? write decimals with"),
+            ("a,a,y\n1,2,3\n4,5,6\n", ["--target", "a"], "target is 'a', the name of 2 columns; expected an index"),
+            ("a,a,y\n1,2,3\n4,5,6\n", ["--drop", "a"], "drop is 'a', the name of 2 columns; expected an index"),
+            ("a,b,y\n1,2,3\n4,5,6\n", ["--drop", "z"], "drop is 'z'; expected an index from 0 to 2, or one of: a, b"),
+            ("a,b,y\n1,2,3\n4,5,6\n", ["--drop", "a", "--target", "a"], "target is 'a', which drop leaves out"),
+            ("a,b\n1,2\n2,3\n", ["--drop", "a"], "has 2 rows of 1 column; expected at least 2 of each"),
+            ("a,b\n1,2\n2,3\n", ["--target", "2"], "target is '2'; expected an index"),
+            ("1,2\n3,4\n", ["--loss", "hinge"], "loss 'hinge' is unknown"),
+            ("1,u\n3,v\n", ["--loss", "squared"], "y cannot be read as real numbers"),
+            ("1,2\n3,4\n", ["--penalty", "ridge"], "penalty is 'ridge' without strength"),
+            ("1,2\n3,4\n", ["--penalty", "l1", "--budget", "1"], "both of budget and penalty given"),
+            ("1,2\n3,4\n", ["--budget", "0"], "budget is 0; expected a whole number of at least 1"),
+            ("1,2\n3,4\n", ["--solvers", "magic"], "solver 'magic' is unknown"),
+            ("1,2\n3,4\n", ["--kind", "odd"], "kind 'odd' is unknown"),
+            ("1,2\n3,4\n", ["--solvers", "fista,fista"], "expected at least one name, each once"),
+            ("1,2\n3,4\n", ["--kind", "convolutional"], "expected one of: gaussian, sparse, single, enumerate"),
+            ("1,2\n3,4\n", ["--order", "1"], "order is given and kind is 'gaussian'"),
+            ("1,2\n3,4\n", ["--budget-per-neuron", "1"], "budget_per_neuron is 1 without a budget"),
+            ("1,2\n3,4\n", ["--merge-within", "1"], "merge_within is 1"),
+            ("1,2\n3,4\n", ["--tolerance", "-1"], "tolerance is -1.0; expected a finite number of at least 0"),
+            ("1,2\n3,4\n", ["--time-limit", "nan"], "time_limit is nan; expected a finite number of at least 0"),
+            ("1,2\n3,4\n", ["--json", "--latex"], "more than one of --json, --markdown and --latex given"),
+        ],
+    )
+    def test_bad_input_is_one_line(self, text: str, options: list[str], words: str, tmp_path: Path) -> None:
+        path = tmp_path / "bad.csv"
+        path.write_text(text)
+        result = call("crosscheck", path, *options)
+        assert complained(result, words), result.stderr
+
+    def test_no_file_and_no_target(self, tmp_path: Path) -> None:
+        assert complained(call("crosscheck", tmp_path / "none.csv"), "none.csv' cannot be read")
+        assert complained(call("crosscheck", "--drop", "y"), "drop is 'y' without data; expected a data file")
+        assert complained(call("crosscheck", "--target", "y"), "target is 'y' without data; expected a data file")
+
+
+class TestDataFiles:
+    @pytest.mark.parametrize(
+        ("text", "features", "target", "values"),
+        [
+            ("a,b,c\n1,2,3\n4,5,6\n", ("a", "b"), "c", [3.0, 6.0]),
+            ("1,2,3\n4,5,6\n", ("0", "1"), "2", [3.0, 6.0]),
+            ("1;2;yes\n4;5;no\n", ("0", "1"), "2", ["yes", "no"]),
+            ("length\twidth\tkind\n1\t2\tyes\n4\t5\tno\n", ("length", "width"), "kind", ["yes", "no"]),
+            ("1 2 3\n4 5 6\n", ("0", "1"), "2", [3.0, 6.0]),
+            ("\ufeffa,2020,c\n1,2,3\n\n4,5,6\n", ("a", "2020"), "c", [3.0, 6.0]),
+            ("# made by hand\na,b,c\n1,2,3\n  # half way\n4,5,6\n", ("a", "b"), "c", [3.0, 6.0]),
+            ('"a, b",b,c\n1,2,3\n4,5,6\n', ("a, b", "b"), "c", [3.0, 6.0]),
+        ],
+    )
+    def test_headers_and_separators(
+        self, text: str, features: tuple[str, ...], target: str, values: list[object], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "data.csv"
+        path.write_text(text, encoding="utf-8")
+        found = read_data(path)
+        assert (found.features, found.target, found.y.tolist()) == (features, target, values)
+        assert found.X.tolist() == [[1.0, 2.0], [4.0, 5.0]]
+
+    def test_columns_are_left_out(self, tmp_path: Path) -> None:
+        path = tmp_path / "data.csv"
+        path.write_text(",a,note,b,y,z\n0,1,good,2,3,\n1,4,,5,6,7\n")
+        found = read_data(path, drop=["note", "0", "-1"])
+        assert (found.features, found.target, found.y.tolist()) == (("a", "b"), "y", [3.0, 6.0])
+        assert found.X.tolist() == [[1.0, 2.0], [4.0, 5.0]]
+        assert read_data(path, "a", ["note", "0", "z"]).features == ("b", "y")
+
+    def test_a_file_that_is_no_text(self, tmp_path: Path) -> None:
+        (tmp_path / "data.csv").write_bytes(b"\xff\xfe\x00\x81")
+        with pytest.raises(ValueError, match="is not UTF-8 text"):
+            read_data(tmp_path / "data.csv")
+
+
 def test_the_command_and_its_help() -> None:
-    for arguments in ([], ["attack"]):
+    for arguments in ([], ["attack"], ["crosscheck"]):
         result = subprocess.run(
             [sys.executable, "-m", "convexnn", *arguments, "--help"], capture_output=True, text=True, check=True
         )
@@ -277,6 +477,7 @@ def test_what_a_library_prints_past_python_stays_out_of_the_answer(tmp_path: Pat
 import os, sys
 import verify
 from convexnn.cli import main
+from convexnn.cli.data_file import read_data
 original = verify.find_adversarial
 def loud(*arguments, **options):
     os.write(1, b"stray line of a library\\n")

@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 
 from convexnn.checks import Floats, as_file, as_matrix
+from convexnn.cli.crosscheck import crosscheck
+from convexnn.cli.files import writable
 
 app = typer.Typer(
     add_completion=False,
@@ -67,7 +69,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Digits in, a sparse ReLU network out, the network verified: the whole line in under a minute."""
-    page = _writable(output, "report.html")
+    page = writable(output, "report.html")
     from convexnn.cli.demo import run_demo
     from convexnn.cli.report import report
     from convexnn.cli.tables import recovery_sheet, robustness_sheet, summary
@@ -87,20 +89,6 @@ def demo(
     console.print("written: " + ", ".join(map(str, files)), highlight=False, markup=False, soft_wrap=True)
 
 
-def _writable(folder: Path, name: str) -> Path:
-    """Return a file in a folder, tried now: better than to find out after the work."""
-    path = folder / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        new = not path.exists()
-        path.open("ab").close()
-        if new:
-            path.unlink()
-    except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror})") from None
-    return path
-
-
 def _step(console: Console, title: str) -> AbstractContextManager[None]:
     @contextmanager
     def shown() -> Iterator[None]:
@@ -110,6 +98,9 @@ def _step(console: Console, title: str) -> AbstractContextManager[None]:
         console.print(f"[green]\N{CHECK MARK}[/green] {title} ({perf_counter() - began:.1f} s)", highlight=False)
 
     return shown()
+
+
+app.command()(crosscheck)
 
 
 @app.command()
@@ -133,7 +124,7 @@ def attack(
     import verify
     from convexnn.cli.tables import answer_figures
 
-    target = None if witness is None else _writable(witness.parent, witness.name)
+    target = None if witness is None else writable(witness.parent, witness.name, [network, points])
     region = verify.LinfBall(read_point(points, row), radius, clip=clip)
     answer = verify.find_adversarial(network, region, label, time_limit=time_limit, backend=backend, seed=seed)
     console = Console()
