@@ -1,0 +1,190 @@
+"""Time the convex programs against Clarabel and against scnn, the only other package of the field.
+
+    python benchmarks/convex.py gated     # n=500, d=20, 100 gates: to 1e-6 of the optimum
+    python benchmarks/convex.py cone      # the ReLU program there: to 1e-3, 1e-4 and 1e-6; --clarabel runs Clarabel too
+    python benchmarks/convex.py large     # n=5000, d=100, 500 gates: time an iteration, and to 1e-6 of the optimum
+
+Options: --repeats N (default 5, medians), --strength S (default 1e-3), --seed (default 0), --scnn-iterations N (default
+10,000; at 100 ms each in the large case, where it runs once). scnn runs beside where it is
+installed (pip install --no-deps --pre linalg_backends pyscnn); else the figures recorded for it are printed. Both sides
+get the same data, gates and threads, scnn in its default float32 and with unitize_data=False, so that the programs are
+the same; its clock is its own, and stops at its first logged objective within 1e-6 of the optimum.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import argparse
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+import convexnn as cx
+from convexnn.checks import Floats
+from convexnn.neurons import NeuronOperator
+from convexnn.solvers.proximal import begin, fista_step, prepared
+
+SIZES = {"gated": (500, 20, 100), "cone": (500, 20, 100), "large": (5000, 100, 500)}
+
+RECORDED = {
+    "gated": "scnn is not installed; recorded on 2 cores: 1.6 s (strength 0.0224: 0.3 s)",
+    "large": "scnn is not installed; recorded on 2 cores: 86 ms an iteration, 26 s to 3.5 % above the optimum",
+}
+
+
+def problem(n: int, d: int, m: int, seed: int) -> tuple[Floats, Floats, cx.ActivationPatterns]:
+    """Return Gaussian rows, a teacher of 5 neurons of 3 inputs with both signs, mean square 7.17, and m gates."""
+    rng = np.random.default_rng(seed)
+    X, hidden = rng.standard_normal((n, d)), np.zeros((5, d))
+    for row in hidden:
+        row[rng.choice(d, 3, replace=False)] = rng.standard_normal(3)
+    y = np.maximum(X @ hidden.T, 0.0) @ np.array([1.0, -1.0, 1.0, -1.0, 1.0])
+    return X, y * np.sqrt(7.17 / np.mean(np.square(y))), cx.sample_patterns(X, m, seed=rng)
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Return the median time of `work` after one warm-up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = perf_counter()
+        work()
+        times.append(perf_counter() - began)
+    return median(times)
+
+
+def show(name: str, time: float, solution: cx.Solution, optimum: float) -> None:
+    """Print one line on a solution."""
+    share = solution.gap / solution.program.zero_loss if solution.gap is not None else float("nan")
+    print(
+        f"{name:28} {time:8.3f} s  {solution.iterations:5} iterations  objective {solution.objective:.9f} "
+        f"({solution.objective / optimum - 1.0:+.1e})  gap {share:.1e}  violation {solution.violation:.0e}"
+    )
+
+
+def gated(program: cx.ConvexProgram, solvers: dict[str, int]) -> float:
+    """Time each solver that many times to 1e-6 of the optimum, which is returned."""
+    optimum = cx.solve(program, "admm", tolerance=1e-9).objective
+    for solver, repeats in solvers.items():
+        work = partial(cx.solve, program, solver, tolerance=reached(program, solver, (1.0 + 1e-6) * optimum))
+        show(solver, seconds(work, repeats), work(), optimum)
+    return optimum
+
+
+def reached(program: cx.ConvexProgram, solver: str, goal: float) -> float:
+    """Return the loosest tolerance, by powers of 10, whose answer is as good as an objective."""
+    for tolerance in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
+        if cx.solve(program, solver, tolerance=tolerance).objective <= goal:
+            return tolerance
+    return 1e-8
+
+
+def cone(program: cx.ConvexProgram, repeats: int, clarabel: bool) -> None:
+    """Time the interior point method to several tolerances, and Clarabel once."""
+    optimum = cx.solve(program, "interior_point", tolerance=1e-9).objective
+    for tolerance in (1e-3, 1e-4, 1e-5, 1e-6):
+        work = partial(cx.solve, program, "interior_point", tolerance=tolerance)
+        show(f"interior_point, gap {tolerance:.0e}", seconds(work, repeats), work(), optimum)
+    if clarabel:
+        began = perf_counter()
+        solution = cx.solve(program, "cvxpy")
+        show("cvxpy (CLARABEL)", perf_counter() - began, solution, optimum)
+
+
+def iteration(program: cx.ConvexProgram, rounds: int = 40) -> None:
+    """Compare one iteration of fista with the two bare matrix products inside it, in float32, turn by turn."""
+    operator = NeuronOperator(program, dtype="float32")
+    weights = torch.randn(program.neurons_shape)
+    rows, hidden = operator.patterns.X, torch.randn((len(program.X), len(program.patterns)))
+    problem = prepared(program, operator, tolerance=0.0)
+    now = begin(problem, np.zeros(program.neurons_shape))
+    bare, steps = [], []
+    for _ in range(rounds):
+        began = perf_counter()
+        _ = rows @ weights.T, hidden.T @ rows
+        between = perf_counter()
+        now = fista_step(problem, now)
+        bare.append(between - began)
+        steps.append(perf_counter() - between)
+    ratios = np.array(steps[5:]) / np.array(bare[5:])
+    print(
+        f"fista, one iteration: median {1e3 * median(steps[5:]):.1f} ms; its two bare matrix products: "
+        f"{1e3 * median(bare[5:]):.1f} ms; ratio {np.median(ratios):.2f} (mean {np.sum(steps) / np.sum(bare):.2f})"
+    )
+
+
+def scnn(program: cx.ConvexProgram, optimum: float, repeats: int, max_iterations: int) -> None:
+    """Time scnn's R-FISTA on the same program; say how far it came, and how long admm takes to come as far."""
+    from scnn.metrics import Metrics
+    from scnn.models import ConvexGatedReLU
+    from scnn.optimize import optimize_model
+    from scnn.regularizers import NeuronGL1
+    from scnn.solvers import RFISTA
+
+    times: list[float] = []
+    for _ in range(repeats):
+        model: Any = ConvexGatedReLU(program.patterns.generators.T)
+        data = (program.X, program.targets, program.X, program.targets)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _, metrics = optimize_model(
+                model,
+                RFISTA(model, tol=1e-14, max_iters=max_iterations),
+                Metrics(),
+                *data,
+                regularizer=NeuronGL1(program.strength),
+                unitize_data=False,
+                return_convex=True,
+            )
+        objectives, clock = np.ravel(metrics.objective), np.ravel(metrics.time)
+        there = np.flatnonzero(objectives <= (1.0 + 1e-6) * optimum)
+        times.append(float(clock[there[0]]) if there.size else float("inf"))
+    best = float(np.min(objectives)) / optimum - 1.0
+    print(
+        f"{'scnn R-FISTA':28} {median(times):8.3f} s to 1e-6 of the optimum; best {best:+.1e} after {len(clock)} "
+        f"iterations and {clock[-1]:.1f} s, {1e3 * clock[-1] / len(clock):.0f} ms an iteration"
+    )
+    goal = reached(program, "admm", float(np.min(objectives)))
+    work = partial(cx.solve, program, "admm", tolerance=goal)
+    show("admm, as far as scnn", seconds(work, repeats), work(), optimum)
+
+
+def main() -> None:
+    """Run one of the comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("what", choices=list(SIZES))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--strength", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clarabel", action="store_true")
+    parser.add_argument("--scnn-iterations", type=int, default=10_000)
+    given = parser.parse_args()
+    X, y, patterns = problem(*SIZES[given.what], given.seed)
+    is_cone = given.what == "cone"
+    program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=given.strength, cone=is_cone)
+    print(f"{program}; {torch.get_num_threads()} threads, medians of {given.repeats}")
+    if is_cone:
+        cone(program, given.repeats, given.clarabel)
+        return
+    large = given.what == "large"
+    if large:
+        iteration(program)
+    optimum = gated(program, {"admm": given.repeats} if large else {"admm": given.repeats, "fista": given.repeats})
+    if find_spec("scnn") is None:
+        print(RECORDED[given.what])
+    else:
+        scnn(program, optimum, 1 if large else given.repeats, given.scnn_iterations)
+
+
+if __name__ == "__main__":
+    main()
