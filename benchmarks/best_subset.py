@@ -21,7 +21,7 @@ import numpy as np
 
 import convexnn as cx
 from convexnn.solvers.best_subset import BestSubset, best_subset
-from convexnn.solvers.thresholding import niht
+from convexnn.solvers.niht import niht
 
 # Rows, gates and budget; 20 features each, so 100, 200, 1,000 and, more than rows, 200 columns.
 SIZES = {"small": (150, 5, 5), "large": (300, 10, 8), "huge": (1500, 50, 8), "wide": (80, 10, 6)}

@@ -18,9 +18,9 @@ from convexnn.checks import Floats
 from convexnn.solvers.best_subset import SubsetProgress, best_subset
 from convexnn.solvers.descent import Progress
 from convexnn.solvers.exact import exact
+from convexnn.solvers.niht import niht
 from convexnn.solvers.subset_problem import SubsetProblem
 from convexnn.solvers.subset_search import indefinite_subsets
-from convexnn.solvers.thresholding import niht
 from tests import zoo
 
 Groups = NDArray[np.int64]
@@ -301,7 +301,7 @@ def test_an_interrupt_before_the_tree_returns_the_heuristic(stage: str, monkeypa
 
     asked, heuristic = program(), niht(program())
     if stage == "niht":
-        monkeypatch.setattr("convexnn.solvers.thresholding.niht_step", stop)
+        monkeypatch.setattr("convexnn.solvers.niht.niht_step", stop)
         heuristic = niht(asked)
     elif stage == "best_subset":
         monkeypatch.setattr("convexnn.solvers.best_subset.working_form", stop)

@@ -64,7 +64,7 @@ class Solver:
 
 
 SOLVERS = {
-    "niht": Solver("convexnn.solvers.thresholding", "niht", budget=True),
+    "niht": Solver("convexnn.solvers.niht", "niht", budget=True),
     "exact": Solver("convexnn.solvers.exact", "exact", budget=True, losses=("squared",), one_output=True),
     "interior_point": Solver(
         "convexnn.solvers.interior_point",
@@ -97,7 +97,7 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         ``niht``: `dtype`; ``interior_point``: `max_iterations`, `callback`; ``exact``: `engine`, `max_nodes`,
         `callback`; ``cvxpy``: `engine`, `round_below`, `memory_limit`. The functions, with their docstrings, are
         :func:`~convexnn.solvers.splitting.admm`, :func:`~convexnn.solvers.proximal.fista`,
-        :func:`~convexnn.solvers.interior_point.interior_point`, :func:`~convexnn.solvers.thresholding.niht`,
+        :func:`~convexnn.solvers.interior_point.interior_point`, :func:`~convexnn.solvers.niht.niht`,
         :func:`~convexnn.solvers.exact.exact` and :func:`~convexnn.solvers.cvxpy_reference.reference`.
 
     Returns

@@ -15,8 +15,8 @@ from convexnn.solvers.best_subset import BestSubset, best_subset
 from convexnn.solvers.certificate import TOLERANCE, Run, certify_support
 from convexnn.solvers.descent import Callback, Progress
 from convexnn.solvers.gurobi_subset import gurobi_subset
+from convexnn.solvers.niht import niht
 from convexnn.solvers.subset_problem import Indices
-from convexnn.solvers.thresholding import niht
 
 ENGINES = ("auto", "branch_and_bound", "gurobi")
 
