@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_count, as_flag, as_matrix, as_moderate, as_nonnegative
+from convexnn.columns import SupportColumns, columns_of
 from convexnn.losses import Loss, loss_named
-from convexnn.patterns import ActivationPatterns, masks
+from convexnn.patterns import ActivationPatterns
 from convexnn.penalties import Penalty, into_ball, penalty_named
 from convexnn.targets import encode
 
@@ -197,12 +198,14 @@ class ConvexProgram:
         pages = np.moveaxis(parts.reshape(self.n_parts, m, d, self.n_outputs), -1, 0)
         return np.ascontiguousarray(pages).reshape(self.neurons_shape)
 
-    def columns(self, support: NDArray[np.int64]) -> Floats:
-        """Return D_j x_i, or 0 where not owned, for flat indices into the weights: shape (n, s), float64."""
+    def support_columns(self, support: NDArray[np.int64]) -> SupportColumns:
+        """Return the matrix (n, s) of D_j x_i, or 0 where not owned, for flat indices into the weights, by tiles."""
         gates, features = np.unravel_index(support, self.weights_shape)[:2]
-        used, position = np.unique(gates, return_inverse=True)
-        active = masks(self.rows, self.patterns.generators[used])
-        return self.rows[:, features] * (active[:, position] & self.patterns.features[gates, features])
+        return columns_of(self.rows, self.patterns.generators, self.patterns.features, gates, features)
+
+    def columns(self, support: NDArray[np.int64]) -> Floats:
+        """Return :meth:`support_columns` as an array: shape (n, s), float64."""
+        return self.support_columns(support).whole()
 
     def objective(self, prediction: Floats, neurons: Floats) -> float:
         """Return the objective at neurons (q, d) whose prediction is given, shape (n,) or (n, k)."""

@@ -31,13 +31,14 @@ class Dual:
 
 @dataclass(frozen=True)
 class Run:
-    """How a solver's run went: its name, why it ended, iterations, seconds, objective after each iteration."""
+    """How a run went: its solver, why it ended, iterations, seconds, objective after each iteration, bytes stated."""
 
     solver: str
     status: Status
     iterations: int
     seconds: float
     history: Floats
+    memory: int | None = None
 
 
 def certify_support(program: ConvexProgram, support: NDArray[np.int64], values: Floats, run: Run) -> Solution:
@@ -46,11 +47,7 @@ def certify_support(program: ConvexProgram, support: NDArray[np.int64], values: 
     order = order[values[order] != 0.0]
     kept, entries = support[order], values[order]
     _check_owned(program, kept)
-    prediction = np.zeros_like(program.targets)
-    outputs = kept % program.n_outputs
-    shares = program.columns(kept) * entries
-    for output in np.unique(outputs):
-        prediction[:, output] = shares[:, outputs == output].sum(axis=1)
+    prediction = program.support_columns(kept).predict(entries, kept % program.n_outputs, program.n_outputs)
     objective = program.loss.value(prediction, program.targets)
     return _solution(program, run, kept, entries, objective)
 
@@ -210,4 +207,5 @@ def _solution(
         seconds=run.seconds,
         history=run.history,
         pair=(parts[0], parts[1]) if cone and parts is not None else None,
+        memory=run.memory,
     )
