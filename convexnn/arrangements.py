@@ -56,10 +56,11 @@ def count_patterns(n_rows: int, rank: int) -> int:
 
 def unit_rows(array: Floats) -> Floats:
     """Return the rows of `array` at unit length; rows of zeros stay."""
-    peaks = np.abs(array).max(axis=1, keepdims=True)
+    peaks = np.maximum(array.max(axis=1), -array.min(axis=1))[:, None]
     scaled = array / np.where(peaks > 0.0, peaks, 1.0)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return scaled / np.where(norms > 0.0, norms, 1.0)
+    norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
+    scaled /= np.where(norms > 0.0, norms, 1.0)
+    return scaled
 
 
 def distinct_lines(rows: Floats) -> Floats:

@@ -150,7 +150,7 @@ def _given(X: Floats, request: Request, rng: np.random.Generator) -> Gates:
     d, columns = X.shape[1], X.shape[1] + request.bias
     if request.generators is None:
         raise ValueError(f"kind is 'given' without generators; expected generators of shape (m, {columns})")
-    generators = as_matrix(request.generators, "generators")
+    generators = as_matrix(request.generators, "generators").copy()
     if generators.shape[1] != columns:
         expected = f"{d} features and the bias, {columns}" if request.bias else f"{d}, as X has"
         raise ValueError(f"generators has {generators.shape[1]} columns; expected {expected}")

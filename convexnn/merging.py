@@ -89,5 +89,6 @@ def _distances(left: Words, right: Words) -> NDArray[np.int32]:
 
 
 def _as_words(packed: Bytes) -> Words:
-    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
+    short = -packed.shape[1] % 8
+    padded = np.pad(packed, ((0, 0), (0, short))) if short else packed
     return np.ascontiguousarray(padded).view(np.uint64)

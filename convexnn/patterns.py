@@ -102,9 +102,9 @@ class ActivationPatterns:
 def masks(X: Floats, generators: Floats) -> Bools:
     """Return 1{X h_j >= 0}, shape (n, m), for rows `X` (n, d) and `generators` (m, d), by :func:`decide_active`."""
     result = np.empty((len(X), len(generators)), dtype=bool)
-    rows, gates = unit_rows(X), unit_rows(generators)
+    rows = unit_rows(X)
     for tile in gate_tiles(len(X), len(generators)):
-        result[:, tile] = decide_active(np, rows, gates[tile])
+        result[:, tile] = decide_active(np, rows, unit_rows(generators[tile]))
     return result
 
 
@@ -247,8 +247,9 @@ def _distinct(rows: Floats, gates: Gates, kind: str, bias: bool, distance: int) 
         kept, place = np.unique(kept[joined[place]], return_inverse=True)
     counts = {"n_drawn": len(owner), "n_merged": live.size - kept.size, "n_dropped": len(owner) - live.size}
     features = _united(gates.owned[live], place)
+    generators = gates.generators if kept.size == len(owner) else gates.generators[kept]
     return ActivationPatterns(
-        gates.generators[kept], features, kind, **counts, n_linear=n_linear, bias=bias, n_possible=gates.n_possible
+        generators, features, kind, **counts, n_linear=n_linear, bias=bias, n_possible=gates.n_possible
     )
 
 
@@ -274,12 +275,15 @@ def _first_gates(rows: Floats, generators: Floats) -> tuple[Ints, int]:
 
 
 def _packed_masks(rows: Floats, generators: Floats) -> NDArray[np.uint8]:
-    """Return the masks as bits, one gate a row, (m, ceil(n / 8))."""
-    return np.concatenate([packed for _, packed in _packed_tiles(rows, generators)])
+    """Return the masks as bits, one gate a row, padded with zeros to whole words of 64, (m, 8 ceil(n / 64))."""
+    result = np.zeros((len(generators), 8 * -(-len(rows) // 64)), dtype=np.uint8)
+    for start, packed in _packed_tiles(rows, generators):
+        result[start : start + len(packed), : packed.shape[1]] = packed
+    return result
 
 
 def _packed_tiles(rows: Floats, generators: Floats) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield the first gate of each tile and the masks of the tile as bits, one gate a row."""
-    points, directions = unit_rows(rows), unit_rows(generators)
+    points = unit_rows(rows)
     for gates in gate_tiles(len(rows), len(generators)):
-        yield gates.start, np.packbits(decide_active(np, directions[gates], points), axis=1)
+        yield gates.start, np.packbits(decide_active(np, unit_rows(generators[gates]), points), axis=1)
