@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from convexnn.checks import Floats
 from convexnn.patterns import decide_active, unit_rows
+from convexnn.tiles import mask_bits
 
 
 class Masks(Protocol):
@@ -17,8 +18,8 @@ class Masks(Protocol):
     def tile(self, rows: slice, gates: slice) -> Tensor:
         """Return the masks of those rows and gates, booleans or 0 and 1; ``gates.start`` is a multiple of 8."""
 
-    def columns(self, gates: Tensor) -> Tensor:
-        """Return the masks of single gates (g,) on all rows, booleans or 0 and 1, (n, g)."""
+    def columns(self, gates: Tensor, rows: slice) -> Tensor:
+        """Return the masks of single gates (g,) on those rows, booleans or 0 and 1, (r, g)."""
 
 
 class DenseMasks:
@@ -30,24 +31,29 @@ class DenseMasks:
     def tile(self, rows: slice, gates: slice) -> Tensor:
         return self.masks[rows, gates]
 
-    def columns(self, gates: Tensor) -> Tensor:
-        return self.masks[:, gates]
+    def columns(self, gates: Tensor, rows: slice) -> Tensor:
+        return self.masks[rows].index_select(1, gates)
 
 
 class PackedMasks:
-    """One bit a mask entry: n m / 8 bytes, unpacked a tile at a time."""
+    """One bit a mask entry: n m / 8 bytes, unpacked a tile at a time.
+
+    A table of the 256 bytes turns each into its 8 booleans at once, in half the time of shifts.
+    """
 
     def __init__(self, packed: Tensor) -> None:
         self.packed = packed
         self.shifts = torch.arange(8, dtype=torch.uint8, device=packed.device)
+        bits = (torch.arange(256, dtype=torch.uint8, device=packed.device)[:, None] >> self.shifts) & 1
+        self.octets = bits.view(torch.int64).flatten()
 
     def tile(self, rows: slice, gates: slice) -> Tensor:
         bytes_ = self.packed[rows, gates.start // 8 : -(-gates.stop // 8)]
-        bits = (bytes_[:, :, None] >> self.shifts) & 1
-        return bits.flatten(1)[:, : gates.stop - gates.start].bool()
+        bits = self.octets.index_select(0, bytes_.flatten().int()).view(torch.bool)
+        return bits.view(len(bytes_), -1)[:, : gates.stop - gates.start]
 
-    def columns(self, gates: Tensor) -> Tensor:
-        return ((self.packed[:, gates // 8] >> self.shifts[gates % 8]) & 1).bool()
+    def columns(self, gates: Tensor, rows: slice) -> Tensor:
+        return ((self.packed[rows].index_select(1, gates // 8) >> self.shifts[gates % 8]) & 1).bool()
 
 
 class RecomputedMasks:
@@ -59,8 +65,8 @@ class RecomputedMasks:
     def tile(self, rows: slice, gates: slice) -> Tensor:
         return decide_active(torch, self.rows[rows], self.gates[gates])
 
-    def columns(self, gates: Tensor) -> Tensor:
-        return decide_active(torch, self.rows, self.gates[gates])
+    def columns(self, gates: Tensor, rows: slice) -> Tensor:
+        return decide_active(torch, self.rows[rows], self.gates[gates])
 
 
 def hold_masks(
@@ -71,25 +77,29 @@ def hold_masks(
     tiles: list[tuple[slice, slice]],
     dtype: torch.dtype,
 ) -> Masks:
-    """Return the masks of `X` (n, d) and `generators` (m, d) in the fastest form within `memory_limit` bytes.
+    """Return the masks of `X` (n, d) and `generators` (m, d) in the form of :func:`convexnn.tiles.mask_bits`.
 
     Float64 decides the sign in every form and precision, by :func:`convexnn.patterns.decide_active`.
     """
-    recomputed = RecomputedMasks(X, generators, device)
     n, m = len(X), len(generators)
-    if n * m <= memory_limit:
-        # Numbers spare the products a conversion: a quarter of an iteration on two cores.
-        kind = dtype if n * m * dtype.itemsize <= memory_limit else torch.bool
-        dense = torch.empty((n, m), dtype=kind, device=device)
+    bits = mask_bits(n, m, memory_limit, 8 * dtype.itemsize, spacious=device.type != "cpu")
+    if bits >= 8:
+        dense = torch.empty((n, m), dtype=torch.bool if bits == 8 else dtype, device=device)
         for rows, gates in tiles:
-            dense[rows, gates] = recomputed.tile(rows, gates)
+            dense[rows, gates] = _decided(X[rows], generators[gates], device)
         return DenseMasks(dense)
-    if n * -(-m // 8) <= memory_limit:
+    if bits == 1:
         packed = torch.empty((n, -(-m // 8)), dtype=torch.uint8, device=device)
         for rows, gates in tiles:
-            packed[rows, gates.start // 8 : -(-gates.stop // 8)] = _pack(recomputed.tile(rows, gates))
+            packed[rows, gates.start // 8 : -(-gates.stop // 8)] = _pack(_decided(X[rows], generators[gates], device))
         return PackedMasks(packed)
-    return recomputed
+    return RecomputedMasks(X, generators, device)
+
+
+def _decided(X: Floats, generators: Floats, device: torch.device) -> Tensor:
+    """Return the masks of a tile; unit rows and gates are made for it alone, for none of either is kept."""
+    rows, gates = (torch.as_tensor(unit_rows(array), device=device) for array in (X, generators))
+    return cast(Tensor, decide_active(torch, rows, gates))
 
 
 def _pack(bits: Tensor) -> Tensor:

@@ -13,12 +13,12 @@ from torch import Tensor
 from convexnn.checks import Floats, as_count, as_known, as_matrix
 from convexnn.masks import hold_masks
 from convexnn.patterns import ActivationPatterns, gate_tiles
+from convexnn.tiles import product_tiles, row_tiles, tile_entries
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-# Rows x gates of one tile: 2^19 entries (2 MiB in float32) stay in cache and keep the products large.
-TILE_ROWS = 1024
-TILE_ENTRIES = 1 << 19
+# Entries of a tile whose masks are decided in float64, once.
+MASK_ENTRIES = 1 << 17
 
 # Entries of one factor of A A^T: 2^23 float64 are 64 MiB, and the product of such factors is as fast as of larger ones.
 GRAM_ENTRIES = 1 << 23
@@ -44,10 +44,13 @@ class PatternOperator:
     dtype : {"float32", "float64"}, default "float32"
         Precision of the products; masks are decided in float64 in both.
     memory_limit : int, default 2^30
-        Bytes for the masks: kept as numbers, else as bytes, else as bits, else recomputed tile by tile.
+        Bytes for the masks: on a CPU kept as numbers, else as bytes, within 24 MiB, else as bits within the limit,
+        else recomputed tile by tile. Below 32 MiB tiles shrink with it.
     units : array_like (d,), optional
         Feature i enters the products divided by units_i, so weights are those of the scaled features; the masks are
         those of X itself. For features that float32 cannot hold as they are.
+    entries : int, optional
+        Rows x gates of a tile, at least 64; default by the memory limit.
 
     Notes
     -----
@@ -64,18 +67,21 @@ class PatternOperator:
         dtype: str = "float32",
         memory_limit: int = 1 << 30,
         units: ArrayLike = 1.0,
+        entries: int | None = None,
     ) -> None:
-        rows = patterns.rows(X)
+        self.rows = patterns.rows(X)
+        self.units = np.asarray(units, dtype=np.float64)
         self.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
         self.device = _device(device)
-        self.rows = rows / np.asarray(units, dtype=np.float64)
-        self.X = self.tensor(self.rows)
+        limit = as_count(memory_limit, "memory_limit", at_least=0)
+        self.tile_entries = tile_entries(limit) if entries is None else entries
+        self.X = self._scaled_rows()
         if not self.X.isfinite().all():
             raise ValueError(f"X has entries beyond the range of {dtype}; rescale X, or use dtype='float64'")
         self.heads = self.tensor(_heads(heads, len(patterns)))
         self.owned = None if patterns.features.all() else torch.as_tensor(patterns.features, device=self.device)
-        limit = as_count(memory_limit, "memory_limit", at_least=0)
-        self.masks = hold_masks(rows, patterns.generators, limit, self.device, list(self._tiles()), self.dtype)
+        tiles = list(product_tiles(len(self.X), slice(0, len(patterns)), min(self.tile_entries, MASK_ENTRIES)))
+        self.masks = hold_masks(self.rows, patterns.generators, limit, self.device, tiles, self.dtype)
 
     @property
     def in_shape(self) -> tuple[int, int]:
@@ -95,6 +101,13 @@ class PatternOperator:
     def tensor(self, values: ArrayLike) -> Tensor:
         """Return `values` in the dtype and on the device of the operator."""
         return torch.tensor(np.asarray(values), dtype=self.dtype, device=self.device)
+
+    def _scaled_rows(self) -> Tensor:
+        """Return the rows over the units; a tile at a time, so that no second float64 array of them is made."""
+        result = torch.empty(self.rows.shape, dtype=self.dtype, device=self.device)
+        for rows in row_tiles(len(self.rows), self.rows.shape[1], self.tile_entries):
+            result[rows] = self.tensor(self.rows[rows] / self.units)
+        return result
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return A(U), shape (n, k), for weights U (m, d)."""
@@ -123,14 +136,18 @@ class PatternOperator:
             result[rows] += linear.mul_(self.masks.tile(rows, gates)[:, None]).sum(2)
         return result
 
-    def adjoint_pages(self, residual: Tensor) -> Tensor:
-        """Return X^T D_j r_c for every gate and output, shape (k, m, d), for a residual R (n, k)."""
-        k = residual.shape[1]
-        result = self.X.new_zeros((k, *self.in_shape))
-        for rows, gates in self._tiles():
+    def adjoint_pages(self, residual: Tensor, part: slice | None = None) -> Tensor:
+        """Return X^T D_j r_c for every gate and output, shape (k, m, d), for a residual R (n, k).
+
+        With `part`, a slice that starts at a multiple of 8, for those gates alone.
+        """
+        k, asked = residual.shape[1], slice(0, self.in_shape[0]) if part is None else part
+        result = self.X.new_zeros((k, asked.stop - asked.start, self.in_shape[1]))
+        for rows, gates in self._tiles(asked):
             active = residual[rows][:, :, None] * self.masks.tile(rows, gates)[:, None]
-            result[:, gates] += (active.flatten(1).T @ self.X[rows]).unflatten(0, (k, -1))
-        return result if self.owned is None else result.mul_(self.owned)
+            place = slice(gates.start - asked.start, gates.stop - asked.start)
+            result[:, place] += (active.flatten(1).T @ self.X[rows]).unflatten(0, (k, -1))
+        return result if self.owned is None else result.mul_(self.owned[asked])
 
     def row_gram(self) -> Tensor:
         """Return A A^T (n, n) for heads of ones: (X X^T) * (D D^T) where every pattern owns every feature."""
@@ -151,17 +168,20 @@ class PatternOperator:
         """Return this operator in another precision, on the same masks."""
         other = copy(self)
         other.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
-        other.X, other.heads = other.tensor(self.rows), self.heads.to(other.dtype)
+        other.X, other.heads = other._scaled_rows(), self.heads.to(other.dtype)
         return other
 
     def columns(self, support: Tensor) -> Tensor:
         """Return the columns of A at flat indices j d + i, shape (n k, s); rows run over k fastest."""
         gates, features = support // self.X.shape[1], support % self.X.shape[1]
         live, position = torch.unique(gates, return_inverse=True)
-        values = self.X[:, features] * self.masks.columns(live)[:, position]
-        if self.owned is not None:
-            values = values * self.owned[gates, features]
-        return (values[:, None, :] * self.heads[:, gates][None]).flatten(0, 1)
+        heads = self.heads[:, gates] if self.owned is None else self.heads[:, gates] * self.owned[gates, features]
+        result = self.X.new_empty((len(self.X), *heads.shape))
+        for rows in row_tiles(len(self.X), heads.numel(), self.tile_entries):
+            values = self.X[rows].index_select(1, features)
+            values.mul_(self.masks.columns(live, rows).index_select(1, position))
+            torch.mul(values[:, None, :], heads, out=result[rows])
+        return result.flatten(0, 1)
 
     def column_norms(self) -> Tensor:
         """Return the Euclidean norm of each column of A, shape (m, d); zero where a feature is not owned."""
@@ -170,7 +190,7 @@ class PatternOperator:
             squares[gates] += self.masks.tile(rows, gates).T.to(self.dtype) @ self.X[rows].square()
         if self.owned is not None:
             squares.mul_(self.owned)
-        return squares.sqrt_() * self.heads.norm(dim=0)[:, None]
+        return squares.sqrt_().mul_(self.heads.norm(dim=0)[:, None])
 
     def as_matrix(self) -> Tensor:
         """Return A as a dense matrix (n k, m d): for tests and small problems."""
@@ -184,13 +204,9 @@ class PatternOperator:
         gap = (forward * r).sum() - (u * self.adjoint(r)).sum()
         return float(gap.abs() / (forward.norm() * r.norm()))
 
-    def _tiles(self) -> Iterator[tuple[slice, slice]]:
-        n, m = len(self.X), self.heads.shape[1]
-        height = min(n, TILE_ROWS)
-        width = max(8, TILE_ENTRIES // height // 8 * 8)
-        for row in range(0, n, height):
-            for gate in range(0, m, width):
-                yield slice(row, min(row + height, n)), slice(gate, min(gate + width, m))
+    def _tiles(self, part: slice | None = None) -> Iterator[tuple[slice, slice]]:
+        asked = slice(0, self.heads.shape[1]) if part is None else part
+        return product_tiles(len(self.X), asked, self.tile_entries)
 
 
 def _heads(heads: ArrayLike | None, n_gates: int) -> Floats:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import convexnn as cx
-from convexnn import operator as room
+from convexnn import tiles as room
 from convexnn.checks import Floats
 from convexnn.masks import DenseMasks, PackedMasks, RecomputedMasks
 from convexnn.operator import PatternOperator

@@ -89,6 +89,7 @@ def descend(start: T, step: Callable[[T], T], limits: Limits, callback: Callback
     KeyboardInterrupt, raised by the callback or from outside, ends the run with what it has.
     """
     best, now, history = start, start, list[float]()
+    del start  # the arrays that it carries go with the last of its names
     began = perf_counter()
     try:
         while len(history) < limits.max_iterations:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convexnn.neurons import to_numpy
 from convexnn.program import ConvexProgram
+from convexnn.selection import Candidates
 from convexnn.solution import Solution
 from convexnn.solvers.certificate import Run, certify_support
 from convexnn.solvers.descent import Callback, Limits, descend
@@ -73,8 +74,8 @@ def niht(
     dtype : {"float32", "float64"}, default "float32"
         Precision of products and selection; the final weights are fitted in float64 in either.
     memory_limit : int, default 2^30
-        Bytes for the masks, as in :class:`convexnn.operator.PatternOperator`. Beside them a run holds a few arrays of
-        n times budget and of m times d numbers.
+        Bytes for the run, as :func:`convexnn.memory_estimate` states them: masks are held in the largest form that
+        fits beside the rest, or recomputed; where the rest alone does not fit, a ValueError says what it needs.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.descent.Progress` after each iteration. KeyboardInterrupt, raised in
         it or from outside, returns the best iterate so far.
@@ -98,14 +99,16 @@ def niht(
     dictionary = open_dictionary(program, device=device, dtype=dtype, memory_limit=memory_limit)
     run = descend(_start(dictionary, program), partial(niht_step, dictionary), limits, callback)
     support = run.best.support.cpu().numpy()
-    weights = fit_support(program.columns(support), support % program.n_outputs, program.targets, program.loss)
-    story = Run("niht", run.status, len(run.history), perf_counter() - began, np.array(run.history))
+    weights = fit_support(program.support_columns(support), support % program.n_outputs, program.targets, program.loss)
+    story = Run(
+        "niht", run.status, len(run.history), perf_counter() - began, np.array(run.history), dictionary.memory.total
+    )
     return certify_support(program, support, weights, story)
 
 
 def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the next iterate of normalised IHT; a settled support is polished by the best fit on it."""
-    gradient = dictionary.correlations(dictionary.residual(now.prediction))
+    gradient = dictionary.gradient(dictionary.residual(now.prediction), now.support, len(now.support))
     after = _thresholded(dictionary, now, gradient, _step_size(dictionary, now, gradient))
     if not torch.equal(after.support, now.support):
         return after
@@ -117,41 +120,42 @@ def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
 def _start(dictionary: Dictionary, program: ConvexProgram) -> SparseIterate:
     assert program.budget is not None
     prediction = torch.zeros_like(dictionary.targets)
-    support = dictionary.largest(dictionary.correlations(dictionary.residual(prediction)), program.budget)
+    nowhere = torch.empty(0, dtype=torch.int64, device=prediction.device)
+    gradient = dictionary.gradient(dictionary.residual(prediction), nowhere, program.budget)
+    support = dictionary.chosen(gradient, program.budget).indices
     columns = dictionary.columns(support)
     return SparseIterate(support, torch.zeros_like(columns[0]), columns, prediction, program.zero_loss)
 
 
-def _step_size(dictionary: Dictionary, now: SparseIterate, gradient: Tensor) -> float:
+def _step_size(dictionary: Dictionary, now: SparseIterate, gradient: Candidates) -> float:
     """Return mu, the exact line search along the gradient on the support (of the loss's quadratic bound).
 
     At the best weights that gradient is rounding alone, and its mu too, so the last one is kept.
     """
-    direction = gradient[now.support]
+    direction = gradient.at(now.support)
     change = dictionary.predict(now.columns, now.support, direction)
     curvature = dictionary.loss.smoothness * float(change.square().sum())
     return now.step_size if now.polished or curvature == 0.0 else float(direction.square().sum()) / curvature
 
 
-def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Tensor, step_size: float) -> SparseIterate:
+def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Candidates, step_size: float) -> SparseIterate:
     """Return H_s(w + mu g), mu halved until a step that changes the support is safe.
 
     Where none is, before it is lost in rounding, the iterate stays and counts as settled.
     """
     for _ in range(MAX_HALVINGS):
-        moved = step_size * gradient
-        moved[now.support] += now.weights
-        support = dictionary.largest(moved, len(now.support))
-        kept = torch.equal(support, now.support)
+        moved = dictionary.chosen(gradient.moved(step_size, now.support, now.weights), len(now.support))
+        support, weights, kept = moved.indices, moved.values, torch.equal(moved.indices, now.support)
         columns = now.columns if kept else dictionary.columns(support)
-        prediction = dictionary.predict(columns, support, moved[support])
+        prediction = dictionary.predict(columns, support, weights)
         objective = dictionary.objective(prediction)
-        after = SparseIterate(support, moved[support], columns, prediction, objective, step_size)
+        after = SparseIterate(support, weights, columns, prediction, objective, step_size)
         if kept:
             return replace(after, repeats=now.repeats + 1)
         if step_size <= SAFE * _safe_step_size(dictionary, now, after):
             return after
         step_size /= 2
+        del columns, after  # before the next are made
     return replace(now, repeats=SETTLED)
 
 
@@ -167,7 +171,7 @@ def _safe_step_size(dictionary: Dictionary, now: SparseIterate, after: SparseIte
 
 def _polished(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     outputs = (now.support % dictionary.n_outputs).cpu().numpy()
-    exact = fit_support(to_numpy(now.columns), outputs, to_numpy(dictionary.targets), dictionary.loss)
+    exact = fit_support(now.columns.cpu().numpy(), outputs, to_numpy(dictionary.targets), dictionary.loss)
     weights = dictionary.operator.tensor(exact)
     prediction = dictionary.predict(now.columns, now.support, weights)
     objective = dictionary.objective(prediction)
