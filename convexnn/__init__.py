@@ -1,6 +1,7 @@
 """Sparse two-layer ReLU networks, recovered by convex methods: patterns, program, solver, solution, network."""
 
 from convexnn.crosscheck import Crosscheck, crosscheck
+from convexnn.memory import Memory, memory_estimate
 from convexnn.network import SparseReLUNetwork
 from convexnn.path import RegularizationPath, regularization_path, strength_max
 from convexnn.patterns import ActivationPatterns, sample_patterns
@@ -14,11 +15,13 @@ __all__ = [
     "ActivationPatterns",
     "ConvexProgram",
     "Crosscheck",
+    "Memory",
     "RegularizationPath",
     "Solution",
     "SparseReLUNetwork",
     "Status",
     "crosscheck",
+    "memory_estimate",
     "regularization_path",
     "sample_patterns",
     "solve",

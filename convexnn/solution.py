@@ -72,6 +72,9 @@ class Solution:
         Objective after each iteration; empty where the solver does not tell.
     pair : (ndarray, ndarray) or None
         u and v of a cone program, each of the shape of :attr:`weights`; None for the others.
+    memory : int or None
+        Bytes that the run was to hold at most, as :func:`convexnn.memory_estimate` states them before it; None for
+        solvers without an estimate.
     """
 
     program: ConvexProgram
@@ -87,6 +90,7 @@ class Solution:
     seconds: float
     history: Floats
     pair: tuple[Floats, Floats] | None = None
+    memory: int | None = None
 
     @property
     def weights(self) -> Floats:

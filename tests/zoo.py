@@ -68,6 +68,19 @@ def planted(n: int, d: int, gates: int, weights: int, seed: int) -> tuple[cx.Con
     return cx.ConvexProgram(X, target, drawn, budget=weights), truth
 
 
+def least_limit(asked: cx.ConvexProgram, **options: Any) -> int:
+    """Return the smallest limit that a program can be solved in, found by what is refused."""
+    low, high = 0, 1 << 30
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            cx.memory_estimate(asked, memory_limit=middle, **options)
+            high = middle
+        except ValueError:
+            low = middle
+    return high
+
+
 # One call of every kind for 4 features and about 8 patterns.
 FEW: dict[str, dict[str, Any]] = {
     "gaussian": {"n_patterns": 8},
