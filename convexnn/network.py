@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
+from convexnn.tiles import row_tiles
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +90,10 @@ class SparseReLUNetwork:
 
     def predict(self, X: ArrayLike) -> Floats:
         """Return the outputs for rows `X` (n, d): shape (n,) with one output, else (n, k), float64."""
-        output = self.activations(as_rows(X, "X", self.n_inputs, "network has inputs"))[-1]
+        rows = as_rows(X, "X", self.n_inputs, "network has inputs")
+        output = np.empty((len(rows), self.n_outputs))
+        for tile in row_tiles(len(rows), max(len(bias) for _, bias in self._layers)):
+            output[tile] = self.activations(rows[tile])[-1]
         return output[:, 0] if self.n_outputs == 1 else output
 
     def activations(self, X: Floats) -> list[Floats]:

@@ -9,8 +9,11 @@ import numpy as np
 from scipy.linalg import eigh
 
 from convexnn.checks import Floats
+from convexnn.columns import columns_of
+from convexnn.least_squares import normal_equations, unit_gram
 from convexnn.losses import Loss
-from convexnn.patterns import Bools, masks
+from convexnn.patterns import Bools
+from convexnn.tiles import row_tiles
 
 
 def better_signs(rows: Floats, active: Bools, weights: Floats) -> Floats:
@@ -18,10 +21,12 @@ def better_signs(rows: Floats, active: Bools, weights: Floats) -> Floats:
 
     Parameters: data `rows` (n, D), the mask of each block `active` (n, b), weights (b, D); returns +-1, shape (b,).
     """
-    linear = rows @ weights.T
-    block = active * linear
-    plus = np.square(block - np.maximum(linear, 0.0)).sum(axis=0)
-    minus = np.square(block + np.maximum(-linear, 0.0)).sum(axis=0)
+    plus, minus = np.zeros(len(weights)), np.zeros(len(weights))
+    for tile in row_tiles(len(rows), len(weights)):
+        linear = rows[tile] @ weights.T
+        block = active[tile] * linear
+        plus += np.square(block - np.maximum(linear, 0.0)).sum(axis=0)
+        minus += np.square(block + np.maximum(-linear, 0.0)).sum(axis=0)
     return np.where(plus <= minus, 1.0, -1.0)
 
 
@@ -86,7 +91,10 @@ class _Problem:
 
     def output(self, hidden: Floats) -> Floats:
         """Return the network's outputs, (n,) or (n, k)."""
-        return np.maximum(self.rows @ hidden.T, 0.0) @ self.heads.T
+        result = np.empty((len(self.rows), *self.heads.shape[:-1]))
+        for tile in row_tiles(len(self.rows), len(hidden)):
+            result[tile] = np.maximum(self.rows[tile] @ hidden.T, 0.0) @ self.heads.T
+        return result
 
     def value(self, hidden: Floats) -> float:
         """Return the mean loss."""
@@ -116,15 +124,15 @@ def _lowered(
 
 def _quadratic_models(problem: _Problem, hidden: Floats, support: tuple[Any, ...]) -> list[Any]:
     """Return for every output its support, column norms, and J^T J and slope over unit columns by eigenvalues."""
-    active, pull, models = masks(problem.rows, hidden), problem.pull(hidden), []
+    # A head scales and turns its columns: unit columns are those without it, and it enters with their norms.
+    pull, models, owned = problem.pull(hidden), [], np.ones(hidden.shape, dtype=bool)
     for head, missing in zip(np.atleast_2d(problem.heads), pull.T, strict=True):
         gates, inputs = (index[head[support[0]] != 0.0] for index in support)
         if not gates.size:
             continue
-        columns = problem.rows[:, inputs] * (active[:, gates] * head[gates])
-        norms = np.linalg.norm(columns, axis=0)
-        norms[norms == 0.0] = 1.0
-        columns /= norms
-        curvature, basis = eigh(columns.T @ columns, check_finite=False)
-        models.append(((gates, inputs), norms, np.maximum(curvature, 0.0), basis, basis.T @ (columns.T @ missing)))
+        gram, slope = normal_equations(columns_of(problem.rows, hidden, owned, gates, inputs), missing)
+        norms = unit_gram(gram)
+        curvature, basis = eigh(gram, lower=False, overwrite_a=True, check_finite=False)
+        signed = norms * head[gates]
+        models.append(((gates, inputs), signed, np.maximum(curvature, 0.0), basis, basis.T @ (slope / norms)))
     return models
