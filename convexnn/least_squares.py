@@ -41,15 +41,18 @@ def least_squares(columns: Columns, target: Floats) -> Floats:
     equations", 1987). Where the reciprocal condition of C^T C is estimated below 1e-10, [C y] is reduced to a triangle
     by one QR after the other and the rest is left to singular values, of which those below 1e-10 of the largest are
     cut: columns that are zero or depend on others are no error, and the cut does not depend on the units of a column.
-    Memory: 24 s^2 bytes and a tile, whatever n.
+    Memory: 24 s^2 bytes, 48 s^2 by the triangle, and two tiles, whatever n.
     """
     n, s = columns.shape
     if not s:
         return np.zeros(0)
+    if n < s:
+        return _by_singular_values(columns, target, _norms(columns))
     gram, moment = normal_equations(columns, target)
     norms = unit_gram(gram)
-    factor = _factor(gram) if n >= s else None
+    factor = _factor(gram)
     if factor is None:
+        del gram
         return _by_singular_values(columns, target, norms)
     weights: Floats = cho_solve(factor, moment / norms, check_finite=False) / norms
     return weights + cho_solve(factor, _missing(columns, target, weights) / norms, check_finite=False) / norms
@@ -72,6 +75,12 @@ def normal_equations(columns: Columns, target: Floats) -> tuple[Floats, Floats]:
         gram = dsyrk(1.0, tile.T, beta=1.0, c=gram, overwrite_c=1)
         moment += tile.T @ target[rows]
     return gram, moment
+
+
+def _norms(columns: Columns) -> Floats:
+    """Return the norms of the columns, 1 where they are zero."""
+    norms = np.sqrt(sum(np.einsum("ij,ij->j", tile, tile) for _, tile in tiles_of(columns)))
+    return np.where(norms > 0.0, norms, 1.0)
 
 
 def unit_gram(gram: Floats) -> Floats:
@@ -113,10 +122,12 @@ def _by_singular_values(columns: Columns, target: Floats, norms: Floats) -> Floa
     s = columns.shape[1]
     waiting = [np.empty((0, s + 1))]
     for rows, tile in tiles_of(columns):
-        waiting.append(np.column_stack([tile / norms, target[rows]]))
-        # A reduction costs as much for few new rows as for as many as the triangle has.
-        if sum(map(len, waiting[1:])) > s:
-            waiting = [_reduced(waiting)]
+        tall = np.column_stack([tile / norms, target[rows]])
+        for start in range(0, len(tall), s):
+            # A reduction costs as much for few new rows as for as many as the triangle has.
+            if sum(map(len, waiting[1:])) + len(tall[start : start + s]) > s:
+                waiting = [_reduced(waiting)]
+            waiting.append(tall[start : start + s])
     triangle = _reduced(waiting)
     weights: Floats = lstsq(triangle[:, :s], triangle[:, s], cond=RCOND, lapack_driver="gelsd", check_finite=False)[0]
     return weights / norms

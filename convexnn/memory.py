@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 from convexnn.checks import as_count, as_known
 from convexnn.program import ConvexProgram
-from convexnn.tiles import TILE_ENTRIES, mask_bits, mask_bytes
+from convexnn.tiles import STREAM_ENTRIES, TILE_ENTRIES, mask_bits, mask_bytes
 
 ITEMS = {"float32": 4, "float64": 8}
 
 # (n, s) arrays at one time: those of the best iterate, of the present one, and of the next.
 ITERATES = 3
 
-# Bytes for an entry of a tile in a product with masks that are held, and with masks that are recomputed in float64.
-PRODUCT_BYTES, RECOMPUTED_BYTES = 32, 64
+# Bytes for an entry of a tile in a product: its mask, and where that is recomputed in float64, a product more.
+MASK_BYTES, RECOMPUTED_BYTES = 4, 20
 
 # Entries of a tile, from the largest to the smallest, as powers of 2: 2^12 entries are small products already.
 POWERS = range(19, 11, -1)
@@ -128,18 +128,20 @@ def _estimate(program: ConvexProgram, item: int, entries: int, bits: int) -> Mem
     (n, d), (m, width), k = program.X.shape, program.patterns.generators.shape, program.n_outputs
     data = 8 * n * d + (16 * n * width if program.patterns.bias else 0) + item * n * width + n * k * (16 + 4 * item)
     gates = m * width * (10 + item) + (0 if bits else 8 * (m + n) * width)
-    products = (PRODUCT_BYTES if bits else RECOMPUTED_BYTES) * k * min(n * m, entries)
-    gradient = GRADIENT_BYTES * min(m * width * k, max(entries, 8 * width * k) + 2 * program.budget)
+    products = ((MASK_BYTES if bits else RECOMPUTED_BYTES) + 3 * item * k) * min(n * m, entries)
+    gradient = GRADIENT_BYTES * min(
+        m * width * k, max(min(STREAM_ENTRIES, entries), 8 * width * k) + 2 * program.budget
+    )
     set_up = 8 * n * width + 2 * item * m * width
-    work = max(products, gradient, set_up, _fit(program, program.budget, entries))
+    work = max(products, gradient, set_up, _fit(program, program.budget))
     return Memory(data, gates, mask_bytes(n, m, bits), ITERATES * item * n * program.budget, work, entries)
 
 
-def _fit(program: ConvexProgram, s: int, entries: int) -> int:
-    """Return the bytes of the fit on a support: three Gram matrices, or three stacks of them and tiles; else (n, s)."""
+def _fit(program: ConvexProgram, s: int) -> int:
+    """Return the bytes of the fit on a support: three triangles with as many rows below, and tiles; else (n, s)."""
     n = len(program.X)
     masks = n * -(-min(s, len(program.patterns)) // 8)
     if program.loss.name != "squared":
         return masks + 8 * n * (s + 4 * program.n_outputs)
-    tile = min(n, max(1, TILE_ENTRIES // s))
-    return masks + 24 * (s + 1) * min(n, max(s, tile) + s + tile) + 16 * min(n * s, entries)
+    tile = min(n * s, max(s, TILE_ENTRIES))
+    return masks + 24 * (s + 1) * min(n, 2 * s + 1) + 16 * tile

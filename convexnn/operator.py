@@ -17,7 +17,7 @@ from convexnn.tiles import product_tiles, row_tiles, tile_entries
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-# Entries of a tile whose masks are decided in float64, once.
+# Entries of a tile that is made in float64 once, for masks and for the rows themselves.
 MASK_ENTRIES = 1 << 17
 
 # Entries of one factor of A A^T: 2^23 float64 are 64 MiB, and the product of such factors is as fast as of larger ones.
@@ -76,8 +76,6 @@ class PatternOperator:
         limit = as_count(memory_limit, "memory_limit", at_least=0)
         self.tile_entries = tile_entries(limit) if entries is None else entries
         self.X = self._scaled_rows()
-        if not self.X.isfinite().all():
-            raise ValueError(f"X has entries beyond the range of {dtype}; rescale X, or use dtype='float64'")
         self.heads = self.tensor(_heads(heads, len(patterns)))
         self.owned = None if patterns.features.all() else torch.as_tensor(patterns.features, device=self.device)
         tiles = list(product_tiles(len(self.X), slice(0, len(patterns)), min(self.tile_entries, MASK_ENTRIES)))
@@ -105,8 +103,11 @@ class PatternOperator:
     def _scaled_rows(self) -> Tensor:
         """Return the rows over the units; a tile at a time, so that no second float64 array of them is made."""
         result = torch.empty(self.rows.shape, dtype=self.dtype, device=self.device)
-        for rows in row_tiles(len(self.rows), self.rows.shape[1], self.tile_entries):
-            result[rows] = self.tensor(self.rows[rows] / self.units)
+        for rows in row_tiles(len(self.rows), self.rows.shape[1], MASK_ENTRIES):
+            result[rows] = tile = self.tensor(self.rows[rows] / self.units)
+            if not tile.isfinite().all():
+                kind = str(self.dtype).removeprefix("torch.")
+                raise ValueError(f"X has entries beyond the range of {kind}; rescale X, or use dtype='float64'")
         return result
 
     def forward(self, weights: Tensor) -> Tensor:

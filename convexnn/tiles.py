@@ -8,6 +8,9 @@ from collections.abc import Iterator
 TILE_ROWS = 1024
 TILE_ENTRIES = 1 << 19
 
+# Entries of a gradient that are held at one time, several times 512 KiB in float32.
+STREAM_ENTRIES = 1 << 17
+
 # Tiles shrink with the memory limit, but not below this: 2^12 entries are small products already.
 LEAST_ENTRIES = 1 << 12
 

@@ -16,9 +16,7 @@ from convexnn.operator import PatternOperator
 from convexnn.patterns import gate_tiles
 from convexnn.program import ConvexProgram
 from convexnn.selection import Candidates, capped, largest
-
-# Entries of a gradient that are held at one time, several times 512 KiB in float32.
-STREAM_ENTRIES = 1 << 17
+from convexnn.tiles import STREAM_ENTRIES
 
 
 @dataclass(frozen=True)
