@@ -73,8 +73,8 @@ class Solution:
     pair : (ndarray, ndarray) or None
         u and v of a cone program, each of the shape of :attr:`weights`; None for the others.
     memory : int or None
-        Bytes that the run was to hold at most, as :func:`convexnn.memory_estimate` states them before it; None for
-        solvers without an estimate.
+        Bytes that the run was to hold at most, stated before it (for budgets by :func:`convexnn.memory_estimate`, of
+        which more phases hold more); None for solvers without an estimate.
     """
 
     program: ConvexProgram
@@ -213,6 +213,13 @@ class Solution:
             return f"gap {self.gap:.2g}{cone}"
         return "no bound" if self.residual is None else f"KKT residual {self.residual:.2g}{cone}"
 
+    @property
+    def ending(self) -> str:
+        """How the run ended, a sentence; it names the iteration where a value was not finite."""
+        if self.status is Status.NOT_FINITE:
+            return f"In iteration {self.iterations + 1} a value was not finite; the best iterate before it is returned."
+        return self.status.value
+
     def __repr__(self) -> str:
         return f"<{self.solver}: objective {self.objective:.6g}, {self.nnz} nonzeros, {self.status.name}>"
 
@@ -221,7 +228,7 @@ class Solution:
             (
                 f"{self.solver}: {self.program.question}",
                 f"  objective {self.objective:.6g} ({self.certificate}), {self.nnz} nonzeros in {len(self.live)} gates",
-                f"  {self.iterations} iterations, {self.seconds:.2f} s. {self.status.value}",
+                f"  {self.iterations} iterations, {self.seconds:.2f} s. {self.ending}",
                 f"  {self._mapping_line()}",
             )
         )
