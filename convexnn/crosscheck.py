@@ -322,7 +322,7 @@ def _row(program: ConvexProgram, name: str, common: Mapping[str, Any], own: Mapp
     try:
         taken = {option: value for option, value in common.items() if option in entry.options}
         solution = solve(program, name, **taken | dict(own))
-        reason = None if solution.status is Status.CONVERGED else solution.status.value
+        reason = None if solution.status is Status.CONVERGED else solution.ending
         return measured(Row(name, reason, solution.status, solution=solution), mapped)
     except (ImportError, UnsuitedError, RuntimeError, MemoryError, np.linalg.LinAlgError) as error:
         return Row(name, " ".join(str(error).split()) or type(error).__name__)

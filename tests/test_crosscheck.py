@@ -315,7 +315,7 @@ class TestTables:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"solvers": ("magic",)}, ValueError, "solver 'magic' is unknown; expected one of: niht"),
+        ({"solvers": ("magic",)}, ValueError, "solver 'magic' is unknown; expected one of: hard_thresholding"),
         ({"solvers": ()}, ValueError, "solvers are []; expected at least one name, each once"),
         ({"solvers": ("fista", "fista")}, ValueError, "each once"),
         ({"options": {"magic": {}}}, ValueError, "options for solver 'magic' is unknown"),

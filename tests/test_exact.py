@@ -299,10 +299,10 @@ def test_an_interrupt_before_the_tree_returns_the_heuristic(stage: str, monkeypa
     def stop(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    asked, heuristic = program(), niht(program())
+    asked, heuristic = program(), niht(program(), whiten=False)
     if stage == "niht":
         monkeypatch.setattr("convexnn.solvers.niht.niht_step", stop)
-        heuristic = niht(asked)
+        heuristic = niht(asked, whiten=False)
     elif stage == "best_subset":
         monkeypatch.setattr("convexnn.solvers.best_subset.working_form", stop)
     else:
@@ -412,7 +412,7 @@ def test_gurobi_without_a_point_leaves_that_of_the_heuristic() -> None:
     asked = program()
     solution = exact(asked, engine="gurobi", time_limit=0.0)
     assert solution.status is cx.Status.TIME_LIMIT
-    assert solution.objective == solution.gap == niht(asked, time_limit=0.0).objective
+    assert solution.objective == solution.gap == niht(asked, whiten=False, time_limit=0.0).objective
 
 
 @pytest.mark.usefixtures("_gurobi")

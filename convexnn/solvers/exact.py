@@ -100,7 +100,7 @@ def _searched(
 ) -> BestSubset:
     """Return the best subset of the columns `owned`; that of the heuristic, with bound 0, if interrupted before."""
     assert program.budget is not None
-    first = niht(program, time_limit=HEURISTIC * max(0.0, deadline - perf_counter()))
+    first = niht(program, whiten=False, time_limit=HEURISTIC * max(0.0, deadline - perf_counter()))
     start = np.searchsorted(owned, first.support)
     before = BestSubset(start, first.values, first.objective, 0.0, 0, Status.INTERRUPTED)
     if first.status is Status.INTERRUPTED:
