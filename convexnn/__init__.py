@@ -6,6 +6,8 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.path import RegularizationPath, regularization_path, strength_max
 from convexnn.patterns import ActivationPatterns, sample_patterns
 from convexnn.program import ConvexProgram
+from convexnn.recovery.recover import recover
+from convexnn.recovery.wish import RecoveryProgress
 from convexnn.solution import Solution, Status
 from convexnn.solvers import solve
 
@@ -16,12 +18,14 @@ __all__ = [
     "ConvexProgram",
     "Crosscheck",
     "Memory",
+    "RecoveryProgress",
     "RegularizationPath",
     "Solution",
     "SparseReLUNetwork",
     "Status",
     "crosscheck",
     "memory_estimate",
+    "recover",
     "regularization_path",
     "sample_patterns",
     "solve",

@@ -72,7 +72,7 @@ class PatternOperator:
         self.rows = patterns.rows(X)
         self.units = np.asarray(units, dtype=np.float64)
         self.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
-        self.device = _device(device)
+        self.device = as_device(device)
         limit = as_count(memory_limit, "memory_limit", at_least=0)
         self.tile_entries = tile_entries(limit) if entries is None else entries
         self.X = self._scaled_rows()
@@ -219,7 +219,8 @@ def _heads(heads: ArrayLike | None, n_gates: int) -> Floats:
     return values
 
 
-def _device(device: str) -> torch.device:
+def as_device(device: str) -> torch.device:
+    """Return the torch device of that name; one that is unknown or not there is a ValueError."""
     expected = "expected 'cpu', 'cuda' or 'cuda:0' and so on"
     try:
         chosen = torch.device(device) if isinstance(device, str) else None

@@ -42,6 +42,7 @@ ORDER = [
     "solution",
     "datasets",
     "solvers",
+    "recovery",
     "path",
     "rows",
     "crosscheck",

@@ -1,0 +1,1 @@
+"""Recovery with unknown gates: the sequential search over networks."""

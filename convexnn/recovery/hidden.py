@@ -1,0 +1,96 @@
+"""The hidden layer of a one-output network in search of its weights: live neurons, and gates that wait for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convexnn.recovery.problem import Problem
+
+# 1 - cosine below which neurons count as parallel: looser in float32, where such pairs are mostly one neuron twice.
+PARALLEL = {torch.float32: 1e-4, torch.float64: 1e-14}
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """f(x) = sum_j signs_j relu(x . weights_j), and for every empty block a gate in which a neuron may be born.
+
+    Attributes
+    ----------
+    weights : Tensor (p, d)
+        Input weights at unit scale, a zero row for an empty block.
+    signs : Tensor (p,)
+        Output weights, +1 or -1.
+    gates : Tensor (p, d)
+        The gate of each empty block; rows of live ones are not read.
+    """
+
+    weights: Tensor
+    signs: Tensor
+    gates: Tensor
+
+    @classmethod
+    def empty(cls, problem: Problem, gates: Tensor, signs: Tensor) -> Hidden:
+        """Return empty blocks for `gates` (p, d), to be born with `signs` (p,)."""
+        return cls(problem.rows.new_zeros(gates.shape), signs, gates)
+
+    @property
+    def live(self) -> Tensor:
+        """Which blocks hold a neuron, (p,)."""
+        return (self.weights != 0.0).any(1)
+
+    @property
+    def in_force(self) -> Tensor:
+        """The gates of all blocks, (p, d): the weights of live ones, by which a gate follows its neuron."""
+        return torch.where(self.live[:, None], self.weights, self.gates)
+
+    @property
+    def nnz(self) -> int:
+        """Number of nonzero weights."""
+        return int(torch.count_nonzero(self.weights))
+
+    def kept(self, chosen: Tensor) -> Hidden:
+        """Return the blocks at `chosen`, a mask or indices."""
+        return Hidden(self.weights[chosen], self.signs[chosen], self.gates[chosen])
+
+    def compact(self, width: int) -> Hidden:
+        """Return the live neurons, of more than `width` those with the longest weights."""
+        alive = self.kept(self.live)
+        if len(alive.signs) <= width:
+            return alive
+        return alive.kept(alive.weights.norm(dim=1).topk(width).indices.sort().values)
+
+    def joined(self, other: Hidden) -> Hidden:
+        """Return the blocks of both."""
+        pairs = ((self.weights, other.weights), (self.signs, other.signs), (self.gates, other.gates))
+        return Hidden(*(torch.cat(pair) for pair in pairs))
+
+    def to(self, dtype: torch.dtype) -> Hidden:
+        """Return this layer in another precision."""
+        return Hidden(self.weights.to(dtype), self.signs.to(dtype), self.gates.to(dtype))
+
+
+def merge_parallel(hidden: Hidden) -> Hidden:
+    """Return the layer with neurons of one direction made one: they have one pattern, and share its budget for nothing.
+
+    a relu(x . u) + b relu(x . c u) = sign(a + b c) relu(x . |a + b c| u) for signs a, b and c > 0.
+    """
+    alive = torch.nonzero(hidden.live)[:, 0]
+    rows = hidden.weights[alive]
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    tolerance = PARALLEL[rows.dtype]
+    pairs = torch.nonzero(torch.triu(unit @ unit.T, diagonal=1) > 1.0 - tolerance)
+    if not len(pairs):
+        return hidden
+    weights, signs, gone = hidden.weights.clone(), hidden.signs.clone(), set[int]()
+    for first, second in alive[pairs].tolist():
+        if gone & {first, second}:
+            continue
+        gone.add(second)
+        weights[first] += signs[first] * signs[second] * weights[second]
+        weights[second] = 0.0
+        if weights[first] @ hidden.weights[first] < 0.0:
+            weights[first], signs[first] = -weights[first], -signs[first]
+    return Hidden(weights, signs, hidden.gates)

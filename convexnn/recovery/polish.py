@@ -1,0 +1,77 @@
+"""Damped Gauss-Newton steps on a support that lower the network's own loss, gates moving along."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from convexnn.recovery.fits import LEAST_DAMPING
+from convexnn.recovery.hidden import Hidden
+from convexnn.recovery.problem import Problem, mean_square
+
+FIRST_DAMPING = 1e-3
+LARGEST_DAMPING = 1e4
+
+# Rows for which the derivative is held at one time.
+TILE_ROWS = 8192
+
+
+def polish(problem: Problem, hidden: Hidden, rounds: int = 20, least_fall: float = 1e-6) -> tuple[Hidden, float]:
+    """Return the layer with weights of lower loss on the same support, and that loss.
+
+    Levenberg and Marquardt: (J J^T + damping diag(J J^T)) step = J r, taken if the loss of the network itself falls,
+    else the damping grows; it ends when a round lowers the loss by less than `least_fall` of it.
+    """
+    gates, features = torch.nonzero(hidden.weights, as_tuple=True)
+    weights, linear, residual = _at(problem, hidden, hidden.weights)
+    loss, damping = mean_square(residual), FIRST_DAMPING
+    for _ in range(rounds if len(gates) else 0):
+        gram, slope = normal_equations(problem, linear > 0.0, hidden.signs, (gates, features), residual)
+        moved = None
+        while damping < LARGEST_DAMPING:
+            step = _step(gram, slope, damping)
+            if step is not None:
+                candidate = weights.clone()
+                candidate[gates, features] += step
+                moved = _at(problem, hidden, candidate)
+                if mean_square(moved[2]) < loss:
+                    break
+            moved, damping = None, max(5.0 * damping, LEAST_DAMPING[gram.dtype])
+        if moved is None:
+            break
+        weights, linear, residual = moved
+        before, loss = loss, mean_square(residual)
+        damping = max(damping / 5.0, LEAST_DAMPING[gram.dtype] / 100.0)
+        if loss > (1.0 - least_fall) * before:
+            break
+    return Hidden(weights, hidden.signs, hidden.gates), loss
+
+
+def normal_equations(
+    problem: Problem, active: Tensor, signs: Tensor, support: tuple[Tensor, ...], residual: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return J J^T (s, s) and J r (s,) for the derivative J (s, n) of the network at its masks `active` (n, p).
+
+    J is made for some rows at a time: beside the data and the masks memory does not grow with n.
+    """
+    gates, features = support[0], support[1]
+    gram, slope = residual.new_zeros((len(gates), len(gates))), residual.new_zeros(len(gates))
+    for start in range(0, len(residual), TILE_ROWS):
+        tile = slice(start, start + TILE_ROWS)
+        slopes = problem.columns[:, tile][features] * (active[tile].to(residual.dtype) * signs).T[gates]
+        gram += slopes @ slopes.T
+        slope += slopes @ residual[tile]
+    return gram, slope
+
+
+def _at(problem: Problem, hidden: Hidden, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    linear = problem.linear(weights)
+    return weights, linear, problem.target - torch.relu(linear) @ hidden.signs
+
+
+def _step(gram: Tensor, slope: Tensor, damping: float) -> Tensor | None:
+    scale = gram.diagonal()
+    scale = torch.where(scale > 0.0, scale, 1.0)
+    floor = 0.01 * LEAST_DAMPING[gram.dtype] * scale.max()
+    factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(damping * scale + floor))
+    return None if failed else torch.cholesky_solve(slope[:, None], factor)[:, 0]

@@ -1,0 +1,149 @@
+"""Recovery with unknown gates: from data to the Solution of a network that was found by search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_moderate
+from convexnn.gates import append_ones
+from convexnn.patterns import ActivationPatterns
+from convexnn.program import ConvexProgram
+from convexnn.recovery.wish import RecoveryProgress, Wish
+from convexnn.solution import Solution
+from convexnn.solvers.descent import Limits
+from convexnn.targets import encode
+
+# Most neurons where the caller sets no limit.
+WIDTH = 100
+
+
+def recover(
+    X: ArrayLike,
+    y: ArrayLike,
+    budget: int,
+    width: int | None = None,
+    *,
+    bias: bool = False,
+    signs: str = "both",
+    seed: int | np.random.Generator = 0,
+    n_restarts: int = 3,
+    patience: int = 40,
+    significant: bool = False,
+    time_limit: float | None = None,
+    device: str = "cpu",
+    callback: Callable[[RecoveryProgress], None] | None = None,
+) -> Solution:
+    """Find a sparse ReLU network f(x) = sum_j +-relu(x . w_j) whose gates are not known.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        The data, at least 2 rows, finite. Features are brought to one scale inside; the answer is for X as given.
+    y : array_like (n,) or (n, 1)
+        The target, not constant.
+    budget : int
+        Most nonzero input weights (and biases), 1 to width times the number of features.
+    width : int, optional
+        Most neurons; default the budget, at most 100.
+    bias : bool, default False
+        Whether neurons have biases; they count in the budget.
+    signs : {"both", "positive", "negative"}
+        Output weights: +1 and -1, or one of them alone, as in the planted networks of the paper.
+    seed : int or numpy.random.Generator, default 0
+        Every choice follows from it; `time_limit` changes where a run ends, and nothing else.
+    n_restarts : int, default 3
+        Starts from nothing.
+    patience : int, default 40
+        Candidates without a better one after which a start is given up.
+    significant : bool, default False
+        Whether weights that noise explains are dropped at the end, so that there may be fewer than the budget: those
+        without which the sum of squares grows by less than 2 ln(width d) residual variances. For noisy targets.
+    time_limit : float, optional
+        Seconds after which the best network is returned.
+    device : str, default "cpu"
+        A torch device, such as ``cuda``.
+    callback : callable, optional
+        Called with a :class:`RecoveryProgress` after each candidate. KeyboardInterrupt, raised in it or from outside,
+        returns the best network so far.
+
+    Returns
+    -------
+    Solution
+        Of the cardinality program over the network's own gates (row j of ``weights`` is +-w_j), on which the convex
+        model and the network agree; ``to_network()`` is the network. ``history`` is the lowest loss after each
+        candidate. ``CONVERGED``: the network is exact up to rounding, or the starts are used up.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong type, shape or range; the message names it.
+
+    Notes
+    -----
+    Sequential convex programming: rounds of hard thresholding over gates, which then follow the weights ("A Recovery
+    Guarantee for Sparse Neural Networks", arXiv 2509.20323), here with three ways of fitting, budgets that fall, empty
+    neurons revived at fresh gates, parallel neurons merged, and Gauss-Newton steps on the network's own loss at the end
+    of each candidate. A candidate perturbs the best network: neurons are dropped, gates are added where the residual
+    points, and what lowers the network's own loss is kept. Ways that pay are taken more often. With many rows the
+    search sees a sample of them first and more later; what is returned is judged on, and fitted to, all of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).standard_normal((200, 10))
+    >>> y = np.maximum(X[:, 0] - X[:, 1], 0) - np.maximum(X[:, 2], 0)
+    >>> print(recover(X, y, budget=3).to_network())
+    sparse ReLU network 10-2-1: 5 nonzeros, 2 hidden neurons
+    """
+    began = perf_counter()
+    rows, target = _data(X, y, as_flag(bias, "bias"))
+    budget, width = _sizes(budget, width, rows.shape[1])
+    wish = Wish(
+        budget=budget,
+        width=width,
+        signs=as_known(signs, "signs", ("both", "positive", "negative")),
+        n_restarts=as_count(n_restarts, "n_restarts"),
+        patience=as_count(patience, "patience"),
+        significant=as_flag(significant, "significant"),
+        time_limit=Limits(1, time_limit).time_limit,
+        began=began,
+        device=device,
+        callback=callback,
+    )
+    # torch comes with them, and is not loaded before it is used.
+    from convexnn.recovery.engine import find
+    from convexnn.solvers.certificate import certify_support
+
+    gates, weights, run = find(rows, target, wish, as_generator(seed))
+    return certify_support(_program(X, y, gates, budget, bias), np.flatnonzero(weights), weights[weights != 0.0], run)
+
+
+def _data(X: ArrayLike, y: ArrayLike, bias: bool) -> tuple[Floats, Floats]:
+    """Return the rows that neurons see (n, d or d + 1) and the target (n,)."""
+    matrix = as_moderate(as_matrix(X, "X", min_rows=2), "X")
+    target = encode(y, "squared", len(matrix)).values
+    if target.ndim != 1:
+        raise ValueError(f"y has shape {target.shape}; expected one output, ({len(matrix)},)")
+    return append_ones(matrix, bias), target
+
+
+def _sizes(budget: int, width: int | None, n_inputs: int) -> tuple[int, int]:
+    """Return the budget and the width, checked against each other."""
+    most = min(as_count(budget, "budget"), WIDTH if width is None else as_count(width, "width"))
+    if budget > most * n_inputs:
+        raise ValueError(
+            f"budget is {budget}; expected at most {most * n_inputs}, the inputs of {most} neurons (a larger width?)"
+        )
+    return int(budget), most
+
+
+def _program(X: ArrayLike, y: ArrayLike, weights: Floats, budget: int, bias: bool) -> ConvexProgram:
+    """Return the cardinality program over the gates of neurons (p, d), or over any gate where there are none."""
+    gates = weights if len(weights) else np.eye(1, weights.shape[1])
+    counts = {"n_drawn": len(gates), "n_merged": 0, "n_dropped": 0, "n_linear": 0}
+    patterns = ActivationPatterns(gates, np.ones(gates.shape, dtype=bool), "given", **counts, bias=bias)
+    return ConvexProgram(X, y, patterns, budget=min(budget, gates.size))

@@ -1,0 +1,150 @@
+"""Rounds of hard thresholding over gates that follow the weights: select, fit, merge, revive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convexnn.recovery.fits import Fit
+from convexnn.recovery.hidden import Hidden, merge_parallel
+from convexnn.recovery.polish import polish
+from convexnn.recovery.problem import Problem, mean_square
+
+# propose(count, residual (n,)) -> gates (count, d) for blocks that are empty.
+Propose = Callable[[int, Tensor], Tensor]
+
+# Share of the rounds over which the budget falls to its own value.
+ANNEALED = 0.6
+
+# Rounds after which the column norms of all gates are computed anew; between, those of new gates alone are.
+STALE = 10
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How rounds go: how many, the first budget as a multiple of the budget, the fit, and who may turn its sign.
+
+    With `free_signs` a neuron is born with the sign that keeps it on its own gate's side; else signs stay, and a
+    weight against its gate turns the gate round.
+    """
+
+    rounds: int
+    slack: float
+    fit: Fit
+    free_signs: bool
+
+    def budget(self, final: int, index: int) -> int:
+        """Return the budget of round `index`: geometric from slack times `final` down to `final`."""
+        return round(final * self.slack ** max(0.0, 1.0 - index / (ANNEALED * self.rounds)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Now:
+    """A layer and what a round needs of it: masks times signs (p, n), the residual (n,), column norms (p, d)."""
+
+    hidden: Hidden
+    signed: Tensor
+    residual: Tensor
+    norms: Tensor
+
+    @property
+    def loss(self) -> float:
+        """The network's own loss."""
+        return mean_square(self.residual)
+
+
+def threshold_rounds(
+    problem: Problem, hidden: Hidden, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
+) -> tuple[Hidden, float]:
+    """Return the best layer met within the budget, polished, and its loss.
+
+    A round: with unit columns D_j x_i / ||D_j x_i||, keep the largest entries of w + mu A^T r (mu the exact line search
+    on the present support), fit them, let gates follow weights, make parallel neurons one, and give every empty block
+    a fresh gate. `stop` is asked before each round.
+    """
+    best, least = hidden, float("inf")
+    norms, renewed = hidden.weights, torch.ones_like(hidden.live)
+    for index in range(schedule.rounds):
+        if stop():
+            break
+        now = _look(problem, hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
+        if now.loss < least and hidden.nnz <= budget:
+            best, least = hidden, now.loss
+        hidden = merge_parallel(_moved(problem, now, schedule.budget(budget, index), schedule.fit, schedule.free_signs))
+        norms, renewed = now.norms, ~hidden.live
+        hidden = _revived(hidden, renewed, propose, now.residual)
+    # What is worse before the polish may be better after it.
+    if hidden.nnz <= budget:
+        last, loss = polish(problem, hidden)
+        if loss < least:
+            return last, loss
+    return polish(problem, best)
+
+
+def _look(problem: Problem, hidden: Hidden, norms: Tensor, renewed: Tensor) -> _Now:
+    """Return what a round needs; `norms` are kept but for the blocks `renewed` (p,)."""
+    linear = problem.linear(hidden.in_force)
+    residual = problem.target - torch.relu(linear) @ (hidden.signs * hidden.live)
+    active = (linear > 0.0).to(linear.dtype).T
+    norms = norms.clone()
+    norms[renewed] = (active[renewed] @ problem.squares).sqrt_()
+    return _Now(hidden, active * hidden.signs[:, None], residual, norms)
+
+
+def _moved(problem: Problem, now: _Now, budget: int, fit: Fit, free_signs: bool) -> Hidden:
+    """Return the layer after one selection and one fit; the gates of its live blocks follow the weights."""
+    hidden, shape = now.hidden, now.norms.shape
+    inverse = torch.where(now.norms > 0.0, 1.0 / now.norms, 0.0)
+    slope = ((now.signed * now.residual) @ problem.rows) * inverse
+    wanted = hidden.weights * now.norms + _step_size(problem, now, slope, inverse) * slope
+    chosen = _largest(wanted, now.norms > 0.0, budget)
+    gates, features = chosen // shape[1], chosen % shape[1]
+    columns = problem.columns[features] * now.signed[gates]
+    lengths = columns.norm(dim=1)
+    # Norms may be some rounds old; a column that has vanished since is left at zero.
+    inverse_lengths = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)
+    columns *= inverse_lengths[:, None]
+    start = (wanted * inverse).flatten()[chosen] * lengths
+    start += fit(columns, problem.target - start @ columns)
+    weights = torch.zeros_like(hidden.weights)
+    weights[gates, features] = start * inverse_lengths
+    moved = Hidden(weights, hidden.signs, hidden.gates)
+    return _sided(hidden, moved) if free_signs else moved
+
+
+def _largest(values: Tensor, allowed: Tensor, count: int) -> Tensor:
+    """Return the flat indices of the `count` largest magnitudes among the allowed ones."""
+    flat = torch.where(allowed, values.abs(), -1.0).flatten()
+    chosen = flat.topk(min(count, len(flat)), sorted=False)
+    return chosen.indices[chosen.values >= 0.0]
+
+
+def _step_size(problem: Problem, now: _Now, slope: Tensor, inverse: Tensor) -> float:
+    """Return mu = ||g_S||^2 / ||A_S g_S||^2, at most 1, on the support S; 1 where g_S is rounding or S empty."""
+    gates, features = torch.nonzero(now.hidden.weights, as_tuple=True)
+    direction = slope[gates, features]
+    size = float(direction.square().sum())
+    if size <= 1e-12 * float(now.residual.square().sum()):
+        return 1.0
+    change = (direction * inverse[gates, features]) @ (problem.columns[features] * now.signed[gates])
+    return min(1.0, size / max(float(change.square().sum()), size))
+
+
+def _sided(before: Hidden, after: Hidden) -> Hidden:
+    """Return the layer with newborn neurons on their gates' side: -relu(-x . w) in place of relu(x . w)."""
+    turned = ~before.live & ((after.weights * before.gates).sum(1) < 0.0)
+    side = torch.where(turned, -1.0, 1.0).to(after.signs.dtype)
+    return Hidden(after.weights * side[:, None], after.signs * side, after.gates)
+
+
+def _revived(hidden: Hidden, empty: Tensor, propose: Propose, residual: Tensor) -> Hidden:
+    """Return the layer with fresh gates in the blocks `empty` (p,)."""
+    count = int(empty.sum())
+    if not count:
+        return hidden
+    gates = hidden.gates.clone()
+    gates[empty] = propose(count, residual)
+    return Hidden(hidden.weights, hidden.signs, gates)
