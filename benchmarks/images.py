@@ -28,7 +28,10 @@ RECORDED = {"10,50": 22.3, "20,100": 29.4, "20,200": 35.6, "50,500": 51.7}
 
 def image() -> tuple[Floats, Floats]:
     """Return the features (784, 1500) and the pixels (784,)."""
-    with np.load(Path(os.environ["CONVEXNN_DATA"]) / "mnist.npz") as data:
+    folder = os.environ.get("CONVEXNN_DATA")
+    if folder is None:
+        raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds mnist.npz")
+    with np.load(Path(folder) / "mnist.npz") as data:
         pixels = data["x_test"][np.where(data["y_test"] == 0)[0][500]] / 255.0
     frequencies = np.random.RandomState(0).normal(size=(750, 2)) * 2.0
     places = np.stack(np.meshgrid(np.arange(28), np.arange(28), indexing="ij"), axis=-1).reshape(-1, 2)

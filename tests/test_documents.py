@@ -17,7 +17,7 @@ def test_the_python_of_the_readme_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
@@ -25,6 +25,7 @@ def test_the_python_of_the_readme_runs_as_printed(
     shown = capsys.readouterr().out
     assert "at most 12 of" in shown
     assert re.search(r"^R2 on fresh data: (1\.000|0\.99)", shown, flags=re.MULTILINE)
+    assert "sparse ReLU network 20-2-1: 5 nonzeros, 2 hidden neurons" in shown
     assert cx.SparseReLUNetwork.load(tmp_path / "network.npz").nnz <= 24
     assert re.search(r"^gap \de-(0[7-9]|1\d) of the loss at zero, cones violated by 0e\+00$", shown, flags=re.MULTILINE)
     assert "All 3 solvers that converged end within" in shown
@@ -35,6 +36,7 @@ def test_the_python_of_the_readme_runs_as_printed(
 EXAMPLES = {
     "convex_programs.py": "All 3 solvers that converged end within",
     "recover_and_verify.py": "COUNTEREXAMPLE",
+    "recover_network.py": "10 % noise, budget 30: 15 significant weights",
     "verify_torch.py": "COUNTEREXAMPLE",
 }
 

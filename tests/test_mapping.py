@@ -206,7 +206,7 @@ class TestSolution:
 
     def test_it_reads_well(self) -> None:
         first, second, third, fourth = str(solution("gaussian", None)).splitlines()
-        assert first == "niht: squared loss, at most 7 of 60 weights"
+        assert first == "hard_thresholding: squared loss, at most 7 of 60 weights"
         assert "(no bound), 7 nonzeros in" in second
         assert third.endswith("The solver met its own stopping rule.")
         assert fourth.startswith("  refit mapping: sparse ReLU network 5-")
