@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -382,8 +383,13 @@ class TestInterruption:
 
         monkeypatch.setattr("verify.backends.scipy_milp.maximise", slow)
         monkeypatch.setattr(backends, "self_test", lambda name: None)
-        with pytest.raises(KeyboardInterrupt):
-            verify.find_adversarial(hard(), HARD_REGION, backend="scipy")
+        # A shell that runs the tests in the background has them ignore the signal.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                verify.find_adversarial(hard(), HARD_REGION, backend="scipy")
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def test_an_engine_that_does_not_stop_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         release = threading.Event()
