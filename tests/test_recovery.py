@@ -285,6 +285,13 @@ def test_fits_lower_the_residual_and_reach_least_squares(seed: int, damping: flo
     torch.testing.assert_close(conjugate_steps(columns, residual, 12), best, atol=1e-6, rtol=1e-6)
 
 
+def test_conjugate_steps_end_where_squares_underflow() -> None:
+    """Those of the slope do before those of the change, where many columns agree."""
+    columns = torch.full((500, 4), 0.5, dtype=torch.float32)
+    residual = torch.full((4,), 5e-24, dtype=torch.float32)
+    assert conjugate_steps(columns, residual, 5).isfinite().all()
+
+
 def test_equal_columns_share_their_weight() -> None:
     column = torch.tensor([[0.6, 0.8]], dtype=torch.float64)
     step = damped_step(column.repeat(2, 1), torch.tensor([0.6, 0.8], dtype=torch.float64), 0.0)

@@ -40,7 +40,8 @@ def conjugate_steps(columns: Tensor, residual: Tensor, count: int) -> Tensor:
     for _ in range(count):
         change = direction @ columns
         curvature = float(change @ change)
-        if not curvature > 0.0:
+        # Squares can underflow one before the other.
+        if not (curvature > 0.0 and size > 0.0):
             break
         length = size / curvature
         step, left = step + length * direction, left - length * change
