@@ -140,7 +140,7 @@ def regularization_path(
             if callback is not None:
                 callback(solution)
     except KeyboardInterrupt:
-        pass
+        pass  # what has been solved is the answer, and says that it is not complete
     done = len(solutions)
     return RegularizationPath(falling[:done], tuple(solutions), names[0], done == len(falling))
 

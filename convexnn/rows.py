@@ -153,6 +153,7 @@ def counted_support(solution: Solution, norms: Floats, counted: float) -> Suppor
 
 
 def agreement(own: Support, other: Support) -> dict[str, Any]:
+    """Return the size of a support, and its precision and recall against another; 1 where there is nothing to miss."""
     shared = len(np.intersect1d(own, other, assume_unique=True))
     return {
         "support": len(own),
