@@ -24,6 +24,9 @@ MOST_ROWS = 20_000
 # Candidates without a better one after which a stage, but for the last, is left.
 STAGE_PATIENCE = 15
 
+# Times the patience that a start has whose network is nearly exact: a few weights are missing, and a start costs more.
+NEARLY_EXACT_PATIENCE = 5
+
 # A candidate is better if its loss is below this share of the best.
 BETTER = 0.999
 
@@ -94,7 +97,7 @@ class Hunt:
         if current is not None:
             current = self._lifted(search, current)
         waiting, stale = search.starts if current is None else [], 0
-        while stale < patience and not (current is not None and current.loss <= EXACT):
+        while stale < _patience(patience, current) and not (current is not None and current.loss <= EXACT):
             if not waiting and current is None:
                 return
             plan = search.start(*waiting.pop(0)) if current is None or waiting else search.move(current)
@@ -123,6 +126,11 @@ class Hunt:
         loss = self.problem.loss(exact.weights, exact.signs)
         if loss < self.best.loss:
             self.best = Found(exact, loss, found.source, found.one_sided)
+
+
+def _patience(patience: int, current: Found | None) -> int:
+    nearly_exact = current is not None and current.loss < FINE
+    return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
 
 
 def stages(n_rows: int, budget: int) -> list[int]:

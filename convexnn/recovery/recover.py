@@ -58,7 +58,8 @@ def recover(
     n_restarts : int, default 3
         Starts from nothing.
     patience : int, default 40
-        Candidates without a better one after which a start is given up.
+        Candidates without a better one after which a start is given up; five times as many once the network is nearly
+        exact.
     significant : bool, default False
         Whether weights that noise explains are dropped at the end, so that there may be fewer than the budget: those
         without which the sum of squares grows by less than 2 ln(width d) residual variances. For noisy targets.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 
 import numpy as np
 import torch
@@ -138,18 +139,19 @@ class Search:
     scores: Scores = field(default_factory=Scores)
 
     @property
-    def starts(self) -> list[tuple[int, bool]]:
-        """The styles, and whether all signs agree, of the candidates that begin from nothing."""
+    def starts(self) -> list[tuple[int, bool, int]]:
+        """The styles, whether all signs agree, and the widths, of the candidates that begin from nothing."""
         sides = (True, False) if self.signs == "both" else (True,)
         ample = len(self.problem.target) >= AMPLE_ROWS * self.budget
-        return [(style, one_sided) for one_sided in sides for style in range(1 if ample else len(STYLES))]
+        styles = range(1 if ample else len(STYLES))
+        return [(style, side, width) for width in self._widths for side in sides for style in styles]
 
-    def start(self, style: int, one_sided: bool) -> Plan:
+    def start(self, style: int, one_sided: bool, width: int) -> Plan:
         """Return a plan from nothing: random gates, and for full steps a budget that falls."""
         full = style == 0
         kinds = MIXTURES[self.rng.integers(2)] if full else ("dense",)
         slack, rounds = float(self.rng.uniform(1.3, MOST_SLACK)) if full else 1.0, self._start_rounds[style]
-        gates = self._gates.mixed(kinds, self.width, self.problem.target)
+        gates = self._gates.mixed(kinds, width, self.problem.target)
         schedule = self._schedule(style, rounds, slack, one_sided)
         return Plan(self._newborn(gates, one_sided), schedule, kinds, style, "start", one_sided)
 
@@ -180,9 +182,19 @@ class Search:
         return Found(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))
 
     @property
+    def _scarce(self) -> bool:
+        return len(self.problem.target) < SCARCE_ROWS * self.budget
+
+    @property
     def _start_rounds(self) -> tuple[int, ...]:
-        scarce = len(self.problem.target) < SCARCE_ROWS * self.budget
-        return LONG_START_ROUNDS if scarce else START_ROUNDS
+        return LONG_START_ROUNDS if self._scarce else START_ROUNDS
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """The widths of starts, narrow ones first where rows are scarce."""
+        least = ceil(self.budget / self.problem.rows.shape[1])
+        narrow = sorted({max(least, ceil(share * self.width**0.5)) for share in (0.5, 1.0)})
+        return (*(width for width in narrow if self._scarce and width < self.width), self.width)
 
     @property
     def _gates(self) -> Proposals:
