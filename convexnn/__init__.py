@@ -1,5 +1,6 @@
 """Sparse two-layer ReLU networks, recovered by convex methods: patterns, program, solver, solution, network."""
 
+from convexnn import theory
 from convexnn.crosscheck import Crosscheck, crosscheck
 from convexnn.memory import Memory, memory_estimate
 from convexnn.network import SparseReLUNetwork
@@ -30,4 +31,5 @@ __all__ = [
     "sample_patterns",
     "solve",
     "strength_max",
+    "theory",
 ]

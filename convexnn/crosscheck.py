@@ -96,7 +96,7 @@ class Crosscheck:
         allowed = self.within if within is None else as_nonnegative(within, "within")
         if self.best is None or self._undercut(allowed) is not None:
             return False
-        return self.program.penalty is None or (self.spread is not None and self.spread <= allowed)
+        return self.program.budget is not None or (self.spread is not None and self.spread <= allowed)
 
     @property
     def within(self) -> float:
@@ -112,7 +112,7 @@ class Crosscheck:
         lowest = f"the lowest objective is {best.objective:.6g}, by {best.solver}"
         if bound is not None:
             return f"The solvers do NOT agree: {lowest}, below the bound that {bound.solver} proved."
-        if self.program.penalty is None:
+        if self.program.budget is not None:
             proof = "" if best.gap is None else f", proven to {best.gap:.2g}"
             return f"T{lowest[1:]}{proof}."
         return f"NOT converged: {lowest}." if self.spread is None else self._distance(self.spread)
@@ -288,7 +288,7 @@ def crosscheck(
         interrupted = _interrupts(callback, rows[-1]) or rows[-1].status is Status.INTERRUPTED
     reference = _reference(rows)
     compared = _compared(program, rows, reference, counted)
-    if program.penalty is None:
+    if program.budget is not None:
         compared.sort(key=lambda row: (row.objective is None, row.objective))
     return Crosscheck(program, tuple(compared), reference, counted, tolerance, interrupted)
 

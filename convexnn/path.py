@@ -123,8 +123,8 @@ def regularization_path(
         The program has a budget or penalty ``none``, or no :func:`strength_max` where `strengths` are left out; or
         the solver cannot do the program.
     """
-    if program.penalty is None or program.penalty.name == "none":
-        kind = "a budget" if program.penalty is None else "penalty 'none'"
+    if program.budget is not None or program.penalty is None or program.penalty.name == "none":
+        kind = "penalty 'none'" if program.budget is None else "a budget"
         raise ValueError(f"program has {kind}; a path needs a penalty with a strength")
     falling = _falling(program, strengths, n_strengths, ratio)
     names = _candidates(program.with_strength(falling[0]), solver)

@@ -24,7 +24,7 @@ class ConvexProgram:
 
     With A(W) = sum_j D_j X w_j it asks for the minimum of
 
-    * L(A(W), y) subject to ||W||_0 <= budget: the *cardinality program*, or
+    * L(A(W), y) subject to ||W||_0 <= budget: the *cardinality program*, alone or with a ridge, or
     * L(A(W), y) + strength * R(W): a *convex program*, gated ReLU; with ``cone=True`` the ReLU program
       L(sum_j D_j X (u_j - v_j), y) + strength * R(U, V), (2 D_j - I) X u_j >= 0 and (2 D_j - I) X v_j >= 0,
 
@@ -49,7 +49,8 @@ class ConvexProgram:
     strength : float, optional
         Factor of the penalty, above 0, in units of the loss per unit of R; none for penalty ``none``.
     budget : int, optional
-        Most nonzero weights, 1 to :attr:`n_weights`; excludes `penalty`.
+        Most nonzero weights, 1 to :attr:`n_weights`; excludes every `penalty` but ``ridge``, which then is part of
+        the objective (not of the loss that the refit way to a network lowers).
     budget_per_neuron : int, optional
         Most nonzero weights of a block (of a gate and output), at least 1; goes with `budget`.
     cone : bool, default False
@@ -109,7 +110,7 @@ class ConvexProgram:
             "budget_per_neuron": _budget_per_neuron(budget_per_neuron, budget),
             "penalty": None if penalty is None else penalty_named(penalty),
             "strength": _strength(strength, penalty),
-            "cone": _cone(cone, penalty),
+            "cone": _cone(cone, budget),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -164,8 +165,10 @@ class ConvexProgram:
     def question(self) -> str:
         """What is asked, in words."""
         cap = "" if self.budget_per_neuron is None else f", at most {self.budget_per_neuron} a neuron"
-        if self.penalty is None:
-            return f"{self.loss.name} loss, at most {self.budget} of {self.n_weights} weights{cap}"
+        if self.budget is not None:
+            ridge = "" if self.penalty is None else f" + {self.strength:.3g} * {self.penalty.name}"
+            return f"{self.loss.name} loss{ridge}, at most {self.budget} of {self.n_weights} weights{cap}"
+        assert self.penalty is not None
         model = " in ReLU cones" if self.cone else ""
         if self.strength is None:
             return f"{self.loss.name} loss, no penalty, {self.n_weights} weights{model}"
@@ -277,9 +280,12 @@ def _strength(strength: float | None, penalty: str | None) -> float | None:
 
 
 def _budget(budget: int | None, penalty: str | None, n_weights: int) -> int | None:
-    if (budget is None) == (penalty is None):
+    if (budget is None) == (penalty is None) and penalty != "ridge":
         given = "neither" if budget is None else "both"
-        raise ValueError(f"{given} of budget and penalty given; expected exactly one: budget=40, or penalty='l1'")
+        ridge = "" if budget is None else "; a budget takes penalty='ridge' alone beside it"
+        raise ValueError(
+            f"{given} of budget and penalty given; expected exactly one: budget=40, or penalty='l1'{ridge}"
+        )
     if budget is None:
         return None
     if as_count(budget, "budget") > n_weights:
@@ -295,8 +301,8 @@ def _budget_per_neuron(per_neuron: int | None, budget: int | None) -> int | None
     return as_count(per_neuron, "budget_per_neuron")
 
 
-def _cone(cone: Any, penalty: str | None) -> bool:
-    if as_flag(cone, "cone") and penalty is None:
+def _cone(cone: Any, budget: int | None) -> bool:
+    if as_flag(cone, "cone") and budget is not None:
         raise ValueError("cone is True with a budget; expected a penalty, or cone=False (refit maps budgets to ReLU)")
     return bool(cone)
 

@@ -153,7 +153,7 @@ class Solution:
         """
         chosen = as_known(method, "method", ("auto", "exact", "refit"))
         if chosen == "auto":
-            chosen = "refit" if self.program.penalty is None else "exact"
+            chosen = "exact" if self.program.budget is None else "refit"
         return self._exact if chosen == "exact" else self._refit
 
     def to_network(self, method: str = "auto") -> SparseReLUNetwork:
@@ -235,7 +235,7 @@ class Solution:
 
     def _mapping_line(self) -> str:
         """Return the mapping in words; one that takes seconds is not made for the sake of printing."""
-        method = "_refit" if self.program.penalty is None else "_exact"
+        method = "_exact" if self.program.budget is None else "_refit"
         entries = len(self.program.X) * self.blocks.size
         if entries <= QUICK or self.pair is not None or method in self.__dict__:
             return str(self.map())

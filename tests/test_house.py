@@ -40,6 +40,7 @@ ORDER = [
     "neurons",
     "mapping",
     "solution",
+    "theory",
     "datasets",
     "solvers",
     "recovery",

@@ -19,13 +19,14 @@ from convexnn.solvers.unsuited import UnsuitedError
 class Solver:
     """Where a solver lives and which programs it can do; its file is imported at first use.
 
-    `budget`: cardinality programs, else convex ones; `gated` and `cone`: convex programs without and with cones;
-    the limits on loss, penalties and outputs are None where there are none.
+    `budget`: cardinality programs, `ridge`: those with a ridge too; `gated` and `cone`: convex programs without and
+    with cones; the limits on loss, penalties and outputs are None where there are none.
     """
 
     module: str
     function: str
     budget: bool = False
+    ridge: bool = False
     gated: bool = False
     cone: bool = False
     losses: tuple[str, ...] | None = None
@@ -35,7 +36,7 @@ class Solver:
     @property
     def needs(self) -> str:
         """The programs it solves, in words."""
-        kinds = {"a budget": self.budget, "a penalty": self.gated and self.cone}
+        kinds = {"a budget": self.budget, "a budget with a ridge": self.ridge, "a penalty": self.gated and self.cone}
         kinds |= {"a penalty without cone": self.gated and not self.cone, "a cone": self.cone and not self.gated}
         limits = [" or ".join(name for name, does in kinds.items() if does)]
         limits += [] if self.losses is None else [f"{' or '.join(self.losses)} loss"]
@@ -45,8 +46,8 @@ class Solver:
 
     def can(self, program: ConvexProgram) -> bool:
         """Whether it solves this program."""
-        if program.penalty is None:
-            kind, penalty = self.budget, True
+        if program.penalty is None or program.budget is not None:
+            kind, penalty = self.budget, self.ridge or program.penalty is None
         else:
             kind = self.cone if program.cone else self.gated
             penalty = self.penalties is None or program.penalty.name in self.penalties
@@ -69,6 +70,7 @@ SOLVERS = {
     "cosamp": Solver("convexnn.solvers.cosamp", "cosamp", budget=True),
     "niht": Solver("convexnn.solvers.niht", "niht", budget=True),
     "iht": Solver("convexnn.solvers.iht", "iht", budget=True),
+    "stable_iht": Solver("convexnn.solvers.stable_iht", "stable_iht", budget=True, ridge=True),
     "exact": Solver("convexnn.solvers.exact", "exact", budget=True, losses=("squared",), one_output=True),
     "interior_point": Solver(
         "convexnn.solvers.interior_point",
@@ -92,19 +94,22 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         The question.
     solver : str, default "auto"
         For budgets: ``hard_thresholding`` (the best of pursuit on whitened rows, normalised IHT, reweighting and
-        swaps), its parts and rivals ``htp``, ``cosamp``, ``niht`` and ``iht``, and ``exact`` (the proven optimum). For
-        convex programs: ``admm`` (whitened rows; gated or with cones), ``fista`` (accelerated proximal gradients;
-        gated), ``interior_point`` (cones), ``cvxpy`` (the reference, for all of them). ``auto``: the first of
-        :func:`able_solvers` whose answer meets its tolerance, else the best of their answers; never a reference.
+        swaps), its parts and rivals ``htp``, ``cosamp``, ``niht`` and ``iht``, ``stable_iht`` (small programs of any
+        loss; the one that can do a ridge), and ``exact`` (the proven optimum). For convex programs: ``admm`` (whitened
+        rows; gated or with cones), ``fista`` (accelerated proximal gradients; gated), ``interior_point`` (cones),
+        ``cvxpy`` (the reference, for all of them). ``auto``: the first of :func:`able_solvers` whose answer meets its
+        tolerance, else the best of their answers; never a reference.
     **options
         Of the solver. All take `time_limit`, in seconds, and all but those of budgets `tolerance`. Budgets but for
-        ``exact``: `max_iterations`, `whiten`, `ridge`, `start` (weights or a Solution), `device`, `dtype`,
-        `memory_limit`, `seed`, `callback`; ``exact``: `engine`, `max_nodes`, `callback`. ``admm`` and ``fista``:
-        `start`, `max_iterations`, `device`, `memory_limit`, `callback`; ``fista``: `dtype`; ``interior_point``:
-        `max_iterations`, `callback`; ``cvxpy``: `engine`, `round_below`, `memory_limit`. The functions, with their
-        docstrings, are :func:`~convexnn.solvers.hard_thresholding.hard_thresholding`,
+        ``stable_iht`` and ``exact``: `max_iterations`, `whiten`, `ridge`, `start` (weights or a Solution), `device`,
+        `dtype`, `memory_limit`, `seed`, `callback`; ``stable_iht``: `step`, `n_starts`, `polish`, `swaps`, `tolerance`,
+        `max_iterations`, `start`, `memory_limit`, `seed`, `callback`; ``exact``: `engine`, `max_nodes`, `callback`.
+        ``admm`` and ``fista``: `start`, `max_iterations`, `device`, `memory_limit`, `callback`; ``fista``: `dtype`;
+        ``interior_point``: `max_iterations`, `callback`; ``cvxpy``: `engine`, `round_below`, `memory_limit`. The
+        functions, with their docstrings, are :func:`~convexnn.solvers.hard_thresholding.hard_thresholding`,
         :func:`~convexnn.solvers.htp.htp`, :func:`~convexnn.solvers.cosamp.cosamp`,
         :func:`~convexnn.solvers.niht.niht`, :func:`~convexnn.solvers.iht.iht`,
+        :func:`~convexnn.solvers.stable_iht.stable_iht`,
         :func:`~convexnn.solvers.exact.exact`, :func:`~convexnn.solvers.splitting.admm`,
         :func:`~convexnn.solvers.proximal.fista`, :func:`~convexnn.solvers.interior_point.interior_point` and
         :func:`~convexnn.solvers.cvxpy_reference.reference`.

@@ -48,7 +48,8 @@ def certify_support(program: ConvexProgram, support: NDArray[np.int64], values: 
     kept, entries = support[order], values[order]
     _check_owned(program, kept)
     prediction = program.support_columns(kept).predict(entries, kept % program.n_outputs, program.n_outputs)
-    objective = program.loss.value(prediction, program.targets)
+    # Of penalties a budget has a ridge alone, which sees the weights in any order.
+    objective = program.objective(prediction, entries[None])
     return _solution(program, run, kept, entries, objective)
 
 

@@ -1,0 +1,36 @@
+"""Theory: the quantities that the papers' theorems need, measured or bounded for a program."""
+
+from convexnn.theory.assumptions import Assumption, Assumptions, assumptions
+from convexnn.theory.constants import (
+    RestrictedConstant,
+    restricted_smoothness,
+    restricted_strong_convexity,
+    step_size,
+)
+from convexnn.theory.coverage import SeparationAndCoverage, separation_and_coverage
+from convexnn.theory.exhaustive import EnumeratedOptimum, enumerated_optimum
+from convexnn.theory.linear import linear_patterns
+from convexnn.theory.optimality import EpsilonOptimality, epsilon_optimality
+from convexnn.theory.spectrum import RestrictedSpectrum, restricted_spectrum
+from convexnn.theory.stability import HTStability, ht_stability
+
+__all__ = [
+    "Assumption",
+    "Assumptions",
+    "EnumeratedOptimum",
+    "EpsilonOptimality",
+    "HTStability",
+    "RestrictedConstant",
+    "RestrictedSpectrum",
+    "SeparationAndCoverage",
+    "assumptions",
+    "enumerated_optimum",
+    "epsilon_optimality",
+    "ht_stability",
+    "linear_patterns",
+    "restricted_smoothness",
+    "restricted_spectrum",
+    "restricted_strong_convexity",
+    "separation_and_coverage",
+    "step_size",
+]
