@@ -243,7 +243,7 @@ def crosscheck(
         max(1e-5, 10 * tolerance) of that loss.
     time_limit : float, optional
         Seconds of each solver's iterations, for those that take a limit (``cvxpy`` does not). Default: the solver's
-        own, a minute for ``exact`` and none for the others.
+        own, a minute for ``exact`` and ``stable_iht``, none for the others.
     options : mapping, optional
         Further options by solver, such as ``{"cvxpy": {"engine": "SCS"}}``; they take precedence.
     counted : float, default 1e-4

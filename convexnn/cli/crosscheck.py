@@ -69,7 +69,7 @@ def crosscheck(
     solvers: Annotated[str | None, typer.Option(help="Names with commas between. (default: all that can)")] = None,
     tolerance: Annotated[float, typer.Option(help="Goal of the gap, as a share of the loss at zero.")] = 1e-6,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds of each solver. (default: exact 60, others none)")
+        float | None, typer.Option(help="Seconds of each solver. (default: exact and stable_iht 60, others none)")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the patterns, and of the problem made up.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")] = False,

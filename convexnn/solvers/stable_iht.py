@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
 from convexnn.program import ConvexProgram
 from convexnn.solution import Solution, Status
 from convexnn.solvers.certificate import Run, certify_support
-from convexnn.solvers.descent import Callback, Descent, Limits, descend
+from convexnn.solvers.descent import Callback, Descent, Limits, Progress, descend
 from convexnn.solvers.sparse_points import Points, SparsePoints
 from convexnn.solvers.start import Start, start_neurons
 from convexnn.solvers.unsuited import UnsuitedError
@@ -27,7 +28,7 @@ def stable_iht(
     swaps: bool = True,
     tolerance: float = 1e-8,
     max_iterations: int = 10_000,
-    time_limit: float | None = None,
+    time_limit: float | None = 60.0,
     start: Start = None,
     memory_limit: int = 1 << 30,
     seed: int = 0,
@@ -51,7 +52,7 @@ def stable_iht(
     tolerance : float, default 1e-8
         Largest entry of the gradient on the support, in units of the objective per unit of a weight.
     max_iterations, time_limit, callback
-        As in :func:`convexnn.solvers.htp.htp`, over all starts and swaps.
+        As in :func:`convexnn.solvers.htp.htp`, over all starts and swaps; a minute by default.
     start : Solution or array_like, optional
         Weights of the first start, of which the largest are kept; the others, and by default all, have N(0, 1) at
         random places.
@@ -105,10 +106,21 @@ class _Run:
     def descended(self, first: Points) -> Points:
         """Return the best point where the iteration from `first` ends."""
         left = self.limits.left(len(self.history), perf_counter() - self.began)
-        run: Descent[Points] = descend(first, self.method.iterate, left, self.callback)
+        run: Descent[Points] = descend(first, self.method.iterate, left, self._told())
         self.history += run.history
         self.status = run.status
         return self.method.best(run.answer)
+
+    def _told(self) -> Callback | None:
+        """Return the callback with iterations and seconds counted over all swaps."""
+        callback, done, seconds = self.callback, len(self.history), perf_counter() - self.began
+        if callback is None:
+            return None
+
+        def tell(progress: Progress) -> None:
+            callback(replace(progress, iteration=done + progress.iteration, seconds=seconds + progress.seconds))
+
+        return tell
 
     def swapped(self, best: Points) -> Points:
         """Return the best point after swaps, each followed by iterations."""

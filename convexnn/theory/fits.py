@@ -64,7 +64,7 @@ class _Problem:
         diagonal = np.arange(curved.shape[1])
         traces = curved[:, diagonal, diagonal].sum(axis=1) + np.finfo(np.float64).tiny
         curved[:, diagonal, diagonal] += self.strength + DAMPING * traces[:, None]
-        return -np.linalg.solve(curved, slopes[:, :, None])[:, :, 0]
+        return -np.linalg.solve(curved, slopes[:, :, None])[:, :, 0].astype(np.float64, copy=False)
 
 
 def fit_supports(
