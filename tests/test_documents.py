@@ -17,7 +17,7 @@ def test_the_python_of_the_readme_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
@@ -29,6 +29,9 @@ def test_the_python_of_the_readme_runs_as_printed(
     assert cx.SparseReLUNetwork.load(tmp_path / "network.npz").nnz <= 24
     assert re.search(r"^gap \de-(0[7-9]|1\d) of the loss at zero, cones violated by 0e\+00$", shown, flags=re.MULTILINE)
     assert "All 3 solvers that converged end within" in shown
+    assert re.search(r"^ +planted weights: cannot be checked\.", shown, flags=re.MULTILINE)
+    assert re.search(r"^L_12 <= \d", shown, flags=re.MULTILINE)
+    assert re.search(r"^HT-stable to 1e-08 at step", shown, flags=re.MULTILINE)
     assert re.search(r"^(ROBUST|COUNTEREXAMPLE): ", shown, flags=re.MULTILINE)
 
 

@@ -120,6 +120,24 @@ def test_iterations_count_on_after_a_swap() -> None:
     assert solution.iterations > cx.solve(asked, n_starts=1, step=1e-3, swaps=False).iterations
 
 
+@pytest.mark.parametrize(("loss", "outputs"), LOSS_OUTPUTS)
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("step", ["safe", 1e6])
+def test_any_scale_and_any_step_end_in_order(loss: str, outputs: int, scale: float, step: float | str) -> None:
+    """Found in review: a step that is too long, and labels that are separated, warned of overflows."""
+    rows = scale * X
+    for ridge in ({}, RIDGE):
+        for polish in (False, True):
+            gates, target = cx.sample_patterns(rows, 3, seed=1), zoo.target(loss, outputs, X, Y)
+            asked = cx.ConvexProgram(rows, target, gates, loss=loss, budget=3, **ridge)
+            solution = cx.solve(asked, "stable_iht", step=step, polish=polish, max_iterations=100)
+            assert np.isfinite(solution.objective)
+            assert solution.objective <= asked.zero_loss * (1.0 + 1e-9)
+            assert solution.nnz <= 3
+            if solution.status is cx.Status.CONVERGED and step == "safe":
+                assert theory.ht_stability(asked, solution).stable
+
+
 def test_what_is_too_large_is_not_for_it() -> None:
     with pytest.raises(UnsuitedError, match="memory_limit is 100, and the columns have 480 entries"):
         cx.solve(program(), "stable_iht", memory_limit=100)

@@ -45,6 +45,24 @@ class Points:
         """Whether all points are fixed."""
         return bool(self.stable.all())
 
+    def part(self, place: int) -> Points:
+        """Return one of the points alone."""
+        own = slice(place, place + 1)
+        return Points(
+            self.supports[own],
+            self.weights[own],
+            self.slopes[own],
+            self.objectives[own],
+            self.repeats[own],
+            self.stable[own],
+        )
+
+    def distinct(self) -> list[Points]:
+        """Return a point for each support that occurs, its best one, the best first."""
+        order = np.argsort(self.objectives, kind="stable")
+        _, first = np.unique(self.supports[order], axis=0, return_index=True)
+        return [self.part(int(order[place])) for place in np.sort(first)]
+
 
 @dataclass(frozen=True, eq=False)
 class SparsePoints:
@@ -113,18 +131,6 @@ class SparsePoints:
         better = fits.objectives <= now.objectives[settled]
         weights[settled[better]], repeats[settled] = fits.weights[better], 0
         return replace(self.at(now.supports, weights), repeats=repeats, stable=now.stable)
-
-    def best(self, now: Points) -> Points:
-        """Return the best of the points alone."""
-        place = [int(now.objectives.argmin())]
-        return Points(
-            now.supports[place],
-            now.weights[place],
-            now.slopes[place],
-            now.objectives[place],
-            now.repeats[place],
-            now.stable[place],
-        )
 
     def exchanged(self, now: Points) -> Points:
         """Return the one point after the best of its swaps, fitted; itself where none lowers the objective."""

@@ -159,11 +159,12 @@ def restricted_strong_convexity(
         ratios = secants(design, chosen, as_count(n_samples, "n_samples"), scale, as_generator(seed)).incline
         return RestrictedConstant(float(ratios.min()), "alpha", chosen, entries, method, f"{n_samples:,} pairs")
     if program.loss.name != "squared":
-        least, by = 0.0, "the ridge alone: labels are fitted by ever longer weights"
+        least, by = 0.0, "labels are fitted by ever longer weights, and these curve nothing"
     elif method == "exact":
         least, by = max(0.0, _enumerated(design, size)[0]), _sets(design, size)
     else:
         by, least = max(lower_bounds(design, size).items(), key=lambda item: item[1])
+    by = "the ridge alone" if least == 0.0 and design.strength > 0.0 else by
     return RestrictedConstant(least + design.strength, "alpha", chosen, entries, method, by)
 
 

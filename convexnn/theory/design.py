@@ -17,8 +17,8 @@ from convexnn.solution import Solution
 Ints = NDArray[np.int64]
 Weights = Solution | ArrayLike
 
-# Entries of the columns, rows x weights of an output, up to which they are held: 256 MiB.
-HELD_ENTRIES = 1 << 25
+# Entries of the columns, rows x weights of an output, up to which they are held: 64 MiB.
+HELD_ENTRIES = 1 << 23
 # Columns, or rows, up to which a Gram matrix is made and its eigenvalues computed.
 GRAM_SIZE = 2_000
 

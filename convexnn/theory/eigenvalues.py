@@ -77,9 +77,9 @@ def lower_bounds(design: Design, size: int) -> dict[str, float]:
     """Return lower bounds, at least 0, on min lambda_min(Z_T^T Z_T / n), |T| <= size, by name.
 
     ``every set`` and ``all columns`` as in :func:`upper_bounds`; ``Gram rows``: the least z_i . z_i / n less its t - 1
-    largest |z_i . z_j| / n; ``nothing``: 0.
+    largest |z_i . z_j| / n; ``no bound above 0``: 0.
     """
-    slack, bounds, gram = rounding(design, size), {"nothing": 0.0}, design.gram
+    slack, bounds, gram = rounding(design, size), {"no bound above 0": 0.0}, design.gram
     if gram is not None:
         apart = np.abs(gram)
         np.fill_diagonal(apart, 0.0)

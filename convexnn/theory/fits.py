@@ -96,9 +96,10 @@ def fit_supports(
     step = max(1, TILE_ENTRIES // max(1, design.n_rows * s))
     for first in range(0, b, step):
         part = slice(first, first + step)
-        _fit(
-            design, supports[part], ridge, tolerance, Fits(fits.weights[part], fits.objectives[part], fits.slopes[part])
-        )
+        own = Fits(fits.weights[part], fits.objectives[part], fits.slopes[part])
+        # Where labels are separated the Hessian vanishes and a step may be of any length; too long a one is refused.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            _fit(design, supports[part], ridge, tolerance, own)
     return fits
 
 
