@@ -151,6 +151,20 @@ def cases(cone: bool) -> list[Case]:
     ]
 
 
+# Every loss, with the outputs that it is tested with where the objective is smooth.
+LOSS_OUTPUTS = [("squared", 1), ("squared", 2), ("logistic", 1), ("softmax", 2), ("softmax", 3)]
+
+
+def smooth_program(
+    loss: str = "squared", outputs: int = 1, *, kind: str = "gaussian", bias: bool = False, **asked: Any
+) -> cx.ConvexProgram:
+    """Return a program on 40 rows of 4 features and 8 gates; with a ridge of 0.05 where nothing else is asked."""
+    X, Y = data(40, 4)
+    gates = cx.sample_patterns(X, kind=kind, bias=bias, **FEW[kind])
+    options = asked or {"penalty": "ridge", "strength": 0.05}
+    return cx.ConvexProgram(X, target(loss, outputs, X, Y), gates, loss=loss, **options)
+
+
 def dense_matrix(X: Floats, drawn: cx.ActivationPatterns) -> Floats:
     """Return A = [D_1 X, ..., D_m X] by its definition, zero where a pattern does not own a feature."""
     blocks = [

@@ -16,6 +16,8 @@ from convexnn.theory.stability import neuron_of
 SETTLED = 5
 # Entries that leave, and that enter, in the swaps that are tried at a time.
 SWAPPED = 12
+# Steps of Newton's method that rank swaps.
+RANKING = 3
 # A swap that lowers the objective by less than this share of it is none.
 WORTH = 1e-9
 
@@ -138,15 +140,17 @@ class SparsePoints:
         leaving = np.argsort(np.abs(now.weights[0]), kind="stable")[:SWAPPED]
         entering = outside[np.argsort(-np.abs(now.slopes[0, outside]), kind="stable")[:SWAPPED]]
         tried = np.repeat(support[None], len(leaving) * len(entering), axis=0)
-        tried[np.arange(len(tried)), np.repeat(leaving, len(entering))] = np.tile(entering, len(leaving))
-        tried = np.sort(tried[self._allowed(tried)], axis=1)
+        start = np.repeat(now.weights, len(tried), axis=0)
+        place = np.arange(len(tried)), np.repeat(leaving, len(entering))
+        tried[place], start[place] = np.tile(entering, len(leaving)), 0.0
+        tried, start = tried[self._allowed(tried)], start[self._allowed(tried)]
         if not len(tried):
             return now
-        fits = fit_supports(self.design, tried, tolerance=0.1 * self.tolerance)
-        place = [int(fits.objectives.argmin())]
-        if not fits.objectives[place[0]] < (1.0 - WORTH) * now.objective:
-            return now
-        return self.at(tried[place], fits.weights[place])
+        # A few steps of Newton's method from the weights that stay rank the swaps; the best is fitted.
+        ranked = fit_supports(self.design, tried, start=start, max_iterations=RANKING).objectives
+        chosen = np.sort(tried[[int(ranked.argmin())]], axis=1)
+        fit = fit_supports(self.design, chosen, tolerance=0.1 * self.tolerance)
+        return self.at(chosen, fit.weights) if fit.objectives[0] < (1.0 - WORTH) * now.objective else now
 
     def _allowed(self, supports: Ints) -> Bools:
         cap = self.design.program.budget_per_neuron

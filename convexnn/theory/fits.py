@@ -74,6 +74,7 @@ def fit_supports(
     strength: float | None = None,
     start: Floats | None = None,
     tolerance: float = 1e-12,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> Fits:
     """Return the minimisers of the loss + strength/2 ||w||^2 on each support.
 
@@ -89,6 +90,8 @@ def fit_supports(
         Weights to begin with; default zero.
     tolerance : float, default 1e-12
         Largest entry of the gradient at which a fit ends; it ends too where no step lowers the objective.
+    max_iterations : int, default 200
+        Most Newton steps; a fit that they cut short never has a higher objective than where it began.
     """
     ridge = design.strength if strength is None else strength
     b, s = supports.shape
@@ -99,18 +102,18 @@ def fit_supports(
         own = Fits(fits.weights[part], fits.objectives[part], fits.slopes[part])
         # Where labels are separated the Hessian vanishes and a step may be of any length; too long a one is refused.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            _fit(design, supports[part], ridge, tolerance, own)
+            _fit(design, supports[part], ridge, (tolerance, max_iterations), own)
     return fits
 
 
-def _fit(design: Design, supports: Ints, strength: float, tolerance: float, fits: Fits) -> None:
-    """Fit the supports (b, s) in place of the weights they begin with."""
+def _fit(design: Design, supports: Ints, strength: float, ends: tuple[float, int], fits: Fits) -> None:
+    """Fit the supports (b, s) in place of the weights they begin with; `ends` are a tolerance and a limit."""
     program, k = design.program, design.program.n_outputs
     columns = design.columns(supports.ravel() // k).reshape(design.n_rows, *supports.shape).transpose(1, 0, 2)
     problem = _Problem(columns, supports % k, program.targets, program.loss, strength)
     live, before = np.arange(len(supports)), np.full((2, len(supports)), np.inf)
     fits.objectives[:] = problem.objectives(problem.predict(fits.weights), fits.weights)
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(ends[1]):
         now = problem.part(live)
         predictions = now.predict(fits.weights[live])
         slopes = now.gradients(predictions, fits.weights[live])
@@ -118,7 +121,7 @@ def _fit(design: Design, supports: Ints, strength: float, tolerance: float, fits
         after = np.stack([fits.objectives[live], fits.slopes[live]])
         # At the floor of rounding steps neither lower the objective nor the slope any more.
         idle = (after[0] >= before[0, live] * (1.0 - ROUNDING)) & (after[1] > 0.5 * before[1, live])
-        going, before[:, live] = (after[1] > tolerance) & ~idle, after
+        going, before[:, live] = (after[1] > ends[0]) & ~idle, after
         live, now = live[going], now.part(np.flatnonzero(going))
         if not len(live):
             return
