@@ -62,8 +62,8 @@ def stable_iht(
         Weights of the first start, of which the largest are kept; the others, and by default all, have N(0, 1) at
         random places, over the root mean square of their column: N(0, 1) itself where features are standardised.
     memory_limit : int, default 2^30
-        Bytes for the columns and the points, beside 32 MiB tiles for fits; where they are too few, or there are more than 2^23 entries, the program
-        is not for this solver.
+        Bytes for the columns and the points, beside 32 MiB tiles for fits; where they are too few, or there are more
+        than 2^23 entries, the program is not for this solver.
     seed : int, default 0
         Of the starts, and of the estimate.
 
