@@ -18,7 +18,8 @@ from convexnn.solvers.unsuited import UnsuitedError
 from convexnn.theory.constants import step_size
 from convexnn.theory.design import HELD_ENTRIES, Design, smooth_part
 
-# Ends from which swaps are tried: on Iris one leaves some runs 0.5 % above the optimum, three none.
+# Ends from which swaps are tried: on Iris, 15 budgets, the worst of 100 runs is above the optimum (by 0.4 to 0.5 %) at
+# two budgets with one end, at one with three.
 SWAPPED_ENDS = 3
 
 
