@@ -24,7 +24,7 @@ from convexnn.recovery.polish import TILE_ROWS, normal_equations, polish
 from convexnn.recovery.problem import Problem
 from convexnn.recovery.proposals import KINDS, Proposals
 from convexnn.recovery.rounds import Schedule, threshold_rounds
-from convexnn.recovery.search import Found, Plan, Scores, Search
+from convexnn.recovery.search import Found, Plan, Scores, Search, thinned
 from convexnn.recovery.significance import drop_insignificant
 
 
@@ -336,6 +336,37 @@ def test_polish_lowers_the_loss_on_the_same_support(seed: int) -> None:
     assert loss <= problem.loss(hidden.weights, hidden.signs)
     assert loss == pytest.approx(problem.loss(after.weights, after.signs))
     assert not after.weights[hidden.weights == 0.0].any()
+
+
+def test_a_polish_out_of_time_takes_one_step() -> None:
+    problem = small_problem()
+    hidden = layer(problem, 0)
+    one, _ = polish(problem, hidden, rounds=1)
+    stopped, _ = polish(problem, hidden, stop=lambda: True)
+    assert torch.equal(one.weights, stopped.weights)
+
+
+def searching(n_rows: int, budget: int, width: int) -> Search:
+    rng = np.random.default_rng(0)
+    problem = Problem(torch.as_tensor(rng.standard_normal((n_rows, 30))), torch.as_tensor(rng.random(n_rows)))
+    return Search(problem, budget, width, "positive", rng, lambda: False)
+
+
+def test_starts_are_narrow_too_where_rows_are_scarce() -> None:
+    assert {width for _, _, width in searching(200, 100, 50).starts} == {4, 8, 50}
+    assert {width for _, _, width in searching(200, 150, 50).starts} == {5, 8, 50}
+    assert {width for _, _, width in searching(200, 100, 1).starts} == {1}
+    assert {width for _, _, width in searching(1000, 100, 50).starts} == {50}
+    search = searching(200, 100, 50)
+    assert [len(search.start(*start).hidden.signs) for start in search.starts] == [4, 4, 4, 8, 8, 8, 50, 50, 50]
+
+
+def test_a_thinned_layer_keeps_some_of_the_weights_as_they_are() -> None:
+    hidden = layer(small_problem(), 0)
+    kept = thinned(hidden, np.random.default_rng(1)).weights
+    assert 0 < torch.count_nonzero(kept) < hidden.nnz
+    assert set(kept[kept != 0.0].tolist()) <= set(hidden.weights.flatten().tolist())
+    assert kept.any(dim=1).all()
 
 
 def test_candidates_that_are_not_finite_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

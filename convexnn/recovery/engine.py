@@ -30,7 +30,7 @@ def find(rows: Floats, target: Floats, wish: Wish, rng: np.random.Generator) -> 
     problem = Problem(torch.as_tensor(rows / scale, device=place), torch.as_tensor(target / height, device=place))
     hunt = Hunt(problem, wish.budget, wish.width, wish.signs, rng, wish.is_over, wish.n_restarts, wish.patience)
     status, history = _run(hunt, wish, 0.5 * height**2)
-    hidden = polish(problem, hunt.best.hidden, rounds=LAST_ROUNDS)[0]
+    hidden = polish(problem, hunt.best.hidden, rounds=LAST_ROUNDS, stop=wish.is_over)[0]
     if wish.significant:
         hidden = drop_insignificant(problem, hidden, wish.width * rows.shape[1]).compact(wish.width)
     gates = hidden.weights.cpu().numpy() * (height / scale)

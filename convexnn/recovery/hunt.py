@@ -117,7 +117,7 @@ class Hunt:
 
     def _lifted(self, search: Search, found: Found) -> Found:
         """Return a network fitted to the rows, and in the precision, of a search."""
-        hidden, loss = polish(search.problem, found.hidden.to(search.problem.rows.dtype))
+        hidden, loss = polish(search.problem, found.hidden.to(search.problem.rows.dtype), stop=self.stop)
         return Found(hidden, loss, found.source, found.one_sided)
 
     def _keep(self, found: Found) -> None:

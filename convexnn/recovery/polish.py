@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,11 +18,18 @@ LARGEST_DAMPING = 1e4
 TILE_ROWS = 8192
 
 
-def polish(problem: Problem, hidden: Hidden, rounds: int = 20, least_fall: float = 1e-6) -> tuple[Hidden, float]:
+def polish(
+    problem: Problem,
+    hidden: Hidden,
+    rounds: int = 20,
+    least_fall: float = 1e-6,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Hidden, float]:
     """Return the layer with weights of lower loss on the same support, and that loss.
 
     Levenberg and Marquardt: (J J^T + damping diag(J J^T)) step = J r, taken if the loss of the network itself falls,
-    else the damping grows; it ends when a round lowers the loss by less than `least_fall` of it.
+    else the damping grows; it ends when a round lowers the loss by less than `least_fall` of it. `stop` is asked after
+    each round, so that there is one where time is up already.
     """
     gates, features = torch.nonzero(hidden.weights, as_tuple=True)
     weights, linear, residual = _at(problem, hidden, hidden.weights)
@@ -42,7 +51,7 @@ def polish(problem: Problem, hidden: Hidden, rounds: int = 20, least_fall: float
         weights, linear, residual = moved
         before, loss = loss, mean_square(residual)
         damping = max(damping / 5.0, LEAST_DAMPING[gram.dtype] / 100.0)
-        if loss > (1.0 - least_fall) * before:
+        if loss > (1.0 - least_fall) * before or stop():
             break
     return Hidden(weights, hidden.signs, hidden.gates), loss
 

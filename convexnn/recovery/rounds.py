@@ -78,10 +78,10 @@ def threshold_rounds(
         hidden = _revived(hidden, renewed, propose, now.residual)
     # What is worse before the polish may be better after it.
     if hidden.nnz <= budget:
-        last, loss = polish(problem, hidden)
+        last, loss = polish(problem, hidden, stop=stop)
         if loss < least:
             return last, loss
-    return polish(problem, best)
+    return polish(problem, best, stop=stop)
 
 
 def _look(problem: Problem, hidden: Hidden, norms: Tensor, renewed: Tensor) -> _Now:

@@ -41,6 +41,12 @@ START_ROUNDS, LONG_START_ROUNDS, SCARCE_ROWS = (24, 50, 50), (24, 150, 300), 3
 # Moves of the best: three that drop neurons, three that drop none; as often as they stand here.
 MOVES = ("drop many", "drop few", "drop weak", "add", "price", "price", "go on")
 
+# Where rows are not ample some of the weights are dropped, too: neurons have the right place and the wrong inputs.
+MOVES_OF_FEW_ROWS = (*MOVES, "thin")
+
+# Shares of the weights that are kept by a move that drops some.
+THINNED = (0.5, 0.95)
+
 
 @dataclass(frozen=True)
 class Style:
@@ -142,8 +148,7 @@ class Search:
     def starts(self) -> list[tuple[int, bool, int]]:
         """The styles, whether all signs agree, and the widths, of the candidates that begin from nothing."""
         sides = (True, False) if self.signs == "both" else (True,)
-        ample = len(self.problem.target) >= AMPLE_ROWS * self.budget
-        styles = range(1 if ample else len(STYLES))
+        styles = range(1 if self._ample else len(STYLES))
         return [(style, side, width) for width in self._widths for side in sides for style in styles]
 
     def start(self, style: int, one_sided: bool, width: int) -> Plan:
@@ -159,10 +164,12 @@ class Search:
         """Return a perturbation of the best: neurons dropped, gates added, rounds to go on with."""
         rng, style = self.rng, self.scores.draw(self.rng, self._costs)
         kinds = MIXTURES[rng.integers(len(MIXTURES))]
-        name = MOVES[rng.integers(len(MOVES))]
-        kept = best.hidden.kept(torch.as_tensor(_survivors(name, best.hidden, rng)))
+        moves = MOVES if self._ample else MOVES_OF_FEW_ROWS
+        name = moves[rng.integers(len(moves))]
+        kept = thinned(best.hidden, rng) if name == "thin" else best.hidden
+        kept = kept.kept(torch.as_tensor(_survivors(name, kept, rng)))
         room = max(0, self.width - len(kept.signs))
-        count = room if name == "go on" else max(room, self.width // 4 + 1)
+        count = room if name in ("go on", "thin") else max(room, self.width // 4 + 1)
         residual = self.problem.residual(kept.weights, kept.signs)
         gates = self._gates.priced(count, residual) if name == "price" else self._gates.mixed(kinds, count, residual)
         one_sided = best.one_sided and (self.signs != "both" or bool(rng.random() < 0.7))
@@ -175,11 +182,15 @@ class Search:
         propose = partial(self._gates.mixed, plan.kinds)
         hidden, loss = threshold_rounds(self.problem, plan.hidden, self.budget, plan.schedule, propose, self.stop)
         if int(hidden.live.sum()) > self.width:
-            hidden, loss = polish(self.problem, hidden.compact(self.width))
+            hidden, loss = polish(self.problem, hidden.compact(self.width), stop=self.stop)
         gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
         self.scores.add(plan.style, gain, plan.schedule.rounds * self._work(plan.style))
         source = f"{plan.source}, {STYLES[plan.style].name}"
         return Found(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))
+
+    @property
+    def _ample(self) -> bool:
+        return len(self.problem.target) >= AMPLE_ROWS * self.budget
 
     @property
     def _scarce(self) -> bool:
@@ -222,6 +233,13 @@ class Search:
         dampings = FINE_DAMPINGS if fine else STYLES[style].dampings
         damping = float(dampings[self.rng.integers(len(dampings))])
         return Schedule(rounds, slack, partial(STYLES[style].fit, damping=damping), free_signs=not one_sided)
+
+
+def thinned(hidden: Hidden, rng: np.random.Generator) -> Hidden:
+    """Return the neurons that are left when a random share of the weights is dropped."""
+    kept = torch.as_tensor(rng.random(hidden.weights.shape) < rng.uniform(*THINNED)).to(hidden.weights)
+    thin = Hidden(hidden.weights * kept, hidden.signs, hidden.gates)
+    return thin.kept(thin.live)
 
 
 def is_one_sided(hidden: Hidden) -> bool:
