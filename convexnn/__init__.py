@@ -2,6 +2,8 @@
 
 from convexnn import theory
 from convexnn.crosscheck import Crosscheck, crosscheck
+from convexnn.fitting.fit import fit_network
+from convexnn.fitting.result import NetworkFit
 from convexnn.memory import Memory, memory_estimate
 from convexnn.network import SparseReLUNetwork
 from convexnn.path import RegularizationPath, regularization_path, strength_max
@@ -19,12 +21,14 @@ __all__ = [
     "ConvexProgram",
     "Crosscheck",
     "Memory",
+    "NetworkFit",
     "RecoveryProgress",
     "RegularizationPath",
     "Solution",
     "SparseReLUNetwork",
     "Status",
     "crosscheck",
+    "fit_network",
     "memory_estimate",
     "recover",
     "regularization_path",

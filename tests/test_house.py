@@ -44,6 +44,7 @@ ORDER = [
     "datasets",
     "solvers",
     "recovery",
+    "fitting",
     "path",
     "rows",
     "crosscheck",

@@ -1,0 +1,176 @@
+"""Fit a network of any depth and number of outputs with one budget over the weights of all layers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import ceil
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from convexnn.checks import as_count, as_flag, as_generator, as_matrix, as_moderate, as_nonnegative
+from convexnn.fitting.result import NetworkFit
+from convexnn.fitting.schedule import Schedule
+from convexnn.losses import loss_named
+from convexnn.network import SparseReLUNetwork
+from convexnn.solvers.descent import Callback, Limits
+from convexnn.targets import encode
+
+# Most neurons a layer where the caller sets no limit, and neurons for the root of the budget.
+WIDTH, WIDTH_FOR_ROOT = 100, 1.8
+
+# Rows a step, and the fewest steps of a pass where there are few rows.
+BATCH, STEPS_A_PASS = 256, 8
+
+# Fewest passes, and fewest steps, of a run where the caller sets no number.
+EPOCHS, STEPS = 40, 2000
+
+
+def fit_network(
+    X: ArrayLike,
+    y: ArrayLike,
+    budget: int,
+    width: int | None = None,
+    *,
+    depth: int = 1,
+    loss: str = "squared",
+    bias: bool = False,
+    ridge: float = 0.0,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    start: SparseReLUNetwork | None = None,
+    n_restarts: int = 1,
+    seed: int | np.random.Generator = 0,
+    time_limit: float | None = None,
+    device: str = "cpu",
+    callback: Callback | None = None,
+) -> NetworkFit:
+    """Fit a ReLU network with at most `budget` nonzero weights, those of hidden and output layers together.
+
+    Parameters
+    ----------
+    X : array_like (n, d)
+        The data, at least 2 rows, finite. Features are brought to one scale inside (and centred, with biases); the
+        network is for X as given.
+    y : array_like (n,) or (n, k)
+        Numbers for the squared loss; one label a row for the others.
+    budget : int
+        Most nonzero weights, at least one for each hidden layer and one for each output; biases do not count.
+    width : int, optional
+        Most neurons of a hidden layer; default 1.8 times the root of the budget, at most 100.
+    depth : int, default 1
+        Number of hidden layers.
+    loss : {"squared", "logistic", "softmax"}
+        Two labels for the logistic (one output), any number for the softmax (an output a label).
+    bias : bool, default False
+        Whether neurons and outputs have biases.
+    ridge : float, default 0
+        Strength of 1/2 ||W||^2 on the weights of all layers, at unit scale of the features (and of numbers that are
+        fitted).
+    epochs : int, optional
+        Passes over the data; default 40, or as many as 2,000 steps take.
+    batch_size : int, optional
+        Rows a step; default 256, or an eighth of the rows where they are fewer; n for full batches.
+    start : SparseReLUNetwork, optional
+        A network to begin with, of this depth and these sizes at most; its weights fall to the budget.
+    n_restarts : int, default 1
+        Starts; the network of the lowest loss is returned.
+    seed : int or numpy.random.Generator, default 0
+        Every choice follows from it.
+    time_limit : float, optional
+        Seconds. Shorter runs come first then, so that there is a network when time is up.
+    device : str, default "cpu"
+        A torch device, such as ``cuda``.
+    callback : callable, optional
+        Called with a :class:`convexnn.solvers.descent.Progress` after each pass. KeyboardInterrupt, raised in it or
+        from outside, returns the best network so far.
+
+    Returns
+    -------
+    NetworkFit
+        The network, its loss and how the run went.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong type, shape or range; the message names it.
+
+    Notes
+    -----
+    Iterative hard thresholding on all layers at once, as "A Recovery Guarantee for Sparse Neural Networks" (arXiv
+    2509.20323) does for several outputs, here with Adam steps, a budget that falls as a cubic from 40 times its last
+    value, and weights compared by |w| (E g^2)^(1/4), g the gradient of a step: magnitudes alone depend on the scale
+    of a layer. Squared losses end with damped Gauss-Newton steps on the support of all layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).standard_normal((300, 6))
+    >>> y = np.where(np.maximum(X[:, 0], 0) > np.maximum(X[:, 1], 0.3), "left", "right")
+    >>> fit = fit_network(X, y, budget=12, loss="logistic", bias=True)
+    >>> fit.nnz, [str(name) for name in fit.classes]
+    (12, ['left', 'right'])
+    """
+    began = perf_counter()
+    matrix = as_moderate(as_matrix(X, "X", min_rows=2), "X")
+    function, target = loss_named(loss), encode(y, loss, len(matrix))
+    outputs = 1 if target.values.ndim == 1 else target.values.shape[1]
+    sizes = _sizes(budget, width, as_count(depth, "depth"), (matrix.shape[1], outputs))
+    if start is not None:
+        _check_start(start, sizes)
+    schedule = _schedule(len(matrix), budget, epochs, batch_size, ridge)
+    limit = Limits(as_count(n_restarts, "n_restarts"), time_limit).time_limit
+    # torch comes with them, and is not loaded before it is used.
+    from convexnn.fitting.problem import FitProblem
+    from convexnn.fitting.runs import Runs
+    from convexnn.operator import as_device
+
+    def measure(network: SparseReLUNetwork) -> float:
+        return function.value(network.predict(matrix), target.values)
+
+    values = target.values.reshape(len(matrix), outputs)
+    problem = FitProblem.make(matrix, values, function, bias, as_device(device))
+    runs = Runs(problem, measure, sizes, as_flag(bias, "bias"), schedule, limit, callback, began)
+    status = runs.go(n_restarts, start, as_generator(seed))
+    return NetworkFit(
+        runs.best,
+        loss,
+        target.classes,
+        budget,
+        measure(runs.best),
+        status,
+        runs.seconds,
+        np.array(runs.history),
+    )
+
+
+def _sizes(budget: int, width: int | None, depth: int, ends: tuple[int, int]) -> tuple[int, ...]:
+    """Return inputs, neurons of each hidden layer and outputs, checked against the budget."""
+    least = depth + ends[1]
+    if as_count(budget, "budget") < least:
+        raise ValueError(
+            f"budget is {budget}; expected at least {least}: one weight for each of {depth} hidden layers and one for "
+            f"each of {ends[1]} outputs"
+        )
+    neurons = min(WIDTH, ceil(WIDTH_FOR_ROOT * budget**0.5)) if width is None else as_count(width, "width")
+    sizes = (ends[0], *[neurons] * depth, ends[1])
+    most = sum(before * after for before, after in pairwise(sizes))
+    if budget > most and width is not None:
+        raise ValueError(f"budget is {budget}; expected at most {most}, the weights of {width} neurons a layer")
+    return sizes
+
+
+def _schedule(n_rows: int, budget: int, epochs: int | None, batch_size: int | None, ridge: float) -> Schedule:
+    """Return the schedule of a full run."""
+    batch = min(BATCH, ceil(n_rows / STEPS_A_PASS)) if batch_size is None else as_count(batch_size, "batch_size")
+    passes = max(EPOCHS, ceil(STEPS * batch / n_rows)) if epochs is None else as_count(epochs, "epochs")
+    return Schedule(int(budget), passes, min(batch, n_rows), ridge=as_nonnegative(ridge, "ridge"))
+
+
+def _check_start(start: SparseReLUNetwork, sizes: tuple[int, ...]) -> None:
+    if not isinstance(start, SparseReLUNetwork):
+        raise TypeError(f"start is a {type(start).__name__}; expected a SparseReLUNetwork")
+    fits = len(start.sizes) == len(sizes) and all(map(int.__le__, start.sizes, sizes))
+    if not fits or (start.sizes[0], start.sizes[-1]) != (sizes[0], sizes[-1]):
+        raise ValueError(f"start has sizes {start.sizes}; expected at most {sizes}, with the same inputs and outputs")

@@ -1,0 +1,125 @@
+"""Damped Gauss-Newton steps on the support of all layers at once, for squared loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from convexnn.fitting.layers import Layers
+from convexnn.fitting.problem import FitProblem
+from convexnn.recovery.fits import LEAST_DAMPING
+
+FIRST_DAMPING = 1e-3
+LARGEST_DAMPING = 1e6
+
+# Entries of the derivative that are held at one time.
+TILE_ENTRIES = 1 << 23
+
+
+def joint_polish(
+    problem: FitProblem,
+    layers: Layers,
+    ridge: float = 0.0,
+    rounds: int = 30,
+    least_fall: float = 1e-4,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Layers, float]:
+    """Return layers of lower loss with the same zeros, and the loss 1/(2n) ||h_L - y||^2 + ridge/2 ||W||^2.
+
+    Levenberg and Marquardt: (J^T J / n + damping diag) step = -gradient over the nonzero parameters and the biases,
+    taken if the loss falls, else the damping grows; it ends when a round lowers the loss by less than `least_fall` of
+    it.
+    """
+    free = free_parameters(layers)
+    loss, damping = penalised_loss(problem, layers, ridge), FIRST_DAMPING
+    for _ in range(rounds if len(free) else 0):
+        gram, slope = normal_equations(problem, layers, free)
+        inside = free < layers.n_weights
+        slope[inside] += ridge * layers.parameters[free[inside]]
+        gram.diagonal()[inside] += ridge
+        moved, damping = _moved(problem, layers, (free, gram, slope), (loss, ridge), damping)
+        if moved is None:
+            break
+        layers, before, loss = moved[0], loss, moved[1]
+        if loss > (1.0 - least_fall) * before or stop():
+            break
+    return layers, loss
+
+
+def free_parameters(layers: Layers) -> Tensor:
+    """Return the indices of the nonzero weights and of all biases."""
+    free = layers.parameters != 0.0
+    free[layers.n_weights :] = True
+    return torch.nonzero(free)[:, 0]
+
+
+def penalised_loss(problem: FitProblem, layers: Layers, ridge: float) -> float:
+    """Return 1/(2n) ||h_L - y||^2 + ridge/2 ||W||^2."""
+    output = layers.forward(problem.rows)[-1]
+    size = float(layers.parameters[: layers.n_weights].square().sum())
+    return problem.loss.value(output, problem.target) + 0.5 * ridge * size
+
+
+def normal_equations(problem: FitProblem, layers: Layers, free: Tensor) -> tuple[Tensor, Tensor]:
+    """Return J^T J / n (f, f) and the gradient J^T (h_L - y) / n (f,) for the derivative J (n k, f) in some parameters.
+
+    J is made for some rows at a time.
+    """
+    outputs = layers.sizes[-1]
+    gram = problem.rows.new_zeros((len(free), len(free)))
+    slope = problem.rows.new_zeros(len(free))
+    size = max(1, TILE_ENTRIES // (outputs * max(len(free), max(layers.sizes))))
+    for rows, target in zip(problem.rows.split(size), problem.target.split(size), strict=True):
+        values = layers.forward(rows)
+        jacobian = derivative(layers, values, free)
+        gram += jacobian.T @ jacobian
+        slope += jacobian.T @ (values[-1] - target).reshape(-1)
+    return gram / problem.n_rows, slope / problem.n_rows
+
+
+def derivative(layers: Layers, values: list[Tensor], free: Tensor) -> Tensor:
+    """Return dh_L in the parameters `free`, (n k, f), at the values h_0, ..., h_L."""
+    n_rows, outputs = values[-1].shape
+    # What an affine value of a layer does to the outputs: (n, out, k).
+    effect = torch.eye(outputs, dtype=values[0].dtype, device=values[0].device).expand(n_rows, -1, -1)
+    indices = layers.split(torch.arange(len(layers.parameters), device=free.device))
+    place = torch.full((len(layers.parameters),), -1, device=free.device)
+    place[free] = torch.arange(len(free), device=free.device)
+    result = values[0].new_zeros((len(free), n_rows, outputs))
+    for index in reversed(range(len(layers.weights))):
+        where = place[indices[0][index]]
+        out, into = torch.nonzero(where >= 0, as_tuple=True)
+        result[where[out, into]] = values[index].T[into][:, :, None] * effect.permute(1, 0, 2)[out]
+        if layers.bias:
+            chosen = place[indices[1][index]]
+            result[chosen[chosen >= 0]] = effect.permute(1, 0, 2)[chosen >= 0]
+        if index:
+            active = (values[index] > 0.0).to(effect.dtype)
+            effect = (layers.weights[index].T @ effect) * active[:, :, None]
+    return result.reshape(len(free), -1).T
+
+
+def _moved(
+    problem: FitProblem,
+    layers: Layers,
+    system: tuple[Tensor, Tensor, Tensor],
+    measure: tuple[float, float],
+    damping: float,
+) -> tuple[tuple[Layers, float] | None, float]:
+    """Return the layers after a step that lowers the loss, with it, and the next damping; None where none does."""
+    (free, gram, slope), (loss, ridge) = system, measure
+    least = LEAST_DAMPING[gram.dtype] / 100.0
+    scale = gram.diagonal().clamp(min=1e-3 * float(gram.diagonal().mean()))
+    while damping < LARGEST_DAMPING:
+        factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(damping * scale))
+        if not failed:
+            parameters = layers.parameters.clone()
+            parameters[free] -= torch.cholesky_solve(slope[:, None], factor)[:, 0]
+            candidate = layers.with_parameters(parameters)
+            lower = penalised_loss(problem, candidate, ridge)
+            if lower < loss:
+                return (candidate, lower), max(damping / 5.0, least)
+        damping = max(5.0 * damping, least)
+    return None, damping

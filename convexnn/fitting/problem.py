@@ -1,0 +1,120 @@
+"""The data of a fit at unit scale on a torch device, and networks in its units and in the data's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import Floats
+from convexnn.fitting.layers import Layers
+from convexnn.losses import Loss
+from convexnn.network import SparseReLUNetwork
+
+
+@dataclass(frozen=True)
+class Units:
+    """The affine maps x -> (x - center) / scale of the features, and y -> (y - level) / height of the target."""
+
+    center: Floats
+    scale: Floats
+    level: Floats
+    height: float
+
+    @classmethod
+    def of(cls, X: Floats, y: Floats, numbers: bool, bias: bool) -> Units:
+        """Return units in which features, and numbers to be fitted, have root mean square 1.
+
+        Without biases nothing is moved, and labels are not scaled; a feature that does not vary keeps its scale.
+        """
+        center = X.mean(axis=0) if bias else np.zeros(X.shape[1])
+        level = y.mean(axis=0) if bias and numbers else np.zeros(y.shape[1])
+        height = float(_rms((y - level).reshape(-1, 1))[0]) if numbers else 1.0
+        return cls(center, _rms(X - center), level, height)
+
+
+@dataclass(frozen=True, eq=False)
+class FitProblem:
+    """Rows (n, d) and a target (n, k) in working units; the units; the loss.
+
+    The loss of a program takes vectors where there is one output; here every target is (n, k).
+    """
+
+    rows: Tensor
+    target: Tensor
+    units: Units
+    loss: Loss
+
+    @classmethod
+    def make(cls, X: Floats, y: Floats, loss: Loss, bias: bool, device: torch.device) -> FitProblem:
+        """Return the problem for data (n, d) and a target (n, k) as the loss takes it."""
+        units = Units.of(X, y, loss.name == "squared", bias)
+        rows, target = (X - units.center) / units.scale, (y - units.level) / units.height
+        return cls(torch.as_tensor(rows, device=device), torch.as_tensor(target, device=device), units, loss)
+
+    def to(self, dtype: torch.dtype) -> FitProblem:
+        """Return this problem in another precision."""
+        return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows n."""
+        return len(self.rows)
+
+    def network(self, layers: Layers) -> SparseReLUNetwork:
+        """Return layers as a network for the data as given."""
+        weights = [weight.double().cpu().numpy() for weight in layers.weights]
+        biases = [bias.double().cpu().numpy() for bias in layers.biases] or [
+            np.zeros(size) for size in layers.sizes[1:]
+        ]
+        weights[0] = weights[0] / self.units.scale
+        if layers.bias:
+            biases[0] = biases[0] - weights[0] @ self.units.center
+        weights[-1], biases[-1] = weights[-1] * self.units.height, biases[-1] * self.units.height + self.units.level
+        return SparseReLUNetwork(_without_idle(weights, biases))
+
+    def layers(self, network: SparseReLUNetwork, sizes: tuple[int, ...], bias: bool) -> Layers:
+        """Return a network for the data as given as layers of `sizes`, at least its own; room is left at zero."""
+        weights = [weight.toarray() for weight, _ in network.layers]
+        biases = [values.copy() for _, values in network.layers]
+        biases[0] = biases[0] + weights[0] @ self.units.center
+        weights[0] = weights[0] * self.units.scale
+        weights[-1], biases[-1] = weights[-1] / self.units.height, (biases[-1] - self.units.level) / self.units.height
+        shapes = list(zip(sizes[1:], sizes, strict=False))
+        parts: list[Any] = [_padded(weight, shape).ravel() for weight, shape in zip(weights, shapes, strict=True)]
+        parts += [_padded(values, shape[:1]) for values, shape in zip(biases, shapes, strict=True)] if bias else []
+        flat = torch.as_tensor(np.concatenate(parts), dtype=self.rows.dtype, device=self.rows.device)
+        return Layers(sizes, flat, bias)
+
+
+def _without_idle(weights: list[Floats], biases: list[Floats]) -> list[tuple[Floats, Floats]]:
+    """Return the layers without neurons that no output sees or that no input moves; constants go on into biases."""
+    for index in range(len(weights) - 1):
+        moved = weights[index].any(axis=1)
+        constant = np.where(moved, 0.0, np.maximum(biases[index], 0.0))
+        biases[index + 1] = biases[index + 1] + weights[index + 1] @ constant
+        weights[index + 1] = weights[index + 1] * moved
+    for index in reversed(range(len(weights) - 1)):
+        live = np.flatnonzero(weights[index + 1].any(axis=0))
+        # A layer has at least one neuron.
+        live = live if len(live) else np.array([0])
+        weights[index], biases[index] = weights[index][live], biases[index][live]
+        weights[index + 1] = weights[index + 1][:, live]
+    return list(zip(weights, biases, strict=True))
+
+
+def _padded(values: Floats, shape: tuple[int, ...]) -> Floats:
+    full = np.zeros(shape)
+    full[tuple(slice(size) for size in values.shape)] = values
+    return full
+
+
+def _rms(columns: Floats) -> Floats:
+    """Return the root mean square of each column, 1 for columns of zeros; large entries do not overflow."""
+    peaks = np.abs(columns).max(axis=0)
+    peaks = np.where(peaks > 0.0, peaks, 1.0)
+    level: Floats = np.sqrt(np.square(columns / peaks).mean(axis=0))
+    return peaks * np.where(level > 0.0, level, 1.0)

@@ -1,0 +1,134 @@
+"""Training under a budget that falls: Adam steps, a hard threshold every few of them, then steps on the support."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from convexnn.fitting.layers import Layers
+from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.schedule import Schedule
+from convexnn.solution import Status
+
+# Adam's averages of the gradient and of its square, and what keeps the division finite.
+DECAYS, EPSILON = (0.9, 0.999), 1e-8
+
+# Steps between thresholds: fewer cost time, more let dropped weights come back that are dropped again.
+BETWEEN = 10
+
+# Times that a threshold gives the weights of idle neurons away: each may leave other neurons idle.
+IDLE_ROUNDS = 4
+
+
+class Adam:
+    """Adam on one flat vector: the step, and the running mean of squares that also scores weights."""
+
+    def __init__(self, parameters: Tensor) -> None:
+        self.mean, self.squares, self.count = torch.zeros_like(parameters), torch.zeros_like(parameters), 0
+
+    def step(self, parameters: Tensor, gradient: Tensor, rate: float) -> None:
+        """Move the parameters against the gradient."""
+        self.count += 1
+        self.mean.lerp_(gradient, 1.0 - DECAYS[0])
+        self.squares.mul_(DECAYS[1]).addcmul_(gradient, gradient, value=1.0 - DECAYS[1])
+        size = (self.squares / (1.0 - DECAYS[1] ** self.count)).sqrt_().add_(EPSILON)
+        parameters.addcdiv_(self.mean, size, value=-rate / (1.0 - DECAYS[0] ** self.count))
+
+
+def train(
+    problem: FitProblem,
+    layers: Layers,
+    schedule: Schedule,
+    generator: torch.Generator,
+    after_epoch: Callable[[float], bool],
+) -> Status:
+    """Train `layers` in place, leave them within the budget, and return how it ended.
+
+    Every few steps the budget's largest |w| (E g^2)^(1/4) are kept: the geometric mean of magnitude and of the
+    saliency |w| (E g^2)^(1/2) of optimal brain damage with Adam's estimate of the curvature. Gradients of dropped
+    weights are not followed. `after_epoch(mean loss)` is called after each pass over the rows and says whether to stop.
+    """
+    run = _Run(layers, Adam(layers.parameters), torch.ones_like(layers.parameters), schedule)
+    steps = schedule.epochs * -(-problem.n_rows // schedule.batch)
+    state = layers.parameters, run.adam.squares
+    safe = [part.clone() for part in state]
+    status = Status.CONVERGED
+    try:
+        for _ in range(schedule.epochs):
+            loss = run.go_through(problem, steps, generator)
+            if not (isfinite(loss) and all(isfinite(float(part.sum())) for part in state)):
+                for part, before in zip(state, safe, strict=True):
+                    part.copy_(before)
+                status = Status.NOT_FINITE
+                break
+            for part, before in zip(state, safe, strict=True):
+                before.copy_(part)
+            if after_epoch(loss) and run.step < steps:
+                status = Status.TIME_LIMIT
+                break
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    run.threshold(schedule.budget)
+    return status
+
+
+@dataclass(eq=False)
+class _Run:
+    """The state of a training: layers, their optimiser, which parameters are kept (N,), the step."""
+
+    layers: Layers
+    adam: Adam
+    kept: Tensor
+    schedule: Schedule
+    step: int = 0
+
+    def go_through(self, problem: FitProblem, steps: int, generator: torch.Generator) -> float:
+        """Take the steps of one pass over the rows; return the mean loss over them."""
+        total = 0.0
+        for rows, target in batches(problem, self.schedule.batch, generator):
+            values = self.layers.forward(rows)
+            total += problem.loss.value(values[-1], target) * len(rows)
+            self._move(self.layers.gradient(values, problem.loss.gradient(values[-1], target)), steps)
+        return total / problem.n_rows
+
+    def threshold(self, budget: int) -> None:
+        """Zero all but the best `budget` weights, in the parameters and in the mask; none is spent on idle neurons."""
+        count = self.layers.n_weights
+        if budget >= count:
+            return
+        weights, mask = self.layers.parameters[:count], self.kept[:count]
+        scores = weights.abs() * self.adam.squares[:count].pow(0.25)
+        for _ in range(IDLE_ROUNDS):
+            mask.zero_()[scores.topk(budget, sorted=False).indices] = 1.0
+            mask *= scores > 0.0
+            idle = self.layers.idle(self.kept)
+            if not bool(idle.any()):
+                break
+            scores[idle] = 0.0
+        weights *= mask
+
+    def _move(self, gradient: Tensor, steps: int) -> None:
+        parameters, count = self.layers.parameters, self.layers.n_weights
+        if self.schedule.ridge > 0.0:
+            gradient[:count].add_(parameters[:count], alpha=self.schedule.ridge)
+        gradient *= self.kept
+        self.adam.step(parameters, gradient, self.schedule.rate_at(self.step, steps))
+        self.step += 1
+        if self.step > self.schedule.settled * steps:
+            parameters *= self.kept
+        elif self.step % BETWEEN == 0:
+            self.threshold(self.schedule.budget_at(self.step / steps))
+
+
+def batches(problem: FitProblem, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield all rows once, in a random order and so many at a time."""
+    if size >= problem.n_rows:
+        yield problem.rows, problem.target
+        return
+    order = torch.randperm(problem.n_rows, generator=generator).to(problem.rows.device)
+    for index in order.split(size):
+        yield problem.rows[index], problem.target[index]

@@ -1,0 +1,275 @@
+"""Fitted networks: kernels against autograd, identities, independent oracles, bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import convexnn as cx
+from convexnn.checks import Floats
+from convexnn.fitting.joint import derivative, free_parameters, joint_polish, normal_equations, penalised_loss
+from convexnn.fitting.layers import Layers
+from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.schedule import Schedule
+from convexnn.losses import LOSSES, loss_named
+from convexnn.network import SparseReLUNetwork
+from convexnn.solution import Status
+from convexnn.solvers.descent import Progress
+
+SIZES = [(5, 4, 1), (5, 4, 3), (5, 4, 6, 2)]
+
+
+def random_layers(sizes: tuple[int, ...], bias: bool, seed: int = 0) -> Layers:
+    generator = torch.Generator().manual_seed(seed)
+    layers = Layers.random(sizes, bias, torch.zeros(1, dtype=torch.float64), generator)
+    noise = torch.randn(layers.parameters.shape, generator=generator, dtype=torch.float64)
+    return layers.with_parameters(layers.parameters + 0.1 * noise)
+
+
+def problem_of(loss: str, outputs: int, bias: bool, n: int = 40) -> FitProblem:
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((n, 5)) * np.array([1.0, 5.0, 0.1, 1.0, 1.0]) + 0.5
+    target = rng.standard_normal((n, outputs))
+    if loss == "logistic":
+        target = np.sign(target)
+    if loss == "softmax":
+        target = np.eye(outputs)[rng.integers(outputs, size=n)]
+    return FitProblem.make(X, target, loss_named(loss), bias, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_gradient_is_that_of_autograd(loss: str, sizes: tuple[int, ...], bias: bool) -> None:
+    if loss == "softmax" and sizes[-1] == 1:
+        return
+    problem, layers = problem_of(loss, sizes[-1], bias), random_layers(sizes, bias)
+    values = layers.forward(problem.rows)
+    gradient = layers.gradient(values, problem.loss.gradient(values[-1], problem.target))
+
+    flat = layers.parameters.clone().requires_grad_()
+    hidden = problem.rows
+    weights, biases = layers.split(flat)
+    for index, weight in enumerate(weights):
+        affine = hidden @ weight.T + (biases[index] if bias else 0.0)
+        hidden = torch.relu(affine) if index < len(weights) - 1 else affine
+    torch.testing.assert_close(hidden.detach(), values[-1])
+    (hidden * problem.loss.gradient(hidden, problem.target).detach()).sum().backward()
+    torch.testing.assert_close(gradient, flat.grad)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_the_derivative_is_that_of_autograd(
+    sizes: tuple[int, ...], bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, layers = problem_of("squared", sizes[-1], bias), random_layers(sizes, bias)
+    layers.parameters[: layers.n_weights : 3] = 0.0
+    free = free_parameters(layers)
+
+    def output(entries: torch.Tensor) -> torch.Tensor:
+        return layers.with_parameters(layers.parameters.index_put((free,), entries)).forward(problem.rows)[-1]
+
+    jacobian = torch.autograd.functional.jacobian(output, layers.parameters[free]).reshape(-1, len(free))
+    values = layers.forward(problem.rows)
+    torch.testing.assert_close(derivative(layers, values, free), jacobian)
+    residual = (values[-1] - problem.target).reshape(-1)
+    monkeypatch.setattr("convexnn.fitting.joint.TILE_ENTRIES", 7 * len(free) * sizes[-1])
+    gram, slope = normal_equations(problem, layers, free)
+    torch.testing.assert_close(gram, jacobian.T @ jacobian / problem.n_rows)
+    torch.testing.assert_close(slope, jacobian.T @ residual / problem.n_rows)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_a_joint_polish_lowers_the_loss_and_keeps_the_zeros(sizes: tuple[int, ...], bias: bool, ridge: float) -> None:
+    problem, layers = problem_of("squared", sizes[-1], bias), random_layers(sizes, bias)
+    layers.parameters[: layers.n_weights : 3] = 0.0
+    after, loss = joint_polish(problem, layers, ridge, rounds=200, least_fall=1e-14)
+    assert loss == pytest.approx(penalised_loss(problem, after, ridge))
+    assert loss < penalised_loss(problem, layers, ridge)
+    assert not after.parameters[: layers.n_weights : 3].any()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_units_are_taken_back(sizes: tuple[int, ...], bias: bool) -> None:
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((50, 5)) * 3.0 + 1.0, 10.0 * rng.standard_normal((50, sizes[-1])) + 4.0
+    problem = FitProblem.make(X, y, loss_named("squared"), bias, torch.device("cpu"))
+    layers = random_layers(sizes, bias)
+    network = problem.network(layers)
+    inside = layers.forward(problem.rows)[-1].numpy() * problem.units.height + problem.units.level
+    np.testing.assert_allclose(network.predict(X).reshape(50, -1), inside, rtol=1e-10, atol=1e-10)
+    again = problem.layers(network, sizes, bias)
+    np.testing.assert_allclose(again.parameters.numpy(), layers.parameters.numpy(), rtol=1e-10, atol=1e-10)
+
+
+def test_idle_neurons_are_left_out_and_the_function_stays() -> None:
+    problem = problem_of("squared", 2, bias=True)
+    layers = random_layers((5, 4, 6, 2), bias=True)
+    layers.weights[0][1] = 0.0  # a constant
+    layers.weights[2][:, 3] = 0.0  # unseen
+    layers.weights[1][:, 2] = 0.0  # unseen by the next layer
+    before = layers.forward(problem.rows)[-1].numpy() * problem.units.height + problem.units.level
+    network = problem.network(layers)
+    assert network.sizes == (5, 2, 5, 2)
+    X = problem.rows.numpy() * problem.units.scale + problem.units.center
+    np.testing.assert_allclose(network.predict(X), before, rtol=1e-10, atol=1e-10)
+
+
+def test_weights_of_idle_neurons_are_known() -> None:
+    layers = random_layers((2, 3, 1), bias=False)
+    kept = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0, 1.0]])
+    idle = layers.split(layers.idle(torch.cat([part.flatten() for part in kept])))[0]
+    assert idle[0].tolist() == [[True, True], [False, False], [False, False]]
+    assert idle[1].tolist() == [[False, False, True]]
+
+
+def test_the_budget_falls_to_its_own_value() -> None:
+    schedule = Schedule(budget=10, epochs=1, batch=1)
+    budgets = [schedule.budget_at(share) for share in np.linspace(0.0, 1.0, 101)]
+    assert budgets[0] == 400
+    assert budgets == sorted(budgets, reverse=True)
+    assert set(budgets[60:]) == {10}
+
+
+def labelled(seed: int = 0, n: int = 300) -> tuple[Floats, Any]:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 6))
+    names = np.array(["a", "b", "c"])
+    return X, names[np.argmax(np.maximum(X[:, :3], 0.2), axis=1)]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_fit_keeps_to_its_budget_and_tells_its_loss(loss: str, depth: int, bias: bool) -> None:
+    X, names = labelled()
+    y: Any = {"squared": np.eye(3)[:, :2][np.searchsorted(["a", "b", "c"], names)], "softmax": names}.get(
+        loss, names == "a"
+    )
+    fit = cx.fit_network(X, y, 15, 8, depth=depth, loss=loss, bias=bias, epochs=10)
+    assert fit.nnz <= 15
+    assert len(fit.network.sizes) == depth + 2
+    assert fit.status is Status.CONVERGED
+    assert len(fit.history) == 10
+    assert str(fit.budget) in str(fit)
+    target = {"squared": y, "softmax": np.eye(3)[np.searchsorted(["a", "b", "c"], names)]}.get(loss, 2.0 * (y == 1) - 1)
+    assert fit.objective == pytest.approx(loss_named(loss).value(fit.predict(X), target))
+    assert fit.to_network() is fit.network
+    if loss != "squared":
+        assert fit.classes is not None
+        assert list(fit.classes) == sorted(set(y.tolist()))
+
+
+def test_labels_are_learned() -> None:
+    X, y = labelled(n=1000)
+    fit = cx.fit_network(X, y, 12, loss="softmax", bias=True)
+    fresh, truth = labelled(1)
+    assert fit.classes is not None
+    assert np.mean(fit.classes[fit.predict(fresh).argmax(axis=1)] == truth) > 0.97
+
+
+def test_the_same_seed_gives_the_same_network() -> None:
+    X, y = labelled()
+    one, two, other = (cx.fit_network(X, y, 12, loss="softmax", epochs=3, seed=seed) for seed in (1, 1, 2))
+    assert one.objective == two.objective != other.objective
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_units_of_features_and_target_do_not_matter(scale: float) -> None:
+    X, _ = labelled()
+    y = np.stack([np.maximum(X[:, 0], 0.0), X[:, 1]], axis=1)
+    scales = np.array([scale, 1.0, 1.0, 1.0, 1.0, 1.0])
+    plain = cx.fit_network(X, y, 12, 6, epochs=5)
+    scaled = cx.fit_network(X * scales, y * scale, 12, 6, epochs=5)
+    np.testing.assert_allclose(scaled.predict(X * scales), scale * plain.predict(X), rtol=1e-4, atol=1e-4 * scale)
+
+
+def test_a_start_is_thinned_to_the_budget() -> None:
+    X, y = labelled()
+    large = cx.fit_network(X, y, 30, 8, loss="softmax", bias=True)
+    small = cx.fit_network(X, y, 12, 8, loss="softmax", bias=True, start=large.network, epochs=20)
+    assert small.nnz <= 12
+    assert small.objective < np.log(3) / 2
+
+
+def test_an_interrupted_fit_returns_a_network_within_the_budget() -> None:
+    X, y = labelled()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.iteration == 3:
+            raise KeyboardInterrupt
+
+    fit = cx.fit_network(X, y, 12, loss="softmax", callback=interrupt)
+    assert fit.status is Status.INTERRUPTED
+    assert fit.nnz <= 12
+    assert len(fit.history) == 3
+
+
+def test_a_time_limit_ends_with_a_network_of_a_short_run() -> None:
+    X, y = labelled(n=2000)
+    fit = cx.fit_network(X, y, 12, loss="softmax", epochs=100_000, time_limit=0.0)
+    assert fit.status is Status.TIME_LIMIT
+    assert fit.nnz <= 12
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = labelled()
+    original, calls = Layers.gradient, list[int]()
+
+    def gradient(self: Layers, values: list[torch.Tensor], slope: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return original(self, values, slope * (float("nan") if len(calls) == 40 else 1.0))
+
+    monkeypatch.setattr(Layers, "gradient", gradient)
+    fit = cx.fit_network(X, y, 12, loss="softmax")
+    assert fit.status is Status.NOT_FINITE
+    assert np.isfinite(fit.objective)
+    assert fit.nnz <= 12
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 3}, "budget is 3; expected at least 4"),
+        ({"budget": 3, "depth": 2}, "budget is 3; expected at least 5"),
+        ({"budget": 1000, "width": 2}, "budget is 1000; expected at most 18"),
+        ({"depth": 0}, "depth is 0; expected"),
+        ({"width": 0}, "width is 0; expected"),
+        ({"loss": "hinge"}, "loss 'hinge' is unknown"),
+        ({"loss": "logistic"}, "y has 3 labels; the logistic loss expects exactly 2"),
+        ({"ridge": -1.0}, "ridge is -1.0; expected"),
+        ({"epochs": 0}, "epochs is 0; expected"),
+        ({"batch_size": 0}, "batch_size is 0; expected"),
+        ({"n_restarts": 0}, "n_restarts is 0; expected"),
+        ({"time_limit": -1.0}, "time_limit is -1.0; expected"),
+        ({"device": "gpu"}, "device 'gpu' is unknown"),
+        ({"start": SparseReLUNetwork([([[1.0]], None)])}, r"start has sizes \(1, 1\); expected at most"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_clear_line(options: dict[str, Any], message: str) -> None:
+    X, y = labelled()
+    given: dict[str, Any] = {"budget": 12, "loss": "softmax"} | options
+    with pytest.raises(ValueError, match=message):
+        cx.fit_network(X, y, **given)
+
+
+def test_one_label_alone_is_refused() -> None:
+    X, y = labelled()
+    with pytest.raises(ValueError, match="y has one label"):
+        cx.fit_network(X, np.full(len(y), "a"), 12, loss="softmax")
+
+
+def test_wrong_types_are_named() -> None:
+    X, y = labelled()
+    with pytest.raises(TypeError, match="start is a list; expected a SparseReLUNetwork"):
+        cx.fit_network(X, y, 12, loss="softmax", start=[])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="bias is 1; expected True or False"):
+        cx.fit_network(X, y, 12, loss="softmax", bias=1)  # type: ignore[arg-type]
