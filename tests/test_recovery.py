@@ -409,6 +409,13 @@ def test_proposals_are_gates(kind: str) -> None:
     assert len(KINDS[kind](Proposals(problem, np.random.default_rng(0)), 0, problem.target)) == 0
 
 
+@pytest.mark.parametrize("residual", [float("inf"), float("nan"), 1e30])
+def test_moment_gates_survive_a_residual_that_ran_away(residual: float) -> None:
+    problem = small_problem().to(torch.float32)
+    gates = Proposals(problem, np.random.default_rng(0)).moment(3, torch.full_like(problem.target, residual))
+    assert gates.shape == (3, problem.rows.shape[1])
+
+
 def test_moment_gates_point_at_a_missing_neuron() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 10))

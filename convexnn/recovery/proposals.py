@@ -54,10 +54,11 @@ class Proposals:
             return self._tensor(np.zeros((0, self._d)))
         rows, mean = self.problem.rows, residual.mean()
         probe = self._tensor(self.rng.standard_normal(self._d))
-        energy = (
-            (self._moments((rows @ probe)[:, None], residual)[0] - mean * probe).square().cpu().numpy().astype(float)
-        )
-        chances = energy / energy.sum() if energy.sum() > 0.0 else None
+        column = self._moments((rows @ probe)[:, None], residual)[0] - mean * probe
+        energy = column.double().square().cpu().numpy()
+        # Where weights run away even the squares of moments are not finite: any column will do.
+        total = energy.sum()
+        chances = energy / total if 0.0 < total < np.inf else None
         features = self.rng.choice(self._d, size=count, p=chances)
         moments = self._moments(rows[:, features], residual)
         moments[torch.arange(count), torch.as_tensor(features)] -= mean
