@@ -199,6 +199,21 @@ def test_a_start_is_thinned_to_the_budget() -> None:
     assert small.objective < np.log(3) / 2
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_planted_network_is_found_whole(outputs: int, bias: bool) -> None:
+    rng = np.random.default_rng(outputs)
+    X = rng.standard_normal((500, 10))
+    weights, heads = np.zeros((3, 10)), rng.standard_normal((outputs, 3))
+    weights[[0, 0, 1, 1, 2], [0, 3, 3, 5, 7]] = rng.standard_normal(5)
+    shift = bias * np.array([0.5, -0.3, 0.2])
+    y = np.maximum(X @ weights.T + shift, 0.0) @ heads.T + bias
+    fit = cx.fit_network(X, y, 5 + heads.size, 3, bias=bias)
+    fresh = rng.standard_normal((500, 10))
+    truth = np.maximum(fresh @ weights.T + shift, 0.0) @ heads.T + bias
+    np.testing.assert_allclose(fit.predict(fresh).reshape(500, -1), truth, atol=1e-6)
+
+
 def test_an_interrupted_fit_returns_a_network_within_the_budget() -> None:
     X, y = labelled()
 
@@ -237,8 +252,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": 3}, "budget is 3; expected at least 4"),
-        ({"budget": 3, "depth": 2}, "budget is 3; expected at least 5"),
+        ({"budget": 2}, "budget is 2; expected at least 3"),
+        ({"budget": 3, "depth": 3}, "budget is 3; expected at least 4"),
+        ({"patience": -1}, "patience is -1; expected"),
         ({"budget": 1000, "width": 2}, "budget is 1000; expected at most 18"),
         ({"depth": 0}, "depth is 0; expected"),
         ({"width": 0}, "width is 0; expected"),

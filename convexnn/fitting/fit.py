@@ -41,6 +41,7 @@ def fit_network(
     batch_size: int | None = None,
     start: SparseReLUNetwork | None = None,
     n_restarts: int = 1,
+    patience: int = 20,
     seed: int | np.random.Generator = 0,
     time_limit: float | None = None,
     device: str = "cpu",
@@ -56,7 +57,7 @@ def fit_network(
     y : array_like (n,) or (n, k)
         Numbers for the squared loss; one label a row for the others.
     budget : int
-        Most nonzero weights, at least one for each hidden layer and one for each output; biases do not count.
+        Most nonzero weights, at least one for each output and one for each layer; biases do not count.
     width : int, optional
         Most neurons of a hidden layer; default 1.8 times the root of the budget, at most 100.
     depth : int, default 1
@@ -76,6 +77,9 @@ def fit_network(
         A network to begin with, of this depth and these sizes at most; its weights fall to the budget.
     n_restarts : int, default 1
         Starts; the network of the lowest loss is returned.
+    patience : int, default 20
+        With the squared loss: candidates without a better one that end the search for a layer's neurons in a random
+        combination of the outputs; 0 for no search.
     seed : int or numpy.random.Generator, default 0
         Every choice follows from it.
     time_limit : float, optional
@@ -101,7 +105,10 @@ def fit_network(
     Iterative hard thresholding on all layers at once, as "A Recovery Guarantee for Sparse Neural Networks" (arXiv
     2509.20323) does for several outputs, here with Adam steps, a budget that falls as a cubic from 40 times its last
     value, and weights compared by |w| (E g^2)^(1/4), g the gradient of a step: magnitudes alone depend on the scale
-    of a layer. Squared losses end with damped Gauss-Newton steps on the support of all layers.
+    of a layer. Squared losses end with damped Gauss-Newton steps on the support of all layers, and have a second way:
+    with y = V relu(W x), a random combination of the outputs has one output and all neurons of the network, so that the
+    search of :func:`recover` finds W, least squares V, and both layers are thinned together. Deeper networks are
+    searched layer by layer, as in the paper, and then refitted as a whole. The network of the lower loss is returned.
 
     Examples
     --------
@@ -120,6 +127,7 @@ def fit_network(
     if start is not None:
         _check_start(start, sizes)
     schedule = _schedule(len(matrix), budget, epochs, batch_size, ridge)
+    as_count(patience, "patience", at_least=0)
     limit = Limits(as_count(n_restarts, "n_restarts"), time_limit).time_limit
     # torch comes with them, and is not loaded before it is used.
     from convexnn.fitting.problem import FitProblem
@@ -131,7 +139,7 @@ def fit_network(
 
     values = target.values.reshape(len(matrix), outputs)
     problem = FitProblem.make(matrix, values, function, bias, as_device(device))
-    runs = Runs(problem, measure, sizes, as_flag(bias, "bias"), schedule, limit, callback, began)
+    runs = Runs(problem, measure, sizes, as_flag(bias, "bias"), schedule, patience, limit, callback, began)
     status = runs.go(n_restarts, start, as_generator(seed))
     return NetworkFit(
         runs.best,
@@ -147,12 +155,9 @@ def fit_network(
 
 def _sizes(budget: int, width: int | None, depth: int, ends: tuple[int, int]) -> tuple[int, ...]:
     """Return inputs, neurons of each hidden layer and outputs, checked against the budget."""
-    least = depth + ends[1]
+    least = max(ends[1], depth + 1)
     if as_count(budget, "budget") < least:
-        raise ValueError(
-            f"budget is {budget}; expected at least {least}: one weight for each of {depth} hidden layers and one for "
-            f"each of {ends[1]} outputs"
-        )
+        raise ValueError(f"budget is {budget}; expected at least {least}, one weight for each output and each layer")
     neurons = min(WIDTH, ceil(WIDTH_FOR_ROOT * budget**0.5)) if width is None else as_count(width, "width")
     sizes = (ends[0], *[neurons] * depth, ends[1])
     most = sum(before * after for before, after in pairwise(sizes))

@@ -59,6 +59,11 @@ class FitProblem:
         """Return this problem in another precision."""
         return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype))
 
+    def take(self, index: Tensor) -> FitProblem:
+        """Return this problem on some rows, in the same units."""
+        index = index.to(self.rows.device)
+        return replace(self, rows=self.rows[index], target=self.target[index])
+
     @property
     def n_rows(self) -> int:
         """Number of rows n."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from time import perf_counter
 
 import numpy as np
@@ -12,18 +12,26 @@ import torch
 
 from convexnn.fitting.joint import joint_polish
 from convexnn.fitting.layers import Layers
+from convexnn.fitting.layerwise import layer_by_layer
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
 from convexnn.fitting.training import train
 from convexnn.network import SparseReLUNetwork
+from convexnn.recovery.wish import Wish
 from convexnn.solution import Status
 from convexnn.solvers.descent import Callback, Progress
 
 # Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so.
 AFFORDABLE = 2e10
 
+# A loss, as a share of the target's mean square, that float64 alone can show.
+EXACT = 1e-20
+
 # With a time limit, shorter runs come first, so that there is a network when time is up: shares of the passes.
 LADDER = (1 / 16, 1 / 4, 1.0)
+
+# Share of a time limit that a search may take.
+SEARCH_SHARE = 0.5
 
 
 @dataclass(eq=False)
@@ -42,6 +50,8 @@ class Runs:
         Whether there are biases.
     schedule : Schedule
         Of a full run.
+    patience : int
+        Candidates without a better one that end a search; 0 for no search.
     time_limit : float or None
         Seconds from `began`.
     callback : callable or None
@@ -57,6 +67,7 @@ class Runs:
     sizes: tuple[int, ...]
     bias: bool
     schedule: Schedule
+    patience: int
     time_limit: float | None
     callback: Callback | None
     began: float
@@ -73,10 +84,11 @@ class Runs:
         """Run all starts; return how they ended."""
         shares = (1.0,) if self.time_limit is None else LADDER
         status = Status.CONVERGED
-        for share in shares * n_restarts:
-            status = self._one(share, start, rng)
-            if status is not Status.CONVERGED:
-                break
+        for _ in range(n_restarts):
+            for run in [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]:
+                status = run()
+                if status is not Status.CONVERGED or self.is_exact:
+                    return status
         return status
 
     def keep(self, network: SparseReLUNetwork) -> None:
@@ -84,6 +96,12 @@ class Runs:
         value = self.measure(network)
         if self.objective is None or value < self.objective:
             self.best, self.objective = network, value
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the best network fits numbers up to rounding."""
+        level = EXACT * self.problem.units.height**2
+        return self.problem.loss.name == "squared" and self.objective is not None and self.objective <= level
 
     @property
     def seconds(self) -> float:
@@ -94,7 +112,7 @@ class Runs:
         """Whether the time is up."""
         return self.time_limit is not None and self.seconds >= self.time_limit
 
-    def _one(self, share: float, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
+    def _train(self, share: float, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         schedule = replace(self.schedule, epochs=max(1, round(share * self.schedule.epochs)))
         if start is None:
@@ -109,6 +127,31 @@ class Runs:
             self.keep(self.problem.network(layers))
             return Status.INTERRUPTED
         return status
+
+    def _search(self, rng: np.random.Generator) -> Status:
+        """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
+        if not self.patience or self.problem.loss.name != "squared":
+            return Status.CONVERGED
+        # The search counts biases, and has a neuron of its own for a constant.
+        width = self.sizes[1] + self.bias
+        limit = None if self.time_limit is None else SEARCH_SHARE * max(0.0, self.time_limit - self.seconds)
+        wish = Wish(
+            budget=self.schedule.budget,
+            width=width,
+            signs="both",
+            n_restarts=1,
+            patience=self.patience,
+            significant=False,
+            time_limit=limit,
+            began=perf_counter(),
+            device=str(self.problem.rows.device),
+            callback=None,
+        )
+        layers, status = layer_by_layer(self.problem, wish, self.schedule, len(self.sizes) - 2, self.bias, rng)
+        if layers is not None:
+            self.keep(self.problem.network(self._refitted(layers)))
+        # A search that is out of its share of the time leaves the rest to training.
+        return Status.CONVERGED if status is Status.TIME_LIMIT else status
 
     def _refitted(self, layers: Layers) -> Layers:
         cost = self.problem.target.numel() * float(layers.nnz) ** 2

@@ -1,0 +1,48 @@
+"""Starts layer by layer: each hidden layer is searched on what the one before it gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.fitting.combination import combined_layers
+from convexnn.fitting.layers import Layers
+from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.schedule import Schedule
+from convexnn.recovery.wish import Wish
+from convexnn.solution import Status
+
+
+def layer_by_layer(
+    problem: FitProblem, wish: Wish, schedule: Schedule, depth: int, bias: bool, rng: np.random.Generator
+) -> tuple[Layers | None, Status]:
+    """Return layers of `depth` hidden layers, each of an equal share of the budget, and how the search ended.
+
+    The rule of the paper ("A Recovery Guarantee for Sparse Neural Networks", arXiv 2509.20323) for more than one hidden
+    layer: fit a network of one, keep its hidden layer, throw its outputs away, and go on with what the layer gives.
+    With one hidden layer it is :func:`combined_layers`; None where a search finds nothing.
+    """
+    share = max(schedule.budget // depth, problem.target.shape[1])
+    found, hidden, status = list[Layers](), problem, Status.CONVERGED
+    for index in range(depth):
+        part = schedule.budget - share * (depth - 1) if index == depth - 1 else share
+        inputs = hidden.rows.shape[1] + bias
+        wished = replace(wish, budget=min(part + bias * wish.width, wish.width * inputs))
+        layers, status = combined_layers(hidden, wished, replace(schedule, budget=max(1, part)), bias, rng)
+        if layers is None or status is Status.INTERRUPTED:
+            return None, status
+        found.append(layers)
+        if index < depth - 1:
+            hidden = replace(hidden, rows=layers.forward(hidden.rows)[1])
+    return _joined(found), status
+
+
+def _joined(found: list[Layers]) -> Layers:
+    """Return the hidden layers of all, and the outputs of the last."""
+    weights = [layers.weights[0].flatten() for layers in found] + [found[-1].weights[1].flatten()]
+    biases: list[Tensor] = [part for layers in found for part in layers.biases[:1]] + found[-1].biases[1:]
+    sizes = (found[0].sizes[0], *(layers.sizes[1] for layers in found), found[-1].sizes[2])
+    return Layers(sizes, torch.cat([*weights, *biases]), found[0].bias)
