@@ -227,6 +227,20 @@ def test_an_interrupted_fit_returns_a_network_within_the_budget() -> None:
     assert len(fit.history) == 3
 
 
+@pytest.mark.parametrize("where", ["find", "thinned"])
+def test_an_interrupted_search_returns_a_network_too(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*given: Any, **named: Any) -> Any:
+        raise KeyboardInterrupt
+
+    X, _ = labelled()
+    monkeypatch.setattr(f"convexnn.fitting.combination.{where}", interrupt)
+    y = np.stack([np.maximum(X[:, 0], 0.0), X[:, 1]], axis=1)
+    fit = cx.fit_network(X, y, 12)
+    assert fit.status is Status.INTERRUPTED
+    assert fit.nnz <= 12
+    assert np.isfinite(fit.objective)
+
+
 def test_a_time_limit_ends_with_a_network_of_a_short_run() -> None:
     X, y = labelled(n=2000)
     fit = cx.fit_network(X, y, 12, loss="softmax", epochs=100_000, time_limit=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -40,12 +41,19 @@ def combined_layers(
     combined = (sample.target @ torch.where(spread > 0.0, direction / spread, 0.0)).cpu().numpy()
     rows = sample.rows.cpu().numpy()
     inputs = np.column_stack([rows, np.ones(len(rows))]) if bias else rows
+    # The search counts biases, and has a neuron of its own for a constant.
+    width = wish.width + bias
+    wish = replace(wish, width=width, budget=min(schedule.budget + bias * width, width * inputs.shape[1]))
     gates, _, run = find(inputs, combined, wish, rng)
     hidden = torch.as_tensor(gates).to(sample.rows)
     if not hidden[:, : rows.shape[1]].any():
         return None, run.status
     layers = _with_outputs(sample, hidden[:, : rows.shape[1]], hidden[:, rows.shape[1] :])
-    return thinned(sample, layers, schedule.budget, schedule.ridge, wish.is_over), run.status
+    layers = thinned(sample, layers, schedule.budget, schedule.ridge, wish.is_over)
+    narrow = _narrowed(layers, width - bias)
+    if narrow.sizes != layers.sizes:
+        narrow, _ = joint_polish(sample, narrow, schedule.ridge, ROUNDS, stop=wish.is_over)
+    return narrow, run.status
 
 
 def thinned(problem: FitProblem, layers: Layers, budget: int, ridge: float, stop: Callable[[], bool]) -> Layers:
@@ -91,6 +99,17 @@ def _with_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layer
     parts = [(weights * length[:, None]).flatten(), (heads / length).flatten()]
     parts += [shift * length, levels.flatten()] if bias else []
     return Layers((weights.shape[1], len(weights), len(heads)), torch.cat(parts), bias)
+
+
+def _narrowed(layers: Layers, width: int) -> Layers:
+    """Return the layers without the weakest of more than `width` neurons."""
+    if layers.sizes[1] <= width:
+        return layers
+    strength = layers.weights[0].norm(dim=1) * layers.weights[1].norm(dim=0)
+    best = strength.topk(width).indices.sort().values
+    parts = [layers.weights[0][best].flatten(), layers.weights[1][:, best].flatten()]
+    parts += [layers.biases[0][best], layers.biases[1]] if layers.bias else []
+    return Layers((layers.sizes[0], width, layers.sizes[2]), torch.cat(parts), layers.bias)
 
 
 def _sample(problem: FitProblem, rng: np.random.Generator) -> FitProblem:

@@ -29,10 +29,15 @@ class Layers:
     bias: bool
 
     @classmethod
+    def zero(cls, sizes: tuple[int, ...], bias: bool, dtype: torch.dtype) -> Layers:
+        """Return layers without weights."""
+        count = sum(before * after for before, after in pairwise(sizes)) + bias * sum(sizes[1:])
+        return cls(sizes, torch.zeros(count, dtype=dtype), bias)
+
+    @classmethod
     def random(cls, sizes: tuple[int, ...], bias: bool, like: Tensor, generator: torch.Generator) -> Layers:
         """Return layers with weights N(0, 2 / in), the last N(0, 1 / in), and no biases yet."""
-        count = sum(before * after for before, after in pairwise(sizes)) + bias * sum(sizes[1:])
-        layers = cls(sizes, torch.zeros(count, dtype=like.dtype), bias)
+        layers = cls.zero(sizes, bias, like.dtype)
         for weight, inputs in zip(layers.weights, sizes, strict=False):
             gain = 1.0 if weight is layers.weights[-1] else 2.0
             weight.copy_(torch.randn(weight.shape, generator=generator, dtype=like.dtype) * (gain / inputs) ** 0.5)

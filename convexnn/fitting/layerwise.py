@@ -29,9 +29,7 @@ def layer_by_layer(
     found, hidden, status = list[Layers](), problem, Status.CONVERGED
     for index in range(depth):
         part = schedule.budget - share * (depth - 1) if index == depth - 1 else share
-        inputs = hidden.rows.shape[1] + bias
-        wished = replace(wish, budget=min(part + bias * wish.width, wish.width * inputs))
-        layers, status = combined_layers(hidden, wished, replace(schedule, budget=max(1, part)), bias, rng)
+        layers, status = combined_layers(hidden, wish, replace(schedule, budget=max(1, part)), bias, rng)
         if layers is None or status is Status.INTERRUPTED:
             return None, status
         found.append(layers)

@@ -57,7 +57,7 @@ class Runs:
     callback : callable or None
         Told of each pass.
     best, objective
-        The best network so far and its loss.
+        The best network so far and its loss; after :meth:`go` there is one, if need be without weights.
     history : list of float
         Mean loss over each pass.
     """
@@ -84,11 +84,16 @@ class Runs:
         """Run all starts; return how they ended."""
         shares = (1.0,) if self.time_limit is None else LADDER
         status = Status.CONVERGED
-        for _ in range(n_restarts):
-            for run in [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]:
+        runs = [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]
+        try:
+            for run in runs * n_restarts:
                 status = run()
                 if status is not Status.CONVERGED or self.is_exact:
-                    return status
+                    break
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+        if self.objective is None:
+            self.keep(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
         return status
 
     def keep(self, network: SparseReLUNetwork) -> None:
@@ -132,12 +137,10 @@ class Runs:
         """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
         if not self.patience or self.problem.loss.name != "squared":
             return Status.CONVERGED
-        # The search counts biases, and has a neuron of its own for a constant.
-        width = self.sizes[1] + self.bias
         limit = None if self.time_limit is None else SEARCH_SHARE * max(0.0, self.time_limit - self.seconds)
         wish = Wish(
             budget=self.schedule.budget,
-            width=width,
+            width=self.sizes[1],
             signs="both",
             n_restarts=1,
             patience=self.patience,
