@@ -1,6 +1,9 @@
 """Sparse two-layer ReLU networks, recovered by convex methods: patterns, program, solver, solution, network."""
 
+from typing import TYPE_CHECKING, Any
+
 from convexnn import theory
+from convexnn.budget_path import BudgetPath, BudgetStep, budget_path
 from convexnn.crosscheck import Crosscheck, crosscheck
 from convexnn.fitting.fit import fit_network
 from convexnn.fitting.result import NetworkFit
@@ -14,10 +17,16 @@ from convexnn.recovery.wish import RecoveryProgress
 from convexnn.solution import Solution, Status
 from convexnn.solvers import solve
 
+if TYPE_CHECKING:
+    from convexnn.estimators.classifier import SparseReLUClassifier
+    from convexnn.estimators.regressor import SparseReLURegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
     "ActivationPatterns",
+    "BudgetPath",
+    "BudgetStep",
     "ConvexProgram",
     "Crosscheck",
     "Memory",
@@ -25,8 +34,11 @@ __all__ = [
     "RecoveryProgress",
     "RegularizationPath",
     "Solution",
+    "SparseReLUClassifier",
     "SparseReLUNetwork",
+    "SparseReLURegressor",
     "Status",
+    "budget_path",
     "crosscheck",
     "fit_network",
     "memory_estimate",
@@ -37,3 +49,18 @@ __all__ = [
     "strength_max",
     "theory",
 ]
+
+# scikit-learn comes with them, and is not loaded before they are used.
+_ESTIMATORS = {"SparseReLUClassifier": "classifier", "SparseReLURegressor": "regressor"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"convexnn.estimators.{_ESTIMATORS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -144,15 +144,7 @@ class SparseReLUNetwork:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the network to an ``.npz`` file without pickle, exact to the last bit; return its path."""
-        arrays: dict[str, Any] = {"format": np.array(FORMAT), "n_layers": np.array(len(self._layers))}
-        for index, (weight, bias) in enumerate(self._layers):
-            parts = {"shape": weight.shape, "data": weight.data, "indices": weight.indices, "indptr": weight.indptr}
-            arrays |= {f"{name}{index}": np.asarray(part) for name, part in parts.items()}
-            arrays[f"bias{index}"] = bias
-        target = Path(path)
-        with open(target, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        return target
+        return write_arrays(path, stored(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SparseReLUNetwork:
@@ -181,6 +173,24 @@ class SparseReLUNetwork:
 
     def __repr__(self) -> str:
         return f"<{self}>"
+
+
+def stored(network: SparseReLUNetwork) -> dict[str, Any]:
+    """Return the arrays that a file of the network holds, by name; none needs pickle."""
+    arrays: dict[str, Any] = {"format": np.array(FORMAT), "n_layers": np.array(len(network.layers))}
+    for index, (weight, bias) in enumerate(network.layers):
+        parts = {"shape": weight.shape, "data": weight.data, "indices": weight.indices, "indptr": weight.indptr}
+        arrays |= {f"{name}{index}": np.asarray(part) for name, part in parts.items()}
+        arrays[f"bias{index}"] = bias
+    return arrays
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Any]) -> Path:
+    """Write arrays to a compressed ``.npz`` file of just that name, whatever its ending; return its path."""
+    target = Path(path)
+    with open(target, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    return target
 
 
 def _layer(index: int, pair: Any) -> Layer:

@@ -18,6 +18,8 @@ from rich.console import Console
 from convexnn.checks import Floats, as_file, as_matrix
 from convexnn.cli.crosscheck import crosscheck
 from convexnn.cli.files import writable
+from convexnn.cli.fit import fit
+from convexnn.cli.predict import predict
 
 app = typer.Typer(
     add_completion=False,
@@ -100,7 +102,8 @@ def _step(console: Console, title: str) -> AbstractContextManager[None]:
     return shown()
 
 
-app.command()(crosscheck)
+for command in (fit, predict, crosscheck):
+    app.command()(command)
 
 
 @app.command()

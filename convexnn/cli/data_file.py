@@ -18,6 +18,9 @@ from convexnn.tables import counting
 # A line of a file: its number from 1, as editors count, and its cells.
 Line = tuple[int, list[str]]
 
+# Columns that an error lists.
+MANY = 40
+
 # A number with a decimal comma, or two numbers with a semicolon that was taken for text.
 _COMMA = re.compile(r"[-+]?\d+(,\d+|;[-+]?\d+)")
 
@@ -70,7 +73,7 @@ def read_data(path: Path, target: str | None = None, drop: Iterable[str] = ()) -
     """
     lines = _lines(as_file(path, "data file"))
     header = _has_header([cells for _, cells in lines])
-    names = [cell if header and cell else str(i) for i, cell in enumerate(lines[0][1])]
+    names = _names(lines, header)
     dropped = {_column(names, name, "drop") for name in drop}
     kept = [i for i in range(len(names)) if i not in dropped]
     body = lines[header:]
@@ -84,6 +87,30 @@ def read_data(path: Path, target: str | None = None, drop: Iterable[str] = ()) -
     features = [i for i in kept if i != chosen]
     X = np.column_stack([_numbers(body, i, names[i], path) for i in features])
     return DataFile(X, _target(body, chosen, names[chosen], path), tuple(names[i] for i in features), names[chosen])
+
+
+def read_features(path: Path, features: Sequence[str]) -> Floats:
+    """Return the columns of the names `features` of a file as :func:`read_data` reads it, (n, number of them).
+
+    Other columns do not matter; a file without a header has them by their index. Errors are those of read_data.
+    """
+    lines = _lines(as_file(path, "data file"))
+    header = _has_header([cells for _, cells in lines])
+    names = _names(lines, header)
+    missing = [name for name in features if name not in names]
+    if missing:
+        shown = ", ".join(map(repr, missing[:MANY])) + (", ..." if len(missing) > MANY else "")
+        kind = "" if header else ", and no header"
+        raise ValueError(f"data file {path} has no column {shown}{kind}; expected the features of the model")
+    columns = [_column(names, name, "a feature") for name in features]
+    body = lines[header:]
+    _refuse_empty(lines, names, columns, path, header)
+    return np.column_stack([_numbers(body, i, names[i], path) for i in columns])
+
+
+def _names(lines: Sequence[Line], header: bool) -> list[str]:
+    """Return the columns' names: the header's, or their index from 0."""
+    return [cell if header and cell else str(i) for i, cell in enumerate(lines[0][1])]
 
 
 def _lines(path: Path) -> list[Line]:
@@ -135,7 +162,7 @@ def _column(names: Sequence[str], given: str, what: str) -> int:
     try:
         return range(len(names))[int(given)]
     except (ValueError, IndexError):
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        shown = ", ".join(names[:MANY]) + (", ..." if len(names) > MANY else "")
         raise ValueError(
             f"{what} is {given!r}; expected an index from 0 to {len(names) - 1}, or one of: {shown}"
         ) from None

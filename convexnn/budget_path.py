@@ -1,0 +1,332 @@
+"""Budget paths: the score of an estimator against the number of weights, so that a user picks the budget by looking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, require
+from convexnn.network import SparseReLUNetwork
+from convexnn.tables import Table, counting
+
+if TYPE_CHECKING:
+    from convexnn.estimators.base import SparseReLUEstimator
+
+# Budgets where none are given: from the largest down, each this much smaller.
+N_BUDGETS, SHRINK = 8, 1.6
+
+
+@dataclass(frozen=True)
+class BudgetStep:
+    """One budget of a path.
+
+    Attributes
+    ----------
+    budget : int
+        Most weights.
+    train_scores, validation_scores : tuple of float
+        One a fold, on the rows that the fold's network saw and on those that it did not.
+    estimator : SparseReLURegressor or SparseReLUClassifier
+        Fitted to all rows.
+    """
+
+    budget: int
+    train_scores: tuple[float, ...]
+    validation_scores: tuple[float, ...]
+    estimator: SparseReLUEstimator
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BudgetPath:
+    """Scores and networks at several budgets.
+
+    Attributes
+    ----------
+    steps : tuple of BudgetStep
+        One a budget, rising; fewer than asked for after an interruption.
+    scoring : str
+        What the scores are: larger is better.
+    complete : bool
+        Whether every budget was fitted: False after an interruption.
+    """
+
+    steps: tuple[BudgetStep, ...]
+    scoring: str
+    complete: bool
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def budgets(self) -> NDArray[np.int64]:
+        """The budgets (p,), rising."""
+        return np.array([step.budget for step in self.steps], dtype=np.int64)
+
+    @property
+    def train_scores(self) -> Floats:
+        """Scores on the rows fitted (p, folds)."""
+        return np.array([step.train_scores for step in self.steps])
+
+    @property
+    def validation_scores(self) -> Floats:
+        """Scores on the rows held out (p, folds)."""
+        return np.array([step.validation_scores for step in self.steps])
+
+    @property
+    def networks(self) -> tuple[SparseReLUNetwork, ...]:
+        """The networks fitted to all rows, one a budget."""
+        return tuple(step.estimator.network_ for step in self.steps)
+
+    @property
+    def best(self) -> BudgetStep:
+        """The step of the highest mean validation score; of equal ones that of the smallest budget."""
+        return self.smallest_within(0.0)
+
+    def smallest_within(self, points: float) -> BudgetStep:
+        """Return the step of the smallest budget whose mean validation score is that of the best less `points` / 100.
+
+        Parameters
+        ----------
+        points : float
+            Hundredths of the score, at least 0: ``smallest_within(1)`` gives away one percent of accuracy, or 0.01 of
+            R2.
+
+        Raises
+        ------
+        ValueError
+            The path was interrupted before the first budget was fitted; or `points` is below 0.
+        """
+        if not self.steps:
+            raise ValueError("the path has no budgets: it was interrupted before the first was fitted")
+        means = self.validation_scores.mean(axis=1)
+        enough = means >= means.max() - as_nonnegative(points, "points") / 100.0
+        return self.steps[int(np.argmax(enough))]
+
+    @property
+    def table(self) -> Table:
+        """One row a budget, for ``table.to_markdown()`` and ``table.to_latex()``."""
+        header = ("budget", "weights", "neurons", "train", "validation", "spread", "")
+        marked = self.best.budget if self.steps else None
+        return Table.of(header, [_cells(step, "best" if step.budget == marked else "") for step in self.steps])
+
+    def plot(self, ax: Any = None, points: float = 1.0) -> Any:
+        """Draw the scores against the budget and return the matplotlib axes.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; default new axes.
+        points : float, default 1
+            Of :meth:`smallest_within`, which is marked.
+        """
+        if ax is None:
+            pyplot = require("matplotlib.pyplot", "matplotlib", "plot")
+            ax = pyplot.subplots(layout="constrained")[1]
+        chosen, best = self.smallest_within(points), self.best
+        budgets, means = self.budgets, self.validation_scores.mean(axis=1)
+        spread = self.validation_scores.std(axis=1)
+        ax.plot(budgets, self.train_scores.mean(axis=1), "--", color="0.5", label="training rows")
+        ax.plot(budgets, means, "o-", color="C0", label="validation rows")
+        if self.validation_scores.shape[1] > 1:
+            ax.fill_between(budgets, means - spread, means + spread, color="C0", alpha=0.15, linewidth=0)
+        for step, colour, word in ((best, "C2", "best"), (chosen, "C1", f"smallest within {points:g} points")):
+            ax.axvline(step.budget, color=colour, linestyle=":", label=f"{word}: {step.budget}")
+        ax.set_xscale("log")
+        ax.set_xticks(budgets, [str(budget) for budget in budgets])
+        ax.minorticks_off()
+        ax.set_xlabel("most weights")
+        ax.set_ylabel(self.scoring)
+        ax.legend()
+        return ax
+
+    def __repr__(self) -> str:
+        return f"<budget path: {counting(len(self), 'budget')}, {self.scoring}>"
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return "budget path: interrupted before the first budget was fitted"
+        folds = counting(self.validation_scores.shape[1], "fold")
+        end = "" if self.complete else "; interrupted"
+        return f"budget path: {self.scoring}, {folds}{end}\n{self.table.to_text()}"
+
+
+def budget_path(
+    estimator: SparseReLUEstimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    budgets: Iterable[int] | None = None,
+    *,
+    cv: Any = 5,
+    scoring: Any = None,
+    warm: bool = True,
+    callback: Callable[[BudgetStep], None] | None = None,
+) -> BudgetPath:
+    """Fit an estimator at several budgets and score each on rows that it has not seen.
+
+    Parameters
+    ----------
+    estimator : SparseReLURegressor or SparseReLUClassifier
+        Its own budget plays no part, except that it is the largest where `budgets` are left out; it is not fitted
+        itself. Its width, where it has none, is that of the largest budget all along.
+    X : array_like (n, d)
+        The data.
+    y : array_like (n,) or (n, k)
+        The target, as the estimator takes it.
+    budgets : iterable of int, optional
+        In any order. Default: 8, from the estimator's own, or its default's double, down by a factor of 1.6 each.
+    cv : int, float or splitter, default 5
+        Number of folds; or the share of the rows, above 0 and below 1, held out once (stratified for labels; by the
+        estimator's ``random_state``); or whatever scikit-learn's ``check_cv`` takes.
+    scoring : str or callable, optional
+        A scorer of scikit-learn, such as ``"neg_log_loss"``; default the estimator's own: R2, or accuracy.
+    warm : bool, default True
+        Whether each network begins at that of the next larger budget.
+    callback : callable, optional
+        Called with each :class:`BudgetStep`, from the largest budget down; KeyboardInterrupt in it ends the path.
+
+    Returns
+    -------
+    BudgetPath
+        After an interruption, with the budgets that were done until then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong type, shape or range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np, convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((300, 5))
+    >>> y = np.maximum(X[:, 0] - X[:, 1], 0)
+    >>> path = cx.budget_path(cx.SparseReLURegressor(random_state=0), X, y, [3, 6, 20], cv=0.3)
+    >>> path.validation_scores.shape, path.best.budget > 3
+    ((3, 1), True)
+    """
+    falling = _falling(_checked(estimator), X, y, budgets)
+    folds, (name, scorer) = _folds(estimator, X, y, cv), _scorer(estimator, scoring)
+    traveller = _traveller(estimator, falling[0], as_flag(warm, "warm"))
+    runs = [_Run(traveller, X, y, fold) for fold in (None, *folds)]
+    steps: list[BudgetStep] = []
+    try:
+        for budget in falling:
+            for run in runs:
+                run.fit(budget)
+            scores = [run.scores(scorer) for run in runs[1:]]
+            whole = deepcopy(runs[0].estimator).set_params(warm_start=estimator.warm_start)
+            steps.append(BudgetStep(budget, *map(tuple, zip(*scores, strict=True)), estimator=whole))
+            if callback is not None:
+                callback(steps[-1])
+    except KeyboardInterrupt:
+        pass  # what has been fitted is the answer, and says that it is not complete
+    return BudgetPath(tuple(steps[::-1]), name, len(steps) == len(falling))
+
+
+class _Run:
+    """One estimator on its way down the budgets: on the rows of a fold, or on all rows where the fold is None."""
+
+    def __init__(self, estimator: SparseReLUEstimator, X: Any, y: Any, fold: Any) -> None:
+        from sklearn.base import clone
+        from sklearn.utils import _safe_indexing
+
+        self.estimator: Any = clone(estimator)
+        self.parts = [(X, y)] if fold is None else [(_safe_indexing(X, i), _safe_indexing(y, i)) for i in fold]
+
+    def fit(self, budget: int) -> None:
+        self.estimator.set_params(budget=budget).fit(*self.parts[0])
+
+    def scores(self, scorer: Any) -> tuple[float, ...]:
+        return tuple(float(scorer(self.estimator, *part)) for part in self.parts)
+
+
+def _checked(estimator: Any) -> Any:
+    """Return the estimator if it is one of ours."""
+    from convexnn.estimators.base import SparseReLUEstimator
+
+    if not isinstance(estimator, SparseReLUEstimator):
+        expected = "expected a SparseReLURegressor or a SparseReLUClassifier"
+        raise TypeError(f"estimator is {type(estimator).__name__}; {expected}, not fitted yet or fitted")
+    return estimator
+
+
+def _traveller(estimator: Any, largest: int, warm: bool) -> Any:
+    """Return an unfitted copy that keeps its width, and its network where asked for, on the way down the budgets."""
+    from sklearn.base import clone
+
+    from convexnn.estimators.defaults import default_width
+
+    width = default_width(largest) if estimator.width is None else estimator.width
+    return clone(estimator).set_params(width=width, warm_start=warm)
+
+
+def _falling(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Iterable[int] | None) -> list[int]:
+    """Return the budgets, the largest first."""
+    if budgets is not None:
+        if not isinstance(budgets, Iterable):
+            raise TypeError(f"budgets is {budgets!r}; expected whole numbers of at least 1")
+        falling = sorted({as_count(budget, "budgets") for budget in budgets}, reverse=True)
+        if not falling:
+            raise ValueError("budgets is empty; expected at least one whole number")
+        return falling
+    n_rows, n_inputs = np.shape(X)
+    n_outputs = _n_outputs(estimator, y)
+    sizes = (estimator.depth, n_rows, n_inputs, n_outputs)
+    from convexnn.estimators.defaults import network_size
+
+    largest = estimator.budget or 2 * network_size(None, estimator.width, *sizes)[0]
+    steps = {int(round(largest / SHRINK**i)) for i in range(N_BUDGETS)}
+    return sorted({max(step, n_outputs + estimator.depth) for step in steps}, reverse=True)
+
+
+def _n_outputs(estimator: Any, y: ArrayLike) -> int:
+    """Return how many outputs the network will have."""
+    from sklearn.base import is_classifier
+
+    if not is_classifier(estimator):
+        return 1 if np.ndim(y) == 1 else np.shape(y)[1]
+    n_classes = len(np.unique(np.asarray(y)))
+    return 1 if n_classes == 2 else n_classes
+
+
+def _folds(estimator: Any, X: ArrayLike, y: ArrayLike, cv: Any) -> list[Any]:
+    """Return pairs of row indices: fitted, held out."""
+    from sklearn import model_selection
+    from sklearn.base import is_classifier
+
+    labels = is_classifier(estimator)
+    if not isinstance(cv, float):
+        return list(model_selection.check_cv(cv, y, classifier=labels).split(X, y))
+    if not 0.0 < cv < 1.0:
+        raise ValueError(f"cv is {cv}; expected a number of folds, or a share of the rows above 0 and below 1")
+    kind = model_selection.StratifiedShuffleSplit if labels else model_selection.ShuffleSplit
+    return list(kind(1, test_size=cv, random_state=estimator.random_state).split(X, y))
+
+
+def _scorer(estimator: Any, scoring: Any) -> tuple[str, Any]:
+    """Return the scorer and its name."""
+    from sklearn.base import is_classifier
+    from sklearn.metrics import check_scoring
+
+    own = "accuracy" if is_classifier(estimator) else "R2"
+    name = own if scoring is None else scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+    return name, check_scoring(estimator, scoring=scoring)
+
+
+def _cells(step: BudgetStep, mark: str) -> tuple[str, ...]:
+    network = step.estimator.network_
+    weights = sum(weight.nnz for weight, _ in network.layers)
+    validation = np.array(step.validation_scores)
+    return (
+        f"{step.budget}",
+        f"{weights}",
+        f"{network.n_neurons}",
+        f"{np.mean(step.train_scores):.4f}",
+        f"{validation.mean():.4f}",
+        f"{validation.std():.4f}" if len(validation) > 1 else "",
+        mark,
+    )

@@ -1,0 +1,181 @@
+"""The command `fit`: a table in, an estimator with a sparse ReLU network out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+
+from convexnn.checks import as_known, as_nonnegative
+from convexnn.cli.data_file import DataFile, read_data
+from convexnn.cli.files import writable
+from convexnn.tables import counting
+
+TASKS = ("auto", "classify", "regress")
+
+# Distinct whole numbers up to which a target of numbers looks like labels.
+FEW = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """An estimator fitted to the training rows of a table, and its scores; None where no rows were held out."""
+
+    model: Any
+    data: DataFile
+    measure: str
+    n_train: int
+    n_test: int
+    train_score: float | None
+    test_score: float | None
+    seconds: float
+
+
+def fit(
+    data: Annotated[Path, typer.Argument(help="Rows of numbers as text, with or without a header.")],
+    target: Annotated[str | None, typer.Option(help="Target column: name, or index from 0. (default: last)")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out, as the target; repeatable.")] = None,
+    task: Annotated[
+        str, typer.Option(help="auto, classify or regress. (auto: text is classified, numbers are regressed on)")
+    ] = "auto",
+    budget: Annotated[
+        int | None, typer.Option(help="Most nonzero weights, biases apart. (default: from the data's size)")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Most neurons of a hidden layer. (default: half the budget, at most 50)")
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
+    bias: Annotated[bool, typer.Option(help="Whether neurons and outputs have biases.")] = True,
+    ridge: Annotated[float | None, typer.Option(help="Strength of the ridge. (default: from the noise)")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds. (default: none)")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the search.")] = 0,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the rows that is held out and scored; 0: none, all rows are fitted.")
+    ] = 0.25,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    save: Annotated[
+        Path | None, typer.Option(help="Write the model to this .npz file; `convexnn predict` reads it.")
+    ] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Write the network to this .onnx file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
+) -> None:
+    """Fit a sparse ReLU network to a table and score it on rows held out: R2 for numbers, accuracy for labels."""
+    if not 0.0 <= as_nonnegative(test_share, "test_share") < 1.0:
+        raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
+    written = [writable(path.parent, path.name, [data]) for path in (save, onnx) if path is not None]
+    table = read_data(data, target, drop or [])
+    options = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
+    model, y = _model(table, task, options | {"time_limit": time_limit, "random_state": seed, "device": device})
+    if hint := _hint(table, task):
+        Console(stderr=True).print(hint, style="dim", highlight=False, markup=False, soft_wrap=True)
+    fitted = _fitted(model, table, y, test_share, seed)
+    if save is not None:
+        fitted.model.save(save)
+    if onnx is not None:
+        fitted.model.network_.to_onnx(onnx)
+    console = Console()
+    if as_json:
+        console.print_json(json.dumps(_figures(fitted)))
+        return
+    console.print(_told(fitted), highlight=False, markup=False, soft_wrap=True)
+    if written:
+        console.print("written: " + ", ".join(map(str, written)), highlight=False, markup=False, soft_wrap=True)
+
+
+def _model(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:
+    """Return the estimator for the table's target, unfitted, and the target as it takes it."""
+    from convexnn.estimators.classifier import SparseReLUClassifier
+    from convexnn.estimators.regressor import SparseReLURegressor
+
+    as_known(task, "task", TASKS)
+    numbers = table.y.dtype.kind == "f"
+    if task == "regress" and not numbers:
+        raise ValueError(f"task is 'regress', and target {table.target!r} holds text; expected numbers")
+    if numbers and task != "classify":
+        return SparseReLURegressor(**options), table.y
+    whole = numbers and bool((table.y == np.round(table.y)).all())
+    return SparseReLUClassifier(**options), table.y.astype(np.int64) if whole else table.y
+
+
+def _hint(table: DataFile, task: str) -> str:
+    """Return a word about a target of numbers that may be meant as labels."""
+    if task != "auto" or table.y.dtype.kind != "f":
+        return ""
+    values = np.unique(table.y)
+    if len(values) > FEW or (values != np.round(values)).any():
+        return ""
+    return f"target {table.target!r} holds {len(values)} whole numbers, fitted as such; --task classify if they are labels"
+
+
+def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, seed: int) -> Fitted:
+    """Return the model fitted to the rows that are not held out, with its scores."""
+    train, test = _split(y, test_share, seed)
+    began = perf_counter()
+    model.fit(table.X[train], y[train])
+    seconds = perf_counter() - began
+    scores = [float(model.score(table.X[rows], y[rows])) if len(rows) else None for rows in (train, test)]
+    model.feature_names_in_ = np.array(table.features, dtype=object)
+    measure = "accuracy" if hasattr(model, "classes_") else "R2"
+    return Fitted(model, table, measure, len(train), len(test), scores[0], scores[1], seconds)
+
+
+def _split(y: NDArray[Any], test_share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows to fit and those held out; labels keep their shares where each has rows enough for it."""
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(len(y))
+    n_test = round(test_share * len(y))
+    if n_test == 0:
+        return rows, rows[:0]
+    if len(y) - n_test < 2:
+        raise ValueError(f"test_share is {test_share}, of {len(y)} rows; expected at least 2 rows left to fit")
+    counts = np.unique(y, return_counts=True)[1]
+    even = y.dtype.kind != "f" and counts.min() >= 2 and min(n_test, len(y) - n_test) >= len(counts)
+    train, test = train_test_split(rows, test_size=n_test, random_state=seed, stratify=y if even else None)
+    return train, test
+
+
+def _told(fitted: Fitted) -> str:
+    """Return the outcome in lines."""
+    model, data, network = fitted.model, fitted.data, fitted.model.network_
+    classes = f", {len(model.classes_)} classes" if hasattr(model, "classes_") else ""
+    weights = f"{counting(_weights(network), 'weight')} of at most {model.budget_}"
+    held = "" if fitted.test_score is None else f"{fitted.measure} {fitted.test_score:.4f} on {fitted.n_test} rows held out"
+    own = f"{fitted.measure} {fitted.train_score:.4f} on the {fitted.n_train} rows fitted"
+    return "\n".join(
+        (
+            f"{type(model).__name__}: {data.target!r}{classes}, from {counting(len(data.features), 'feature')}",
+            f"  {', '.join(part for part in (held, own) if part)}",
+            f"  {network} ({weights}, and biases); {fitted.seconds:.1f} s",
+        )
+    )
+
+
+def _weights(network: Any) -> int:
+    return sum(int(weight.nnz) for weight, _ in network.layers)
+
+
+def _figures(fitted: Fitted) -> dict[str, Any]:
+    model, network = fitted.model, fitted.model.network_
+    return {
+        "estimator": type(model).__name__,
+        "target": fitted.data.target,
+        "features": list(fitted.data.features),
+        "classes": model.classes_.tolist() if hasattr(model, "classes_") else None,
+        "measure": fitted.measure,
+        "rows": {"fitted": fitted.n_train, "held_out": fitted.n_test},
+        "score": {"fitted": fitted.train_score, "held_out": fitted.test_score},
+        "budget": model.budget_,
+        "weights": _weights(network),
+        "nonzeros": network.nnz,
+        "neurons": network.n_neurons,
+        "status": model.status_.name,
+        "seconds": fitted.seconds,
+    }

@@ -1,0 +1,159 @@
+"""What regressor and classifier share: parameters, the fit on scaled data, and the network on raw features."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from convexnn.checks import Floats, as_flag, as_nonnegative
+from convexnn.estimators.defaults import network_size, noise_deviation, noise_ridge
+from convexnn.estimators.files import read_estimator, write_estimator
+from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_scaled
+from convexnn.fitting.fit import NetworkFit, fit_network
+from convexnn.losses import LOSSES
+from convexnn.network import SparseReLUNetwork
+from convexnn.solution import Status
+from convexnn.targets import encode
+
+# Fits of a default ridge: the noise is found along with the network.
+ROUNDS = 3
+
+
+class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
+    """The common part; see :class:`SparseReLURegressor` and :class:`SparseReLUClassifier`."""
+
+    def __init__(
+        self,
+        budget: int | None = None,
+        width: int | None = None,
+        depth: int = 1,
+        *,
+        bias: bool = True,
+        ridge: float | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        n_restarts: int = 1,
+        time_limit: float | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.budget = budget
+        self.width = width
+        self.depth = depth
+        self.bias = bias
+        self.ridge = ridge
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.n_restarts = n_restarts
+        self.time_limit = time_limit
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fitted estimator to an ``.npz`` file without pickle; return its path.
+
+        The file holds the network, exact to the last bit, the names of features and classes, and the parameters (a
+        ``random_state`` that is not a whole number becomes None). :meth:`convexnn.SparseReLUNetwork.load` and
+        ``verify.read_network`` read it too, as the network alone.
+        """
+        return write_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read an estimator that :meth:`save` wrote; no code of the file is ever run.
+
+        Raises
+        ------
+        OSError
+            The file cannot be opened.
+        ValueError
+            The file is no estimator of this class.
+        """
+        return read_estimator(cls, path)
+
+    def _rows(self, X: Any) -> Floats:
+        """Return X of a fitted estimator's method as float64."""
+        rows: Floats = validate_data(self, X, dtype=np.float64, reset=False)
+        return rows
+
+    def _outputs(self, X: Any) -> Floats:
+        """Return the network's outputs for X (n, d): (n,) or (n, k)."""
+        return self._network.predict(self._rows(X))
+
+    @property
+    def _network(self) -> SparseReLUNetwork:
+        network: SparseReLUNetwork = self.network_
+        return network
+
+    def _learn(self, X: Floats, y: NDArray[Any], loss: str, outputs: Scaling, constant: Floats) -> None:
+        """Fit to rows (n, d) and a target in the units of `loss`; set ``network_`` and what was chosen.
+
+        Where there is nothing to learn, or nothing to learn it from, the outputs are the `constant` (k,).
+        """
+        inputs = Scaling.of(X, shift=as_flag(self.bias, "bias"))
+        n_inputs, n_outputs = max(int(inputs.varies.sum()), 1), max(int(outputs.varies.sum()), 1)
+        self.budget_, self.width_ = network_size(self.budget, self.width, self.depth, len(X), n_inputs, n_outputs)
+        if not (inputs.varies.any() and outputs.varies.any()):
+            self.network_ = constant_network(X.shape[1], constant)
+            self.ridge_, self.status_, self.n_iter_ = 0.0, Status.CONVERGED, 0
+            return
+        fit = self._fitted(inputs.apply(X), y, loss, self._start(inputs, outputs))
+        self.network_ = to_raw(fit.network, inputs, outputs)
+        self.status_, self.n_iter_ = fit.status, len(fit.history)
+
+    def _start(self, inputs: Scaling, outputs: Scaling) -> SparseReLUNetwork | None:
+        """Return the network of the fit before on scaled data, where it is asked for and of the same kind."""
+        before = getattr(self, "network_", None) if as_flag(self.warm_start, "warm_start") else None
+        sizes = (len(inputs.varies), len(outputs.varies), self.depth)
+        if before is None or (before.n_inputs, before.n_outputs, len(before.layers) - 1) != sizes:
+            return None
+        return to_scaled(before, inputs, outputs)
+
+    def _fitted(self, rows: Floats, y: NDArray[Any], loss: str, start: SparseReLUNetwork | None) -> NetworkFit:
+        """Return the fit with the ridge given, or with one that follows from the noise that the fit leaves."""
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        until = None if self.time_limit is None else perf_counter() + as_nonnegative(self.time_limit, "time_limit")
+
+        def fit(start: SparseReLUNetwork | None) -> NetworkFit:
+            return fit_network(
+                rows,
+                y,
+                self.budget_,
+                self.width_,
+                depth=self.depth,
+                loss=loss,
+                bias=self.bias,
+                ridge=self.ridge_,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                start=start,
+                n_restarts=self.n_restarts,
+                seed=seed,
+                time_limit=None if until is None else max(until - perf_counter(), 0.0),
+                device=self.device,
+            )
+
+        if self.ridge is not None:
+            self.ridge_ = as_nonnegative(self.ridge, "ridge")
+            return fit(start)
+        measure, target = LOSSES[loss], encode(y, loss, len(rows)).values
+        deviation = noise_deviation(measure, np.zeros_like(target), target)
+        for _ in range(ROUNDS):
+            self.ridge_ = noise_ridge(deviation, *rows.shape)
+            found = fit(start)
+            start = found.network
+            n_weights = sum(weight.nnz for weight, _ in start.layers)
+            deviation = noise_deviation(measure, start.predict(rows), target, n_weights)
+            if until is not None and perf_counter() >= until:
+                break
+        return found

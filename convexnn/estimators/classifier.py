@@ -1,0 +1,104 @@
+"""The classifier: labels from a sparse ReLU network, under scikit-learn's contract."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from convexnn.checks import Floats
+from convexnn.estimators.base import SparseReLUEstimator
+from convexnn.estimators.scaling import Scaling
+
+
+class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignore[misc]
+    """A sparse ReLU network as a classifier of scikit-learn: one logit for two classes, one for each of more.
+
+    Parameters
+    ----------
+    budget, width, depth, bias, ridge, epochs, batch_size, n_restarts, time_limit, warm_start, random_state, device
+        As in :class:`SparseReLURegressor`; a class counts as an output, two classes as one.
+
+    Attributes
+    ----------
+    classes_ : ndarray (k,)
+        The labels, sorted.
+    network_ : SparseReLUNetwork
+        The network, on raw features; its outputs are logits: one, positive for ``classes_[1]``, or k.
+    n_features_in_, feature_names_in_, budget_, width_, ridge_, status_, n_iter_
+        As in :class:`SparseReLURegressor`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By ``fit``, as in :class:`SparseReLURegressor`; also where y has one class alone, mixes text and numbers, or
+        has as many classes as rows.
+
+    Notes
+    -----
+    The loss is the logistic one, or the softmax cross-entropy. Probabilities are those of the logits; they are not
+    calibrated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).standard_normal((300, 4))
+    >>> y = np.where(np.abs(X[:, 0]) > 0.7, "far", "near")
+    >>> model = SparseReLUClassifier(budget=8, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95, model.predict([[3.0, 0.0, 0.0, 0.0]])
+    (True, array(['far'], dtype='<U4'))
+    """
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit the network to X (n, d) and labels y (n,); return the estimator."""
+        _refuse_mixed(y)
+        rows, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        labels = column_or_1d(labels, warn=True)
+        check_classification_targets(labels)
+        self.classes_, index = np.unique(labels, return_inverse=True)
+        _refuse_counts(self.classes_, len(rows))
+        k = len(self.classes_)
+        shares = np.log(np.bincount(index) / len(rows))
+        constant = shares[1:] - shares[:1] if k == 2 else shares
+        self._learn(rows, index, "logistic" if k == 2 else "softmax", Scaling.unit(len(constant)), constant)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Return the logits for X (n, d): (n,) for two classes, positive for ``classes_[1]``, else (n, k)."""
+        check_is_fitted(self)
+        return self._outputs(X)
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Return the probabilities of ``classes_`` for X (n, d): (n, k), rows of sum 1."""
+        logits = self.decision_function(X)
+        if logits.ndim == 1:
+            return np.column_stack([expit(-logits), expit(logits)])
+        return np.asarray(softmax(logits, axis=1))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the labels for X (n, d): (n,), the class of the largest logit."""
+        logits = self.decision_function(X)
+        index = (logits > 0.0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
+        return np.asarray(self.classes_[index])
+
+
+def _refuse_mixed(y: Any) -> None:
+    """Raise where labels are text and others are not: numpy would turn all of them into text, or fail to sort them."""
+    if isinstance(y, list | tuple) or getattr(y, "dtype", None) == object:
+        kinds = sorted({type(label).__name__ for label in y if not isinstance(label, list | tuple | np.ndarray)})
+        texts = [kind for kind in kinds if kind in ("str", "str_")]
+        if texts and len(texts) < len(kinds):
+            raise ValueError(f"y mixes labels of types {', '.join(kinds)}; expected labels of one type")
+
+
+def _refuse_counts(classes: NDArray[Any], n_rows: int) -> None:
+    if len(classes) < 2:
+        raise ValueError(f"y has one class ({classes[0]}) alone; expected at least 2 classes")
+    if len(classes) >= n_rows:
+        raise ValueError(f"y has {len(classes)} classes in {n_rows} rows; expected fewer classes than rows")

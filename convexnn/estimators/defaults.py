@@ -1,0 +1,76 @@
+"""Defaults: budget, width and ridge where the caller leaves them open."""
+
+from __future__ import annotations
+
+from math import log, sqrt
+
+import numpy as np
+
+from convexnn.checks import Floats, as_count
+from convexnn.losses import Loss
+
+# Target values in the data for each weight of the network.
+ROWS_PER_WEIGHT = 8
+
+# Most weights for each input and output, and one more: 8 % of those of a dense network of 100 hidden neurons.
+WEIGHTS_PER_UNIT = 8
+
+# Most neurons of a hidden layer where the caller sets no limit.
+WIDTH = 50
+
+# Weights that a network gets however few rows there are, for each output.
+LEAST_PER_OUTPUT = 10
+
+
+def network_size(
+    budget: int | None, width: int | None, depth: int, n_rows: int, n_inputs: int, n_outputs: int
+) -> tuple[int, int]:
+    """Return budget and width: those given or, where None, those that the size of the data suggests.
+
+    The budget is one weight for every 8 target values, at most 8 for each input and output and one more, at least 10
+    for each output; never more than the weights that the network has. The width is half the budget, at most 50.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One is not a whole number in range, or the budget does not reach all outputs through all layers.
+    """
+    layers = as_count(depth, "depth")
+    least = n_outputs + layers
+    if budget is None:
+        most = WEIGHTS_PER_UNIT * (n_inputs + n_outputs + 1)
+        asked = max(min(n_rows * n_outputs // ROWS_PER_WEIGHT, most), LEAST_PER_OUTPUT * n_outputs, least)
+    else:
+        asked = as_count(budget, "budget")
+        if asked < least:
+            raise ValueError(
+                f"budget is {asked}; expected at least {least}: one weight for each of {n_outputs} "
+                f"output{'s' * (n_outputs > 1)} and each of {layers} hidden layer{'s' * (layers > 1)}"
+            )
+    wide = default_width(asked) if width is None else as_count(width, "width")
+    return min(asked, wide * (n_inputs + (layers - 1) * wide + n_outputs)), wide
+
+
+def default_width(budget: int) -> int:
+    """Return the width of hidden layers for a budget: half of it, at most 50."""
+    return min(max(budget // 2, 1), WIDTH)
+
+
+def noise_ridge(deviation: float, n_rows: int, n_inputs: int) -> float:
+    """Return the ridge under which a neuron of pure noise stays at zero: deviation sqrt(ln(d) / n).
+
+    A ridge r on both layers of a ReLU network costs each neuron r |u| |v|, so it acts as the group lasso on products of
+    weights; noise of that deviation correlates with d columns of unit deviation by about this much at most (Sun and
+    Zhang 2012, "Scaled sparse linear regression", where the deviation is found along with the fit as it is here).
+    """
+    return deviation * sqrt(log(max(n_inputs, 2)) / n_rows)
+
+
+def noise_deviation(loss: Loss, outputs: Floats, target: Floats, n_weights: int = 0) -> float:
+    """Return the deviation of the loss's slope at the outputs (n,) or (n, k): the noise that a fit leaves.
+
+    For the squared loss that of the residual, for labels that of probabilities less labels; degrees of freedom: the
+    values of the target less the weights, at least half the values.
+    """
+    slope = loss.gradient(outputs, target) * len(target)
+    return sqrt(float(np.square(slope).sum()) / max(slope.size - n_weights, slope.size / 2))

@@ -1,0 +1,94 @@
+"""Files of estimators: a network's file with what the estimator knows beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from convexnn.checks import as_file
+from convexnn.network import SparseReLUNetwork, stored, write_arrays
+
+FORMAT = "convexnn-estimator-1"
+
+E = TypeVar("E")
+
+
+def write_estimator(estimator: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a fitted estimator; its file is that of its network with more arrays in it."""
+    check_is_fitted(estimator)
+    parameters = {name: _plain(value) for name, value in estimator.get_params(deep=False).items()}
+    about = {"format": FORMAT, "kind": type(estimator).__name__, "parameters": parameters}
+    arrays = stored(estimator.network_) | {"estimator": np.array(json.dumps(about))}
+    if hasattr(estimator, "classes_"):
+        arrays["classes"] = _texts(estimator.classes_, "class")
+        arrays["classes_are_objects"] = np.array(estimator.classes_.dtype == object)
+    if hasattr(estimator, "feature_names_in_"):
+        arrays["feature_names"] = _texts(estimator.feature_names_in_, "feature name")
+    return write_arrays(path, arrays)
+
+
+def estimator_kind(path: str | os.PathLike[str]) -> str:
+    """Return the name of the class of the estimator in a file; see :func:`read_estimator` for errors."""
+    return str(_about(_read(path), path)["kind"])
+
+
+def read_estimator(kind: type[E], path: str | os.PathLike[str]) -> E:
+    """Return the estimator of that kind that :func:`write_estimator` wrote."""
+    arrays = _read(path)
+    about = _about(arrays, path)
+    if about["kind"] != kind.__name__:
+        raise ValueError(f"{os.fspath(path)} holds a {about['kind']}; expected a {kind.__name__}")
+    network = SparseReLUNetwork.load(path)
+    try:
+        estimator: Any = kind(**about["parameters"])
+        estimator.network_, estimator.n_features_in_ = network, network.n_inputs
+        if "classes" in arrays:
+            objects = bool(arrays["classes_are_objects"])
+            estimator.classes_ = arrays["classes"].astype(object) if objects else arrays["classes"]
+        if "feature_names" in arrays:
+            estimator.feature_names_in_ = arrays["feature_names"].astype(object)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is not an estimator saved by convexnn ({error})") from None
+    return estimator
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    as_file(path, "path")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        # A damaged file fails in many ways; all of them mean the same.
+        raise ValueError(f"{os.fspath(path)} is not an estimator saved by convexnn ({error})") from None
+
+
+def _about(arrays: dict[str, NDArray[Any]], path: str | os.PathLike[str]) -> dict[str, Any]:
+    if "estimator" not in arrays:
+        held = "a network alone" if "n_layers" in arrays else "something else"
+        raise ValueError(f"{os.fspath(path)} holds {held}; expected an estimator, written by its save")
+    about = json.loads(str(arrays["estimator"]))
+    if about.get("format") != FORMAT or not isinstance(about.get("parameters"), dict) or "kind" not in about:
+        raise ValueError(f"{os.fspath(path)} is not an estimator saved by this version of convexnn")
+    return dict(about)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON takes it; what JSON has no words for, such as a random generator, is None."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain if isinstance(plain, bool | int | float | str) else None
+
+
+def _texts(values: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return values as an array that needs no pickle."""
+    if values.dtype != object:
+        return values
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{what} {value!r} is neither text nor a number; an estimator with it cannot be saved")
+    return values.astype(str)

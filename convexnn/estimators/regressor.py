@@ -1,0 +1,108 @@
+"""The regressor: numbers from a sparse ReLU network, under scikit-learn's contract."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from convexnn.checks import Floats, as_flag
+from convexnn.estimators.base import SparseReLUEstimator
+from convexnn.estimators.scaling import Scaling
+
+
+class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[misc]
+    """A sparse ReLU network as a regressor of scikit-learn.
+
+    Parameters
+    ----------
+    budget : int, optional
+        Most nonzero weights, of all layers together; biases come on top. Default: one for every 8 target values, at
+        most 8 for each feature and output and one more. A budget beyond the weights that there are is clamped.
+    width : int, optional
+        Most neurons of each hidden layer; default half the budget, at most 50.
+    depth : int, default 1
+        Number of hidden layers.
+    bias : bool, default True
+        Whether neurons and outputs have biases. With them features and target are brought to mean 0 and deviation 1
+        inside, without them they are divided by their root mean square.
+    ridge : float, optional
+        Strength of half the squares of all weights, on scaled features and targets. Default: the noise that the fit
+        leaves times sqrt(ln(d) / n), found in three fits, each from the one before; 0 fits without a ridge.
+    epochs, batch_size : int, optional
+        Of :func:`convexnn.fit_network`.
+    n_restarts : int, default 1
+        Starts, of which the best is kept.
+    time_limit : float, optional
+        Seconds after which the best network so far is taken; default none, the fit stops by its own rule.
+    warm_start : bool, default False
+        Whether ``fit`` begins at the network of the fit before, as a path over budgets does.
+    random_state : int or numpy.random.RandomState, optional
+        As everywhere in scikit-learn: a whole number makes fits repeatable.
+    device : str, default "cpu"
+        A torch device, such as ``cuda``.
+
+    Attributes
+    ----------
+    network_ : SparseReLUNetwork
+        The network, on raw features and in the units of y: as many weights as were found on scaled ones, and biases.
+    n_features_in_, feature_names_in_
+        Number of features, and their names where X had any.
+    budget_, width_, ridge_
+        What was used.
+    status_ : Status
+        How the fit ended.
+    n_iter_ : int
+        Length of the last fit's history.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By ``fit``: an argument is of the wrong type, shape or range; X is a scipy.sparse matrix, or has gaps; the
+        budget does not reach every output.
+
+    Notes
+    -----
+    A constant target is fitted by a constant. The default ridge is that of the scaled lasso (Sun and Zhang 2012), since
+    a ridge on both layers of a ReLU network is a group lasso on its neurons.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(5.0, 2.0, (300, 6))
+    >>> y = np.maximum(X[:, 0] - X[:, 1], 0)
+    >>> model = SparseReLURegressor(budget=12, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.95, sum(weight.nnz for weight, _ in model.network_.layers) <= 12
+    (True, True)
+    """
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit the network to X (n, d) and numbers y (n,) or (n, k); return the estimator."""
+        rows, target = validate_data(
+            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        values = np.asarray(target, dtype=np.float64).reshape(len(rows), -1)
+        scaling = Scaling.of(values, shift=as_flag(self.bias, "bias"))
+        outputs = _without_constants(scaling, values)
+        self._learn(rows, outputs.apply(values), "squared", outputs, values.mean(axis=0))
+        return self
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """Return the outputs for X (n, d): (n,) with one output, else (n, k)."""
+        check_is_fitted(self)
+        return self._outputs(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _without_constants(scaling: Scaling, values: Floats) -> Scaling:
+    """Return the scaling that leaves out the constant outputs: they are their means, with biases or without."""
+    constant = np.ptp(values, axis=0) == 0.0
+    centres = np.where(constant, values.mean(axis=0), scaling.centres)
+    return Scaling(centres, scaling.deviations, scaling.varies & ~constant)
