@@ -38,7 +38,7 @@ class BudgetStep:
     budget: int
     train_scores: tuple[float, ...]
     validation_scores: tuple[float, ...]
-    estimator: SparseReLUEstimator
+    estimator: Any
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -217,9 +217,9 @@ def budget_path(
         for budget in falling:
             for run in runs:
                 run.fit(budget)
-            scores = [run.scores(scorer) for run in runs[1:]]
+            train, validation = zip(*(run.scores(scorer) for run in runs[1:]), strict=True)
             whole = deepcopy(runs[0].estimator).set_params(warm_start=estimator.warm_start)
-            steps.append(BudgetStep(budget, *map(tuple, zip(*scores, strict=True)), estimator=whole))
+            steps.append(BudgetStep(budget, train, validation, whole))
             if callback is not None:
                 callback(steps[-1])
     except KeyboardInterrupt:
@@ -240,8 +240,10 @@ class _Run:
     def fit(self, budget: int) -> None:
         self.estimator.set_params(budget=budget).fit(*self.parts[0])
 
-    def scores(self, scorer: Any) -> tuple[float, ...]:
-        return tuple(float(scorer(self.estimator, *part)) for part in self.parts)
+    def scores(self, scorer: Any) -> tuple[float, float]:
+        """Return the scores on the rows fitted and on those held out."""
+        seen, unseen = self.parts
+        return float(scorer(self.estimator, *seen)), float(scorer(self.estimator, *unseen))
 
 
 def _checked(estimator: Any) -> Any:
@@ -279,7 +281,7 @@ def _falling(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Iterable[int] 
     from convexnn.estimators.defaults import network_size
 
     largest = estimator.budget or 2 * network_size(None, estimator.width, *sizes)[0]
-    steps = {int(round(largest / SHRINK**i)) for i in range(N_BUDGETS)}
+    steps = {round(largest / SHRINK**i) for i in range(N_BUDGETS)}
     return sorted({max(step, n_outputs + estimator.depth) for step in steps}, reverse=True)
 
 

@@ -73,9 +73,9 @@ def fit(
     table = read_data(data, target, drop or [])
     options = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
     model, y = _model(table, task, options | {"time_limit": time_limit, "random_state": seed, "device": device})
+    fitted = _fitted(model, table, y, test_share, seed)
     if hint := _hint(table, task):
         Console(stderr=True).print(hint, style="dim", highlight=False, markup=False, soft_wrap=True)
-    fitted = _fitted(model, table, y, test_share, seed)
     if save is not None:
         fitted.model.save(save)
     if onnx is not None:
@@ -111,7 +111,9 @@ def _hint(table: DataFile, task: str) -> str:
     values = np.unique(table.y)
     if len(values) > FEW or (values != np.round(values)).any():
         return ""
-    return f"target {table.target!r} holds {len(values)} whole numbers, fitted as such; --task classify if they are labels"
+    return (
+        f"target {table.target!r} holds {len(values)} whole numbers, fitted as such; --task classify if they are labels"
+    )
 
 
 def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, seed: int) -> Fitted:
@@ -147,7 +149,11 @@ def _told(fitted: Fitted) -> str:
     model, data, network = fitted.model, fitted.data, fitted.model.network_
     classes = f", {len(model.classes_)} classes" if hasattr(model, "classes_") else ""
     weights = f"{counting(_weights(network), 'weight')} of at most {model.budget_}"
-    held = "" if fitted.test_score is None else f"{fitted.measure} {fitted.test_score:.4f} on {fitted.n_test} rows held out"
+    held = (
+        ""
+        if fitted.test_score is None
+        else f"{fitted.measure} {fitted.test_score:.4f} on {fitted.n_test} rows held out"
+    )
     own = f"{fitted.measure} {fitted.train_score:.4f} on the {fitted.n_train} rows fitted"
     return "\n".join(
         (
