@@ -86,7 +86,11 @@ def linear(parts: Any, regression: bool) -> Outcome:
     """Fit a linear model whose strength is cross-validated: what there is to gain over it."""
     X, fresh, y, truth = parts
     alphas = np.logspace(-3, 3, 13)
-    best = RidgeCV(alphas) if regression else LogisticRegressionCV(Cs=7, l1_ratios=(0.0,), use_legacy_attributes=False)
+    best = (
+        RidgeCV(alphas)
+        if regression
+        else LogisticRegressionCV(Cs=7, l1_ratios=(0.0,), scoring="accuracy", use_legacy_attributes=False)
+    )
     began = perf_counter()
     model = make_pipeline(StandardScaler(), best).fit(X, y)
     weights = model[-1].coef_.size + np.size(model[-1].intercept_)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -83,7 +84,7 @@ def test_the_scores_are_those_of_the_estimator_on_the_same_rows(folder: Path) ->
 
     X, y = load_diabetes(return_X_y=True)
     train, test = train_test_split(np.arange(442), test_size=110, random_state=3)
-    options = {"budget": 30, "width": 8, "depth": 2, "bias": False, "ridge": 0.05}
+    options: dict[str, Any] = {"budget": 30, "width": 8, "depth": 2, "bias": False, "ridge": 0.05}
     model = cx.SparseReLURegressor(**options, random_state=3).fit(X[train], y[train])
     given = [f"--{name}={value}" for name, value in options.items() if name != "bias"]
     figures = json.loads(call("fit", folder / "diabetes.csv", *given, "--no-bias", "--seed", 3, "--json").stdout)

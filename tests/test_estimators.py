@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
@@ -26,8 +25,8 @@ from convexnn.fitting.fit import fit_network
 from convexnn.losses import LOSSES
 from convexnn.network import SparseReLUNetwork
 
-Regressor = partial(cx.SparseReLURegressor, random_state=0)
-Classifier = partial(cx.SparseReLUClassifier, random_state=0)
+Regressor: Any = partial(cx.SparseReLURegressor, random_state=0)
+Classifier: Any = partial(cx.SparseReLUClassifier, random_state=0)
 
 
 @parametrize_with_checks([cx.SparseReLURegressor(), cx.SparseReLUClassifier()])  # type: ignore[untyped-decorator]
@@ -92,13 +91,13 @@ class TestDefaults:
     @pytest.mark.parametrize(
         ("data", "expected"),
         [
-            ((None, None, 1, 331, 10, 1), (41, 20)),  # a weight for every 8 rows
-            ((None, None, 1, 10_000, 10, 1), (96, 48)),  # 8 for each of 10 inputs, 1 output and one more
-            ((None, None, 1, 1347, 64, 10), (600, 50)),
-            ((None, None, 1, 20, 5, 3), (30, 15)),  # 10 for each output
+            ((None, None, 1, 331, 10, 1), (41, 12)),  # a weight for every 8 rows
+            ((None, None, 1, 10_000, 10, 1), (96, 18)),  # 8 for each of 10 inputs, 1 output and one more
+            ((None, None, 1, 1347, 64, 10), (600, 45)),
+            ((None, None, 1, 20, 5, 3), (30, 10)),  # 10 for each output
             ((10**9, 7, 1, 50, 4, 2), (42, 7)),  # clamped to all weights: 7 * (4 + 2)
             ((10**9, 3, 2, 50, 4, 1), (24, 3)),  # 3 * 4 + 3 * 3 + 3 * 1
-            ((3, None, 2, 50, 4, 1), (3, 1)),
+            ((3, None, 2, 50, 4, 1), (3, 4)),
         ],
     )
     def test_budget_and_width(self, data: Any, expected: tuple[int, int]) -> None:
@@ -117,11 +116,11 @@ class TestDefaults:
         target = np.where(rng.uniform(size=logits.size) < p, 1.0, -1.0)
         assert noise_deviation(LOSSES["logistic"], logits, target) == pytest.approx(np.sqrt(p * (1.0 - p)), rel=0.01)
 
-    def test_the_ridge_is_the_largest_correlation_that_noise_reaches_at_random(self) -> None:
+    def test_the_ridge_is_half_of_what_noise_correlates_at_most(self) -> None:
         rng = np.random.default_rng(0)
         X, noise = rng.standard_normal((400, 50)), rng.standard_normal((400, 200))
         largest = np.abs(X.T @ noise / 400).max(axis=0)
-        assert 0.5 * np.median(largest) < noise_ridge(1.0, 400, 50) < 1.5 * np.median(largest)
+        assert 0.3 * np.median(largest) < noise_ridge(1.0, 400, 50) < 0.7 * np.median(largest)
 
 
 class TestRegressor:
@@ -163,19 +162,26 @@ class TestRegressor:
     def test_two_hidden_layers(self) -> None:
         X = np.random.default_rng(0).standard_normal((300, 3))
         y = np.abs(np.abs(X[:, 0]) - 1.0)
-        model = Regressor(budget=60, width=10, depth=2).fit(X, y)
+        model = Regressor(budget=60, width=20, depth=2).fit(X, y)
         assert len(model.network_.layers) == 3
         assert weights(model.network_) <= 60
         assert model.score(X, y) > 0.8
+
+    def test_a_signal_is_not_taken_for_noise_with_two_hidden_layers(self) -> None:
+        # Once, short fits under the ridge of a target of pure noise stayed at zero for such a network.
+        X = np.random.default_rng(0).standard_normal((300, 3))
+        y = np.abs(np.abs(X[:, 0]) - 1.0)
+        for seed in (0, 3):
+            assert Regressor(budget=60, width=10, depth=2, random_state=seed).fit(X, y).ridge_ < 0.01
 
     def test_a_ridge_given_is_the_engines_own(self) -> None:
         X = np.random.default_rng(0).standard_normal((100, 3))
         X = (X - X.mean(axis=0)) / X.std(axis=0)
         y = np.maximum(X[:, 0], 0.0)
         y = (y - y.mean()) / y.std()
-        model = Regressor(budget=6, width=3, ridge=0.01).fit(X, y)
+        model = Regressor(budget=6, width=3, ridge=0.01, epochs=104).fit(X, y)
         seed = int(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
-        engine = fit_network(X, y, 6, 3, bias=True, ridge=0.01, seed=seed)
+        engine = fit_network(X, y, 6, 3, bias=True, ridge=0.01, epochs=104, seed=seed)
         np.testing.assert_allclose(model.predict(X), engine.predict(X), atol=1e-5)
         assert model.ridge_ == 0.01
 
@@ -334,5 +340,6 @@ def test_bad_input_is_one_clear_line(fit: Callable[[], object], error: type[Exce
 
 
 def test_labels_of_a_series_are_taken() -> None:
-    labels = pd.Series(["u", "v"] * 6)
+    pandas = pytest.importorskip("pandas")
+    labels = pandas.Series(["u", "v"] * 6)
     assert set(Classifier(epochs=5).fit(ROWS, labels).classes_) == {"u", "v"}

@@ -48,6 +48,8 @@ ORDER = [
     "path",
     "rows",
     "crosscheck",
+    "estimators",
+    "budget_path",
     "cli",
 ]
 

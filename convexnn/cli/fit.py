@@ -49,7 +49,8 @@ def fit(
         int | None, typer.Option(help="Most nonzero weights, biases apart. (default: from the data's size)")
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Most neurons of a hidden layer. (default: half the budget, at most 50)")
+        int | None,
+        typer.Option(help="Most neurons of a hidden layer. (default: 1.8 times the root of the budget, at most 100)"),
     ] = None,
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
     bias: Annotated[bool, typer.Option(help="Whether neurons and outputs have biases.")] = True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -13,18 +12,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from convexnn.checks import Floats, as_flag, as_nonnegative
-from convexnn.estimators.defaults import network_size, noise_deviation, noise_ridge
+from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
+from convexnn.estimators.defaults import network_size, passes
+from convexnn.estimators.engine import Engine
 from convexnn.estimators.files import read_estimator, write_estimator
 from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_scaled
-from convexnn.fitting.fit import NetworkFit, fit_network
-from convexnn.losses import LOSSES
+from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
 from convexnn.solution import Status
-from convexnn.targets import encode
-
-# Fits of a default ridge: the noise is found along with the network.
-ROUNDS = 3
 
 
 class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
@@ -112,48 +107,34 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self.status_, self.n_iter_ = fit.status, len(fit.history)
 
     def _start(self, inputs: Scaling, outputs: Scaling) -> SparseReLUNetwork | None:
-        """Return the network of the fit before on scaled data, where it is asked for and of the same kind."""
+        """Return the network of the fit before on scaled data, where it is asked for and fits in."""
         before = getattr(self, "network_", None) if as_flag(self.warm_start, "warm_start") else None
-        sizes = (len(inputs.varies), len(outputs.varies), self.depth)
-        if before is None or (before.n_inputs, before.n_outputs, len(before.layers) - 1) != sizes:
+        if before is None:
             return None
-        return to_scaled(before, inputs, outputs)
+        sizes = (len(inputs.varies), *[self.width_] * self.depth, len(outputs.varies))
+        ends = (before.n_inputs, before.n_outputs) == (sizes[0], sizes[-1])
+        fits = len(before.sizes) == len(sizes) and max(before.sizes[1:-1]) <= self.width_
+        return to_scaled(before, inputs, outputs) if ends and fits else None
 
     def _fitted(self, rows: Floats, y: NDArray[Any], loss: str, start: SparseReLUNetwork | None) -> NetworkFit:
-        """Return the fit with the ridge given, or with one that follows from the noise that the fit leaves."""
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        until = None if self.time_limit is None else perf_counter() + as_nonnegative(self.time_limit, "time_limit")
-
-        def fit(start: SparseReLUNetwork | None) -> NetworkFit:
-            return fit_network(
-                rows,
-                y,
-                self.budget_,
-                self.width_,
-                depth=self.depth,
-                loss=loss,
-                bias=self.bias,
-                ridge=self.ridge_,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                start=start,
-                n_restarts=self.n_restarts,
-                seed=seed,
-                time_limit=None if until is None else max(until - perf_counter(), 0.0),
-                device=self.device,
-            )
-
-        if self.ridge is not None:
-            self.ridge_ = as_nonnegative(self.ridge, "ridge")
-            return fit(start)
-        measure, target = LOSSES[loss], encode(y, loss, len(rows)).values
-        deviation = noise_deviation(measure, np.zeros_like(target), target)
-        for _ in range(ROUNDS):
-            self.ridge_ = noise_ridge(deviation, *rows.shape)
-            found = fit(start)
-            start = found.network
-            n_weights = sum(weight.nnz for weight, _ in start.layers)
-            deviation = noise_deviation(measure, start.predict(rows), target, n_weights)
-            if until is not None and perf_counter() >= until:
-                break
-        return found
+        """Return the fit with the ridge given, or with one that follows from the noise; set ``ridge_``."""
+        batch = None if self.batch_size is None else as_count(self.batch_size, "batch_size")
+        engine = Engine(
+            rows,
+            y,
+            loss,
+            passes(len(rows), batch) if self.epochs is None else as_count(self.epochs, "epochs"),
+            None if self.time_limit is None else as_nonnegative(self.time_limit, "time_limit"),
+            {
+                "budget": self.budget_,
+                "width": self.width_,
+                "depth": self.depth,
+                "bias": self.bias,
+                "batch_size": batch,
+                "start": start,
+                "seed": int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+                "device": self.device,
+            },
+        )
+        self.ridge_ = engine.ridge() if self.ridge is None else as_nonnegative(self.ridge, "ridge")
+        return engine.fit(self.ridge_, n_restarts=self.n_restarts)

@@ -90,7 +90,7 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
 
 def _refuse_mixed(y: Any) -> None:
     """Raise where labels are text and others are not: numpy would turn all of them into text, or fail to sort them."""
-    if isinstance(y, list | tuple) or getattr(y, "dtype", None) == object:
+    if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
         kinds = sorted({type(label).__name__ for label in y if not isinstance(label, list | tuple | np.ndarray)})
         texts = [kind for kind in kinds if kind in ("str", "str_")]
         if texts and len(texts) < len(kinds):

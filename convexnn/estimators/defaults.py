@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import ceil, log, sqrt
 
 import numpy as np
 
 from convexnn.checks import Floats, as_count
+from convexnn.fitting.fit import BATCH, STEPS_A_PASS, WIDTH, WIDTH_FOR_ROOT
 from convexnn.losses import Loss
+
+# Fewest passes of a fit over the data, and fewest steps, where the caller sets no number of passes.
+EPOCHS, STEPS = 40, 800
+
+# Share of the largest correlation that noise reaches that the ridge is: the whole kept more neurons of pure noise at
+# zero, and weakened those of a signal; on tables without much signal both did as well (benchmarks/tables.py).
+RIDGE_SHARE = 0.5
 
 # Target values in the data for each weight of the network.
 ROWS_PER_WEIGHT = 8
 
 # Most weights for each input and output, and one more: 8 % of those of a dense network of 100 hidden neurons.
 WEIGHTS_PER_UNIT = 8
-
-# Most neurons of a hidden layer where the caller sets no limit.
-WIDTH = 50
 
 # Weights that a network gets however few rows there are, for each output.
 LEAST_PER_OUTPUT = 10
@@ -28,7 +33,7 @@ def network_size(
     """Return budget and width: those given or, where None, those that the size of the data suggests.
 
     The budget is one weight for every 8 target values, at most 8 for each input and output and one more, at least 10
-    for each output; never more than the weights that the network has. The width is half the budget, at most 50.
+    for each output; never more than the weights that the network has. The width is that of ``fit_network``.
 
     Raises
     ------
@@ -52,18 +57,24 @@ def network_size(
 
 
 def default_width(budget: int) -> int:
-    """Return the width of hidden layers for a budget: half of it, at most 50."""
-    return min(max(budget // 2, 1), WIDTH)
+    """Return the width of hidden layers for a budget: 1.8 times its root, at most 100."""
+    return min(WIDTH, ceil(WIDTH_FOR_ROOT * budget**0.5))
 
 
 def noise_ridge(deviation: float, n_rows: int, n_inputs: int) -> float:
-    """Return the ridge under which a neuron of pure noise stays at zero: deviation sqrt(ln(d) / n).
+    """Return the ridge that keeps most neurons of pure noise at zero: deviation / 2 sqrt(ln(d) / n).
 
     A ridge r on both layers of a ReLU network costs each neuron r |u| |v|, so it acts as the group lasso on products of
-    weights; noise of that deviation correlates with d columns of unit deviation by about this much at most (Sun and
-    Zhang 2012, "Scaled sparse linear regression", where the deviation is found along with the fit as it is here).
+    weights; noise of that deviation correlates with d columns of unit deviation by about twice this much (Sun and Zhang
+    2012, "Scaled sparse linear regression", where the deviation is found along with the fit as it is here).
     """
-    return deviation * sqrt(log(max(n_inputs, 2)) / n_rows)
+    return RIDGE_SHARE * deviation * sqrt(log(max(n_inputs, 2)) / n_rows)
+
+
+def passes(n_rows: int, batch_size: int | None) -> int:
+    """Return how often a fit goes through the rows: 40 times, or as many as 800 steps take."""
+    batch = min(BATCH, ceil(n_rows / STEPS_A_PASS)) if batch_size is None else min(batch_size, n_rows)
+    return max(EPOCHS, ceil(STEPS * batch / n_rows))
 
 
 def noise_deviation(loss: Loss, outputs: Floats, target: Floats, n_weights: int = 0) -> float:

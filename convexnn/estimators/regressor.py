@@ -23,7 +23,7 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         Most nonzero weights, of all layers together; biases come on top. Default: one for every 8 target values, at
         most 8 for each feature and output and one more. A budget beyond the weights that there are is clamped.
     width : int, optional
-        Most neurons of each hidden layer; default half the budget, at most 50.
+        Most neurons of each hidden layer; default 1.8 times the root of the budget, at most 100.
     depth : int, default 1
         Number of hidden layers.
     bias : bool, default True
@@ -31,7 +31,7 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         inside, without them they are divided by their root mean square.
     ridge : float, optional
         Strength of half the squares of all weights, on scaled features and targets. Default: the noise that the fit
-        leaves times sqrt(ln(d) / n), found in three fits, each from the one before; 0 fits without a ridge.
+        leaves times sqrt(ln(d) / n) / 2, found in two shorter fits; 0 fits without a ridge.
     epochs, batch_size : int, optional
         Of :func:`convexnn.fit_network`.
     n_restarts : int, default 1

@@ -1,0 +1,72 @@
+"""The engine of an estimator: fit_network on scaled data, and the ridge that follows from the noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convexnn.checks import Floats
+from convexnn.estimators.defaults import noise_deviation, noise_ridge
+from convexnn.fitting.fit import fit_network
+from convexnn.fitting.result import NetworkFit
+from convexnn.losses import LOSSES
+from convexnn.targets import encode
+
+# Fits that find the noise, the share of the passes that each takes, and of the time where there is a limit.
+PROBES, PROBE_PASSES, PROBE_TIME = 2, 0.25, 0.15
+
+# Share of the target's own deviation that the first of them takes for noise: under the whole, networks of two hidden
+# layers stay at zero, and all of the target seems noise from then on.
+FIRST = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """Fits to one set of rows.
+
+    Attributes
+    ----------
+    rows : ndarray (n, d)
+        Scaled features.
+    target : ndarray
+        As ``fit_network`` takes it.
+    loss : str
+        Name of the loss.
+    epochs : int
+        Passes over the rows.
+    time_limit : float or None
+        Seconds from `began`.
+    options : dict
+        Of ``fit_network``, the same for every fit.
+    """
+
+    rows: Floats
+    target: NDArray[Any]
+    loss: str
+    epochs: int
+    time_limit: float | None
+    options: dict[str, Any]
+    began: float = field(default_factory=perf_counter)
+
+    def fit(self, ridge: float, share: float = 1.0, n_restarts: int = 1, time_share: float = 1.0) -> NetworkFit:
+        """Return a fit of a share of the passes, within a share of the time and what is left of it."""
+        limit = self.time_limit
+        if limit is not None:
+            limit = max(min(time_share * limit, limit - (perf_counter() - self.began)), 0.0)
+        epochs = max(1, round(share * self.epochs))
+        given: dict[str, Any] = {"loss": self.loss, "ridge": ridge, "epochs": epochs, "n_restarts": n_restarts}
+        return fit_network(self.rows, self.target, **given, time_limit=limit, **self.options)
+
+    def ridge(self) -> float:
+        """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target."""
+        loss, target = LOSSES[self.loss], encode(self.target, self.loss, len(self.rows)).values
+        deviation = FIRST * noise_deviation(loss, np.zeros_like(target), target)
+        for _ in range(PROBES):
+            probe = self.fit(noise_ridge(deviation, *self.rows.shape), PROBE_PASSES, time_share=PROBE_TIME)
+            n_weights = sum(weight.nnz for weight, _ in probe.network.layers)
+            deviation = noise_deviation(loss, probe.network.predict(self.rows), target, n_weights)
+        return noise_ridge(deviation, *self.rows.shape)
