@@ -134,7 +134,7 @@ class BudgetPath:
         ax.plot(budgets, means, "o-", color="C0", label="validation rows")
         if self.validation_scores.shape[1] > 1:
             ax.fill_between(budgets, means - spread, means + spread, color="C0", alpha=0.15, linewidth=0)
-        for step, colour, word in ((best, "C2", "best"), (chosen, "C1", f"smallest within {points:g} points")):
+        for step, colour, word in ((best, "C2", "best"), (chosen, "C1", f"smallest within {points:g} point{'s' * (points != 1)}")):
             ax.axvline(step.budget, color=colour, linestyle=":", label=f"{word}: {step.budget}")
         ax.set_xscale("log")
         ax.set_xticks(budgets, [str(budget) for budget in budgets])

@@ -133,7 +133,7 @@ def test_the_picture_shows_scores_and_choices() -> None:
     path = made([0.5, 0.895, 0.9])
     ax = path.plot(points=1.0)
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), path.validation_scores.mean(axis=1))
-    assert [text.get_text() for text in ax.get_legend().get_texts()][2:] == ["best: 4", "smallest within 1 points: 2"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()][2:] == ["best: 4", "smallest within 1 point: 2"]
     assert path.plot(ax=ax) is ax
     pyplot.close(ax.figure)
 

@@ -17,7 +17,7 @@ def test_the_python_of_the_readme_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
@@ -26,6 +26,8 @@ def test_the_python_of_the_readme_runs_as_printed(
     assert "at most 12 of" in shown
     assert re.search(r"^R2 on fresh data: (1\.000|0\.99)", shown, flags=re.MULTILINE)
     assert "sparse ReLU network 20-2-1: 5 nonzeros, 2 hidden neurons" in shown
+    assert re.search(r"^accuracy 0\.9\d; sparse ReLU network 30-\d+-1: ", shown, flags=re.MULTILINE)
+    assert re.search(r"^budget \d+: accuracy 0\.9\d on unseen rows$", shown, flags=re.MULTILINE)
     assert cx.SparseReLUNetwork.load(tmp_path / "network.npz").nnz <= 24
     assert re.search(r"^gap \de-(0[7-9]|1\d) of the loss at zero, cones violated by 0e\+00$", shown, flags=re.MULTILINE)
     assert "All 3 solvers that converged end within" in shown
@@ -38,6 +40,7 @@ def test_the_python_of_the_readme_runs_as_printed(
 # Every example, with words that it prints where it does what it says.
 EXAMPLES = {
     "convex_programs.py": "All 3 solvers that converged end within",
+    "estimators.py": "the same predictions after loading: True",
     "recover_and_verify.py": "COUNTEREXAMPLE",
     "recover_network.py": "10 % noise, budget 30: 15 significant weights",
     "verify_torch.py": "COUNTEREXAMPLE",

@@ -172,7 +172,7 @@ class TestRegressor:
         X = np.random.default_rng(0).standard_normal((300, 3))
         y = np.abs(np.abs(X[:, 0]) - 1.0)
         for seed in (0, 3):
-            assert Regressor(budget=60, width=10, depth=2, random_state=seed).fit(X, y).ridge_ < 0.01
+            assert Regressor(budget=60, width=10, depth=2, random_state=seed).fit(X, y).ridge_ < 0.02
 
     def test_a_ridge_given_is_the_engines_own(self) -> None:
         X = np.random.default_rng(0).standard_normal((100, 3))
