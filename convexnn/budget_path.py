@@ -134,7 +134,8 @@ class BudgetPath:
         ax.plot(budgets, means, "o-", color="C0", label="validation rows")
         if self.validation_scores.shape[1] > 1:
             ax.fill_between(budgets, means - spread, means + spread, color="C0", alpha=0.15, linewidth=0)
-        for step, colour, word in ((best, "C2", "best"), (chosen, "C1", f"smallest within {points:g} point{'s' * (points != 1)}")):
+        within = f"smallest within {points:g} point{'s' * (points != 1)}"
+        for step, colour, word in ((best, "C2", "best"), (chosen, "C1", within)):
             ax.axvline(step.budget, color=colour, linestyle=":", label=f"{word}: {step.budget}")
         ax.set_xscale("log")
         ax.set_xticks(budgets, [str(budget) for budget in budgets])
@@ -282,7 +283,7 @@ def _falling(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Iterable[int] 
 
     largest = estimator.budget or 2 * network_size(None, estimator.width, *sizes)[0]
     steps = {round(largest / SHRINK**i) for i in range(N_BUDGETS)}
-    return sorted({max(step, n_outputs + estimator.depth) for step in steps}, reverse=True)
+    return sorted({max(step, n_outputs, estimator.depth + 1) for step in steps}, reverse=True)
 
 
 def _n_outputs(estimator: Any, y: ArrayLike) -> int:

@@ -135,7 +135,7 @@ def test_features_are_found_by_name_whatever_their_order(tmp_path: Path) -> None
         (
             "a,y\n1,1\n2,3\n3,4\n",
             ["--budget", "1"],
-            "budget is 1; expected at least 2: one weight for each of 1 output",
+            "budget is 1; expected at least 2, one weight for each output",
         ),
         ("a,y\n1,1\n2,3\n3,4\n", ["--depth", "0"], "depth is 0; expected a whole number of at least 1"),
         (

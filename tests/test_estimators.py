@@ -174,6 +174,12 @@ class TestRegressor:
         for seed in (0, 3):
             assert Regressor(budget=60, width=10, depth=2, random_state=seed).fit(X, y).ridge_ < 0.02
 
+    def test_a_search_finds_the_network_behind_a_clean_target(self) -> None:
+        X = np.random.default_rng(0).normal(2.0, 3.0, (200, 6))
+        y = 7.0 + 3.0 * np.maximum(X[:, 0] - X[:, 1], 0.0) - np.maximum(X[:, 2], 0.0)
+        model = Regressor(budget=6, width=3, ridge=0.0, patience=20).fit(X, y)
+        np.testing.assert_allclose(model.predict(X), y, atol=1e-8)
+
     def test_a_ridge_given_is_the_engines_own(self) -> None:
         X = np.random.default_rng(0).standard_normal((100, 3))
         X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -181,7 +187,7 @@ class TestRegressor:
         y = (y - y.mean()) / y.std()
         model = Regressor(budget=6, width=3, ridge=0.01, epochs=104).fit(X, y)
         seed = int(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
-        engine = fit_network(X, y, 6, 3, bias=True, ridge=0.01, epochs=104, seed=seed)
+        engine = fit_network(X, y, 6, 3, bias=True, ridge=0.01, epochs=104, patience=0, seed=seed)
         np.testing.assert_allclose(model.predict(X), engine.predict(X), atol=1e-5)
         assert model.ridge_ == 0.01
 
@@ -318,8 +324,8 @@ HALVES = np.arange(12) % 2
             "y mixes labels of types NoneType, str",
         ),
         (lambda: Classifier().fit(ROWS, [str(i) for i in range(12)]), ValueError, "y has 12 classes in 12 rows"),
-        (lambda: Classifier(budget=3).fit(ROWS, HALVES + (ROWS[:, 0] > 0)), ValueError, "budget is 3; expected at"),
-        (lambda: Regressor(budget=3).fit(ROWS, ROWS), ValueError, "budget is 3; expected at least 4: one weight for"),
+        (lambda: Classifier(budget=2).fit(ROWS, HALVES + (ROWS[:, 0] > 0)), ValueError, "budget is 2; expected at"),
+        (lambda: Regressor(budget=2).fit(ROWS, ROWS), ValueError, "budget is 2; expected at least 3, one weight for"),
         (lambda: Regressor(budget=0).fit(ROWS, HALVES), ValueError, "budget is 0; expected a whole number"),
         (lambda: Regressor(budget=2.5).fit(ROWS, HALVES), TypeError, "budget is 2.5; expected a whole number"),
         (lambda: Regressor(depth=0).fit(ROWS, HALVES), ValueError, "depth is 0; expected a whole number of at least 1"),

@@ -36,6 +36,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         batch_size: int | None = None,
         n_restarts: int = 1,
+        patience: int = 0,
         time_limit: float | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -49,6 +50,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.batch_size = batch_size
         self.n_restarts = n_restarts
+        self.patience = patience
         self.time_limit = time_limit
         self.warm_start = warm_start
         self.random_state = random_state
@@ -137,4 +139,4 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             },
         )
         self.ridge_ = engine.ridge() if self.ridge is None else as_nonnegative(self.ridge, "ridge")
-        return engine.fit(self.ridge_, n_restarts=self.n_restarts)
+        return engine.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)

@@ -22,8 +22,10 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
 
     Parameters
     ----------
-    budget, width, depth, bias, ridge, epochs, batch_size, n_restarts, time_limit, warm_start, random_state, device
-        As in :class:`SparseReLURegressor`; a class counts as an output, two classes as one.
+    budget, width, depth, bias, ridge, epochs, batch_size, n_restarts, patience, time_limit, random_state, device
+        As in :class:`SparseReLURegressor`; a class counts as an output, two classes as one; `patience` has no effect.
+    warm_start : bool, default False
+        As in :class:`SparseReLURegressor`.
 
     Attributes
     ----------

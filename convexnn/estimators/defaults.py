@@ -41,17 +41,14 @@ def network_size(
         One is not a whole number in range, or the budget does not reach all outputs through all layers.
     """
     layers = as_count(depth, "depth")
-    least = n_outputs + layers
+    least = max(n_outputs, layers + 1)
     if budget is None:
         most = WEIGHTS_PER_UNIT * (n_inputs + n_outputs + 1)
         asked = max(min(n_rows * n_outputs // ROWS_PER_WEIGHT, most), LEAST_PER_OUTPUT * n_outputs, least)
     else:
         asked = as_count(budget, "budget")
         if asked < least:
-            raise ValueError(
-                f"budget is {asked}; expected at least {least}: one weight for each of {n_outputs} "
-                f"output{'s' * (n_outputs > 1)} and each of {layers} hidden layer{'s' * (layers > 1)}"
-            )
+            raise ValueError(f"budget is {asked}; expected at least {least}, one weight for each output and each layer")
     wide = default_width(asked) if width is None else as_count(width, "width")
     return min(asked, wide * (n_inputs + (layers - 1) * wide + n_outputs)), wide
 

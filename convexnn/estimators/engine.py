@@ -52,13 +52,16 @@ class Engine:
     options: dict[str, Any]
     began: float = field(default_factory=perf_counter)
 
-    def fit(self, ridge: float, share: float = 1.0, n_restarts: int = 1, time_share: float = 1.0) -> NetworkFit:
+    def fit(
+        self, ridge: float, share: float = 1.0, *, n_restarts: int = 1, patience: int = 0, time_share: float = 1.0
+    ) -> NetworkFit:
         """Return a fit of a share of the passes, within a share of the time and what is left of it."""
         limit = self.time_limit
         if limit is not None:
             limit = max(min(time_share * limit, limit - (perf_counter() - self.began)), 0.0)
         epochs = max(1, round(share * self.epochs))
         given: dict[str, Any] = {"loss": self.loss, "ridge": ridge, "epochs": epochs, "n_restarts": n_restarts}
+        given["patience"] = patience
         return fit_network(self.rows, self.target, **given, time_limit=limit, **self.options)
 
     def ridge(self) -> float:

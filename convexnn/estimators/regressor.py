@@ -36,6 +36,9 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         Of :func:`convexnn.fit_network`.
     n_restarts : int, default 1
         Starts, of which the best is kept.
+    patience : int, default 0
+        Of the search that :func:`convexnn.fit_network` adds for numbers; 0 trains alone. The search, 20 say, finds
+        networks behind clean targets exactly; with noise it takes seconds and fits the noise.
     time_limit : float, optional
         Seconds after which the best network so far is taken; default none, the fit stops by its own rule.
     warm_start : bool, default False
