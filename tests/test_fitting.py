@@ -167,9 +167,9 @@ def test_a_fit_keeps_to_its_budget_and_tells_its_loss(loss: str, depth: int, bia
         assert list(fit.classes) == sorted(set(y.tolist()))
 
 
-def test_labels_are_learned() -> None:
+def test_labels_are_learned(device: str) -> None:
     X, y = labelled(n=1000)
-    fit = cx.fit_network(X, y, 12, loss="softmax", bias=True)
+    fit = cx.fit_network(X, y, 12, loss="softmax", bias=True, device=device)
     fresh, truth = labelled(1)
     assert fit.classes is not None
     assert np.mean(fit.classes[fit.predict(fresh).argmax(axis=1)] == truth) > 0.97
@@ -201,14 +201,14 @@ def test_a_start_is_thinned_to_the_budget() -> None:
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_a_planted_network_is_found_whole(outputs: int, bias: bool) -> None:
+def test_a_planted_network_is_found_whole(outputs: int, bias: bool, device: str) -> None:
     rng = np.random.default_rng(outputs)
     X = rng.standard_normal((500, 10))
     weights, heads = np.zeros((3, 10)), rng.standard_normal((outputs, 3))
     weights[[0, 0, 1, 1, 2], [0, 3, 3, 5, 7]] = rng.standard_normal(5)
     shift = bias * np.array([0.5, -0.3, 0.2])
     y = np.maximum(X @ weights.T + shift, 0.0) @ heads.T + bias
-    fit = cx.fit_network(X, y, 5 + heads.size, 3, bias=bias)
+    fit = cx.fit_network(X, y, 5 + heads.size, 3, bias=bias, device=device)
     fresh = rng.standard_normal((500, 10))
     truth = np.maximum(fresh @ weights.T + shift, 0.0) @ heads.T + bias
     np.testing.assert_allclose(fit.predict(fresh).reshape(500, -1), truth, atol=1e-6)

@@ -54,9 +54,9 @@ def layer(problem: Problem, seed: int, blocks: int = 5, share: float = 0.5) -> H
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("signed", [False, True])
-def test_planted_networks_are_recovered_exactly(seed: int, signed: bool) -> None:
+def test_planted_networks_are_recovered_exactly(seed: int, signed: bool, device: str) -> None:
     X, y, weights, signs = planted(seed, signed=signed)
-    found = cx.recover(X, y, budget=10, width=4, seed=seed)
+    found = cx.recover(X, y, budget=10, width=4, seed=seed, device=device)
     assert found.status is cx.Status.CONVERGED
     assert found.nnz <= 10
     fresh = np.random.default_rng(99).standard_normal((200, 12))

@@ -93,7 +93,8 @@ def _with_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layer
     weights, shift = weights[live], biases[live].sum(1)
     hidden = torch.relu(problem.rows @ weights.T + shift)
     basis = torch.cat([hidden, hidden.new_ones((len(hidden), 1))], dim=1) if bias else hidden
-    fitted = torch.linalg.lstsq(basis, problem.target, driver="gelsd").solution.T
+    # By singular values, which torch has on the CPU alone: neurons may be parallel.
+    fitted = torch.linalg.lstsq(basis.cpu(), problem.target.cpu(), driver="gelsd").solution.T.to(basis.device)
     heads, levels = fitted[:, : len(weights)], fitted[:, len(weights) :]
     length = (heads.norm(dim=0) / weights.norm(dim=1)).clamp(1e-15, 1e15).sqrt()
     parts = [(weights * length[:, None]).flatten(), (heads / length).flatten()]
