@@ -37,7 +37,7 @@ def problem_of(loss: str, outputs: int, bias: bool, n: int = 40) -> FitProblem:
         target = np.sign(target)
     if loss == "softmax":
         target = np.eye(outputs)[rng.integers(outputs, size=n)]
-    return FitProblem.make(X, target, loss_named(loss), bias, torch.device("cpu"))
+    return FitProblem.make(X, target, loss_named(loss), bias, torch.device("cpu")).to(torch.float64)
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -53,7 +53,10 @@ class FitProblem:
         """Return the problem for data (n, d) and a target (n, k) as the loss takes it."""
         units = Units.of(X, y, loss.name == "squared", bias)
         rows, target = (X - units.center) / units.scale, (y - units.level) / units.height
-        return cls(torch.as_tensor(rows, device=device), torch.as_tensor(target, device=device), units, loss)
+        # Only squared losses are fitted beyond what float32 can show.
+        kind = torch.float64 if loss.name == "squared" else torch.float32
+        tensors = [torch.as_tensor(part, dtype=kind, device=device) for part in (rows, target)]
+        return cls(tensors[0], tensors[1], units, loss)
 
     def to(self, dtype: torch.dtype) -> FitProblem:
         """Return this problem in another precision."""

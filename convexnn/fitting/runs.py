@@ -41,7 +41,7 @@ class Runs:
     Attributes
     ----------
     problem : FitProblem
-        The data at unit scale, float64; training is in float32.
+        The data at unit scale, for the squared loss in float64; training is in float32.
     measure : callable
         network -> its mean loss on the data as given.
     sizes : tuple of int
