@@ -13,6 +13,7 @@ from convexnn.checks import Floats
 from convexnn.fitting.layers import Layers
 from convexnn.losses import Loss
 from convexnn.network import SparseReLUNetwork
+from convexnn.recovery.engine import root_mean_squares
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Units:
         """
         center = X.mean(axis=0) if bias else np.zeros(X.shape[1])
         level = y.mean(axis=0) if bias and numbers else np.zeros(y.shape[1])
-        height = float(_rms((y - level).reshape(-1, 1))[0]) if numbers else 1.0
-        return cls(center, _rms(X - center), level, height)
+        height = float(root_mean_squares((y - level).reshape(-1, 1))[0]) if numbers else 1.0
+        return cls(center, root_mean_squares(X - center), level, height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +119,3 @@ def _padded(values: Floats, shape: tuple[int, ...]) -> Floats:
     full = np.zeros(shape)
     full[tuple(slice(size) for size in values.shape)] = values
     return full
-
-
-def _rms(columns: Floats) -> Floats:
-    """Return the root mean square of each column, 1 for columns of zeros; large entries do not overflow."""
-    peaks = np.abs(columns).max(axis=0)
-    peaks = np.where(peaks > 0.0, peaks, 1.0)
-    level: Floats = np.sqrt(np.square(columns / peaks).mean(axis=0))
-    return peaks * np.where(level > 0.0, level, 1.0)

@@ -25,7 +25,7 @@ def find(rows: Floats, target: Floats, wish: Wish, rng: np.random.Generator) -> 
     """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
     n_rows, n_inputs = rows.shape
     memory = stated_bytes(n_rows, n_inputs, wish.budget, wish.width)
-    scale, height = _rms(rows), float(_rms(target[:, None])[0])
+    scale, height = root_mean_squares(rows), float(root_mean_squares(target[:, None])[0])
     place = as_device(wish.device)
     problem = Problem(torch.as_tensor(rows / scale, device=place), torch.as_tensor(target / height, device=place))
     hunt = Hunt(problem, wish.budget, wish.width, wish.signs, rng, wish.is_over, wish.n_restarts, wish.patience)
@@ -53,7 +53,7 @@ def _run(hunt: Hunt, wish: Wish, unit: float) -> tuple[Status, list[float]]:
     return Status.TIME_LIMIT if ended else Status.CONVERGED, history
 
 
-def _rms(columns: Floats) -> Floats:
+def root_mean_squares(columns: Floats) -> Floats:
     """Return the root mean square of each column, 1 for columns of zeros; large entries do not overflow."""
     peaks = np.abs(columns).max(axis=0)
     peaks = np.where(peaks > 0.0, peaks, 1.0)
