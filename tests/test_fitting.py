@@ -10,6 +10,7 @@ import torch
 
 import convexnn as cx
 from convexnn.checks import Floats
+from convexnn.fitting.combination import thinned
 from convexnn.fitting.joint import derivative, free_parameters, joint_polish, normal_equations, penalised_loss
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
@@ -189,6 +190,24 @@ def test_units_of_features_and_target_do_not_matter(scale: float) -> None:
     plain = cx.fit_network(X, y, 12, 6, epochs=5)
     scaled = cx.fit_network(X * scales, y * scale, 12, 6, epochs=5)
     np.testing.assert_allclose(scaled.predict(X * scales), scale * plain.predict(X), rtol=1e-4, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_a_deep_search_keeps_to_a_budget_of_one_weight_an_output(depth: int) -> None:
+    X = np.random.default_rng(0).standard_normal((300, 6))
+    y = np.maximum(X[:, :3] @ [1.0, 1.5, -1.0], 0.0) - np.maximum(X[:, 3:] @ [1.0, -1.5, 1.0], 0.0)
+    Y = np.zeros((300, 8))
+    Y[:, 0] = y
+    for budget in (8, 9):
+        fit = cx.fit_network(X, Y, budget, 6, depth=depth, epochs=1, patience=3)
+        assert fit.nnz <= budget
+
+
+def test_a_network_without_any_slope_is_thinned_all_the_same() -> None:
+    problem, layers = problem_of("squared", 3, bias=False), random_layers((5, 4, 3), bias=False)
+    parameters = layers.parameters.clone()
+    parameters[20:] = 0.0
+    assert thinned(problem, layers.with_parameters(parameters), 6, 0.0, lambda: False).nnz == 6
 
 
 def test_a_start_is_thinned_to_the_budget() -> None:

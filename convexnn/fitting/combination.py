@@ -20,6 +20,9 @@ from convexnn.solution import Status
 # Rows that the search and the thinning see at most.
 MOST_ROWS = 5000
 
+# Curvature that is none at unit scale.
+NO_SLOPE = 1e-150
+
 # Share of the weights that are left by one thinning, and steps of the fit after it.
 THINNED, ROUNDS = 0.85, 10
 
@@ -35,7 +38,7 @@ def combined_layers(
     network, so that :func:`convexnn.recover` finds W; V is then a least squares problem, and the weights of both layers
     are thinned to the budget by their saliencies, with a joint fit after each thinning.
     """
-    sample = _sample(problem, rng)
+    sample = some_rows(problem, rng)
     direction = torch.as_tensor(rng.standard_normal(sample.target.shape[1])).to(sample.target)
     spread = sample.target.square().mean(0).sqrt()
     combined = (sample.target @ torch.where(spread > 0.0, direction / spread, 0.0)).cpu().numpy()
@@ -73,7 +76,8 @@ def thinned(problem: FitProblem, layers: Layers, budget: int, ridge: float, stop
 def _without_least(problem: FitProblem, layers: Layers, count: int, ridge: float) -> Layers:
     free = free_parameters(layers)
     gram, _ = normal_equations(problem, layers, free)
-    gram.diagonal().add_(ridge + 1e-10 * float(gram.diagonal().mean()))
+    # Where the outputs see no neuron there is no slope at all, and any weights may go.
+    gram.diagonal().add_(ridge + 1e-10 * float(gram.diagonal().mean()) + NO_SLOPE)
     inverse = torch.linalg.inv(gram).diagonal()
     weights = free < layers.n_weights
     saliency = (layers.parameters[free].square() / inverse.abs())[weights]
@@ -113,7 +117,8 @@ def _narrowed(layers: Layers, width: int) -> Layers:
     return Layers((layers.sizes[0], width, layers.sizes[2]), torch.cat(parts), layers.bias)
 
 
-def _sample(problem: FitProblem, rng: np.random.Generator) -> FitProblem:
+def some_rows(problem: FitProblem, rng: np.random.Generator) -> FitProblem:
+    """Return the problem on a random part of the rows where there are too many."""
     if problem.n_rows <= MOST_ROWS:
         return problem
     return problem.take(torch.as_tensor(np.sort(rng.choice(problem.n_rows, MOST_ROWS, replace=False))))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.fitting.combination import combined_layers
+from convexnn.fitting.combination import combined_layers, some_rows, thinned
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
@@ -23,19 +23,23 @@ def layer_by_layer(
 
     The rule of the paper ("A Recovery Guarantee for Sparse Neural Networks", arXiv 2509.20323) for more than one hidden
     layer: fit a network of one, keep its hidden layer, throw its outputs away, and go on with what the layer gives.
-    With one hidden layer it is :func:`combined_layers`; None where a search finds nothing.
+    With one hidden layer it is :func:`combined_layers`; None where a search finds nothing. A layer gets two weights at
+    least, so that shares can amount to more than a small budget: the whole is then thinned to it.
     """
-    share = max(schedule.budget // depth, problem.target.shape[1])
+    share = max(schedule.budget // depth, 2)
     found, hidden, status = list[Layers](), problem, Status.CONVERGED
     for index in range(depth):
         part = schedule.budget - share * (depth - 1) if index == depth - 1 else share
-        layers, status = combined_layers(hidden, wish, replace(schedule, budget=max(1, part)), bias, rng)
+        layers, status = combined_layers(hidden, wish, replace(schedule, budget=max(part, 2)), bias, rng)
         if layers is None or status is Status.INTERRUPTED:
             return None, status
         found.append(layers)
         if index < depth - 1:
             hidden = replace(hidden, rows=layers.forward(hidden.rows)[1])
-    return _joined(found), status
+    joined = _joined(found)
+    if joined.nnz > schedule.budget:
+        joined = thinned(some_rows(problem, rng), joined, schedule.budget, schedule.ridge, wish.is_over)
+    return joined, status
 
 
 def _joined(found: list[Layers]) -> Layers:

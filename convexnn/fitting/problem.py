@@ -15,6 +15,9 @@ from convexnn.losses import Loss
 from convexnn.network import SparseReLUNetwork
 from convexnn.recovery.engine import root_mean_squares
 
+# A deviation of this share of the largest entry of its column is rounding.
+ROUNDING = 1e-13
+
 
 @dataclass(frozen=True)
 class Units:
@@ -29,12 +32,15 @@ class Units:
     def of(cls, X: Floats, y: Floats, numbers: bool, bias: bool) -> Units:
         """Return units in which features, and numbers to be fitted, have root mean square 1.
 
-        Without biases nothing is moved, and labels are not scaled; a feature that does not vary keeps its scale.
+        Without biases nothing is moved, and labels are not scaled. With biases a feature that does not vary is of no
+        use: it is 0 up to rounding, which must not be taken for its scale.
         """
         center = X.mean(axis=0) if bias else np.zeros(X.shape[1])
+        scale, peaks = root_mean_squares(X - center), np.abs(X).max(axis=0)
+        scale = np.where(scale > ROUNDING * peaks, scale, peaks)
         level = y.mean(axis=0) if bias and numbers else np.zeros(y.shape[1])
         height = float(root_mean_squares((y - level).reshape(-1, 1))[0]) if numbers else 1.0
-        return cls(center, root_mean_squares(X - center), level, height)
+        return cls(center, scale, level, height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,8 @@ class FitProblem:
         """Return the problem for data (n, d) and a target (n, k) as the loss takes it."""
         units = Units.of(X, y, loss.name == "squared", bias)
         rows, target = (X - units.center) / units.scale, (y - units.level) / units.height
+        # Of a feature that does not vary only rounding is left.
+        rows[:, np.einsum("nd,nd->d", rows, rows) < 0.5 * len(rows)] = 0.0
         # Only squared losses are fitted beyond what float32 can show.
         kind = torch.float64 if loss.name == "squared" else torch.float32
         tensors = [torch.as_tensor(part, dtype=kind, device=device) for part in (rows, target)]
