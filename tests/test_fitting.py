@@ -192,6 +192,16 @@ def test_units_of_features_and_target_do_not_matter(scale: float) -> None:
     np.testing.assert_allclose(scaled.predict(X * scales), scale * plain.predict(X), rtol=1e-4, atol=1e-4 * scale)
 
 
+@pytest.mark.parametrize("level", [0.1, 1e6 / 3.0])
+def test_a_constant_feature_gets_no_part_in_a_network_with_biases(level: float) -> None:
+    X, labels = labelled()
+    X = np.column_stack([X, np.full(len(X), level)])
+    fit = cx.fit_network(X, labels, 20, 4, loss="softmax", bias=True, epochs=5)
+    moved = X + np.eye(X.shape[1])[-1]
+    np.testing.assert_allclose(fit.predict(moved), fit.predict(X))
+    assert np.abs(fit.network.layers[0][0].toarray()).max() < 1e3
+
+
 @pytest.mark.parametrize("depth", [3, 4])
 def test_a_deep_search_keeps_to_a_budget_of_one_weight_an_output(depth: int) -> None:
     X = np.random.default_rng(0).standard_normal((300, 6))
