@@ -112,6 +112,20 @@ def test_numbers_can_be_labels(tmp_path: Path) -> None:
     assert set(lines[1:]) <= {"0", "1"}
 
 
+def test_a_truth_between_the_labels_is_not_met(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    for name, level in (("whole", 0.0), ("half", 0.5)):
+        np.savetxt(tmp_path / f"{name}.csv", np.column_stack([X, (X[:, 0] > 0.0) + level]), delimiter=",")
+    model = tmp_path / "m.npz"
+    assert call("fit", tmp_path / "whole.csv", "--task", "classify", "--save", model).exit_code == 0
+    scores = []
+    for name in ("whole", "half"):
+        result = call("predict", model, tmp_path / f"{name}.csv", "--target", 2, "--json")
+        scores.append(json.loads(result.stdout)["score"])
+    assert scores[0] > 0.8
+    assert scores[1] == 0.0
+
+
 def test_features_are_found_by_name_whatever_their_order(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("b,note,a\n1,x,2\n3,,4\n")

@@ -72,8 +72,10 @@ def _score(estimator: Any, X: Floats, data: Path, target: str) -> float:
     truth = read_data(data, target).y
     numbers = truth.dtype.kind == "f"
     if hasattr(estimator, "classes_"):
-        classes = estimator.classes_.dtype.kind != "U"
-        truth = truth.astype(estimator.classes_.dtype) if classes and numbers else truth.astype(str)
-    elif not numbers:
+        # Numbers are compared as numbers: a truth of 1.5 is not the class 1.
+        alike = numbers and estimator.classes_.dtype.kind != "U"
+        predicted = estimator.predict(X)
+        return float(np.mean(predicted == truth if alike else predicted.astype(str) == truth.astype(str)))
+    if not numbers:
         raise ValueError(f"target {target!r} holds text, and the model predicts numbers; expected a column of numbers")
     return float(estimator.score(X, np.asarray(truth)))
