@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, require
 from convexnn.network import SparseReLUNetwork
+from convexnn.solution import Status
 from convexnn.tables import Table, counting
 
 if TYPE_CHECKING:
@@ -239,7 +240,10 @@ class _Run:
         self.parts = [(X, y)] if fold is None else [(_safe_indexing(X, i), _safe_indexing(y, i)) for i in fold]
 
     def fit(self, budget: int) -> None:
+        """Fit; an interruption, which a fit answers with what it has, goes on to the path."""
         self.estimator.set_params(budget=budget).fit(*self.parts[0])
+        if self.estimator.status_ is Status.INTERRUPTED:
+            raise KeyboardInterrupt
 
     def scores(self, scorer: Any) -> tuple[float, float]:
         """Return the scores on the rows fitted and on those held out."""
@@ -276,12 +280,17 @@ def _falling(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Iterable[int] 
         if not falling:
             raise ValueError("budgets is empty; expected at least one whole number")
         return falling
+    if len(np.shape(X)) != 2:
+        raise ValueError(f"X has shape {np.shape(X)}; expected (n, d)")
     n_rows, n_inputs = np.shape(X)
     n_outputs = _n_outputs(estimator, y)
     sizes = (estimator.depth, n_rows, n_inputs, n_outputs)
     from convexnn.estimators.defaults import network_size
 
-    largest = estimator.budget or 2 * network_size(None, estimator.width, *sizes)[0]
+    if estimator.budget is None:
+        largest = 2 * network_size(None, estimator.width, *sizes)[0]
+    else:
+        largest = as_count(estimator.budget, "budget")
     steps = {round(largest / SHRINK**i) for i in range(N_BUDGETS)}
     return sorted({max(step, n_outputs, estimator.depth + 1) for step in steps}, reverse=True)
 
@@ -315,6 +324,8 @@ def _scorer(estimator: Any, scoring: Any) -> tuple[str, Any]:
     from sklearn.base import is_classifier
     from sklearn.metrics import check_scoring
 
+    if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
+        raise TypeError(f"scoring is {scoring!r}; expected the name of one scorer of scikit-learn, or a callable")
     own = "accuracy" if is_classifier(estimator) else "R2"
     name = own if scoring is None else scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
     return name, check_scoring(estimator, scoring=scoring)

@@ -118,6 +118,25 @@ def test_an_interruption_keeps_the_budgets_that_are_done(data: tuple[np.ndarray,
     assert "; interrupted" in str(path)
 
 
+def test_an_interruption_within_a_fit_ends_the_path(
+    data: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[float] = []
+
+    def go_through(self: Any, problem: Any, steps: int, generator: Any) -> float:
+        passes.append(0.0)
+        if len(passes) == 8:
+            raise KeyboardInterrupt
+        return 1.0
+
+    # Three fits of two passes a budget: the eighth is of the second budget.
+    monkeypatch.setattr("convexnn.fitting.training._Run.go_through", go_through)
+    path = cx.budget_path(Regressor(epochs=2, ridge=0.0), *data, [5, 10, 20], cv=2)
+    assert path.budgets.tolist() == [20]
+    assert not path.complete
+    assert len(passes) == 8
+
+
 def test_a_path_without_budgets_says_so() -> None:
     empty = BudgetPath((), "R2", False)
     assert "interrupted before the first" in str(empty)
@@ -146,6 +165,9 @@ def test_the_picture_shows_scores_and_choices() -> None:
         (lambda X, y: budget_path(Regressor(), X, y, 5), TypeError, "budgets is 5; expected whole numbers"),
         (lambda X, y: budget_path(Regressor(), X, y, [2.5]), TypeError, "budgets is 2.5; expected a whole number"),
         (lambda X, y: budget_path(Regressor(), X, y, [5], cv=1.5), ValueError, "cv is 1.5; expected a number of"),
+        (lambda X, y: budget_path(Regressor(budget=0), X, y), ValueError, "budget is 0; expected a whole number"),
+        (lambda X, y: budget_path(Regressor(), X[:, 0], y), ValueError, r"X has shape \(240,\); expected \(n, d\)"),
+        (lambda X, y: budget_path(Regressor(), X, y, [5], scoring=["r2"]), TypeError, "scoring is .*; expected the"),
         (lambda X, y: budget_path(Regressor(), X, y, [5], warm=1), TypeError, "warm is 1; expected True or False"),
     ],
 )

@@ -24,6 +24,7 @@ from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_sc
 from convexnn.fitting.fit import fit_network
 from convexnn.losses import LOSSES
 from convexnn.network import SparseReLUNetwork
+from convexnn.solution import Status
 
 Regressor: Any = partial(cx.SparseReLURegressor, random_state=0)
 Classifier: Any = partial(cx.SparseReLUClassifier, random_state=0)
@@ -135,6 +136,21 @@ class TestRegressor:
         X, y = table
         model, other = Regressor(budget=20).fit(X, y), Regressor(budget=20).fit(X * 8.0, y * 4.0)
         np.testing.assert_allclose(4.0 * model.predict(X), other.predict(8.0 * X), rtol=1e-6)
+
+    def test_one_interruption_ends_the_fit_even_while_the_noise_is_sought(
+        self, table: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        passes: list[float] = []
+
+        def go_through(self: Any, problem: Any, steps: int, generator: Any) -> float:
+            passes.append(0.0)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("convexnn.fitting.training._Run.go_through", go_through)
+        model = Regressor(budget=20).fit(*table)
+        assert len(passes) == 1
+        assert model.status_ is Status.INTERRUPTED
+        assert weights(model.network_) <= 20
 
     def test_a_constant_target_is_fitted_by_a_constant(self) -> None:
         X = np.random.default_rng(0).standard_normal((20, 3))

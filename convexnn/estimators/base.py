@@ -138,5 +138,6 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
                 "device": self.device,
             },
         )
-        self.ridge_ = engine.ridge() if self.ridge is None else as_nonnegative(self.ridge, "ridge")
-        return engine.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)
+        given = None if self.ridge is None else as_nonnegative(self.ridge, "ridge")
+        self.ridge_, interrupted = engine.ridge() if given is None else (given, None)
+        return interrupted or engine.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)

@@ -14,6 +14,7 @@ from convexnn.estimators.defaults import noise_deviation, noise_ridge
 from convexnn.fitting.fit import fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.losses import LOSSES
+from convexnn.solution import Status
 from convexnn.targets import encode
 
 # Fits that find the noise, the share of the passes that each takes, and of the time where there is a limit.
@@ -64,12 +65,18 @@ class Engine:
         given["patience"] = patience
         return fit_network(self.rows, self.target, **given, time_limit=limit, **self.options)
 
-    def ridge(self) -> float:
-        """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target."""
+    def ridge(self) -> tuple[float, NetworkFit | None]:
+        """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target.
+
+        An interruption ends it: the ridge is then that of the fit that was interrupted, which comes with it.
+        """
         loss, target = LOSSES[self.loss], encode(self.target, self.loss, len(self.rows)).values
         deviation = FIRST * noise_deviation(loss, np.zeros_like(target), target)
         for _ in range(PROBES):
-            probe = self.fit(noise_ridge(deviation, *self.rows.shape), PROBE_PASSES, time_share=PROBE_TIME)
+            ridge = noise_ridge(deviation, *self.rows.shape)
+            probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME)
+            if probe.status is Status.INTERRUPTED:
+                return ridge, probe
             n_weights = sum(weight.nnz for weight, _ in probe.network.layers)
             deviation = noise_deviation(loss, probe.network.predict(self.rows), target, n_weights)
-        return noise_ridge(deviation, *self.rows.shape)
+        return noise_ridge(deviation, *self.rows.shape), None
