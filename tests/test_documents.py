@@ -17,7 +17,7 @@ def test_the_python_of_the_readme_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
@@ -34,6 +34,7 @@ def test_the_python_of_the_readme_runs_as_printed(
     assert re.search(r"^ +planted weights: cannot be checked\.", shown, flags=re.MULTILINE)
     assert re.search(r"^L_12 <= \d", shown, flags=re.MULTILINE)
     assert re.search(r"^HT-stable to 1e-08 at step", shown, flags=re.MULTILINE)
+    assert re.search(r"^largest output -?\d+\.\d+ at x = ", shown, flags=re.MULTILINE)
     assert re.search(r"^(ROBUST|COUNTEREXAMPLE): ", shown, flags=re.MULTILINE)
 
 
@@ -41,6 +42,7 @@ def test_the_python_of_the_readme_runs_as_printed(
 EXAMPLES = {
     "convex_programs.py": "All 3 solvers that converged end within",
     "estimators.py": "the same predictions after loading: True",
+    "optimise_inputs.py": "the network promises 2.1",
     "recover_and_verify.py": "COUNTEREXAMPLE",
     "recover_network.py": "10 % noise, budget 30: 15 significant weights",
     "verify_torch.py": "COUNTEREXAMPLE",

@@ -2,6 +2,7 @@
 
 from verify.answer import Answer, Proof, Verdict
 from verify.bounds import Interval, bound
+from verify.embedding import Embedding, embed
 from verify.encoding import Encoding, Milp, encode
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
@@ -10,6 +11,7 @@ from verify.search import find_adversarial
 __all__ = [
     "Answer",
     "Box",
+    "Embedding",
     "Encoding",
     "Interval",
     "LinfBall",
@@ -17,6 +19,7 @@ __all__ = [
     "Proof",
     "Verdict",
     "bound",
+    "embed",
     "encode",
     "find_adversarial",
     "read_network",

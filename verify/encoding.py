@@ -59,6 +59,8 @@ class Encoding:
         The inputs that have a variable; the others reach no neuron that can be active.
     unstable : tuple of ndarray of int
         For each hidden layer the neurons that can be both active and inactive over the region.
+    outputs, levels : csr_matrix (k, v), ndarray (k,)
+        The network's outputs at variables v: ``outputs @ v + levels``.
     """
 
     milp: Milp
@@ -66,6 +68,8 @@ class Encoding:
     region: Box
     inputs: NDArray[np.int64]
     unstable: tuple[NDArray[np.int64], ...]
+    outputs: sp.csr_matrix
+    levels: Floats
 
     def __repr__(self) -> str:
         return f"<{self.milp} of {self.network} over {self.region}>"
@@ -133,7 +137,8 @@ def encode(
     for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
         builder.relu_layer(weight, bias, layer, neurons)
     builder.affine(*network.layers[-1])
-    return Encoding(builder.finish(cost), network, region, inputs, unstable)
+    outputs, levels = builder.slope, builder.offset
+    return Encoding(builder.finish(cost), network, region, inputs, unstable, outputs, levels)
 
 
 def _objective(network: SparseReLUNetwork, objective: ArrayLike | None) -> Floats:

@@ -1,0 +1,120 @@
+"""``embed``: a network over the variables of a cvxpy, MathOpt or gurobipy model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import Floats
+from verify.bounds import check_sizes
+from verify.encoding import Encoding, encode
+from verify.reading import read_network
+from verify.regions import Box
+
+# The file for each modelling layer, by the package that its expressions come from.
+ROOMS = {
+    "cvxpy": "verify.embedding.into_cvxpy",
+    "ortools": "verify.embedding.into_mathopt",
+    "gurobipy": "verify.embedding.into_gurobi",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding:
+    """A network embedded in a model.
+
+    Attributes
+    ----------
+    outputs : cvxpy expression (k,), list of k MathOpt expressions, or gurobipy MLinExpr (k,)
+        The network's outputs at the inputs.
+    constraints : list
+        cvxpy: what the problem must hold beside the user's own constraints. Empty for the others, whose model has
+        them already.
+    encoding : Encoding
+        The rows and variables that were added, as arrays.
+    """
+
+    outputs: Any
+    constraints: list[Any]
+    encoding: Encoding
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __str__(self) -> str:
+        added = int(self.encoding.milp.integer.sum())
+        return f"{self.encoding.network}, embedded with {added} binary variables"
+
+
+def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = None) -> Embedding:
+    """Return a network's outputs as expressions of the variables of an optimisation model.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork, torch module, scikit-learn perceptron, or path
+        Anything that :func:`verify.read_network` takes, with d inputs and k outputs.
+    inputs : cvxpy expression (d,), sequence of d MathOpt variables or expressions, or gurobipy MVar or d Vars
+        What the network reads; affine in the model's variables.
+    model : ortools MathOpt Model or gurobipy Model, optional
+        The model that the inputs belong to; it gets the variables and rows. Not used for cvxpy, whose constraints are
+        returned.
+    region : Box, optional
+        Bounds of the inputs, which become constraints of the model. Default: the variables' own bounds as they are
+        now. The tighter they are, the fewer neurons need a binary variable.
+
+    Returns
+    -------
+    Embedding
+
+    Raises
+    ------
+    TypeError, ValueError
+        Inputs of no known modelling layer or of another size, an input without finite bounds, or no model given.
+
+    Notes
+    -----
+    The compact big-M encoding of :func:`verify.encode`: a value and a binary variable for each neuron that can be both
+    active and inactive. Bounds of variables that are widened later are not seen: give the `region`. A solver holds rows
+    and integers to its tolerances, so that the outputs are the network's up to these; evaluate the network at the
+    inputs found.
+
+    Examples
+    --------
+    >>> import cvxpy as cp
+    >>> x = cp.Variable(2, bounds=[-1, 1])  # doctest: +SKIP
+    >>> inside = verify.embed(network, x)  # doctest: +SKIP
+    >>> problem = cp.Problem(cp.Maximize(inside.outputs[0]), [cp.norm1(x) <= 1, *inside.constraints])  # doctest: +SKIP
+    """
+    room = import_module(ROOMS[_package_of(inputs)])
+    net = read_network(network)
+    inputs = room.vector_of(inputs, net.n_inputs)
+    room.check_model(model)
+    box = region if region is not None else Box(*_finite(*room.bounds_of(inputs)))
+    check_sizes(net, box)
+    encoding = encode(net, box, np.zeros(net.n_outputs))
+    outputs, constraints = room.add(encoding, inputs, model, region)
+    return Embedding(outputs, constraints, encoding)
+
+
+def _package_of(inputs: Any) -> str:
+    """Return the package of a vector of variables, or of the first member of a sequence that is one."""
+    parts = [inputs, *inputs] if isinstance(inputs, list | tuple | np.ndarray) else [inputs]
+    for part in parts:
+        package = type(part).__module__.partition(".")[0]
+        if package in ROOMS:
+            return package
+    kind = type(inputs).__name__
+    raise TypeError(f"inputs is a {kind} without variables; expected those of cvxpy, ortools MathOpt or gurobipy")
+
+
+def _finite(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    free = np.flatnonzero(~np.isfinite(lower) | ~np.isfinite(upper))
+    if len(free):
+        raise ValueError(
+            f"input {free[0]} has no finite bounds ({lower[free[0]]:g} to {upper[free[0]]:g}); "
+            "expected bounded variables, or a region"
+        )
+    return lower, upper
