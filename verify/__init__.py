@@ -7,6 +7,7 @@ from verify.encoding import Encoding, Milp, encode
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
+from verify.simplifying import simplify
 
 __all__ = [
     "Answer",
@@ -23,4 +24,5 @@ __all__ = [
     "encode",
     "find_adversarial",
     "read_network",
+    "simplify",
 ]

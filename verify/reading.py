@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convexnn.checks import as_file
+from convexnn.checks import as_count, as_file
 from convexnn.network import SparseReLUNetwork
+from verify.simplifying import simplify
 
 
-def read_network(source: Any) -> SparseReLUNetwork:
+def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
     """Return any supported network as one of (csr weight, bias) layers.
 
     Parameters
     ----------
-    source : SparseReLUNetwork, torch.nn.Module, str or path
-        A network of convexnn; a torch Linear or Sequential (nested) of Linear, ReLU, Flatten, Dropout, Identity; a
-        file ``.npz`` written by ``SparseReLUNetwork.save``; a file ``.onnx`` (see
-        :mod:`verify.reading_onnx` for its operators). Modules and ONNX files are run on a few rows and must agree with
-        what was read.
+    source : SparseReLUNetwork, torch.nn.Module, scikit-learn estimator, str or path
+        A network of convexnn, returned as it is; a torch Linear, or Sequential (nested) of Linear, ReLU, Conv1d,
+        Conv2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout, Identity, as in eval mode; a fitted
+        MLPRegressor or MLPClassifier with activation relu or identity, without the activation of its outputs (a
+        classifier's outputs are scores in the order of ``classes_``, or one logit for ``classes_[1]``); a file
+        ``.npz`` written by ``SparseReLUNetwork.save``; a file ``.onnx`` (its nodes: :mod:`verify.reading_onnx`).
+        Modules, estimators and ONNX files are run on a few rows and must agree with what was read.
+    input_shape : sequence of int, optional
+        The shape of one row of a torch module, without the batch, such as (3, 32, 32); needed where its first layer
+        does not tell it. The network takes these entries in row-major order.
 
     Raises
     ------
@@ -33,21 +40,34 @@ def read_network(source: Any) -> SparseReLUNetwork:
 
     Notes
     -----
-    Weights become float64 without loss. Affine layers in a row, without a ReLU between them, are multiplied out in
-    float64; a proof is about the network returned.
+    Weights become float64 without loss, and stay sparse: convolutions are unrolled to csr matrices. Affine layers in
+    a row, without a ReLU between them (batch norm among them), are multiplied out in float64, which rounds; a proof
+    is about the network returned. Hidden neurons that cannot matter are dropped without rounding
+    (:func:`verify.simplify`); inputs all stay, used or not.
     """
+    if input_shape is not None and not _is_torch(source):
+        raise ValueError("input_shape is given; expected it with a torch module alone")
     if isinstance(source, SparseReLUNetwork):
         return source
     if isinstance(source, str | os.PathLike):
         return _read_file(as_file(source, "network"))
-    if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
+    if _is_torch(source):
         from verify.reading_torch import read_module
 
-        return read_module(source)
+        shape = None if input_shape is None else tuple(as_count(size, "input_shape") for size in input_shape)
+        return simplify(read_module(source, shape))
+    if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
+        from verify.reading_sklearn import read_perceptron
+
+        return simplify(read_perceptron(source))
     raise TypeError(
         f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, "
-        "or the path of an .npz or .onnx file"
+        "a scikit-learn MLP, or the path of an .npz or .onnx file"
     )
+
+
+def _is_torch(source: Any) -> bool:
+    return type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict")
 
 
 def _read_file(path: Path) -> SparseReLUNetwork:
@@ -56,5 +76,5 @@ def _read_file(path: Path) -> SparseReLUNetwork:
     if path.suffix == ".onnx":
         from verify.reading_onnx import read_onnx
 
-        return read_onnx(path)
+        return simplify(read_onnx(path))
     raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz or .onnx")

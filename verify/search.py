@@ -18,6 +18,7 @@ from verify.margins import Margins, class_at, margins_of
 from verify.outcome import Ending, Outcome
 from verify.reading import read_network
 from verify.regions import Box
+from verify.simplifying import simplify
 
 
 def find_adversarial(
@@ -64,7 +65,7 @@ def find_adversarial(
     positive and it lies in the region to the last bit. ROBUST needs the upper bound of every margin at or below zero
     by outward-rounded intervals, or below zero by more than the engine's tolerances can amount to.
     """
-    net = read_network(network)
+    net = simplify(read_network(network))
     check_sizes(net, region)
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
     engines = backends.candidates(backend)

@@ -1,0 +1,99 @@
+"""Simplifying: neurons that cannot matter leave a network, and its function stays the same to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from convexnn.checks import Floats
+from convexnn.network import Layer, SparseReLUNetwork
+
+# Sizes between which products and their errors neither overflow nor underflow.
+LEAST, MOST = 1e-140, 1e140
+
+
+def simplify(network: SparseReLUNetwork) -> SparseReLUNetwork:
+    """Return a network of the same real-number function, without the hidden neurons that cannot matter.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork
+        Any number of layers.
+
+    Returns
+    -------
+    SparseReLUNetwork
+        With as many inputs, outputs and layers; each hidden layer keeps at least one neuron. The network itself where
+        nothing can leave.
+
+    Notes
+    -----
+    A neuron leaves if no weight goes out of it. A neuron without incoming weights has the constant value
+    c = max(bias, 0): it leaves if c is 0, or if every sum bias_i + w_i c over its targets i is a float64 number, so
+    that the fold rounds nothing (told by error-free products and sums: Dekker, 1971; Knuth). Where a fold would round,
+    the neuron stays, which costs a proof nothing: it is stable over every region.
+    """
+    layers = list(network.layers)
+    for index in range(len(layers) - 1):
+        layers[index], layers[index + 1] = _fold_constants(layers[index], layers[index + 1])
+    for index in reversed(range(len(layers) - 1)):
+        used = np.diff(sp.csc_matrix(layers[index + 1][0]).indptr) > 0
+        layers[index], layers[index + 1] = _keep(layers[index], layers[index + 1], used)
+    changed = any(new is not old for (new, _), (old, _) in zip(layers, network.layers, strict=True))
+    return SparseReLUNetwork(layers) if changed else network
+
+
+def _fold_constants(layer: Layer, after: Layer) -> tuple[Layer, Layer]:
+    """Return two layers in a row, the constant neurons between them folded where this is exact."""
+    (weight, bias), (outgoing, shift) = layer, after
+    constant, values = np.diff(weight.indptr) == 0, np.maximum(bias, 0.0)
+    kept, shift = ~(constant & (values == 0.0)), shift.copy()
+    columns = sp.csc_matrix(outgoing) if (constant & kept).any() else None
+    for neuron in np.flatnonzero(constant & kept):
+        assert columns is not None
+        span = slice(columns.indptr[neuron], columns.indptr[neuron + 1])
+        total, exact = add_product(shift[columns.indices[span]], columns.data[span], values[neuron])
+        if exact:
+            shift[columns.indices[span]] = total
+            kept[neuron] = False
+    return _keep(layer, (outgoing, shift), kept)
+
+
+def _keep(layer: Layer, after: Layer, kept: NDArray[np.bool_]) -> tuple[Layer, Layer]:
+    """Return two layers in a row with only the neurons `kept` between them, at least one."""
+    if kept.all() or (len(kept) == 1 and not after[0].nnz):
+        return layer, after
+    if not kept.any():
+        # The one that stays for the layer's sake has no weight out of it: what it gave is in the biases.
+        return (layer[0][:1], layer[1][:1]), (sp.csr_matrix((after[0].shape[0], 1)), after[1])
+    neurons = np.flatnonzero(kept)
+    return (layer[0][neurons], layer[1][neurons]), (sp.csr_matrix(after[0][:, neurons]), after[1])
+
+
+def add_product(total: Floats, factor: Floats, value: float) -> tuple[Floats, bool]:
+    """Return total + factor * value, each (k,), and whether every entry is exact."""
+    with np.errstate(all="ignore"):
+        high = factor * value
+        sizes = np.abs(np.concatenate([factor, high, np.atleast_1d(value)]))
+        if not ((sizes >= LEAST) & (sizes <= MOST)).all() or (np.abs(total) > MOST).any():
+            return total, False
+        low = _product_error(factor, value, high)
+        result = total + high
+        part = result - total
+        error = (total - (result - part)) + (high - part)
+    return result, bool((low == 0.0).all() and (error == 0.0).all())
+
+
+def _product_error(left: Floats, right: float, product: Floats) -> Floats:
+    """Return left * right - product, exactly: each factor is split into halves of 26 bits."""
+    left_high, left_low = _halves(left)
+    right_high, right_low = _halves(np.float64(right))
+    rest = ((left_high * right_high - product) + left_high * right_low) + left_low * right_high
+    return np.asarray(rest + left_low * right_low)
+
+
+def _halves(value: Floats | np.float64) -> tuple[Floats | np.float64, Floats | np.float64]:
+    scaled = 134217729.0 * value  # 2^27 + 1
+    high = scaled - (scaled - value)
+    return high, value - high
