@@ -27,6 +27,9 @@ from verify.unrolling import (
     transposition,
 )
 
+# The domains of the nodes that the ONNX standard defines.
+STOCK = ("", "ai.onnx")
+
 # Nodes that onnx's reference evaluates where all their inputs are constants.
 FOLDED = (
     *("Constant", "Identity", "Cast", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat"),
@@ -43,7 +46,7 @@ class Chain:
     def follow(self, position: int, node: Any) -> list[Step]:
         """Return the steps of one node and move on to its output."""
         where = f"ONNX node {position} ({node.op_type})"
-        stock = node.domain in ("", "ai.onnx")
+        stock = node.domain in STOCK
         try:
             if stock and node.op_type in FOLDED and all(name in self.constants for name in node.input if name):
                 self._fold(node)
@@ -56,10 +59,15 @@ class Chain:
             raise ValueError(f"{where} does not take {self.name!r}; expected a chain, each node taking the last result")
         try:
             steps, shape = _RULES[node.op_type](self, node)
-        except (IndexError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{where}: {first_line(error).removeprefix('ValueError: ')}") from None
         self.name, self.shape = node.output[0], shape
         return steps
+
+    @property
+    def opset(self) -> int:
+        """The version of the ONNX standard that the nodes follow; 1 where a model states none."""
+        return max((int(stated.version) for stated in self.opsets if stated.domain in STOCK), default=1)
 
     def operand(self, node: Any, index: int) -> NDArray[Any]:
         """Return the constant operand of a node."""
@@ -199,7 +207,8 @@ def _window(options: dict[str, Any], grid: Shape, kernel: Shape) -> Window:
 def _normalise(chain: Chain, node: Any) -> tuple[list[Step], Shape]:
     options = _options(node)
     chain.place(node, 0)
-    if options.get("training_mode", 0) or sum(map(bool, node.output)) > 1 or not options.get("spatial", 1):
+    training = options.get("training_mode", 0) or (chain.opset < 7 and not options.get("is_test", 0))
+    if training or sum(map(bool, node.output)) > 1 or not options.get("spatial", 1):
         raise ValueError("it is in training mode, or normalises entry by entry; expected the inference of channels")
     if chain.shape[0] != 1 or len(chain.shape) < 2:
         raise ValueError(f"an array of shape {chain.shape} comes in; expected rows of channels")
@@ -217,9 +226,8 @@ def _leave(chain: Chain, node: Any) -> tuple[list[Step], Shape]:
 
 
 def _dropout(chain: Chain, node: Any) -> tuple[list[Step], Shape]:
-    old = any(version.domain in ("", "ai.onnx") and version.version < 7 for version in chain.opsets)
     training = chain.operand(node, 2).any() if len(node.input) > 2 and node.input[2] else False
-    if training or (old and not _options(node).get("is_test", 0)):
+    if training or (chain.opset < 7 and not _options(node).get("is_test", 0)):
         raise ValueError("it is in training mode")
     return _leave(chain, node)
 

@@ -54,8 +54,7 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     if _is_torch(source):
         from verify.reading_torch import read_module
 
-        shape = None if input_shape is None else tuple(as_count(size, "input_shape") for size in input_shape)
-        return simplify(read_module(source, shape))
+        return simplify(read_module(source, None if input_shape is None else _as_shape(input_shape)))
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
         from verify.reading_sklearn import read_perceptron
 
@@ -64,6 +63,12 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
         f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, "
         "a scikit-learn MLP, or the path of an .npz or .onnx file"
     )
+
+
+def _as_shape(sizes: Any) -> tuple[int, ...]:
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str) or not sizes:
+        raise TypeError(f"input_shape is {sizes!r}; expected the sizes of one row, such as (3, 32, 32)")
+    return tuple(as_count(size, "input_shape") for size in sizes)
 
 
 def _is_torch(source: Any) -> bool:

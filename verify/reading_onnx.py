@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
 from convexnn.network import SparseReLUNetwork
-from verify.nodes import Chain, first_line
+from verify.nodes import STOCK, Chain, first_line
 from verify.steps import assemble
 from verify.unrolling import Shape
 
@@ -40,6 +40,7 @@ def read_onnx(path: Path) -> SparseReLUNetwork:
         constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     except Exception as error:
         raise ValueError(f"{path} is not an ONNX file ({first_line(error)})") from None
+    _check_names(path, model)
     tensor = _input_of(path, model.graph, constants)
     chain = Chain(tensor.name, _row_shape(tensor), constants, model.opset_import)
     steps = [step for position, node in enumerate(model.graph.node) for step in chain.follow(position, node)]
@@ -50,6 +51,18 @@ def read_onnx(path: Path) -> SparseReLUNetwork:
     network = assemble(steps, str(path))
     _compare(onnx, path, model, tensor, network, chain.shape)
     return network
+
+
+def _check_names(path: Path, model: Any) -> None:
+    """Raise ValueError where a name means two things, so that following names would follow another function."""
+    given = {value.name for value in [*model.graph.input, *model.graph.initializer]}
+    made = [name for node in model.graph.node for name in node.output if name]
+    twice = next((name for index, name in enumerate(made) if name in given or name in made[:index]), None)
+    if twice is not None:
+        raise ValueError(f"{path} computes {twice!r} where this name stands already; expected each name once")
+    own = [function.name for function in model.functions if function.domain in STOCK]
+    if own:
+        raise ValueError(f"{path} defines {own[0]} by a function of its own; expected the nodes of the ONNX standard")
 
 
 def _input_of(path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> Any:

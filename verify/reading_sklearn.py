@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,10 @@ def _kind_of(estimator: Any) -> str:
         raise ValueError(f"the {name} has activation {estimator.activation!r}; expected 'relu' or 'identity'")
     if estimator.out_activation_ == "logistic" and estimator.n_outputs_ > 1:
         raise ValueError(f"the {name} gives {estimator.n_outputs_} labels a row; expected one label a row")
+    if estimator.out_activation_ not in ("identity", "logistic", "softmax"):
+        raise ValueError(
+            f"the {name} has outputs through {estimator.out_activation_!r}; expected identity, logistic or softmax"
+        )
     return name
 
 
@@ -77,11 +82,15 @@ def _compare(estimator: Any, kind: str, network: SparseReLUNetwork) -> None:
         np.random.default_rng(0).standard_normal((N_ROWS, network.n_inputs)) * np.geomspace(0.1, 10.0, N_ROWS)[:, None]
     )
     layers = network.activations(rows)
+    with warnings.catch_warnings():
+        # An estimator that was fitted on named columns warns of rows without names.
+        warnings.simplefilter("ignore", UserWarning)
+        answers = estimator.predict(rows) if kind == "MLPRegressor" else estimator.predict_proba(rows)
     if kind == "MLPRegressor":
-        expected, found = estimator.predict(rows).reshape(N_ROWS, -1), layers[-1]
+        expected, found = answers.reshape(N_ROWS, -1), layers[-1]
         scale = max(float(np.abs(layer).max()) for layer in [rows, *layers])
     else:
-        expected, found, scale = estimator.predict_proba(rows), _probabilities(layers[-1]), 1.0
+        expected, found, scale = answers, _probabilities(layers[-1]), 1.0
     if expected.shape != found.shape:
         raise ValueError(f"the {kind} returns shape {expected.shape} where its weights give {found.shape}")
     gap = float(np.abs(expected - found).max())

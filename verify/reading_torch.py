@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from math import prod
 from typing import Any
@@ -42,10 +43,12 @@ def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseRe
     """
     layers = list(_layers_of(module))
     start = _first_shape(layers) if input_shape is None else input_shape
-    assemble(_follow(layers, start)[0], "the torch module")
-    rows = np.random.default_rng(0).standard_normal((N_ROWS, prod(start))) * np.geomspace(0.1, 10.0, N_ROWS)[:, None]
-    expected = _run(module, rows.reshape(N_ROWS, *start))
-    steps, shape = _follow(layers, start)
+    # Weights that are computed when they are looked at (parametrizations) depend on the mode too.
+    with _evaluating(module):
+        assemble(_follow(layers, start)[0], "the torch module")
+        rows = _rows(prod(start))
+        expected = _run(module, rows.reshape(N_ROWS, *start))
+        steps, shape = _follow(layers, start)
     network = assemble(steps, "the torch module")
     values = network.activations(rows)
     if expected.shape != (N_ROWS, *shape):
@@ -54,6 +57,25 @@ def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseRe
     if not gap <= TOLERANCE * max(float(np.abs(value).max()) for value in [rows, *values]):
         raise ValueError(f"the torch module differs from its layers by {gap:.3g} on random rows")
     return network
+
+
+def _rows(size: int) -> Floats:
+    scales = np.geomspace(0.1, 10.0, N_ROWS)[:, None]
+    return np.asarray(np.random.default_rng(0).standard_normal((N_ROWS, size)) * scales)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Put every part of a module in eval mode, without gradients; the modes come back as they were."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        for part in modes:
+            part.training = False
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _layers_of(module: nn.Module, position: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -93,7 +115,7 @@ def _first_shape(layers: list[tuple[str, nn.Module]]) -> Shape:
     for where, layer in layers:
         if isinstance(layer, nn.Linear | nn.BatchNorm1d):
             return (layer.in_features if isinstance(layer, nn.Linear) else layer.num_features,)
-        if isinstance(layer, nn.Unflatten) and layer.dim in (1, -1):
+        if isinstance(layer, nn.Unflatten) and layer.dim in (1, -1) and min(layer.unflattened_size) > 0:
             return (prod(layer.unflattened_size),)
         if not isinstance(layer, _NEUTRAL):
             raise ValueError(
@@ -205,16 +227,10 @@ def _finite(parameter: Tensor) -> Floats:
 
 
 def _run(module: nn.Module, rows: Floats) -> Floats:
-    """Return the outputs of the module in eval mode; its modes come back as they were."""
-    modes = {part: part.training for part in module.modules()}
+    """Return the outputs of the module for rows in its own precision."""
     numbers = (tensor for tensor in chain(module.parameters(), module.buffers()) if tensor.is_floating_point())
     first = next(numbers, torch.zeros(1))
     try:
-        module.eval()
-        with torch.no_grad():
-            return module(torch.tensor(rows, dtype=first.dtype, device=first.device)).double().cpu().numpy()
+        return module(torch.tensor(rows, dtype=first.dtype, device=first.device)).double().cpu().numpy()
     except Exception as error:
         raise ValueError(f"the torch module cannot be run on rows of numbers: {str(error).splitlines()[0]}") from None
-    finally:
-        for part, training in modes.items():
-            part.training = training

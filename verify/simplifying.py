@@ -62,11 +62,13 @@ def _fold_constants(layer: Layer, after: Layer) -> tuple[Layer, Layer]:
 
 def _keep(layer: Layer, after: Layer, kept: NDArray[np.bool_]) -> tuple[Layer, Layer]:
     """Return two layers in a row with only the neurons `kept` between them, at least one."""
-    if kept.all() or (len(kept) == 1 and not after[0].nnz):
+    empty = len(kept) == 1 and not (layer[0].nnz or layer[1].any() or after[0].nnz)
+    if kept.all() or empty:
         return layer, after
     if not kept.any():
-        # The one that stays for the layer's sake has no weight out of it: what it gave is in the biases.
-        return (layer[0][:1], layer[1][:1]), (sp.csr_matrix((after[0].shape[0], 1)), after[1])
+        # What the layer gave is in the biases; for its sake stays one neuron that is 0.
+        nothing = sp.csr_matrix((1, layer[0].shape[1])), np.zeros(1)
+        return nothing, (sp.csr_matrix((after[0].shape[0], 1)), after[1])
     neurons = np.flatnonzero(kept)
     return (layer[0][neurons], layer[1][neurons]), (sp.csr_matrix(after[0][:, neurons]), after[1])
 
