@@ -15,6 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import spectral_norm
 
 import verify
 from tests import zoo
@@ -47,10 +48,16 @@ def test_a_torch_module_keeps_its_function(name: str) -> None:
     ("module", "words"),
     [
         (nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.Tanh())), "layer 1.0 is a Tanh; expected Linear, ReLU"),
-        (nn.Conv2d(1, 1, 3), "the module is a Conv2d; expected Linear, ReLU"),
+        (nn.ConvTranspose2d(1, 1, 3), "the module is a ConvTranspose2d; expected Linear, ReLU"),
         (nn.Sequential(nn.ReLU()), "the torch module has no affine layer"),
-        (nn.Sequential(nn.Linear(6, 4), nn.Linear(5, 2)), "a layer takes 5 inputs where 4 come in"),
-        (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(5, 2)), "layers[1] takes 5 inputs; expected 4"),
+        (nn.Sequential(nn.Linear(6, 4), nn.Linear(5, 2)), "layer 1 (Linear) cannot be read: it takes 5 entries; 4"),
+        (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(5, 2)), "layer 2 (Linear) cannot be read: it takes 5"),
+        (nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 3)), "layer 1 (Conv2d) does not tell the shape of a row; expected"),
+        (nn.Sequential(nn.Unflatten(1, (-1, 3))), "layer 0 (Unflatten) does not tell the shape of a row"),
+        (nn.Sequential(nn.Flatten(0), nn.Linear(6, 4)), "layer 0 (Flatten) cannot be read: it flattens axes 0 to -1"),
+        (nn.Sequential(nn.Linear(6, 4), nn.Flatten(), nn.BatchNorm1d(3)), "layer 2 (BatchNorm1d) cannot be read"),
+        (nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False)), "it keeps no running statistics"),
+        (nn.Sequential(nn.Linear(6, 4), nn.LazyLinear(2)), "layer 1 (LazyLinear) has a forward hook"),
     ],
 )
 def test_an_unsupported_torch_layer_is_named_with_its_position(module: nn.Module, words: str) -> None:
@@ -120,11 +127,37 @@ def test_pruned_weights_are_those_of_the_next_forward_pass() -> None:
         assert np.allclose(network.predict(ROWS), source(torch.tensor(ROWS)).numpy(), atol=1e-5)
 
 
-def test_modes_stay_as_they_were() -> None:
-    module = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.ReLU(), nn.Linear(4, 1))
+def test_modes_and_statistics_stay_as_they_were() -> None:
+    module = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 1))
     module[2].eval()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     verify.read_network(module)
-    assert [part.training for part in module.modules()] == [True, True, True, False, True]
+    assert [part.training for part in module.modules()] == [True, True, True, False, True, True]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_weights_that_a_mode_computes_are_those_of_eval_mode() -> None:
+    # In training mode a look at such a weight takes a step of the power iteration and changes it.
+    module = nn.Sequential(spectral_norm(nn.Linear(6, 4)), nn.ReLU(), nn.Linear(4, 2))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    network = verify.read_network(module)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    with torch.no_grad():
+        assert np.allclose(network.predict(ROWS), module.eval()(torch.tensor(ROWS)).numpy(), atol=1e-5)
+
+
+def test_a_module_that_trains_on_in_eval_mode_is_read_as_in_eval_mode() -> None:
+    class Stubborn(nn.Sequential):
+        def train(self, mode: bool = True) -> Stubborn:
+            return self
+
+    module = Stubborn(nn.BatchNorm1d(6), nn.Linear(6, 2))
+    network = verify.read_network(module)
+    assert torch.equal(module.state_dict()["0.running_mean"], torch.zeros(6))
+    for part in module:
+        part.eval()
+    with torch.no_grad():
+        assert np.allclose(network.predict(ROWS), module(torch.tensor(ROWS)).numpy(), atol=1e-5)
 
 
 def test_a_module_without_values_is_refused() -> None:
@@ -210,14 +243,19 @@ BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "sizes": (
         [NODE("MatMul", ["x", "W"], ["y"])],
         {"W": draw(5, 3)},
-        "ONNX node 0 (MatMul) takes 5 entries; 6 come in",
+        "ONNX node 0 (MatMul): it takes 5 entries; 6 come in",
     ),
     "a shift of another size": (
         [NODE("Add", ["x", "b"], ["y"])],
         {"b": draw(5)},
-        "a constant of 5 entries; expected 1 or 6",
+        "ONNX node 0 (Add): it adds a constant of shape (5,) to an array of shape (1, 6); expected broadcasting to",
     ),
-    "an outer sum": ([NODE("Add", ["x", "b"], ["y"])], {"b": draw(6, 1)}, "where its nodes give (1, 6): broadcasting?"),
+    "an outer sum": (
+        [NODE("Add", ["x", "b"], ["y"])],
+        {"b": draw(6, 1)},
+        "it adds a constant of shape (6, 1) to an array of shape (1, 6)",
+    ),
+    "a shift of more axes": ([NODE("Add", ["x", "b"], ["y"])], {"b": draw(1, 1, 6)}, "ONNX node 0 (Add): it adds"),
     "another domain": ([NODE("Relu", ["x"], ["y"], domain="mine")], {}, "ONNX node 0 (Relu) is not supported"),
     "a missing operand": ([NODE("MatMul", ["x"], ["y"])], {}, "ONNX node 0 (MatMul): IndexError"),
     "a bias of another size": (
@@ -235,7 +273,68 @@ BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {"W": draw(6, 3) * np.inf},
         "a weight or bias that is not finite",
     ),
-    "transposed": ([NODE("Gemm", ["x", "W"], ["y"], transA=1)], {"W": draw(6, 3)}, "expected y = x W + b"),
+    "transposed": ([NODE("Gemm", ["x", "W"], ["y"], transA=1)], {"W": draw(6, 3)}, "it takes 6 entries; 1 come in"),
+    "a skip connection": (
+        [NODE("Relu", ["x"], ["p"]), NODE("Add", ["p", "x"], ["y"])],
+        {},
+        "ONNX node 1 (Add): operand 'x' is not a constant",
+    ),
+    "a value twice": ([NODE("Add", ["x", "x"], ["y"])], {}, "ONNX node 0 (Add): operand 'x' is not a constant"),
+    "a value as bias": (
+        [NODE("Gemm", ["W", "W", "x"], ["y"])],
+        {"W": draw(6, 6)},
+        "ONNX node 0 (Gemm): it does not act on the value that the network computes",
+    ),
+    "a name for two things": (
+        [NODE("Relu", ["x"], ["p"]), NODE("Identity", ["p"], ["W"]), NODE("MatMul", ["p", "W"], ["y"])],
+        {"W": draw(6, 6)},
+        "computes 'W' where this name stands already",
+    ),
+    "an output in between": (
+        [NODE("Relu", ["x"], ["y"]), NODE("Identity", ["y"], ["z"])],
+        {},
+        "the chain of nodes ends in 'z', not in the output 'y'",
+    ),
+    "NaN in a kernel": (
+        [NODE("Reshape", ["x", "shape"], ["p"]), NODE("Conv", ["p", "K"], ["y"])],
+        {"shape": np.array([-1, 1, 6]), "K": np.full((1, 1, 2), np.nan, np.float32)},
+        "ONNX node 1 (Conv): it has a weight or bias that is not finite",
+    ),
+    "a kernel too large": (
+        [NODE("Reshape", ["x", "shape"], ["p"]), NODE("Conv", ["p", "K"], ["y"])],
+        {"shape": np.array([-1, 1, 6]), "K": draw(1, 1, 7)},
+        "ONNX node 1 (Conv): it has a kernel of shape (1, 1, 7), too large for an array of shape (1, 6)",
+    ),
+    "a stride of zero": (
+        [NODE("Reshape", ["x", "shape"], ["p"]), NODE("Conv", ["p", "K"], ["y"], strides=[0], auto_pad="SAME_UPPER")],
+        {"shape": np.array([-1, 1, 6]), "K": draw(1, 1, 2)},
+        "ONNX node 1 (Conv): ZeroDivisionError",
+    ),
+    "crop by padding": (
+        [NODE("Reshape", ["x", "shape"], ["p"]), NODE("Conv", ["p", "K"], ["y"], pads=[-1, 0])],
+        {"shape": np.array([-1, 1, 6]), "K": draw(1, 1, 2)},
+        "expected strides and dilations of at least 1, padding of at least 0",
+    ),
+    "rows normalised by themselves": (
+        [NODE("BatchNormalization", ["x", "s", "s", "s", "s"], ["y"], training_mode=1)],
+        {"s": np.ones(6, np.float32)},
+        "ONNX node 0 (BatchNormalization): it is in training mode",
+    ),
+    "a negative variance": (
+        [NODE("BatchNormalization", ["x", "s", "s", "s", "v"], ["y"])],
+        {"s": np.ones(6, np.float32), "v": -np.ones(6, np.float32)},
+        "ONNX node 0 (BatchNormalization): it has a scale or variance from which no finite slope follows",
+    ),
+    "a shape that does not fit": (
+        [NODE("Reshape", ["x", "shape"], ["y"])],
+        {"shape": np.array([1, 5])},
+        "ONNX node 0 (Reshape): cannot reshape",
+    ),
+    "constants that cannot be folded": (
+        [NODE("Reshape", ["W", "shape"], ["V"]), NODE("MatMul", ["x", "V"], ["y"])],
+        {"W": draw(6, 3), "shape": np.array([5, -1])},
+        "ONNX node 0 (Reshape) cannot be evaluated",
+    ),
 }
 
 
@@ -258,6 +357,35 @@ def test_a_graph_that_mixes_its_rows_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="broadcasting"):
         verify.read_network(column)
+
+
+def test_a_function_under_the_name_of_a_node_is_refused(tmp_path: Path) -> None:
+    model = onnx.load(graph([NODE("Relu", ["x"], ["y"])], {}, tmp_path / "net.onnx"))
+    body = [NODE("Neg", ["a"], ["b"])]
+    model.functions.append(helper.make_function("", "Relu", ["a"], ["b"], body, model.opset_import))
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    with pytest.raises(ValueError, match="defines Relu by a function of its own"):
+        verify.read_network(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(("kind", "operands"), [("Dropout", ["p"]), ("BatchNormalization", ["p", *"ssss"])])
+def test_the_training_mode_of_old_operator_sets_is_refused(kind: str, operands: list[str], tmp_path: Path) -> None:
+    nodes = [NODE("MatMul", ["x", "I"], ["p"]), NODE(kind, operands, ["y"])]
+    constants = {"I": np.eye(6, dtype=np.float32), "s": np.ones(6, np.float32)}
+    model = onnx.load(graph(nodes, constants, tmp_path / "net.onnx"))
+    model.opset_import[0].version = 6
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    with pytest.raises(ValueError, match=r"ONNX node 1 \(.*\): it is in training mode"):
+        verify.read_network(tmp_path / "net.onnx")
+    model.graph.node[1].attribute.append(helper.make_attribute("is_test", 1))
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    if kind == "Dropout":
+        # onnx's reference does not know it, and what cannot be compared is not read.
+        with pytest.raises(ValueError, match=r"net.onnx cannot be evaluated \(RuntimeError: No implementation"):
+            verify.read_network(tmp_path / "net.onnx")
+    else:
+        # The identity, but for the epsilon in its slope.
+        assert np.allclose(verify.read_network(tmp_path / "net.onnx").predict(ROWS), ROWS, atol=1e-4)
 
 
 def test_inputs_that_are_no_real_numbers_are_refused(tmp_path: Path) -> None:
@@ -297,6 +425,15 @@ class TestFiles:
             verify.read_network(tmp_path / "net.pt")
         with pytest.raises(TypeError, match="network is a list; expected a SparseReLUNetwork"):
             verify.read_network([1, 2])
+
+    @pytest.mark.parametrize("shape", [6, (), "6", (6.0,), (0,)])
+    def test_an_input_shape_that_is_none(self, shape: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"input_shape is .*; expected"):
+            verify.read_network(nn.Linear(6, 2), input_shape=shape)
+
+    def test_an_input_shape_without_a_module(self) -> None:
+        with pytest.raises(ValueError, match="input_shape is given; expected it with a torch module alone"):
+            verify.read_network(zoo.network((6, 4, 3)), input_shape=(6,))
 
 
 @pytest.mark.data

@@ -94,7 +94,10 @@ def _compare(onnx: Any, path: Path, model: Any, tensor: Any, network: SparseReLU
     kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
     if kind.kind != "f":
         raise ValueError(f"{path} takes inputs of type {kind.name}; expected real numbers")
-    graph = ReferenceEvaluator(model)
+    try:
+        graph = ReferenceEvaluator(model)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be evaluated ({first_line(error)})") from None
     sizes, row = _sizes(tensor), _row_shape(tensor)
     rows = np.random.default_rng(0).standard_normal((max(N_ROWS, sizes[0]), prod(row))).astype(kind)
     batches = [row[None] for row in rows[:N_ROWS]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -231,6 +232,9 @@ def _run(module: nn.Module, rows: Floats) -> Floats:
     numbers = (tensor for tensor in chain(module.parameters(), module.buffers()) if tensor.is_floating_point())
     first = next(numbers, torch.zeros(1))
     try:
-        return module(torch.tensor(rows, dtype=first.dtype, device=first.device)).double().cpu().numpy()
+        with warnings.catch_warnings():
+            # torch warns of slow ways to compute (padding 'same' of an even kernel), which is no concern here.
+            warnings.simplefilter("ignore", UserWarning)
+            return module(torch.tensor(rows, dtype=first.dtype, device=first.device)).double().cpu().numpy()
     except Exception as error:
         raise ValueError(f"the torch module cannot be run on rows of numbers: {str(error).splitlines()[0]}") from None
