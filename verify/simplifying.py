@@ -34,6 +34,15 @@ def simplify(network: SparseReLUNetwork) -> SparseReLUNetwork:
     that the fold rounds nothing (told by error-free products and sums: Dekker, 1971; Knuth). Where a fold would round,
     the neuron stays, which costs a proof nothing: it is stable over every region.
     """
+    small = _pass(network)
+    while small is not network:
+        # A fold or a neuron that left can make another fold exact; each pass but the last makes the network smaller.
+        network, small = small, _pass(small)
+    return small
+
+
+def _pass(network: SparseReLUNetwork) -> SparseReLUNetwork:
+    """Return the network after one pass of folds forwards and one of unused neurons backwards; itself if unchanged."""
     layers = list(network.layers)
     for index in range(len(layers) - 1):
         layers[index], layers[index + 1] = _fold_constants(layers[index], layers[index + 1])
