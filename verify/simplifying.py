@@ -1,4 +1,4 @@
-"""Simplifying: neurons that cannot matter leave a network, and its function stays the same to the last bit."""
+"""Simplifying: neurons that cannot matter leave a network, whose function in real arithmetic stays the same."""
 
 from __future__ import annotations
 
