@@ -1,6 +1,7 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
 from verify.answer import Answer, Proof, Verdict
+from verify.balls import L1Ball, L2Ball
 from verify.bounds import bound
 from verify.encoding import Encoding, Milp, encode
 from verify.intervals import Interval
@@ -13,6 +14,8 @@ __all__ = [
     "Box",
     "Encoding",
     "Interval",
+    "L1Ball",
+    "L2Ball",
     "LinfBall",
     "Milp",
     "Proof",
