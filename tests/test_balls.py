@@ -18,11 +18,13 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import Verdict
+from verify import Verdict, tangents
 from verify.backends import BACKENDS
 from verify.balls import NormBall, sum_above
 from verify.crown import crown_interval, relax_all
+from verify.inputs import input_variables
 from verify.margins import margins_of
+from verify.outcome import Ending
 
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
 MILD = st.floats(-4, 4, allow_subnormal=False).map(lambda value: round(value, 3))
@@ -227,3 +229,80 @@ def test_bad_input_is_one_clear_line(kind: type[NormBall], arguments: tuple[Any,
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         kind(*arguments)
     assert "\n" not in str(caught.value)
+
+
+def polygon(ball: NormBall, sides: int = 720) -> tuple[Floats, Floats]:
+    """Return A, b with A x <= b around a disc: 1e-5 of its radius away from it at the corners."""
+    angles = np.arange(sides) * 2.0 * np.pi / sides
+    normals = np.column_stack([np.cos(angles), np.sin(angles)])
+    return normals, normals @ ball.center + ball.radius
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(2, 1), (2, 4, 1), (2, 3, 3, 2)])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_verdict_over_an_l2_ball_is_wrong(shape: tuple[int, ...], seed: int, backend: str) -> None:
+    rng = np.random.default_rng(seed)
+    network = zoo.network(shape, seed=seed, density=rng.choice([0.5, 1.0]), bias=bool(seed % 2))
+    center = np.round(rng.uniform(0, 1, 2))
+    for radius, clip in ((0.2, (0, 1)), (0.9, (-0.3, 1.4)), (0.5, None)):
+        ball = verify.L2Ball(center, radius, clip)
+        answer = verify.find_adversarial(network, ball, backend=backend, seed=seed)
+        if answer.label is None:
+            continue
+        rows = margins_of(network, answer.label).rows.toarray()
+        best = max(zoo.enumerated_maximum(network, ball.lower, ball.upper, row, polygon(ball)) for row in rows)
+        if abs(best) > 1e-3:
+            assert answer.status is (Verdict.COUNTEREXAMPLE if best > 0 else Verdict.ROBUST), str(answer)
+        assert answer.value <= best + 1e-6
+        assert answer.bound >= best - 1e-3
+        assert answer.witness is None or exact_norm_holds(ball, answer.witness)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("seed", range(5))
+def test_tangents_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> None:
+    network = zoo.network((2, 4, 3, 1), seed=seed)
+    for center, clip in (([0.0, 0.4], (0, 1)), ([0.3, -0.4], None)):
+        ball = verify.L2Ball(center, 0.8, clip)
+        encoding = verify.encode(network, ball)
+        outcome = tangents.maximise(BACKENDS[backend], encoding, lambda: 10.0, lambda point: False)
+        best = zoo.enumerated_maximum(network, ball.lower, ball.upper, np.ones(1), polygon(ball))
+        if outcome.bound >= -outcome.allowance:
+            assert outcome.bound == pytest.approx(best, abs=1e-3)
+            assert outcome.values is not None
+            assert network.predict(encoding.point(outcome.values)[None])[0] == pytest.approx(best, abs=1e-3)
+        assert outcome.bound >= best - 1e-3
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_tangents_hold_for_every_point_in_exact_arithmetic(data: Any) -> None:
+    ball = drawn_ball(data, verify.L2Ball, 3, data.draw(st.sampled_from([FLOATS, MILD])))
+    variables = input_variables(ball, np.arange(3))
+    count = len(variables.moved)
+    if not count:
+        return
+    point = variables.upper * data.draw(npst.arrays(float, 2 * count, elements=st.sampled_from([0.0, 0.01, 0.7, 1.0])))
+    cuts = tangents.tangents(point, count, ball.radius, 2 * count)
+    if cuts is None:
+        return
+    rows, sides = cuts[0].toarray(), cuts[1]
+    assert (rows @ point > sides).any()
+    radius = Fraction(ball.radius)
+    for x in drawn_points(data, ball):
+        moves = [
+            max(Fraction(sign) * (Fraction(x[i]) - Fraction(ball.center[i])), Fraction(0))
+            for i, sign in zip(variables.moved, variables.signs, strict=True)
+        ]
+        exact = [*moves, *((move / radius) ** 2 for move in moves)]
+        assert sum(exact[count:], Fraction(0)) <= 1
+        assert all(value <= Fraction(upper) for value, upper in zip(exact, variables.upper, strict=True))
+        for row, side in zip(rows, sides, strict=True):
+            assert sum((Fraction(a) * v for a, v in zip(row, exact, strict=True)), Fraction(0)) <= Fraction(side)
+
+
+def test_a_time_limit_ends_the_tangents() -> None:
+    encoding = verify.encode(zoo.network((2, 4, 3, 1), seed=1), verify.L2Ball([0.0, 0.4], 0.8))
+    outcome = tangents.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
+    assert (outcome.ending, outcome.bound) == (Ending.LIMIT, np.inf)

@@ -117,9 +117,10 @@ def encode(
     -----
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
-    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In an L1 ball an input has a
-    variable for each side that it can move to, and one row bounds their sum. Rows are widened by the rounding of the
-    products in them.
+    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
+    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its tangents
+    from :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in
+    them.
     """
     check_sizes(network, region)
     known = bound(network, region) if bounds is None else bounds

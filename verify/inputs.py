@@ -1,4 +1,4 @@
-"""The variables of a MILP that stand for the inputs: x itself, or one-sided moves from the center in an L1 ball."""
+"""The variables of a MILP that stand for the inputs: x itself, or one-sided moves from the center of a ball."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from verify.balls import L1Ball
+from verify.balls import L2Ball, NormBall
+from verify.intervals import EPS, TINY
 from verify.regions import Box
 
 
@@ -67,12 +68,16 @@ class InputVariables:
 
     def values(self, x: Floats) -> Floats:
         """Return the variables at the input `x` (d,)."""
-        return np.clip(self.signs * (x - self.base)[self.moved], self.lower, self.upper)
+        moves = self.signs * (x - self.base)[self.moved]
+        if isinstance(self.region, L2Ball):
+            moves = np.maximum(moves, 0.0)
+            moves = np.concatenate([moves, np.square(moves / (self.region.radius or 1.0))])
+        return np.clip(moves, self.lower, self.upper)
 
 
 def input_variables(region: Box, used: NDArray[np.int64]) -> InputVariables:
     """Return the variables for the inputs `used` of a region; rows and bounds enclose it."""
-    return _moves(region, used) if isinstance(region, L1Ball) else _positions(region, used)
+    return _moves(region, used) if isinstance(region, NormBall) else _positions(region, used)
 
 
 def _positions(region: Box, used: NDArray[np.int64]) -> InputVariables:
@@ -91,10 +96,19 @@ def _positions(region: Box, used: NDArray[np.int64]) -> InputVariables:
     )
 
 
-def _moves(region: L1Ball, used: NDArray[np.int64]) -> InputVariables:
-    """x = center + up - down, sum of all <= radius; a side that an input cannot move to has no variable."""
+def _moves(region: NormBall, used: NDArray[np.int64]) -> InputVariables:
+    """x = center + up - down; a side that an input cannot move to has no variable.
+
+    In an L1 ball the sum of all is at most the radius. In an L2 ball each has a share of the squared radius beside it,
+    at least its square, and the sum of the shares is at most 1.
+    """
     up, down = used[region.above[used] > 0.0], used[region.below[used] > 0.0]
     upper = np.concatenate([region.above[up], region.below[down]])
+    row, side = np.ones((1, len(upper))), region.radius
+    if isinstance(region, L2Ball):
+        row, side = np.concatenate([0.0 * row, row], axis=1), 1.0
+        shares = np.minimum(upper / (region.radius or 1.0), 1.0) ** 2 * (1.0 + 16.0 * EPS) + TINY
+        upper = np.concatenate([upper, shares])
     return InputVariables(
         region=region,
         used=used,
@@ -104,6 +118,6 @@ def _moves(region: L1Ball, used: NDArray[np.int64]) -> InputVariables:
         reach=np.abs(region.center) + region.above + region.below,
         lower=np.zeros(len(upper)),
         upper=upper,
-        rows=sp.csr_matrix(np.ones((1, len(upper)))),
-        row_upper=np.array([region.radius]),
+        rows=sp.csr_matrix(row if row.size else np.empty((0, 0))),
+        row_upper=np.full(min(1, row.size), side),
     )

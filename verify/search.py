@@ -19,6 +19,7 @@ from verify.margins import Margins, class_at, margins_of
 from verify.outcome import Ending, Outcome
 from verify.reading import read_network
 from verify.regions import Box
+from verify.tangents import maximise
 
 
 def find_adversarial(
@@ -179,7 +180,7 @@ class _Search:
     def _maximise(self, engine: Backend, target: int) -> tuple[Encoding, Outcome]:
         self.engine = engine
         encoding = encode(self.margins.network, self.region, self._row(target), self.layers)
-        outcome = engine.maximise(encoding.milp, self.clock.left)
+        outcome = maximise(engine, encoding, lambda: self.clock.left, self._visit)
         self._note(engine.name, f"{encoding.milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
         return encoding, outcome
 

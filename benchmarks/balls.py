@@ -1,6 +1,6 @@
-"""Decide robustness of a dense MNIST network over L1 balls, with bounds that know the ball and with those of its box.
+"""Decide robustness of a dense MNIST network over L1 or L2 balls; bounds that know the ball beside those of its box.
 
-    python benchmarks/l1_ball.py [images radius seconds]
+    python benchmarks/balls.py [L1 or L2, images, radius, seconds]
 
 Needs ``mnist.npz`` (x_train, y_train, x_test, y_test) in the folder that CONVEXNN_DATA names. The network, 784-64-64-10
 with ReLU, is trained here with torch on the training images and attacked around the first test images.
@@ -23,6 +23,8 @@ import torch
 import verify
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+
+BALLS = {"L1": verify.L1Ball, "L2": verify.L2Ball}
 
 
 def digits() -> tuple[Floats, Floats, Floats, Floats]:
@@ -55,7 +57,7 @@ def unstable(network: SparseReLUNetwork, region: verify.Box, method: str) -> lis
     return [int(((layer.lower < 0.0) & (layer.upper > 0.0)).sum()) for layer in layers]
 
 
-def main(images: int = 10, radius: float = 5.0, seconds: float = 60.0) -> None:
+def main(kind: str = "L1", images: int = 10, radius: float = 5.0, seconds: float = 60.0) -> None:
     """Print one line an image: neurons that can switch, verdict, seconds."""
     X, y, tests, truths = digits()
     began = perf_counter()
@@ -64,7 +66,7 @@ def main(images: int = 10, radius: float = 5.0, seconds: float = 60.0) -> None:
     print(f"784-64-64-10 trained in {perf_counter() - began:.0f} s, {100 * right:.1f} % of test images right")
     times = []
     for index in range(images):
-        ball = verify.L1Ball(tests[index], radius, clip=(0, 1))
+        ball = BALLS[kind](tests[index], radius, clip=(0, 1))
         box = unstable(network, verify.Box(ball.lower, ball.upper), "crown")
         known = [unstable(network, ball, method) for method in ("interval", "crown")]
         answer = verify.find_adversarial(network, ball, int(truths[index]), time_limit=seconds)
@@ -78,4 +80,4 @@ def main(images: int = 10, radius: float = 5.0, seconds: float = 60.0) -> None:
 
 
 if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((int, float, float), sys.argv[1:], strict=False)))
+    main(*(read(text) for read, text in zip((str, int, float, float), sys.argv[1:], strict=False)))
