@@ -111,6 +111,8 @@ def test_bad_input_is_named() -> None:
         verify.embed(network, cp.square(cp.Variable(3)))
     with pytest.raises(TypeError, match="model is given with cvxpy inputs"):
         verify.embed(network, cp.Variable(3, bounds=[0, 1]), model=1)
+    with pytest.raises(ValueError, match="region is an L1 ball of radius 1 over 3 inputs; expected a Box or LinfBall"):
+        verify.embed(network, cp.Variable(3), region=verify.L1Ball(np.zeros(3), 1.0))
     model = mathopt.Model()
     inputs = [model.add_variable(lb=0.0, ub=1.0) for _ in range(3)]
     with pytest.raises(TypeError, match=r"model is a NoneType; expected the mathopt\.Model"):

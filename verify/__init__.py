@@ -1,9 +1,11 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
 from verify.answer import Answer, Proof, Verdict
-from verify.bounds import Interval, bound
+from verify.balls import L1Ball, L2Ball
+from verify.bounds import bound
 from verify.embedding import Embedding, embed
 from verify.encoding import Encoding, Milp, encode
+from verify.intervals import Interval
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
@@ -15,6 +17,8 @@ __all__ = [
     "Embedding",
     "Encoding",
     "Interval",
+    "L1Ball",
+    "L2Ball",
     "LinfBall",
     "Milp",
     "Proof",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats, as_nonnegative
+from verify.intervals import EPS, TINY
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -53,6 +54,22 @@ class Box:
         """d, the number of inputs."""
         return len(self.lower)
 
+    @property
+    def reach(self) -> Floats:
+        """The largest size of each input over the region, (d,)."""
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
+
+    @property
+    def is_box(self) -> bool:
+        """Whether the region is the whole box between `lower` and `upper`; other regions are a part of it."""
+        return True
+
+    def support(self, rows: Floats) -> Floats:
+        """Return upper bounds (r,) of max rows . x over the region, `rows` (r, d); exact but for outward rounding."""
+        total = np.maximum(rows, 0.0) @ self.upper + np.minimum(rows, 0.0) @ self.lower
+        error = (self.size + 8) * EPS * (np.abs(rows) @ self.reach) + 4.0 * self.size * TINY
+        return np.nextafter(total + error, np.inf)
+
     def contains(self, x: Floats) -> bool:
         """Whether `x` (d,) lies in the region, exactly, to the last bit."""
         return bool((x >= self.lower).all() and (x <= self.upper).all())
@@ -60,6 +77,10 @@ class Box:
     def project(self, x: Floats) -> Floats:
         """Return the nearest points of the region to `x`, shape (d,) or (n, d)."""
         return np.clip(x, self.lower, self.upper)
+
+    def step(self, points: Floats, slopes: Floats, length: float) -> Floats:
+        """Return `points` (n, d) moved up along the signs of `slopes` (n, d), `length` times the widths."""
+        return self.project(points + length * (self.upper - self.lower) * np.sign(slopes))
 
     def __str__(self) -> str:
         width = self.upper - self.lower
@@ -91,7 +112,7 @@ class LinfBall(Box):
         with np.errstate(over="ignore"):
             lower, upper = center - reach, center + reach
         if clip is not None:
-            low, high = _clip(clip, center)
+            low, high = clip_ends(clip, center)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         self._set(lower, upper, center)
         object.__setattr__(self, "radius", reach)
@@ -100,7 +121,8 @@ class LinfBall(Box):
         return f"L-inf ball of radius {self.radius:g} over {self.size} inputs"
 
 
-def _clip(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+def clip_ends(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of a clip box, each of the shape of `center`, which must lie between them."""
     if not isinstance(clip, tuple | list) or len(clip) != 2:
         raise ValueError(f"clip is {clip!r}; expected a pair (lower, upper), such as (0, 1)")
     try:

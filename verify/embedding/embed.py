@@ -61,7 +61,7 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
     model : ortools MathOpt Model or gurobipy Model, optional
         The model that the inputs belong to; it gets the variables and rows. Not used for cvxpy, whose constraints are
         returned.
-    region : Box, optional
+    region : Box or LinfBall, optional
         Bounds of the inputs, which become constraints of the model. Default: the variables' own bounds as they are
         now. The tighter they are, the fewer neurons need a binary variable.
 
@@ -72,7 +72,8 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
     Raises
     ------
     TypeError, ValueError
-        Inputs of no known modelling layer or of another size, an input without finite bounds, or no model given.
+        Inputs of no known modelling layer or of another size, an input without finite bounds, a region that is no box,
+        or no model given.
 
     Notes
     -----
@@ -94,6 +95,8 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
     room.check_model(model)
     box = region if region is not None else Box(*_finite(*room.bounds_of(inputs)))
     check_sizes(net, box)
+    if not box.is_box:
+        raise ValueError(f"region is an {box}; expected a Box or LinfBall, and other constraints in your own model")
     encoding = encode(net, box, np.zeros(net.n_outputs))
     outputs, constraints = room.add(encoding, inputs, model, region)
     return Embedding(outputs, constraints, encoding)

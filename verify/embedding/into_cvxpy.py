@@ -37,9 +37,10 @@ def bounds_of(inputs: cp.Expression) -> tuple[Floats, Floats]:
 
 def add(encoding: Encoding, inputs: cp.Expression, _model: None, region: Box | None) -> tuple[Any, list[Any]]:
     """Return the outputs and the constraints."""
-    milp, read = encoding.milp, len(encoding.inputs)
+    milp, used = encoding.milp, encoding.inputs.used
+    read = len(used)
     added, lower, upper = milp.integer[read:], milp.lower[read:], milp.upper[read:]
-    parts: list[tuple[Any, Any]] = [(inputs[encoding.inputs], np.arange(read))] if read else []
+    parts: list[tuple[Any, Any]] = [(inputs[used], np.arange(read))] if read else []
     if not added.all():
         values = np.flatnonzero(~added)
         parts.append((cp.Variable(len(values), bounds=[lower[values], upper[values]]), read + values))

@@ -50,12 +50,13 @@ def bounds_of(inputs: Any) -> tuple[Floats, Floats]:
 
 def add(encoding: Encoding, inputs: Any, model: Any, region: Box | None) -> tuple[Any, list[Any]]:
     """Add variables and rows to the model; return the outputs."""
-    gp, milp, read = _gurobipy(), encoding.milp, len(encoding.inputs)
+    gp, milp, used = _gurobipy(), encoding.milp, encoding.inputs.used
+    read = len(used)
     kinds = np.where(milp.integer[read:], gp.GRB.BINARY, gp.GRB.CONTINUOUS)
     new = model.addMVar(len(kinds), lb=milp.lower[read:], ub=milp.upper[read:], vtype=kinds) if len(kinds) else None
 
     def product(matrix: Any) -> Any:
-        total = matrix[:, :read] @ inputs[encoding.inputs] if read else np.zeros(matrix.shape[0])
+        total = matrix[:, :read] @ inputs[used] if read else np.zeros(matrix.shape[0])
         return total if new is None else total + matrix[:, read:] @ new
 
     for sides, sense in ((milp.row_lower, ">"), (milp.row_upper, "<")):

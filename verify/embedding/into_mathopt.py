@@ -43,9 +43,10 @@ def _ends(member: Any) -> tuple[float, float]:
 
 def add(encoding: Encoding, inputs: list[Any], model: Any, region: Box | None) -> tuple[list[Any], list[Any]]:
     """Add variables and rows to the model; return the outputs."""
-    milp, read = encoding.milp, len(encoding.inputs)
+    milp, used = encoding.milp, encoding.inputs.used
+    read = len(used)
     new = zip(milp.lower[read:].tolist(), milp.upper[read:].tolist(), milp.integer[read:].tolist(), strict=True)
-    terms = [inputs[index] for index in encoding.inputs]
+    terms = [inputs[index] for index in used]
     terms += [model.add_variable(lb=low, ub=high, is_integer=whole) for low, high, whole in new]
     sides = zip(milp.row_lower.tolist(), milp.row_upper.tolist(), strict=True)
     for row, (low, high) in enumerate(sides):
