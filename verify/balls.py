@@ -78,13 +78,16 @@ class NormBall(Box):
             points[far] = self._placed(moves[far], self._nearest(sizes, rooms))
         return points.reshape(np.shape(x))
 
+    def peaks(self, rows: Floats) -> Floats:
+        """Return points (r, d) of the region where `rows` (r, d) . x is largest; just inside the ball."""
+        return self._placed(rows, self._steepest(np.abs(rows), self._rooms(rows)))
+
     def step(self, points: Floats, slopes: Floats, length: float) -> Floats:
         """Return `points` (n, d) moved towards the points where `slopes` (n, d) . x is largest, `length` of 0 to 1/2.
 
         The step is twice `length` of the way (Frank and Wolfe 1956), so that the first one goes all of it.
         """
-        peaks = self._placed(slopes, self._steepest(np.abs(slopes), self._rooms(slopes)))
-        return self.project(points + 2.0 * length * (peaks - points))
+        return self.project(points + 2.0 * length * (self.peaks(slopes) - points))
 
     def _rooms(self, directions: Floats) -> Floats:
         return np.where(directions > 0.0, self.above, self.below)

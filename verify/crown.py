@@ -50,6 +50,28 @@ class Relaxed:
     heights: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What each of r bounds supposes of some neurons of a layer, and the lines that it takes there.
+
+    Attributes
+    ----------
+    at : ndarray (u,) of int
+        The neurons, counted among those that can be active.
+    side : ndarray (r, u)
+        1 where the bound is for inputs at which p >= 0, -1 for p <= 0, 0 for all inputs.
+    low : ndarray (r, u)
+        Slopes in [0, 1] of the lower lines where `side` is 0.
+    push : ndarray (r, u)
+        Multipliers >= 0 of side p >= 0, where `side` is not 0.
+    """
+
+    at: NDArray[np.int64]
+    side: Floats
+    low: Floats
+    push: Floats
+
+
 def relax(layer: Layer, known: Interval, sizes: Floats) -> Relaxed:
     """Return the lines of a layer with pre-activation bounds `known`; `sizes` (k,) bounds its inputs' magnitudes.
 
@@ -140,31 +162,55 @@ def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[Relaxed
     return Interval(lower, upper)
 
 
-def crown_upper(slope: Floats, offset: Floats, hidden: Sequence[Relaxed], region: Box) -> Floats:
-    """Return upper bounds (r,) of `slope` (r, k) h + `offset` (r,) over a region; see :func:`crown_interval`."""
+def crown_upper(
+    slope: Floats, offset: Floats, hidden: Sequence[Relaxed], region: Box, splits: Sequence[Split | None] | None = None
+) -> Floats:
+    """Return upper bounds (r,) of `slope` (r, k) h + `offset` (r,) over a region; see :func:`crown_interval`.
+
+    With `splits`, one for each of the `hidden` layers, bound i holds for the inputs that row i of every split supposes.
+    """
     with np.errstate(all="ignore"):
         sizes = hidden[-1].heights if hidden else region.reach
         # Slopes and offsets that are themselves rounded sums: four units in the last place of each.
         offset = _raised(offset, 4.0 * EPS * (np.abs(slope) @ sizes + np.abs(offset)) + TINY * (1.0 + sizes.sum()))
         finite = np.isfinite(slope).all(axis=1)
-        for layer in reversed(hidden):
-            slope, offset = _through(layer, slope[:, layer.live], offset)
+        for layer, split in zip(reversed(hidden), reversed(splits or [None] * len(hidden)), strict=True):
+            slope, offset = _through(layer, slope[:, layer.live], offset, split)
             finite &= np.isfinite(slope).all(axis=1)
         top = region.support(slope)
         total = _raised(top + offset, 4.0 * EPS * (np.abs(top) + np.abs(offset)))
     return np.where(finite & np.isfinite(total), total, np.inf)
 
 
-def _through(layer: Relaxed, slope: Floats, offset: Floats) -> tuple[Floats, Floats]:
+def _through(layer: Relaxed, slope: Floats, offset: Floats, split: Split | None) -> tuple[Floats, Floats]:
     """Return the function of h' that is at least slope h + offset, its offset raised by all rounding."""
-    lifted = np.maximum(slope, 0.0) @ layer.lift
-    slope = slope * np.where(slope > 0.0, layer.high, layer.low)
+    slope, lifted = _along(layer, slope, split)
     count = len(layer.bias)
     sizes = np.abs(slope) @ layer.reach + lifted + np.abs(offset)
     # Products that underflow lose less than the smallest normal number times what stands beside them.
     lost = TINY * (count * (layer.values + 2.0) + float(layer.reach.sum()) + 8.0)
     offset = _raised(offset + lifted + slope @ layer.bias, (count + 16) * EPS * sizes + lost)
     return _product(slope, layer.weight), offset
+
+
+def _along(layer: Relaxed, slope: Floats, split: Split | None) -> tuple[Floats, Floats]:
+    """Return slopes s and offsets c with slope h <= s p + c.
+
+    Notes
+    -----
+    A product with a number in [0, 1] rounds to a product with another such number, and slope + push, rounded, is slope
+    plus another push of the same sign: what rounds here is a valid line all the same.
+    """
+    lines, lifted = np.where(slope > 0.0, layer.high, layer.low), np.maximum(slope, 0.0)
+    if split is None:
+        return slope * lines, lifted @ layer.lift
+    free, rising = split.side == 0.0, slope[:, split.at] > 0.0
+    own = np.where(rising, layer.high[split.at], np.clip(split.low, 0.0, 1.0))
+    lines[:, split.at] = np.where(free, own, split.side > 0.0)
+    lifted[:, split.at] *= free
+    along = slope * lines
+    along[:, split.at] += split.side * np.maximum(split.push, 0.0)
+    return along, lifted @ layer.lift
 
 
 def _product(slope: Floats, weight: sp.csr_matrix | Floats) -> Floats:

@@ -78,6 +78,10 @@ class Box:
         """Return the nearest points of the region to `x`, shape (d,) or (n, d)."""
         return np.clip(x, self.lower, self.upper)
 
+    def peaks(self, rows: Floats) -> Floats:
+        """Return points (r, d) of the region where `rows` (r, d) . x is largest; just inside a ball."""
+        return np.where(rows > 0.0, self.upper, self.lower)
+
     def step(self, points: Floats, slopes: Floats, length: float) -> Floats:
         """Return `points` (n, d) moved up along the signs of `slopes` (n, d), `length` times the widths."""
         return self.project(points + length * (self.upper - self.lower) * np.sign(slopes))

@@ -1,0 +1,156 @@
+"""The tree: parts whose bound is not yet at or below zero are halved at the neuron that gains the most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import Floats
+from verify.branching.parts import Parts
+from verify.branching.relaxation import Relaxation
+
+# Steps on the slopes of the whole region, and of each half of a part.
+ROOT_STEPS, STEPS = 50, 10
+
+# Steps on parts whose neurons are all split: what is left there is a linear program, whose dual these steps, some
+# times as long as others, descend.
+LAST_STEPS, LONGER = 200, 5.0
+
+# Parts halved at a time, and the neurons of each that are tried.
+BATCH, TRIED = 256, 6
+
+# Numbers in open parts (a gigabyte in all) beyond which the search ends.
+LARGEST = 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class Branched:
+    """What a search found.
+
+    Attributes
+    ----------
+    upper : ndarray (t,)
+        Proven bounds of the functions over the region, sound under rounding.
+    parts : int
+        How many parts were bounded.
+    point : ndarray (d,) or None
+        An input that `visit` took.
+    ending : str
+        Why it ended.
+    """
+
+    upper: Floats
+    parts: int
+    point: Floats | None
+    ending: str
+
+
+def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callable[[], bool]) -> Branched:
+    """Prove the functions of a relaxation to be at most zero over its region, or find a point where `visit` is true.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        The functions.
+    visit : callable
+        Takes an input (d,) of the region where a function is positive up to float32; returns whether the search may
+        end there.
+    stop : callable
+        Asked before each batch; true where no time is left.
+
+    Notes
+    -----
+    A part supposes p >= 0 or p <= 0 of some neurons. Its bound takes lines p and 0 for these, with a multiplier of each
+    supposition, and lines of slope between 0 and 1 below the others; all are improved by gradient steps, those of the
+    halves from those of the part (beta-CROWN: Wang et al. 2021). The neuron to split is, of those whose lines miss
+    their ReLU most at the peak of the bound, the one whose two halves have the lowest bounds before any step.
+    """
+    tree = _Tree(relaxation)
+    if not tree.open.upper.isfinite().all():
+        return tree.ended("a bound is not finite")
+    while len(tree.open) and not stop():
+        now = tree.pick()
+        with torch.no_grad():
+            course = relaxation.course(now)
+            reached, misses = relaxation.misses(now, course)
+        point = _best_point(relaxation, course.peaks, reached)
+        if point is not None and visit(point):
+            tree.open = tree.open.join(now)
+            return tree.ended("a point was found", point)
+        split = (now.side != 0.0).all(dim=1)
+        tree.finish(now.take(split))
+        now, misses = now.take(~split), misses[~split]
+        if len(now):
+            halves = now.halved(_best_split(relaxation, now, misses))
+            tree.add(relaxation.improved(halves, STEPS, tree.rate))
+        if tree.open.side.numel() > LARGEST:
+            return tree.ended("there were too many parts")
+    if len(tree.open):
+        return tree.ended("it was stopped")
+    return tree.ended("parts without a free neuron are left" if len(tree.stuck) else "every part is proven")
+
+
+class _Tree:
+    """The parts that are open, those that cannot be split further, and the bounds of what is proven."""
+
+    def __init__(self, relaxation: Relaxation) -> None:
+        first = relaxation.start()
+        value = relaxation.course(first).value.detach()
+        # Multipliers have the units of the functions.
+        self.relaxation, self.rate = relaxation, 0.01 * float(value.abs().mean()) or 1.0
+        self.closed = torch.full((len(first),), -float("inf"), dtype=torch.float64)
+        self.count = 0
+        self.open = self.stuck = first.take(torch.arange(0))
+        self.add(relaxation.improved(first, ROOT_STEPS, self.rate))
+
+    def pick(self) -> Parts:
+        """Take the parts with the largest bounds."""
+        order = torch.argsort(self.open.upper, descending=True, stable=True)
+        now, self.open = self.open.take(order[:BATCH]), self.open.take(order[BATCH:])
+        return now
+
+    def add(self, parts: Parts) -> None:
+        """Keep the parts that are open, and the bounds of the others."""
+        self.count += len(parts)
+        done = parts.upper <= 0.0
+        self.closed.scatter_reduce_(0, parts.target[done], parts.upper[done], "amax")
+        self.open = self.open.join(parts.take(~done))
+
+    def finish(self, parts: Parts) -> None:
+        """Improve parts that cannot be split further once more, and keep those that stay open apart."""
+        if len(parts):
+            parts = self.relaxation.improved(parts, LAST_STEPS, LONGER * self.rate)
+            done = parts.upper <= 0.0
+            self.closed.scatter_reduce_(0, parts.target[done], parts.upper[done], "amax")
+            self.stuck = self.stuck.join(parts.take(~done))
+
+    def ended(self, ending: str, point: Floats | None = None) -> Branched:
+        upper = self.closed.clone()
+        for left in (self.open, self.stuck):
+            upper.scatter_reduce_(0, left.target, left.upper, "amax")
+        return Branched(upper.numpy(), self.count, point, ending)
+
+
+def _best_point(relaxation: Relaxation, peaks: Tensor, reached: Tensor) -> Floats | None:
+    leader = int(reached.argmax())
+    return relaxation.region.project(peaks[leader].double().numpy()) if reached[leader] > 0.0 else None
+
+
+def _best_split(relaxation: Relaxation, parts: Parts, misses: Tensor) -> Tensor:
+    """Return the neuron (r,) to split each part at."""
+    most = misses.topk(min(TRIED, misses.shape[1]), dim=1)
+    count = most.indices.shape[1]
+    if count == 1:
+        return most.indices[:, 0]
+    halves = parts.take(torch.arange(len(parts)).repeat_interleave(count)).halved(most.indices.flatten())
+    with torch.no_grad():
+        found = relaxation.course(halves).value.double()
+    before = parts.upper[:, None]
+    after = torch.minimum(found.reshape(len(parts), count, 2), before[:, :, None]).clamp(min=0.0)
+    gain = (before - after.amax(dim=2)) + 0.3 * (before - after.amin(dim=2))
+    gain = torch.where(most.values < 0.0, -np.inf, gain)
+    return most.indices.gather(1, gain.argmax(dim=1, keepdim=True))[:, 0]
