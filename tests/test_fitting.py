@@ -243,6 +243,12 @@ def test_a_planted_network_is_found_whole(outputs: int, bias: bool, device: str)
     np.testing.assert_allclose(fit.predict(fresh).reshape(500, -1), truth, atol=1e-6)
 
 
+def test_outputs_are_fitted_on_any_device(device: str) -> None:
+    X = np.random.default_rng(0).standard_normal((200, 5))
+    Y = np.maximum(X[:, :2], 0.0) @ np.array([[1.0, 2.0], [1.0, -1.0]])
+    assert cx.fit_network(X, Y, 6, 2, device=device, epochs=1).objective < 1e-12
+
+
 def test_an_interrupted_fit_returns_a_network_within_the_budget() -> None:
     X, y = labelled()
 

@@ -400,6 +400,26 @@ def test_rounds_keep_to_the_budget_and_the_better_of_start_and_end(free_signs: b
     assert loss <= problem.loss(start.weights, start.signs)
 
 
+def test_rounds_that_diverge_end_with_the_better_start() -> None:
+    problem = small_problem().to(torch.float32)
+    propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
+    schedule = Schedule(60, 1.0, lambda columns, residual: 1e6 * (columns @ residual), False)
+    start = layer(small_problem(), 0, share=0.1).to(torch.float32)
+    after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
+    assert after.weights.isfinite().all()
+    assert loss <= problem.loss(start.weights, start.signs)
+
+
+def test_rounds_end_where_nothing_is_live_and_products_overflow() -> None:
+    problem = small_problem().to(torch.float32)
+    start = layer(small_problem(), 0)
+    start = replace(start, weights=0.0 * start.weights, gates=1e38 * start.gates).to(torch.float32)
+    propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
+    schedule = Schedule(5, 1.0, partial(damped_step, damping=1.0), False)
+    after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
+    assert loss <= problem.loss(torch.zeros_like(start.weights), start.signs)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_proposals_are_gates(kind: str) -> None:
     problem = small_problem()

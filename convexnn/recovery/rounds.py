@@ -22,6 +22,9 @@ ANNEALED = 0.6
 # Rounds after which the column norms of all gates are computed anew; between, those of new gates alone are.
 STALE = 10
 
+# Loss, in units of the target's mean square, from which rounds do not come back.
+DIVERGED = 1e12
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -63,7 +66,7 @@ def threshold_rounds(
 
     A round: with unit columns D_j x_i / ||D_j x_i||, keep the largest entries of w + mu A^T r (mu the exact line search
     on the present support), fit them, let gates follow weights, make parallel neurons one, and give every empty block
-    a fresh gate. `stop` is asked before each round.
+    a fresh gate. `stop` is asked before each round; rounds that diverge end.
     """
     best, least = hidden, float("inf")
     norms, renewed = hidden.weights, torch.ones_like(hidden.live)
@@ -71,6 +74,9 @@ def threshold_rounds(
         if stop():
             break
         now = _look(problem, hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
+        if not now.loss <= DIVERGED:
+            hidden = best
+            break
         if now.loss < least and hidden.nnz <= budget:
             best, least = hidden, now.loss
         hidden = merge_parallel(_moved(problem, now, schedule.budget(budget, index), schedule.fit, schedule.free_signs))
