@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 import convexnn as cx
 import verify
 from tests import zoo
-from verify.bounds import affine_interval
+from verify.intervals import affine_interval
 from verify.margins import margins_of
 
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
@@ -148,9 +148,9 @@ class TestRegions:
             (lambda: verify.bound(zoo.network((2, 1)), verify.Box([0.0], [1.0])), ValueError, "region has 1 inputs"),
             (lambda: verify.bound(zoo.network((2, 1)), [0.0, 1.0]), TypeError, "region is a list"),  # type: ignore[arg-type]
             (
-                lambda: verify.bound(zoo.network((1, 1)), verify.Box([0.0], [1.0]), "crown"),
+                lambda: verify.bound(zoo.network((1, 1)), verify.Box([0.0], [1.0]), "lp"),
                 ValueError,
-                "method 'crown' is unknown; expected one of: interval",
+                "method 'lp' is unknown; expected one of: interval, crown",
             ),
         ],
     )

@@ -1,8 +1,9 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
 from verify.answer import Answer, Proof, Verdict
-from verify.bounds import Interval, bound
+from verify.bounds import bound
 from verify.encoding import Encoding, Milp, encode
+from verify.intervals import Interval
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial

@@ -21,6 +21,7 @@ class Proof(Enum):
     """What a ROBUST verdict rests on."""
 
     INTERVAL = "interval-certified"
+    CROWN = "crown-certified"
     SOLVER = "solver-tolerance"
 
 
@@ -54,7 +55,7 @@ class Answer:
     bound : float
         Proven upper bound on the margin over the region; infinite where none is known.
     proof : Proof or None
-        For ROBUST: INTERVAL, sound under rounding; or SOLVER, up to the tolerances of a MILP engine.
+        For ROBUST: INTERVAL or CROWN, sound under rounding; or SOLVER, up to the tolerances of a MILP engine.
     reason : str
         Why this verdict, in one sentence.
     seconds : float

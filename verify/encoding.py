@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
-from verify.bounds import Interval, bound, check_sizes, rounding
+from verify.bounds import bound, check_sizes
+from verify.intervals import Interval, rounding
 from verify.regions import Box
 
 
@@ -102,7 +103,7 @@ def encode(
     objective : array_like (k,), optional
         c in max c . outputs; default ones for a network with one output, needed for several.
     bounds : tuple of Interval, optional
-        Pre-activation bounds of every layer, from :func:`verify.bound`; default interval bounds.
+        Pre-activation bounds of every layer, from :func:`verify.bound`; default CROWN bounds.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,9 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.bounds import Interval, affine_interval
+from verify.crown import output_interval
+from verify.intervals import Interval, affine_interval
+from verify.regions import Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,10 @@ class Margins:
         # A row is a weight row, negated or minus another: rounded once an entry, which affine_interval allows for.
         weight, bias = self.network.layers[-1]
         return affine_interval(sp.csr_matrix(self.rows @ weight), self.rows @ bias, hidden)
+
+    def crown(self, region: Box, layers: Sequence[Interval]) -> Interval:
+        """Return outward-rounded CROWN bounds over a region; `layers` are bounds as :func:`verify.bound` gives them."""
+        return output_interval(self.rows, self.network.layers, layers, region)
 
 
 def margins_of(network: SparseReLUNetwork, label: int) -> Margins:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats, as_nonnegative
+from verify.intervals import EPS, TINY
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -52,6 +53,22 @@ class Box:
     def size(self) -> int:
         """d, the number of inputs."""
         return len(self.lower)
+
+    @property
+    def reach(self) -> Floats:
+        """The largest size of each input over the region, (d,)."""
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
+
+    @property
+    def is_box(self) -> bool:
+        """Whether the region is the whole box between `lower` and `upper`; other regions are a part of it."""
+        return True
+
+    def support(self, rows: Floats) -> Floats:
+        """Return upper bounds (r,) of max rows . x over the region, `rows` (r, d); exact but for outward rounding."""
+        total = np.maximum(rows, 0.0) @ self.upper + np.minimum(rows, 0.0) @ self.lower
+        error = (self.size + 8) * EPS * (np.abs(rows) @ self.reach) + 4.0 * self.size * TINY
+        return np.nextafter(total + error, np.inf)
 
     def contains(self, x: Floats) -> bool:
         """Whether `x` (d,) lies in the region, exactly, to the last bit."""

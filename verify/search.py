@@ -12,8 +12,9 @@ from verify import backends
 from verify.answer import Answer, Event, Proof, Verdict
 from verify.ascent import ascend
 from verify.backends import Backend
-from verify.bounds import Interval, bound, check_sizes
+from verify.bounds import bound, check_sizes
 from verify.encoding import Encoding, encode
+from verify.intervals import Interval
 from verify.margins import Margins, class_at, margins_of
 from verify.outcome import Ending, Outcome
 from verify.reading import read_network
@@ -62,7 +63,7 @@ def find_adversarial(
     Adversarial means strictly misclassified: some margin (y_t - y_label, or -label y for one output) is positive, a
     tie is not. A witness counts only if the lower end of its margin, with every rounding error of its evaluation, is
     positive and it lies in the region to the last bit. ROBUST needs the upper bound of every margin at or below zero
-    by outward-rounded intervals, or below zero by more than the engine's tolerances can amount to.
+    by outward-rounded intervals or CROWN bounds, or below zero by more than the engine's tolerances can amount to.
     """
     net = read_network(network)
     check_sizes(net, region)
@@ -106,14 +107,14 @@ class _Search:
         self.margins, self.region, self.clock, self.engines, self.rng = margins, region, clock, engines, rng
         self.engine: Backend | None = None
         self.trace: list[Event] = []
-        self.layers = bound(margins.network, region)
+        self.layers = bound(margins.network, region, "interval")
         self.upper = margins.over(_last_hidden(region, self.layers)).upper
         self.reached = np.full(len(margins.targets), -np.inf)
         self._visit(region.center)
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
-        for attempt in (self._look_at_center, self._look_at_intervals, self._ascend):
+        for attempt in (self._look_at_center, self._look_at_intervals, self._relax, self._ascend):
             answer = attempt()
             if answer is not None:
                 return answer
@@ -129,6 +130,17 @@ class _Search:
         if (self.upper > 0.0).any():
             return None
         return self._end(Verdict.ROBUST, "Outward-rounded interval bounds prove it.", proof=Proof.INTERVAL)
+
+    def _relax(self) -> Answer | None:
+        """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first."""
+        self.layers = bound(self.margins.network, self.region, "crown")
+        tighter = self.margins.over(_last_hidden(self.region, self.layers))
+        tighter = tighter.meet(self.margins.crown(self.region, self.layers))
+        self.upper = np.minimum(self.upper, tighter.upper)
+        self._note("CROWN bounds", f"margin at most {self.upper.max():.6g}")
+        if (self.upper > 0.0).any():
+            return None
+        return self._end(Verdict.ROBUST, "Outward-rounded CROWN bounds prove it.", proof=Proof.CROWN)
 
     def _ascend(self) -> Answer | None:
         for target in self._open():
@@ -213,7 +225,7 @@ class _Search:
 def _proven_margin(margins: Margins, point: Floats) -> float:
     """Return a lower bound of the largest margin at a point, in real arithmetic: its box of width 0, rounded out."""
     box = Box(point, point)
-    return float(margins.over(_last_hidden(box, bound(margins.network, box))).lower.max())
+    return float(margins.over(_last_hidden(box, bound(margins.network, box, "interval"))).lower.max())
 
 
 def _last_hidden(region: Box, layers: tuple[Interval, ...]) -> Interval:
