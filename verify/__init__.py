@@ -4,6 +4,8 @@ from verify.answer import Answer, Proof, Verdict
 from verify.bounds import bound
 from verify.encoding import Encoding, Milp, encode
 from verify.intervals import Interval
+from verify.maximising import maximize, minimize, output_range
+from verify.optimum import Optimum, OutputRange, Status
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
@@ -15,10 +17,16 @@ __all__ = [
     "Interval",
     "LinfBall",
     "Milp",
+    "Optimum",
+    "OutputRange",
     "Proof",
+    "Status",
     "Verdict",
     "bound",
     "encode",
     "find_adversarial",
+    "maximize",
+    "minimize",
+    "output_range",
     "read_network",
 ]

@@ -22,8 +22,9 @@ def ascend(
     starts: int = STARTS,
     steps: int = STEPS,
     stop: Callable[[], bool] | None = None,
+    offsets: Floats | float = 0.0,
 ) -> tuple[Floats, float]:
-    """Return the best point found for max c . outputs over a region, and its value.
+    """Return the best point found for max c . outputs over a region, or of the least of several, and its value.
 
     Parameters
     ----------
@@ -31,14 +32,16 @@ def ascend(
         k outputs.
     region : Box
         Where to search.
-    objective : ndarray (k,)
-        c.
+    objective : ndarray (k,) or (m, k)
+        c, or one row for each of several functions of which the least is to be large.
     rng : numpy.random.Generator
         Source of the starts.
     starts, steps : int
         Points moved at once, and steps of each.
     stop : callable, optional
         Asked before each step; True ends the search with what it has.
+    offsets : ndarray (m,), optional
+        Constants of the functions; default 0.
 
     Notes
     -----
@@ -52,7 +55,7 @@ def ascend(
         if stop is not None and stop():
             break
         with np.errstate(all="ignore"):
-            values, slopes = values_and_slopes(network, points, objective)
+            values, slopes = values_and_slopes(network, points, objective, offsets)
         values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
         leader = int(np.argmax(values))
         if values[leader] > value:
@@ -72,11 +75,19 @@ def _starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, c
     return points
 
 
-def values_and_slopes(network: SparseReLUNetwork, points: Floats, objective: Floats) -> tuple[Floats, Floats]:
-    """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0."""
+def values_and_slopes(
+    network: SparseReLUNetwork, points: Floats, objective: Floats, offsets: Floats | float = 0.0
+) -> tuple[Floats, Floats]:
+    """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0.
+
+    Of several rows c in `objective` (m, k) it is the least function, with its `offsets`, at each point.
+    """
     layers = network.activations(points)
-    slopes = np.broadcast_to(objective, layers[-1].shape)
+    rows = np.atleast_2d(objective)
+    values = layers[-1] @ rows.T + offsets
+    least = values.argmin(axis=1)
+    slopes = rows[least]
     for (weight, _), before in zip(network.layers[:0:-1], layers[-2::-1], strict=True):
         slopes = np.asarray((weight.T @ slopes.T).T) * (before > 0.0)
     first = network.layers[0][0]
-    return layers[-1] @ objective, np.asarray((first.T @ slopes.T).T)
+    return values[np.arange(len(points)), least], np.asarray((first.T @ slopes.T).T)

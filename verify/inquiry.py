@@ -1,0 +1,217 @@
+"""The inquiry: what all questions share, from bounds over gradient ascent to one MILP; every point evaluated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import Floats, as_generator, as_nonnegative
+from verify import backends
+from verify.answer import Event, Proof
+from verify.ascent import ascend
+from verify.backends import Backend
+from verify.bounds import bound
+from verify.clock import Clock
+from verify.conjunction import least_of
+from verify.encoding import Encoding, Milp, encode
+from verify.functions import Functions, last_hidden
+from verify.intervals import EPS
+from verify.outcome import Ending, Outcome
+from verify.regions import Box
+from verify.replay import Replay
+from verify.witness import Exhibit, Test, exhibit
+
+# The share of its size by which an engine's objective may differ from the network at the engine's own point.
+LEAK = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What a question may use: time, engines in order of preference, a source of starts, and the model as given."""
+
+    clock: Clock
+    engines: list[Backend]
+    rng: np.random.Generator
+    replay: Replay | None = None
+
+
+def means_of(time_limit: float, backend: str, seed: int | np.random.Generator, replay: Replay | None = None) -> Means:
+    """Return the means of a question from its arguments, checked."""
+    clock = Clock(as_nonnegative(time_limit, "time_limit"))
+    return Means(clock, backends.candidates(backend), as_generator(seed), replay)
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What an engine found for the least of some functions.
+
+    Attributes
+    ----------
+    point : ndarray (d,) or None
+        Its best input, inside the region.
+    bound : float
+        Its proven upper bound.
+    allowance : float
+        What its tolerances can amount to in the bound.
+    limited : bool
+        Whether it was stopped by the time limit.
+    trouble : str or None
+        Why it is not to be believed.
+    leak : float
+        Its objective at its point, minus the value recomputed in the network; 0 without a point.
+    """
+
+    point: Floats | None
+    bound: float
+    allowance: float
+    limited: bool
+    trouble: str | None
+    leak: float = 0.0
+
+    def doubt(self) -> str | None:
+        """Return why it does not prove the functions to be negative together; None if it does."""
+        if self.trouble is not None:
+            return self.trouble
+        if self.bound < -self.allowance:
+            return None
+        if self.limited:
+            return f"the time limit was reached with the margin at most {self.bound:.6g}."
+        return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
+
+
+class Inquiry:
+    """What is known of some functions of a network over a region.
+
+    Of every function it knows the largest value `reached` (t,), recomputed in the network, the input where (`points`,
+    (t, d)), proven bounds `lower` and `upper` (t,), and the `widths` (t,) that intervals left between them.
+    """
+
+    def __init__(self, functions: Functions, region: Box, means: Means) -> None:
+        self.functions, self.region, self.means, self.clock = functions, region, means, means.clock
+        self.engine: Backend | None = None
+        self.asked: str | None = None
+        self.trace: list[Event] = []
+        self.doubt, self.leak = "", 0.0
+        self.layers = bound(functions.network, region, "interval")
+        known = functions.over(last_hidden(region, self.layers))
+        self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
+        self.widths = self.upper - self.lower
+        self.reached = np.full(len(functions), -np.inf)
+        self.points = np.tile(region.center, (len(functions), 1))
+        self.visit(region.center)
+
+    def tighten(self) -> None:
+        """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first."""
+        self.layers = bound(self.functions.network, self.region, "crown")
+        known = self.functions.over(last_hidden(self.region, self.layers))
+        known = known.meet(self.functions.crown(self.region, self.layers))
+        self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
+        self.proof = Proof.CROWN
+
+    def visit(self, point: Floats) -> Floats:
+        """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
+        values = self.functions.at(point[None])[0]
+        better = values > self.reached
+        self.reached[better], self.points[better] = values[better], point
+        return values
+
+    def try_witness(self, point: Floats, test: Test) -> Exhibit:
+        """Evaluate a point; say whether it counts as a witness of what is tested."""
+        self.visit(point)
+        tried = exhibit(self.functions, self.region, point, test, self.means.replay)
+        self.doubt = self.doubt or tried.doubt
+        return tried
+
+    def climb(self, chosen: Sequence[int]) -> Floats:
+        """Return the best point that gradient ascent finds for the least of the chosen functions."""
+        rows = np.stack([self.functions.row(index) for index in chosen])
+        offsets = self.functions.offsets[list(chosen)]
+        objective = rows[0] if len(rows) == 1 else rows
+        more: dict[str, Any] = {} if len(rows) == 1 else {"offsets": offsets}
+        net, rng = self.functions.network, self.means.rng
+        point, _ = ascend(net, self.region, objective, rng, stop=self.clock.over, **more)
+        self.visit(point)
+        return point
+
+    def trouble(self) -> str | None:
+        """Choose an engine; return why none can be asked, or None."""
+        engine, trouble = backends.first_sound(self.means.engines)
+        if engine is None:
+            return trouble
+        if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in self.layers):
+            return "A pre-activation bound is infinite, so there is no finite big-M."
+        self.engine = engine
+        return None
+
+    def ask(self, chosen: Sequence[int], limit: float | None = None) -> Finding:
+        """Ask the engine for the maximum of the least of the chosen functions."""
+        if self.engine is None:
+            raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
+        self.asked = self.engine.name
+        encoding, milp = self._model(chosen)
+        outcome = self.engine.maximise(milp, self.clock.left if limit is None else min(limit, self.clock.left))
+        finding = self._finding(encoding, milp, outcome, list(chosen))
+        self.note(self.asked, f"{milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
+        self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
+        return finding
+
+    def _model(self, chosen: Sequence[int]) -> tuple[Encoding, Milp]:
+        encodings = [
+            encode(self.functions.network, self.region, self.functions.row(index), self.layers) for index in chosen
+        ]
+        offsets = self.functions.offsets[list(chosen)]
+        milps = [_moved(found.milp, offset) for found, offset in zip(encodings, offsets, strict=True)]
+        if len(milps) == 1:
+            return encodings[0], milps[0]
+        index = list(chosen)
+        return encodings[0], least_of(milps, self.lower[index], self.upper[index])
+
+    def _finding(self, encoding: Encoding, milp: Milp, outcome: Outcome, chosen: list[int]) -> Finding:
+        point, leak = None, 0.0
+        if outcome.values is not None:
+            point = encoding.point(outcome.values)
+            leak = float(milp.cost @ outcome.values) + milp.constant - float(self.visit(point)[chosen].min())
+        # Of one function any point is evidence; of several the least at one and the same point.
+        known = float(self.functions.at(self.points[chosen])[:, chosen].min(axis=1).max())
+        trouble = _trouble(outcome, known) or _leaking(outcome, leak, known)
+        limited = outcome.ending is Ending.LIMIT
+        return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)
+
+    def note(self, source: str, finding: str) -> None:
+        """Write a step down."""
+        self.trace.append(Event(self.clock.seconds, source, finding))
+
+
+def _moved(milp: Milp, offset: float) -> Milp:
+    """Return the model with a constant added to its objective."""
+    if offset == 0.0:
+        return milp
+    error = milp.error + 2.0 * EPS * (abs(milp.constant) + abs(float(offset)))
+    return replace(milp, constant=milp.constant + float(offset), error=error)
+
+
+def _trouble(outcome: Outcome, reached: float) -> str | None:
+    """Return why an outcome is not to be believed; None if nothing speaks against it.
+
+    `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
+    """
+    if outcome.ending is Ending.INFEASIBLE:
+        return "the engine calls a model infeasible that the center of the region satisfies."
+    if outcome.ending is Ending.FAILED:
+        return f"the engine failed ({outcome.detail})."
+    if not np.isfinite(outcome.bound):
+        return f"the engine gave no bound ({outcome.detail})."
+    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
+        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
+    return None
+
+
+def _leaking(outcome: Outcome, leak: float, reached: float) -> str | None:
+    if not np.isfinite(leak):
+        return "the network overflows at the engine's point."
+    if abs(leak) <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
+        return None
+    return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."
