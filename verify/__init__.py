@@ -2,10 +2,13 @@
 
 from verify.answer import Answer, Proof, Verdict
 from verify.bounds import bound
+from verify.check import Check, Holding
+from verify.checking import check_vnnlib
 from verify.encoding import Encoding, Milp, encode
 from verify.intervals import Interval
 from verify.maximising import maximize, minimize, output_range
 from verify.optimum import Optimum, OutputRange, Status
+from verify.property import Property, parse_property, read_property
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
@@ -13,20 +16,26 @@ from verify.search import find_adversarial
 __all__ = [
     "Answer",
     "Box",
+    "Check",
     "Encoding",
+    "Holding",
     "Interval",
     "LinfBall",
     "Milp",
     "Optimum",
     "OutputRange",
     "Proof",
+    "Property",
     "Status",
     "Verdict",
     "bound",
+    "check_vnnlib",
     "encode",
     "find_adversarial",
     "maximize",
     "minimize",
     "output_range",
+    "parse_property",
     "read_network",
+    "read_property",
 ]

@@ -53,6 +53,8 @@ class Functions:
 
     def over(self, hidden: Interval) -> Interval:
         """Return outward-rounded bounds for last hidden values in `hidden`."""
+        if not len(self):
+            return Interval(np.zeros(0), np.zeros(0))
         weight, bias = self.network.layers[-1]
         with np.errstate(all="ignore"):
             known = affine_interval(sp.csr_matrix(self.rows @ weight), self.rows @ bias + self.offsets, hidden)
@@ -62,6 +64,8 @@ class Functions:
 
     def crown(self, region: Box, layers: Sequence[Interval]) -> Interval:
         """Return outward-rounded CROWN bounds over a region; `layers` are bounds as :func:`verify.bound` gives them."""
+        if not len(self):
+            return Interval(np.zeros(0), np.zeros(0))
         known = output_interval(self.rows, self.network.layers, layers, region)
         with np.errstate(all="ignore"):
             lost = 2.0 * EPS * (np.maximum(np.abs(known.lower), np.abs(known.upper)) + np.abs(self.offsets))

@@ -19,8 +19,8 @@ from verify.reading import read_network
 from verify.regions import Box
 from verify.replay import replay_of
 
-# The share of its size within which a value found counts as the optimum, and of the width of its interval bounds: values
-# near 0 are rounded in proportion to their terms.
+# The share of its size within which a value found counts as the optimum, and of the width of its interval bounds:
+# values near 0 are rounded in proportion to their terms.
 GAP = 1e-6
 ROUNDING = 1e-12
 
@@ -144,7 +144,8 @@ class _Extremum:
         self.known, self.index, self.sign = inquiry, index, sign
         self.began, self.first = inquiry.clock.seconds, len(inquiry.trace)
         self.tolerance, self.leak = 0.0, 0.0
-        self.rounding = ROUNDING * float(inquiry.widths[index])
+        width = float(inquiry.widths[index])
+        self.rounding = ROUNDING * width if np.isfinite(width) else 0.0
 
     def optimum(self) -> Optimum:
         """Decide by the cheapest means that can."""
