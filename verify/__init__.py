@@ -5,10 +5,12 @@ from verify.bounds import bound
 from verify.check import Check, Holding
 from verify.checking import check_vnnlib
 from verify.encoding import Encoding, Milp, encode
+from verify.evaluation import Evaluation, evaluate
 from verify.intervals import Interval
 from verify.maximising import maximize, minimize, output_range
 from verify.optimum import Optimum, OutputRange, Status
 from verify.property import Property, parse_property, read_property
+from verify.radius import Nearness, Radius, min_radius
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
@@ -18,21 +20,26 @@ __all__ = [
     "Box",
     "Check",
     "Encoding",
+    "Evaluation",
     "Holding",
     "Interval",
     "LinfBall",
     "Milp",
+    "Nearness",
     "Optimum",
     "OutputRange",
     "Proof",
     "Property",
+    "Radius",
     "Status",
     "Verdict",
     "bound",
     "check_vnnlib",
     "encode",
+    "evaluate",
     "find_adversarial",
     "maximize",
+    "min_radius",
     "minimize",
     "output_range",
     "parse_property",

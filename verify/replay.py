@@ -86,6 +86,11 @@ def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Repla
     return replay
 
 
+def original_of(network: Any, model: Any, x: Floats) -> Any:
+    """Return what replays witnesses of a question whose network is read once: `model`, else the network if it can."""
+    return model if model is not None or replay_of(network, None, x) is None else network
+
+
 def _replay(source: Any, explicit: bool) -> Replay | None:
     if isinstance(source, SparseReLUNetwork):
         return None
