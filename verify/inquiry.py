@@ -210,8 +210,9 @@ def _trouble(outcome: Outcome, reached: float) -> str | None:
 
 
 def _leaking(outcome: Outcome, leak: float, reached: float) -> str | None:
+    """Return why an engine's own point speaks against it: it is worth less in the network than the engine says."""
     if not np.isfinite(leak):
         return "the network overflows at the engine's point."
-    if abs(leak) <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
+    if leak <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
         return None
     return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."
