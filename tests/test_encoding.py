@@ -35,7 +35,7 @@ def test_every_input_completes_to_a_feasible_point_with_the_networks_output(shap
         found = encoding.milp.cost @ values + encoding.milp.constant
         assert found == pytest.approx(objective @ network.predict(x[None]).reshape(-1), abs=1e-9)
         used = np.zeros(3, dtype=bool)
-        used[encoding.inputs] = True
+        used[encoding.inputs.used] = True
         assert np.array_equal(encoding.point(values)[used], x[used])
 
 
@@ -74,7 +74,7 @@ def test_it_is_compact() -> None:
         [([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, -1.0, 0.0]], [-9.0, 9.0, 0.0]), ([[1.0, 1.0, 1.0]], [0.5])]
     )
     encoding = verify.encode(network, verify.Box([-1.0] * 3, [1.0] * 3))
-    assert encoding.inputs.tolist() == [0, 1]
+    assert encoding.inputs.used.tolist() == [0, 1]
     assert [layer.tolist() for layer in encoding.unstable] == [[2]]
     assert str(encoding.milp) == "MILP: 4 variables (1 binary), 3 rows, 9 nonzeros"
     assert encoding.point(np.array([1.0, -1.0, 0.0, 0.0])).tolist() == [1.0, -1.0, 0.0]
@@ -83,7 +83,7 @@ def test_it_is_compact() -> None:
 def test_an_input_of_dead_neurons_alone_is_left_out() -> None:
     network = cx.SparseReLUNetwork([([[0.0, 1.0], [1.0, 0.0]], [-5.0, 0.0]), ([[1.0, 1.0]], None)])
     encoding = verify.encode(network, verify.Box([-1.0, -1.0], [1.0, 1.0]))
-    assert encoding.inputs.tolist() == [0]
+    assert encoding.inputs.used.tolist() == [0]
 
 
 def test_each_neuron_has_its_own_big_m() -> None:

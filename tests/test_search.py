@@ -475,7 +475,7 @@ class TestAscent:
         ({"network": zoo.network((1, 3)), "label": 3}, ValueError, "label is 3; expected 0 to 2"),
         ({"network": zoo.network((1, 3)), "label": -1}, ValueError, "label is -1; expected 0 to 2"),
         ({"network": zoo.network((2, 3))}, ValueError, "region has 1 inputs; expected 2"),
-        ({"region": [0.0, 1.0]}, TypeError, "region is a list; expected Box or LinfBall"),
+        ({"region": [0.0, 1.0]}, TypeError, "region is a list; expected a Box, LinfBall, L1Ball or L2Ball"),
         ({"time_limit": -1}, ValueError, "time_limit is -1; expected a finite number of at least 0"),
         ({"backend": "gurobi"}, ValueError, "backend 'gurobi' is unknown; expected one of: auto, highs, scipy"),
         ({"network": 3}, TypeError, "network is a int"),

@@ -194,8 +194,16 @@ def network(sizes: tuple[int, ...], seed: int = 0, density: float = 1.0, bias: b
     return cx.SparseReLUNetwork(layers)
 
 
-def enumerated_maximum(net: cx.SparseReLUNetwork, lower: Floats, upper: Floats, objective: Floats) -> float:
+def enumerated_maximum(
+    net: cx.SparseReLUNetwork,
+    lower: Floats,
+    upper: Floats,
+    objective: Floats,
+    cuts: tuple[Floats, Floats] | None = None,
+) -> float:
     """Return max c . outputs over a box by one linear program for every activation pattern of the hidden neurons.
+
+    `cuts` (A, b) confine the box to A x <= b.
 
     Patterns are enumerated layer by layer with dense arrays: nothing of `verify` is used.
     """
@@ -203,7 +211,7 @@ def enumerated_maximum(net: cx.SparseReLUNetwork, lower: Floats, upper: Floats, 
     hidden = [weight.shape[0] for weight, _ in net.layers[:-1]]
     for choice in product(*(product((False, True), repeat=size) for size in hidden)):
         slope, offset = np.eye(net.n_inputs), np.zeros(net.n_inputs)
-        rows, levels = [], []
+        rows, levels = ([], []) if cuts is None else ([cuts[0]], [cuts[1]])
         for (weight, bias), active in zip(net.layers[:-1], choice, strict=True):
             slope, offset = weight.toarray() @ slope, weight.toarray() @ offset + bias
             side = np.where(active, -1.0, 1.0)

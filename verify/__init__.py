@@ -1,6 +1,7 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
 from verify.answer import Answer, Proof, Verdict
+from verify.balls import L1Ball, L2Ball
 from verify.bounds import bound
 from verify.check import Check, Holding
 from verify.checking import check_vnnlib
@@ -23,6 +24,8 @@ __all__ = [
     "Evaluation",
     "Holding",
     "Interval",
+    "L1Ball",
+    "L2Ball",
     "LinfBall",
     "Milp",
     "Nearness",

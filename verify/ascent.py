@@ -45,10 +45,10 @@ def ascend(
 
     Notes
     -----
-    x <- project(x + t (upper - lower) sign(grad)), t falling geometrically from 1/2 to 1/200: on a box the best
-    point of a linear function is a corner, which sign steps reach at once.
+    On a box x <- project(x + t (upper - lower) sign(grad)), t falling geometrically from 1/2 to 1/200: the best point
+    of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
+    of the linear function.
     """
-    width = region.upper - region.lower
     points = _starts(network, region, rng, starts)
     best, value = points[0], -np.inf
     for length in [*np.geomspace(0.5, 0.005, steps), 0.0]:
@@ -60,7 +60,7 @@ def ascend(
         leader = int(np.argmax(values))
         if values[leader] > value:
             best, value = points[leader].copy(), float(values[leader])
-        points = region.project(points + length * width * np.sign(slopes))
+        points = region.step(points, slopes, length)
     return best, value
 
 

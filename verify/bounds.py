@@ -56,6 +56,6 @@ def bound(network: SparseReLUNetwork, region: Box, method: str = "crown") -> tup
 def check_sizes(network: SparseReLUNetwork, region: Box) -> None:
     """Raise ValueError where a region has not as many inputs as the network."""
     if not isinstance(region, Box):
-        raise TypeError(f"region is a {type(region).__name__}; expected Box or LinfBall")
+        raise TypeError(f"region is a {type(region).__name__}; expected a Box, LinfBall, L1Ball or L2Ball")
     if region.size != network.n_inputs:
         raise ValueError(f"region has {region.size} inputs; expected {network.n_inputs}, as the network has")

@@ -18,7 +18,7 @@ from verify.property import Case, Condition, Property, read_property
 from verify.reading import read_network
 from verify.regions import Box
 from verify.replay import replay_of
-from verify.witness import Exhibit, all_hold
+from verify.witness import Exhibit, Test, all_hold
 
 
 def check_vnnlib(
@@ -96,10 +96,13 @@ class _Place:
         """Return a proven upper bound of that."""
         return float(self.known.upper[self.chosen[index]].min(initial=np.inf))
 
+    def test(self, index: int) -> Test:
+        """Return what the values of a witness of a condition show."""
+        return all_hold(self.chosen[index], np.array(self.case.conditions[index].strict, dtype=bool))
+
     def try_witness(self, point: NDArray[np.float64], index: int) -> Exhibit | None:
         """Return the point as a witness of a condition, where it is one."""
-        strict = np.array(self.case.conditions[index].strict, dtype=bool)
-        tried = self.known.try_witness(point, all_hold(self.chosen[index], strict))
+        tried = self.known.try_witness(point, self.test(index))
         return tried if tried.holds and self.case.contains(tried.point) else None
 
 
@@ -193,7 +196,7 @@ class _Checking:
 
     def _decide(self, place: _Place, index: int, doubts: list[str]) -> Check | None:
         chosen = place.chosen[index].tolist()
-        finding = place.known.ask(chosen)
+        finding = place.known.ask(chosen, place.test(index))
         self.backend = place.known.asked
         self.trace.append(place.known.trace[-1])
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak

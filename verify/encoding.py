@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.bounds import bound, check_sizes
+from verify.inputs import InputVariables, input_variables
 from verify.intervals import Interval, rounding
 from verify.regions import Box
 
@@ -51,13 +52,13 @@ class Encoding:
     Attributes
     ----------
     milp : Milp
-        Variables: the inputs that matter, then for each layer the unstable neurons' values and their binaries.
+        Variables: those of the inputs that matter, then for each layer the unstable neurons' values and their binaries.
     network : SparseReLUNetwork
         The network encoded.
     region : Box
         The region encoded.
-    inputs : ndarray (i,) of int
-        The inputs that have a variable; the others reach no neuron that can be active.
+    inputs : InputVariables
+        The variables of the inputs; inputs without any reach no neuron that can be active.
     unstable : tuple of ndarray of int
         For each hidden layer the neurons that can be both active and inactive over the region.
     """
@@ -65,7 +66,7 @@ class Encoding:
     milp: Milp
     network: SparseReLUNetwork
     region: Box
-    inputs: NDArray[np.int64]
+    inputs: InputVariables
     unstable: tuple[NDArray[np.int64], ...]
 
     def __repr__(self) -> str:
@@ -73,13 +74,11 @@ class Encoding:
 
     def point(self, values: Floats) -> Floats:
         """Return the input x (d,) of the variables' `values`, inside the region; unused inputs are at its center."""
-        x = self.region.center.copy()
-        x[self.inputs] = values[: len(self.inputs)]
-        return self.region.project(x)
+        return self.inputs.point(values)
 
     def complete(self, x: Floats) -> Floats:
         """Return values for all variables at the input `x` (d,): a feasible point, up to rounding."""
-        parts = [x[self.inputs]]
+        parts = [self.inputs.values(x)]
         for layer, neurons in zip(self.network.activations(x[None]), self.unstable, strict=False):
             before = layer[0, neurons]
             parts += [np.maximum(before, 0.0), (before > 0.0).astype(np.float64)]
@@ -118,8 +117,10 @@ def encode(
     -----
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
-    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). Rows are widened by the rounding
-    of the products in them.
+    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
+    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its tangents
+    from :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in
+    them.
     """
     check_sizes(network, region)
     known = bound(network, region) if bounds is None else bounds
@@ -128,9 +129,9 @@ def encode(
     if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in hidden):
         raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
     unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
-    inputs = _used_inputs(network, hidden)
+    inputs = input_variables(region, _used_inputs(network, hidden))
     values = sum(float(layer.upper[neurons].sum()) for layer, neurons in zip(hidden, unstable, strict=True))
-    builder = _Builder(len(inputs) + 2 * sum(map(len, unstable)), inputs, region, values)
+    builder = _Builder(inputs.count + 2 * sum(map(len, unstable)), inputs, values)
     for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
         builder.relu_layer(weight, bias, layer, neurons)
     builder.affine(*network.layers[-1])
@@ -158,20 +159,22 @@ class _Builder:
     so far have put into it: rows are widened by it, so that no point of the network is cut off.
     """
 
-    def __init__(self, n_variables: int, inputs: NDArray[np.int64], region: Box, hidden_values: float) -> None:
-        self.n_variables, self.position = n_variables, len(inputs)
-        places = (np.ones(len(inputs)), (inputs, np.arange(len(inputs))))
-        self.slope = sp.csr_matrix(places, shape=(region.size, n_variables))
+    def __init__(self, n_variables: int, inputs: InputVariables, hidden_values: float) -> None:
+        self.n_variables, self.position = n_variables, inputs.count
+        self.slope = inputs.matrix(n_variables)
         # Inputs without a variable meet zero weights or dead neurons alone, so their value does not matter.
-        self.offset, self.error = np.zeros(region.size), np.zeros(region.size)
-        self.reach = np.maximum(np.abs(region.lower), np.abs(region.upper))
+        self.offset, self.error, self.reach = inputs.base, np.zeros(len(inputs.base)), inputs.reach
         # A product of weights that underflows loses less than the smallest normal number times the variable beside it.
-        self.underflow = float(np.finfo(np.float64).tiny) * (1.0 + float(self.reach[inputs].sum()) + hidden_values)
-        self.lower, self.upper = [region.lower[inputs]], [region.upper[inputs]]
-        self.integer = [np.zeros(len(inputs), dtype=bool)]
+        moved = float(self.reach[inputs.used].sum())
+        self.underflow = float(np.finfo(np.float64).tiny) * (1.0 + moved + hidden_values)
+        self.lower, self.upper = [inputs.lower], [inputs.upper]
+        self.integer = [np.zeros(inputs.count, dtype=bool)]
         self.rows: list[sp.csr_matrix] = []
         self.row_lower: list[Floats] = []
         self.row_upper: list[Floats] = []
+        if len(inputs.row_upper):
+            beside = sp.csr_matrix((len(inputs.row_upper), n_variables - inputs.count))
+            self._add(sp.hstack([inputs.rows, beside]), np.full(len(inputs.row_upper), -np.inf), inputs.row_upper)
 
     def affine(self, weight: sp.csr_matrix, bias: Floats) -> None:
         self.slope, self.offset = sp.csr_matrix(weight @ self.slope), weight @ self.offset + bias

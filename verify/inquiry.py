@@ -13,6 +13,7 @@ from verify import backends
 from verify.answer import Event, Proof
 from verify.ascent import ascend
 from verify.backends import Backend
+from verify.balls import L2Ball
 from verify.bounds import bound
 from verify.clock import Clock
 from verify.conjunction import least_of
@@ -22,6 +23,7 @@ from verify.intervals import EPS
 from verify.outcome import Ending, Outcome
 from verify.regions import Box
 from verify.replay import Replay
+from verify.tangents import maximise
 from verify.witness import Exhibit, Test, exhibit
 
 # The share of its size by which an engine's objective may differ from the network at the engine's own point.
@@ -61,7 +63,8 @@ class Finding:
     trouble : str or None
         Why it is not to be believed.
     leak : float
-        Its objective at its point, minus the value recomputed in the network; 0 without a point.
+        Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
+        the MILP encloses by tangents, it is no doubt: the point is drawn into the ball first.
     """
 
     point: Floats | None
@@ -146,37 +149,48 @@ class Inquiry:
         self.engine = engine
         return None
 
-    def ask(self, chosen: Sequence[int], limit: float | None = None) -> Finding:
-        """Ask the engine for the maximum of the least of the chosen functions."""
+    def ask(self, chosen: Sequence[int], test: Test | None = None) -> Finding:
+        """Ask the engine for the maximum of the least of the chosen functions.
+
+        With a `test` the question is whether it is positive, and a witness that passes may end the work early.
+        """
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         self.asked = self.engine.name
-        encoding, milp = self._model(chosen)
-        outcome = self.engine.maximise(milp, self.clock.left if limit is None else min(limit, self.clock.left))
-        finding = self._finding(encoding, milp, outcome, list(chosen))
+        encoding = self._model(chosen)
+        milp, left = encoding.milp, lambda: self.clock.left
+        outcome = maximise(self.engine, encoding, left, lambda point: self._settles(point, test), test is not None)
+        finding = self._finding(encoding, outcome, list(chosen))
         self.note(self.asked, f"{milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
         return finding
 
-    def _model(self, chosen: Sequence[int]) -> tuple[Encoding, Milp]:
+    def _settles(self, point: Floats, test: Test | None) -> bool:
+        if test is None:
+            self.visit(point)
+            return False
+        return self.try_witness(point, test).holds
+
+    def _model(self, chosen: Sequence[int]) -> Encoding:
         encodings = [
             encode(self.functions.network, self.region, self.functions.row(index), self.layers) for index in chosen
         ]
         offsets = self.functions.offsets[list(chosen)]
         milps = [_moved(found.milp, offset) for found, offset in zip(encodings, offsets, strict=True)]
-        if len(milps) == 1:
-            return encodings[0], milps[0]
         index = list(chosen)
-        return encodings[0], least_of(milps, self.lower[index], self.upper[index])
+        milp = milps[0] if len(milps) == 1 else least_of(milps, self.lower[index], self.upper[index])
+        return replace(encodings[0], milp=milp)
 
-    def _finding(self, encoding: Encoding, milp: Milp, outcome: Outcome, chosen: list[int]) -> Finding:
-        point, leak = None, 0.0
+    def _finding(self, encoding: Encoding, outcome: Outcome, chosen: list[int]) -> Finding:
+        point, leak, milp = None, 0.0, encoding.milp
         if outcome.values is not None:
             point = encoding.point(outcome.values)
             leak = float(milp.cost @ outcome.values) + milp.constant - float(self.visit(point)[chosen].min())
         # Of one function any point is evidence; of several the least at one and the same point.
         known = float(self.functions.at(self.points[chosen])[:, chosen].min(axis=1).max())
-        trouble = _trouble(outcome, known) or _leaking(outcome, leak, known)
+        trouble = _trouble(outcome, known)
+        if trouble is None and not isinstance(self.region, L2Ball):
+            trouble = _leaking(outcome, leak, known)
         limited = outcome.ending is Ending.LIMIT
         return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)
 

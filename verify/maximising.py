@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.answer import Proof
+from verify.balls import L2Ball
 from verify.bounds import check_sizes
 from verify.functions import Functions
 from verify.inquiry import Finding, Inquiry, means_of
@@ -23,6 +24,9 @@ from verify.replay import replay_of
 # values near 0 are rounded in proportion to their terms.
 GAP = 1e-6
 ROUNDING = 1e-12
+
+# Over an L2 ball an engine's point may lie outside by its tolerances: at most this share of the value may come of it.
+OUTSIDE = 1e-3
 
 
 def maximize(
@@ -41,7 +45,7 @@ def maximize(
     ----------
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes, k outputs.
-    region : Box or LinfBall
+    region : Box, LinfBall, L1Ball or L2Ball
         The inputs allowed.
     objective : int or array_like (k,), optional
         The output's index, 0 to k - 1, or c; needed for several outputs.
@@ -176,6 +180,9 @@ class _Extremum:
         proof = self.known.proof
         if finding.bound < self._bound:
             self.known.upper[self.index], self.tolerance, proof = finding.bound, finding.allowance, Proof.SOLVER
+        if isinstance(self.known.region, L2Ball):
+            # The engine's point lies outside by its tolerances, which is worth what it loses on the way in.
+            self.tolerance += min(max(finding.leak, 0.0), OUTSIDE * abs(self._bound))
         if self._closed():
             return self._end(Status.OPTIMAL, f"The MILP bound of {self.known.asked} meets the value found.", proof)
         if finding.limited:

@@ -93,7 +93,7 @@ def min_radius(
     ----------
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes.
-    region : LinfBall, or another ball
+    region : LinfBall, L1Ball or L2Ball
         The largest ball to look in; its center, norm and clip are those of the answer.
     label, target, backend, seed, model
         As in :func:`verify.find_adversarial`.

@@ -78,6 +78,10 @@ class Box:
         """Return the nearest points of the region to `x`, shape (d,) or (n, d)."""
         return np.clip(x, self.lower, self.upper)
 
+    def step(self, points: Floats, slopes: Floats, length: float) -> Floats:
+        """Return `points` (n, d) moved up along the signs of `slopes` (n, d), `length` times the widths."""
+        return self.project(points + length * (self.upper - self.lower) * np.sign(slopes))
+
     def __str__(self) -> str:
         width = self.upper - self.lower
         return f"box over {self.size} inputs, widths {width.min():.3g} to {width.max():.3g}"
@@ -108,7 +112,7 @@ class LinfBall(Box):
         with np.errstate(over="ignore"):
             lower, upper = center - reach, center + reach
         if clip is not None:
-            low, high = _clip(clip, center)
+            low, high = clip_ends(clip, center)
             lower, upper = np.maximum(lower, low), np.minimum(upper, high)
         self._set(lower, upper, center)
         object.__setattr__(self, "radius", reach)
@@ -117,7 +121,8 @@ class LinfBall(Box):
         return f"L-inf ball of radius {self.radius:g} over {self.size} inputs"
 
 
-def _clip(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+def clip_ends(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of a clip box, each of the shape of `center`, which must lie between them."""
     if not isinstance(clip, tuple | list) or len(clip) != 2:
         raise ValueError(f"clip is {clip!r}; expected a pair (lower, upper), such as (0, 1)")
     try:

@@ -34,7 +34,7 @@ def find_adversarial(
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes. One output: class +1 where f > 0, -1 where f < 0. Several:
         the class of the largest output, 0 to k - 1.
-    region : Box or LinfBall
+    region : Box, LinfBall, L1Ball or L2Ball
         The inputs allowed; its center is the input attacked.
     label : int, optional
         The class to be kept; default the network's own class at the center.
@@ -133,7 +133,7 @@ class _Attack:
             if self.known.clock.over():
                 doubts.append("The time limit was reached.")
                 break
-            finding = self.known.ask([target])
+            finding = self.known.ask([target], some_positive)
             if finding.point is not None:
                 tried = self.known.try_witness(finding.point, some_positive)
                 if tried.holds:

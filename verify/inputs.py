@@ -1,0 +1,123 @@
+"""The variables of a MILP that stand for the inputs: x itself, or one-sided moves from the center of a ball."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from convexnn.checks import Floats
+from verify.balls import L2Ball, NormBall
+from verify.intervals import EPS, TINY
+from verify.regions import Box
+
+
+@dataclass(frozen=True, eq=False)
+class InputVariables:
+    """Variables v with x_i = base_i + sum of signs v over those that move input i, and rows v <= row_upper.
+
+    Attributes
+    ----------
+    region : Box
+        The region that x lies in.
+    used : ndarray (i,) of int
+        The inputs that have variables; the others stay at the center of the region.
+    moved : ndarray (v,) of int
+        The input that each variable moves.
+    signs : ndarray (v,)
+        1 or -1.
+    base : ndarray (d,)
+        What the moves are added to, for the inputs used.
+    reach : ndarray (d,)
+        At least |base| and the sizes of all its moves together.
+    lower, upper : ndarray (v,)
+        Finite bounds.
+    rows, row_upper : csr_matrix (r, v), ndarray (r,)
+        What else holds.
+    """
+
+    region: Box
+    used: NDArray[np.int64]
+    moved: NDArray[np.int64]
+    signs: Floats
+    base: Floats
+    reach: Floats
+    lower: Floats
+    upper: Floats
+    rows: sp.csr_matrix
+    row_upper: Floats
+
+    @property
+    def count(self) -> int:
+        """v, the number of variables."""
+        return len(self.lower)
+
+    def matrix(self, n_variables: int) -> sp.csr_matrix:
+        """Return M (d, n_variables) with x = M v + base, `n_variables` at least v."""
+        places = (self.signs, (self.moved, np.arange(len(self.moved))))
+        return sp.csr_matrix(places, shape=(self.region.size, n_variables))
+
+    def point(self, values: Floats) -> Floats:
+        """Return the input x (d,) of variables that begin with these, inside the region."""
+        x = self.region.center.copy()
+        x[self.used] = self.base[self.used]
+        np.add.at(x, self.moved, self.signs * values[: len(self.moved)])
+        return self.region.project(x)
+
+    def values(self, x: Floats) -> Floats:
+        """Return the variables at the input `x` (d,)."""
+        moves = self.signs * (x - self.base)[self.moved]
+        if isinstance(self.region, L2Ball):
+            moves = np.maximum(moves, 0.0)
+            moves = np.concatenate([moves, np.square(moves / (self.region.radius or 1.0))])
+        return np.clip(moves, self.lower, self.upper)
+
+
+def input_variables(region: Box, used: NDArray[np.int64]) -> InputVariables:
+    """Return the variables for the inputs `used` of a region; rows and bounds enclose it."""
+    return _moves(region, used) if isinstance(region, NormBall) else _positions(region, used)
+
+
+def _positions(region: Box, used: NDArray[np.int64]) -> InputVariables:
+    count = len(used)
+    return InputVariables(
+        region=region,
+        used=used,
+        moved=used,
+        signs=np.ones(count),
+        base=np.zeros(region.size),
+        reach=region.reach,
+        lower=region.lower[used],
+        upper=region.upper[used],
+        rows=sp.csr_matrix((0, count)),
+        row_upper=np.empty(0),
+    )
+
+
+def _moves(region: NormBall, used: NDArray[np.int64]) -> InputVariables:
+    """x = center + up - down; a side that an input cannot move to has no variable.
+
+    In an L1 ball the sum of all is at most the radius. In an L2 ball each has a share of the squared radius beside it,
+    at least its square, and the sum of the shares is at most 1.
+    """
+    up, down = used[region.above[used] > 0.0], used[region.below[used] > 0.0]
+    upper = np.concatenate([region.above[up], region.below[down]])
+    row, side = np.ones((1, len(upper))), region.radius
+    if isinstance(region, L2Ball):
+        row, side = np.concatenate([0.0 * row, row], axis=1), 1.0
+        shares = np.minimum(upper / (region.radius or 1.0), 1.0) ** 2 * (1.0 + 16.0 * EPS) + TINY
+        upper = np.concatenate([upper, shares])
+    return InputVariables(
+        region=region,
+        used=used,
+        moved=np.concatenate([up, down]),
+        signs=np.repeat([1.0, -1.0], [len(up), len(down)]),
+        base=region.center,
+        reach=np.abs(region.center) + region.above + region.below,
+        lower=np.zeros(len(upper)),
+        upper=upper,
+        rows=sp.csr_matrix(row if row.size else np.empty((0, 0))),
+        row_upper=np.full(min(1, row.size), side),
+    )
