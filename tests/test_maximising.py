@@ -67,6 +67,30 @@ def bent() -> cx.SparseReLUNetwork:
 REGION = verify.Box([-1.0], [1.0])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("kind", "truth"), [(verify.L1Ball, 0.5), (verify.L2Ball, 0.5)])
+def test_extremes_over_other_balls(kind: type[verify.L1Ball] | type[verify.L2Ball], truth: float, backend: str) -> None:
+    # f(x) = |x_0| - |x_0 / 2| + 0 x_1: largest at the end of the ball along x_0.
+    layers = [(np.column_stack([[1.0, -1.0, 0.5, -0.5], np.zeros(4)]), None), ([[1.0, 1.0, -1.0, -1.0]], None)]
+    found = verify.maximize(cx.SparseReLUNetwork(layers), kind([0.0, 0.0], 1.0), backend=backend)
+    assert found.status is Status.OPTIMAL, str(found)
+    assert found.value == pytest.approx(truth, abs=1e-6)
+
+
+@pytest.mark.parametrize("sense", ["maximum", "minimum"])
+def test_an_extreme_over_an_l2_ball_is_not_left_early(sense: str) -> None:
+    # All values are far below 0: a bound below 0 says nothing about the extreme.
+    network = cx.SparseReLUNetwork([([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]], None), ([[-1.0, -1.0, -1.0]], [-5.0])])
+    region = verify.L2Ball([0.2, 0.1], 1.0)
+    found = (verify.maximize if sense == "maximum" else verify.minimize)(network, region)
+    rim = 2.0 * np.pi * np.arange(4000) / 4000
+    points = np.stack([np.cos(rim), np.sin(rim)], axis=1)[:, None] * np.linspace(0, 1, 50)[:, None]
+    values = network.predict(points.reshape(-1, 2) + region.center)
+    truth = values.max() if sense == "maximum" else values.min()
+    assert found.status is Status.OPTIMAL, str(found)
+    assert found.value == pytest.approx(truth, abs=1e-3)
+
+
 class TestProofs:
     def test_bounds_alone_prove_a_linear_function(self) -> None:
         network = cx.SparseReLUNetwork([([[1.0, -2.0]], [0.5])])

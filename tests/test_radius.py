@@ -31,6 +31,12 @@ class TestRadius:
         assert line().predict(found.witness[None])[0] < 0
         assert np.abs(found.witness - [0.3, 0.1]).max() <= found.upper
 
+    @pytest.mark.parametrize(("kind", "distance"), [(verify.L1Ball, 0.4), (verify.L2Ball, 0.4 / np.sqrt(2.0))])
+    def test_other_norms_have_theirs(self, kind: type[verify.L1Ball] | type[verify.L2Ball], distance: float) -> None:
+        found = verify.min_radius(line(), kind([0.3, 0.1], 2.0), tolerance=0.01)
+        assert found.lower <= distance * (1 + 1e-9) <= found.upper * (1 + 1e-6), str(found)
+        assert found.upper - found.lower <= 0.02 * found.upper, str(found)
+
     @pytest.mark.parametrize("seed", range(6))
     def test_a_radius_is_that_of_enumeration(self, seed: int) -> None:
         network, center = zoo.network((2, 5, 3), seed=seed), np.random.default_rng(seed).standard_normal(2)
