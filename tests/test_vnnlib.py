@@ -262,6 +262,25 @@ class TestVerdicts:
         assert answer.proof in (Proof.INTERVAL, Proof.CROWN)
 
 
+def test_the_point_of_the_linear_relaxation_is_where_ascent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import verify.inquiry
+    from verify.ascent import ascend
+
+    starts = []
+
+    def nearby(network: Any, region: verify.Box, objective: Any, rng: Any, **options: Any) -> Any:
+        if "near" not in options:
+            return region.center, -np.inf
+        starts.append(options["near"])
+        return ascend(network, region, objective, rng, **options)
+
+    monkeypatch.setattr(verify.inquiry, "ascend", nearby)
+    answer = verify.check_vnnlib(identity(), asked(SQUARE, "(and (>= (+ Y_0 Y_1) 1.5) (>= Y_0 0.7))", 2))
+    assert answer.status is Holding.VIOLATED
+    assert "gradient ascent from the linear relaxation" in answer.reason
+    assert len(starts) == 1
+
+
 MODULES = {"highs": "mathopt_highs", "scipy": "scipy_milp"}
 
 

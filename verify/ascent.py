@@ -23,6 +23,7 @@ def ascend(
     steps: int = STEPS,
     stop: Callable[[], bool] | None = None,
     offsets: Floats | float = 0.0,
+    near: Floats | None = None,
 ) -> tuple[Floats, float]:
     """Return the best point found for max c . outputs over a region, or of the least of several, and its value.
 
@@ -42,6 +43,8 @@ def ascend(
         Asked before each step; True ends the search with what it has.
     offsets : ndarray (m,), optional
         Constants of the functions; default 0.
+    near : ndarray (d,), optional
+        A point to start at and around, with shorter steps; default the center and points all over the region.
 
     Notes
     -----
@@ -49,9 +52,9 @@ def ascend(
     of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
     of the linear function.
     """
-    points = _starts(network, region, rng, starts)
+    points = _starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
     best, value = points[0], -np.inf
-    for length in [*np.geomspace(0.5, 0.005, steps), 0.0]:
+    for length in [*np.geomspace(0.5 if near is None else 0.1, 0.005 if near is None else 0.002, steps), 0.0]:
         if stop is not None and stop():
             break
         with np.errstate(all="ignore"):
@@ -72,6 +75,14 @@ def _starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, c
     points[0] = region.center
     unread = np.diff(network.layers[0][0].tocsc().indptr) == 0
     points[:, unread] = region.center[unread]
+    return points
+
+
+def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) -> Floats:
+    """Return a point and others around it, a third of the region's width off in the mean of squares."""
+    noise = rng.standard_normal((count, region.size)) * (region.upper - region.lower) / 3.0
+    points = region.project(point + noise)
+    points[0] = region.project(point)
     return points
 
 

@@ -171,8 +171,30 @@ class _Checking:
             self.places.append(place)
         return None
 
+    def _relaxations(self) -> Check | None:
+        """Ask the linear relaxation of every condition: it rules some out, and its point is where ascent starts."""
+        for place in self.places:
+            for index in list(place.open):
+                if place.known.trouble() is not None or self.means.clock.over():
+                    return None
+                chosen = place.chosen[index].tolist()
+                finding = place.known.relax(chosen)
+                self.backend = place.known.asked
+                self.trace.append(place.known.trace[-1])
+                if finding.doubt() is None:
+                    place.open.remove(index)
+                    self.highest = max(self.highest, finding.bound)
+                elif finding.point is not None:
+                    found = place.try_witness(place.known.climb(chosen, finding.point), index)
+                    if found is not None:
+                        return self._violated(place, found, "gradient ascent from the linear relaxation")
+        return None
+
     def _ask_engine(self) -> Check:
         """Ask one MILP a condition, those that are nearest to being met first."""
+        early = self._relaxations()
+        if early is not None:
+            return early
         waiting = [
             (place.depth(index), number, index) for number, place in enumerate(self.places) for index in place.open
         ]
@@ -190,7 +212,7 @@ class _Checking:
                 return found
         if doubts:
             refused = next((place.known.doubt for place in self.places if place.known.doubt), "")
-            self.highest = np.inf if not self.places else max(p.bound(i) for p in self.places for i in p.open)
+            self.highest = max([self.highest, *(place.bound(index) for place in self.places for index in place.open)])
             return self._end(Holding.UNKNOWN, " ".join([*doubts, refused]).strip())
         return self._end(Holding.HOLDS, f"The MILP bounds of {self.backend} prove it.", Proof.SOLVER)
 

@@ -128,12 +128,13 @@ class Inquiry:
         self.doubt = self.doubt or tried.doubt
         return tried
 
-    def climb(self, chosen: Sequence[int]) -> Floats:
-        """Return the best point that gradient ascent finds for the least of the chosen functions."""
+    def climb(self, chosen: Sequence[int], near: Floats | None = None) -> Floats:
+        """Return the best point of gradient ascent on the least of the chosen functions, begun anywhere or `near`."""
         rows = np.stack([self.functions.row(index) for index in chosen])
         offsets = self.functions.offsets[list(chosen)]
         objective = rows[0] if len(rows) == 1 else rows
         more: dict[str, Any] = {} if len(rows) == 1 else {"offsets": offsets}
+        more |= {} if near is None else {"near": near}
         net, rng = self.functions.network, self.means.rng
         point, _ = ascend(net, self.region, objective, rng, stop=self.clock.over, **more)
         self.visit(point)
@@ -164,6 +165,26 @@ class Inquiry:
         self.note(self.asked, f"{milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
         return finding
+
+    def relax(self, chosen: Sequence[int]) -> Finding:
+        """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
+
+        It costs a hundredth of the MILP, decides some questions by its bound, and its point, though no optimum of the
+        network, lies near witnesses that gradient ascent from anywhere else misses.
+        """
+        if self.engine is None:
+            raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
+        self.asked = self.engine.name
+        encoding = self._model(chosen)
+        milp = replace(encoding.milp, integer=np.zeros_like(encoding.milp.integer))
+        outcome = self.engine.maximise(milp, self.clock.left)
+        self.note(self.asked, f"linear relaxation; {outcome.detail}; margin at most {outcome.bound:.6g}")
+        point = None if outcome.values is None else encoding.point(outcome.values)
+        known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
+        limited, trouble = outcome.ending is Ending.LIMIT, _trouble(outcome, known)
+        if trouble is not None:
+            self.doubt = self.doubt or f"In the linear relaxation {trouble}"
+        return Finding(point, outcome.bound, outcome.allowance, limited, trouble)
 
     def _settles(self, point: Floats, test: Test | None) -> bool:
         if test is None:

@@ -124,28 +124,50 @@ class _Attack:
         return None
 
     def _ask_engine(self) -> Answer:
-        """Ask one MILP a target, easiest to attack first."""
+        """Ask the linear relaxation of every target, then one MILP a target, easiest to attack first."""
         trouble = self.known.trouble()
         if trouble is not None:
             return self._end(Verdict.UNKNOWN, trouble)
-        doubts = []
+        found = self._relaxations()
+        if found is not None:
+            return found
+        doubts: list[str] = []
         for target in sorted(self._open(), key=lambda target: -self.known.reached[target]):
             if self.known.clock.over():
                 doubts.append("The time limit was reached.")
                 break
-            finding = self.known.ask([target], some_positive)
-            if finding.point is not None:
-                tried = self.known.try_witness(finding.point, some_positive)
-                if tried.holds:
-                    return self._found(tried, str(self.known.asked))
-            doubt = finding.doubt()
-            if doubt is None:
-                self.known.upper[target] = min(self.known.upper[target], finding.bound)
-            else:
-                doubts.append(f"Class {self.margins.targets[target]}: {doubt}")
+            found = self._decide(target, doubts)
+            if found is not None:
+                return found
         if doubts:
             return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.known.doubt]).strip())
         return self._end(Verdict.ROBUST, f"The MILP bounds of {self.known.asked} prove it.", proof=Proof.SOLVER)
+
+    def _relaxations(self) -> Answer | None:
+        for target in self._open():
+            if self.known.clock.over():
+                return None
+            finding = self.known.relax([target])
+            if finding.doubt() is None:
+                self.known.upper[target] = min(self.known.upper[target], finding.bound)
+            elif finding.point is not None:
+                tried = self.known.try_witness(self.known.climb([target], finding.point), some_positive)
+                if tried.holds:
+                    return self._found(tried, "gradient ascent from the linear relaxation")
+        return None
+
+    def _decide(self, target: int, doubts: list[str]) -> Answer | None:
+        finding = self.known.ask([target], some_positive)
+        if finding.point is not None:
+            tried = self.known.try_witness(finding.point, some_positive)
+            if tried.holds:
+                return self._found(tried, str(self.known.asked))
+        doubt = finding.doubt()
+        if doubt is None:
+            self.known.upper[target] = min(self.known.upper[target], finding.bound)
+        else:
+            doubts.append(f"Class {self.margins.targets[target]}: {doubt}")
+        return None
 
     def _open(self) -> list[int]:
         """Return the targets that are not proven yet."""
