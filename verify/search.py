@@ -11,13 +11,14 @@ from convexnn.checks import Floats, as_generator, as_nonnegative
 from verify import backends
 from verify.answer import Answer, Event, Proof, Verdict
 from verify.ascent import ascend
-from verify.backends import Backend
+from verify.backends import Backend, Line
 from verify.bounds import Interval, bound, check_sizes
 from verify.encoding import Encoding, encode
 from verify.margins import Margins, class_at, margins_of
 from verify.outcome import Ending, Outcome
 from verify.reading import read_network
 from verify.regions import Box
+from verify.request import Request
 
 
 def find_adversarial(
@@ -42,8 +43,9 @@ def find_adversarial(
         The class to be kept; default the network's own class at the center.
     time_limit : float, default 60
         Seconds, at least 0.
-    backend : {"auto", "highs", "scipy"}, default "auto"
-        The MILP engine: HiGHS inside ortools, or inside scipy.
+    backend : {"auto", "gurobi", "highspy", "highs", "gscip", "scip", "scipy"}, default "auto"
+        The MILP engine, as in the table of :mod:`verify.backends`; ``auto`` takes them in that order, and the next
+        one where one fails.
     seed : int or numpy.random.Generator, default 0
         Of the starts of the gradient ascent.
 
@@ -104,7 +106,8 @@ class _Search:
         self, margins: Margins, region: Box, clock: Clock, engines: list[Backend], rng: np.random.Generator
     ) -> None:
         self.margins, self.region, self.clock, self.engines, self.rng = margins, region, clock, engines, rng
-        self.engine: Backend | None = None
+        self.engine: Line | None = None
+        self.witness: Floats | None = None
         self.trace: list[Event] = []
         self.layers = bound(margins.network, region)
         self.upper = margins.over(_last_hidden(region, self.layers)).upper
@@ -153,8 +156,10 @@ class _Search:
                 doubts.append("The time limit was reached.")
                 break
             encoding, outcome = self._maximise(engine, target)
-            if outcome.values is not None and self._visit(point := encoding.point(outcome.values)):
-                return self._found(point, engine.name)
+            if outcome.values is not None and self.witness is None:
+                self._exhibit(encoding.point(outcome.values))
+            if self.witness is not None:
+                return self._found(self.witness, engine.name)
             doubt = doubt_of(outcome, float(self.reached[target]))
             if doubt is None:
                 self.upper[target] = min(self.upper[target], outcome.bound)
@@ -164,10 +169,19 @@ class _Search:
             return self._end(Verdict.UNKNOWN, " ".join(doubts))
         return self._end(Verdict.ROBUST, f"The MILP bounds of {engine.name} prove it.", proof=Proof.SOLVER)
 
-    def _maximise(self, engine: Backend, target: int) -> tuple[Encoding, Outcome]:
+    def _maximise(self, engine: Line, target: int) -> tuple[Encoding, Outcome]:
+        """Ask for a witness, or for a bound below zero: how far below is of no interest."""
         self.engine = engine
         encoding = encode(self.margins.network, self.region, self._row(target), self.layers)
-        outcome = engine.maximise(encoding.milp, self.clock.left)
+        request = Request(
+            self.clock.left,
+            enough=0.0,
+            top=float(self.upper[target]),
+            on_incumbent=lambda values: self._exhibit(encoding.point(values)),
+        )
+        outcome = engine.maximise(encoding.milp, request)
+        for trouble in engine.notes:
+            self._note("auto", trouble)
         self._note(engine.name, f"{encoding.milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
         return encoding, outcome
 
@@ -179,6 +193,12 @@ class _Search:
         """Evaluate a point in the network; return whether it is a witness."""
         self.reached = np.fmax(self.reached, self.margins.at(point[None])[0])
         return self.region.contains(point) and _proven_margin(self.margins, point) > 0.0
+
+    def _exhibit(self, point: Floats) -> bool:
+        """Keep a point if it is a witness; return whether it is one."""
+        if self._visit(point):
+            self.witness = point
+        return self.witness is not None
 
     def _row(self, target: int) -> Floats:
         return self.margins.rows[[target]].toarray()[0]

@@ -115,7 +115,9 @@ def attack(
     clip: Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LOWER UPPER.")] = None,
     label: Annotated[int | None, typer.Option(help="Class to keep; default the network's own.")] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds.")] = 60.0,
-    backend: Annotated[str, typer.Option(help="MILP engine: auto, highs or scipy.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="MILP engine: auto, gurobi, highspy, highs, gscip, scip or scipy.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the gradient ascent.")] = 0,
     witness: Annotated[Path | None, typer.Option(help="Write a witness to this .npy file.")] = None,
     as_json: Json = False,
