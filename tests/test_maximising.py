@@ -15,14 +15,13 @@ import verify
 from convexnn.checks import Floats
 from tests import zoo
 from verify import Proof, Status, backends
-from verify.backends import BACKENDS
 from verify.functions import Functions
 from verify.outcome import Ending, Outcome
 
 SHAPES = [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2)]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(4))
 def test_extremes_are_those_of_enumeration(shape: tuple[int, ...], seed: int, backend: str) -> None:
@@ -67,7 +66,7 @@ def bent() -> cx.SparseReLUNetwork:
 REGION = verify.Box([-1.0], [1.0])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize(("kind", "truth"), [(verify.L1Ball, 0.5), (verify.L2Ball, 0.5)])
 def test_extremes_over_other_balls(kind: type[verify.L1Ball] | type[verify.L2Ball], truth: float, backend: str) -> None:
     # f(x) = |x_0| - |x_0 / 2| + 0 x_1: largest at the end of the ball along x_0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from convexnn.checks import Floats, as_generator, as_nonnegative
 from verify import backends
 from verify.answer import Event, Proof
 from verify.ascent import ascend
-from verify.backends import Backend
+from verify.backends import Backend, Line
 from verify.balls import L2Ball
 from verify.bounds import bound
 from verify.clock import Clock
@@ -23,6 +24,7 @@ from verify.intervals import EPS
 from verify.outcome import Ending, Outcome
 from verify.regions import Box
 from verify.replay import Replay
+from verify.request import Request
 from verify.tangents import maximise
 from verify.witness import Exhibit, Test, exhibit
 
@@ -94,7 +96,7 @@ class Inquiry:
 
     def __init__(self, functions: Functions, region: Box, means: Means) -> None:
         self.functions, self.region, self.means, self.clock = functions, region, means, means.clock
-        self.engine: Backend | None = None
+        self.engine: Line | None = None
         self.asked: str | None = None
         self.trace: list[Event] = []
         self.doubt, self.leak = "", 0.0
@@ -157,14 +159,33 @@ class Inquiry:
         """
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
-        self.asked = self.engine.name
         encoding = self._model(chosen)
-        milp, left = encoding.milp, lambda: self.clock.left
-        outcome = maximise(self.engine, encoding, left, lambda point: self._settles(point, test), test is not None)
+        outcome = self._run(self.engine, encoding, list(chosen), test)
+        self._note_engine(self.engine, f"{encoding.milp}; {outcome.detail}", outcome)
         finding = self._finding(encoding, outcome, list(chosen))
-        self.note(self.asked, f"{milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
         return finding
+
+    def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None) -> Outcome:
+        """Hand a model over. With a test a bound below zero is enough, and so is an incumbent that passes."""
+        if isinstance(self.region, L2Ball):
+            found = partial(self._settles, test=test)
+            return maximise(engine, encoding, lambda: self.clock.left, found, test is not None)
+        if test is None:
+            return engine.maximise(encoding.milp, Request(self.clock.left))
+        request = Request(
+            self.clock.left,
+            enough=0.0,
+            top=float(self.upper[chosen].min()),
+            on_incumbent=lambda values: self._settles(encoding.point(values), test),
+        )
+        return engine.maximise(encoding.milp, request)
+
+    def _note_engine(self, engine: Line, finding: str, outcome: Outcome) -> None:
+        self.asked = engine.name
+        for trouble in engine.notes:
+            self.note("auto", trouble)
+        self.note(self.asked, f"{finding}; margin at most {outcome.bound:.6g}")
 
     def relax(self, chosen: Sequence[int]) -> Finding:
         """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
@@ -174,11 +195,10 @@ class Inquiry:
         """
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
-        self.asked = self.engine.name
         encoding = self._model(chosen)
         milp = replace(encoding.milp, integer=np.zeros_like(encoding.milp.integer))
         outcome = self.engine.maximise(milp, self.clock.left)
-        self.note(self.asked, f"linear relaxation; {outcome.detail}; margin at most {outcome.bound:.6g}")
+        self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome)
         point = None if outcome.values is None else encoding.point(outcome.values)
         known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
         limited, trouble = outcome.ending is Ending.LIMIT, _trouble(outcome, known)

@@ -42,8 +42,9 @@ def find_adversarial(
         The only class that may beat the label; default any other. The answer is then about this class alone.
     time_limit : float, default 60
         Seconds, at least 0.
-    backend : {"auto", "highs", "scipy"}, default "auto"
-        The MILP engine: HiGHS inside ortools, or inside scipy.
+    backend : {"auto", "gurobi", "highspy", "highs", "gscip", "scip", "scipy"}, default "auto"
+        The MILP engine, as in the table of :mod:`verify.backends`; ``auto`` takes them in that order, and the next
+        one where one fails.
     seed : int or numpy.random.Generator, default 0
         Of the starts of the gradient ascent.
     model : torch module, path of an .onnx file, or callable, optional

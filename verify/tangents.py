@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from verify.backends import Backend
+from verify.backends import Backend, Line
 from verify.balls import L2Ball
 from verify.encoding import Encoding, Milp
 from verify.intervals import EPS, TINY
@@ -33,7 +33,7 @@ WEAK = 2e-6
 
 
 def maximise(
-    engine: Backend,
+    engine: Backend | Line,
     encoding: Encoding,
     left: Callable[[], float],
     found: Callable[[Floats], bool],
@@ -43,7 +43,7 @@ def maximise(
 
     Parameters
     ----------
-    engine : Backend
+    engine : Backend or Line
         The engine.
     encoding : Encoding
         The model.
@@ -76,7 +76,7 @@ def maximise(
 
 
 def _enclose(
-    engine: Backend,
+    engine: Backend | Line,
     encoding: Encoding,
     milp: Milp,
     left: Callable[[], float],
