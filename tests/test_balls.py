@@ -169,7 +169,7 @@ def test_a_ball_that_holds_its_box_is_the_box(kind: type[NormBall]) -> None:
         assert np.allclose(one.lower, other.lower, rtol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("shape", [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2)])
 @pytest.mark.parametrize("seed", range(5))
 def test_no_verdict_over_an_l1_ball_is_wrong(shape: tuple[int, ...], seed: int, backend: str) -> None:
@@ -238,7 +238,7 @@ def polygon(ball: NormBall, sides: int = 720) -> tuple[Floats, Floats]:
     return normals, normals @ ball.center + ball.radius
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("shape", [(2, 1), (2, 4, 1), (2, 3, 3, 2)])
 @pytest.mark.parametrize("seed", range(6))
 def test_no_verdict_over_an_l2_ball_is_wrong(shape: tuple[int, ...], seed: int, backend: str) -> None:
@@ -259,7 +259,7 @@ def test_no_verdict_over_an_l2_ball_is_wrong(shape: tuple[int, ...], seed: int, 
         assert answer.witness is None or exact_norm_holds(ball, answer.witness)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("seed", range(5))
 def test_tangents_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> None:
     network = zoo.network((2, 4, 3, 1), seed=seed)

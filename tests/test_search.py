@@ -31,7 +31,7 @@ def truth(network: cx.SparseReLUNetwork, region: verify.Box, label: int) -> floa
     return max(zoo.enumerated_maximum(network, region.lower, region.upper, row) for row in rows)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(8))
 def test_no_verdict_is_wrong_on_enumerated_networks(shape: tuple[int, ...], seed: int, backend: str) -> None:
@@ -57,16 +57,16 @@ def test_no_verdict_is_wrong_on_enumerated_networks(shape: tuple[int, ...], seed
 @pytest.fixture
 def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every witness to the MILP."""
-    import verify.search
+    import verify.inquiry
 
     def nothing(network: Any, region: verify.Box, objective: Any, rng: Any, **options: Any) -> tuple[Any, float]:
         return region.center, float(values_and_slopes(network, region.center[None], objective)[0][0])
 
-    monkeypatch.setattr(verify.search, "ascend", nothing)
+    monkeypatch.setattr(verify.inquiry, "ascend", nothing)
 
 
 @pytest.mark.usefixtures("no_ascent")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("seed", range(6))
 def test_the_milp_finds_witnesses_without_gradient_ascent(seed: int, backend: str) -> None:
     network = zoo.network((3, 5, 3), seed=seed)
@@ -120,15 +120,16 @@ class TestVerdicts:
         assert (answer.status, answer.proof, answer.backend) == (Verdict.ROBUST, Proof.INTERVAL, None)
         assert answer.bound == pytest.approx(-0.5)
 
-    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize("backend", zoo.ENGINES)
     def test_a_milp_proves_what_intervals_cannot(self, backend: str) -> None:
         # |x| - |x| / 2 + 0.25 > 0 everywhere, but not for intervals.
         network = cx.SparseReLUNetwork([([[1.0], [-1.0], [0.5], [-0.5]], None), ([[1.0, 1.0, -1.0, -1.0]], [0.25])])
         answer = verify.find_adversarial(network, verify.Box([-1.0], [1.0]), backend=backend)
         assert (answer.status, answer.proof, answer.backend) == (Verdict.ROBUST, Proof.SOLVER, backend)
-        assert answer.bound == pytest.approx(-0.25, abs=1e-6)
+        # A proof needs no more than a bound below zero.
+        assert -0.25 - 1e-6 <= answer.bound < 0.0
 
-    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize("backend", zoo.ENGINES)
     def test_each_target_is_held_against_its_own_margin(self, backend: str) -> None:
         # Both targets need a MILP; the harder one's bound lies below the margin that the easier one reaches.
         hidden = [[1.0], [-1.0], [0.5], [-0.5]]
@@ -136,7 +137,7 @@ class TestVerdicts:
         network = cx.SparseReLUNetwork([(hidden, None), (rows, [0.0, -0.25, -0.4])])
         answer = verify.find_adversarial(network, verify.Box([-1.0], [1.0]), backend=backend)
         assert (answer.status, answer.proof) == (Verdict.ROBUST, Proof.SOLVER), str(answer)
-        assert answer.bound == pytest.approx(-0.25, abs=1e-6)
+        assert -0.25 - 1e-6 <= answer.bound < 0.0
 
     def test_a_network_without_hidden_layer(self) -> None:
         network = cx.SparseReLUNetwork([([[1.0, 0.0], [0.0, 1.0]], None)])
@@ -192,7 +193,7 @@ class Liar:
     outcome: Callable[[Any], Outcome]
     name: str = "liar"
 
-    def maximise(self, milp: Any, time_limit: float) -> Outcome:
+    def maximise(self, milp: Any, request: Any) -> Outcome:
         return self.outcome(milp)
 
     run = maximise
@@ -267,21 +268,20 @@ class TestEnginesThatAreWrong:
         assert len(asked) == 1
 
     def test_auto_passes_over_an_engine_that_fails_its_self_test(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        trouble = {"highs": "it was wrong", "scipy": None}
-        monkeypatch.setattr(backends, "self_test", trouble.get)
+        monkeypatch.setattr(backends, "self_test", lambda name: None if name == "scipy" else "it was wrong")
         answer = verify.find_adversarial(hard(), HARD_REGION)
         assert (answer.status, answer.backend) == (Verdict.ROBUST, "scipy")
 
     def test_the_leak_of_a_loose_big_m_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # With M = 1e9 a binary of 1e-9 is integral to the engine and frees a neuron: it reports a margin that the
         # network does not have. The verdict must come from the network.
-        import verify.search
+        import verify.inquiry
 
         def loose(network: Any, region: Any, row: Any, layers: Any) -> verify.Encoding:
             wide = [verify.Interval(np.full_like(b.lower, -1e9), np.full_like(b.upper, 1e9)) for b in layers]
             return verify.encode(network, region, row, tuple(wide))
 
-        monkeypatch.setattr(verify.search, "encode", loose)
+        monkeypatch.setattr(verify.inquiry, "encode", loose)
         answer = verify.find_adversarial(bent(0.25), HARD_REGION)
         assert answer.status in (Verdict.ROBUST, Verdict.UNKNOWN)
         assert answer.witness is None
@@ -297,7 +297,7 @@ def test_weights_beyond_the_range_of_bounds_are_unknown() -> None:
 class TestScales:
     """Engines have absolute tolerances; networks and regions have any scale. Each of these was ROBUST once."""
 
-    @pytest.fixture(params=[*BACKENDS])
+    @pytest.fixture(params=zoo.ENGINES)
     def backend(self, request: pytest.FixtureRequest, no_ascent: None) -> str:
         return str(request.param)
 
@@ -371,12 +371,12 @@ class TestScales:
         scaled[-1] = (scaled[-1][0] * size, scaled[-1][1] * size)
         answer = verify.find_adversarial(cx.SparseReLUNetwork(scaled), HARD_REGION, backend=backend)
         assert answer.status is Verdict.ROBUST, str(answer)
-        assert answer.bound == pytest.approx(-0.25 * size, rel=1e-4)
+        assert -0.25 * size * (1 + 1e-4) <= answer.bound < 0.0
 
 
 class TestInterruption:
     def test_ctrl_c_is_heard_while_an_engine_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def slow(milp: Any, time_limit: float) -> Outcome:
+        def slow(milp: Any, request: Any) -> Outcome:
             _thread.interrupt_main()
             time.sleep(1.0)
             return Outcome(Ending.LIMIT, None, np.inf, "as told")
@@ -394,7 +394,7 @@ class TestInterruption:
     def test_an_engine_that_does_not_stop_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         release = threading.Event()
 
-        def endless(milp: Any, time_limit: float) -> Outcome:
+        def endless(milp: Any, request: Any) -> Outcome:
             release.wait(30.0)
             return Outcome(Ending.OPTIMAL, None, -1.0, "as told", 0.0)
 
@@ -406,7 +406,7 @@ class TestInterruption:
         assert answer.status is Verdict.UNKNOWN
         assert "did not stop at its time limit" in answer.reason
 
-    @pytest.mark.parametrize("backend", BACKENDS)
+    @pytest.mark.parametrize("backend", zoo.ENGINES)
     def test_a_limit_of_any_size_is_taken(self, backend: str) -> None:
         assert verify.find_adversarial(hard(), HARD_REGION, backend=backend, time_limit=1e15).status is Verdict.ROBUST
 
@@ -477,7 +477,7 @@ class TestAscent:
         ({"network": zoo.network((2, 3))}, ValueError, "region has 1 inputs; expected 2"),
         ({"region": [0.0, 1.0]}, TypeError, "region is a list; expected a Box, LinfBall, L1Ball or L2Ball"),
         ({"time_limit": -1}, ValueError, "time_limit is -1; expected a finite number of at least 0"),
-        ({"backend": "gurobi"}, ValueError, "backend 'gurobi' is unknown; expected one of: auto, highs, scipy"),
+        ({"backend": "cplex"}, ValueError, "backend 'cplex' is unknown; expected one of: auto, gurobi, highspy, highs"),
         ({"network": 3}, TypeError, "network is a int"),
         ({"seed": "a"}, TypeError, "seed is 'a'; expected a whole number of at least 0"),
     ],

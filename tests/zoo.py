@@ -8,12 +8,20 @@ from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.penalties import PENALTIES
+from verify.backends import BACKENDS
+
+# Every MILP engine; those whose package is not here are skipped, with the package named.
+ENGINES = [
+    pytest.param(name, marks=pytest.mark.skipif(not engine.installed, reason=f"{engine.package} is not installed"))
+    for name, engine in BACKENDS.items()
+]
 
 KINDS = ("gaussian", "sparse", "single", "given")
 

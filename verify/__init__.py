@@ -3,9 +3,16 @@
 from verify.answer import Answer, Proof, Verdict
 from verify.balls import L1Ball, L2Ball
 from verify.bounds import bound
+from verify.check import Check, Holding
+from verify.checking import check_vnnlib
 from verify.embedding import Embedding, embed
 from verify.encoding import Encoding, Milp, encode
+from verify.evaluation import Evaluation, evaluate
 from verify.intervals import Interval
+from verify.maximising import maximize, minimize, output_range
+from verify.optimum import Optimum, OutputRange, Status
+from verify.property import Property, parse_property, read_property
+from verify.radius import Nearness, Radius, min_radius
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
@@ -14,19 +21,36 @@ from verify.simplifying import simplify
 __all__ = [
     "Answer",
     "Box",
+    "Check",
     "Embedding",
     "Encoding",
+    "Evaluation",
+    "Holding",
     "Interval",
     "L1Ball",
     "L2Ball",
     "LinfBall",
     "Milp",
+    "Nearness",
+    "Optimum",
+    "OutputRange",
     "Proof",
+    "Property",
+    "Radius",
+    "Status",
     "Verdict",
     "bound",
+    "check_vnnlib",
     "embed",
     "encode",
+    "evaluate",
     "find_adversarial",
+    "maximize",
+    "min_radius",
+    "minimize",
+    "output_range",
+    "parse_property",
     "read_network",
+    "read_property",
     "simplify",
 ]

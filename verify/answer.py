@@ -64,6 +64,11 @@ class Answer:
         The MILP engine, where one was asked.
     trace : tuple of Event
         The steps.
+    leak : float
+        The largest difference, in size, between a MILP engine's objective at its own point and the margin recomputed
+        there in the network; 0 where no engine was asked. Beyond the engine's tolerances nothing is proven.
+    replayed : float or None
+        The margin of the witness by the model as given, in its own precision; None without such a model.
     """
 
     status: Verdict
@@ -76,6 +81,8 @@ class Answer:
     seconds: float
     backend: str | None
     trace: tuple[Event, ...]
+    leak: float = 0.0
+    replayed: float | None = None
 
     def __repr__(self) -> str:
         return f"<{self.status.name}: margin found {self.value:.6g}, proven bound {self.bound:.6g}>"

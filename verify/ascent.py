@@ -22,8 +22,10 @@ def ascend(
     starts: int = STARTS,
     steps: int = STEPS,
     stop: Callable[[], bool] | None = None,
+    offsets: Floats | float = 0.0,
+    near: Floats | None = None,
 ) -> tuple[Floats, float]:
-    """Return the best point found for max c . outputs over a region, and its value.
+    """Return the best point found for max c . outputs over a region, or of the least of several, and its value.
 
     Parameters
     ----------
@@ -31,14 +33,18 @@ def ascend(
         k outputs.
     region : Box
         Where to search.
-    objective : ndarray (k,)
-        c.
+    objective : ndarray (k,) or (m, k)
+        c, or one row for each of several functions of which the least is to be large.
     rng : numpy.random.Generator
         Source of the starts.
     starts, steps : int
         Points moved at once, and steps of each.
     stop : callable, optional
         Asked before each step; True ends the search with what it has.
+    offsets : ndarray (m,), optional
+        Constants of the functions; default 0.
+    near : ndarray (d,), optional
+        A point to start at and around, with shorter steps; default the center and points all over the region.
 
     Notes
     -----
@@ -46,13 +52,13 @@ def ascend(
     of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
     of the linear function.
     """
-    points = _starts(network, region, rng, starts)
+    points = _starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
     best, value = points[0], -np.inf
-    for length in [*np.geomspace(0.5, 0.005, steps), 0.0]:
+    for length in [*np.geomspace(0.5 if near is None else 0.1, 0.005 if near is None else 0.002, steps), 0.0]:
         if stop is not None and stop():
             break
         with np.errstate(all="ignore"):
-            values, slopes = values_and_slopes(network, points, objective)
+            values, slopes = values_and_slopes(network, points, objective, offsets)
         values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
         leader = int(np.argmax(values))
         if values[leader] > value:
@@ -72,11 +78,27 @@ def _starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, c
     return points
 
 
-def values_and_slopes(network: SparseReLUNetwork, points: Floats, objective: Floats) -> tuple[Floats, Floats]:
-    """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0."""
+def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) -> Floats:
+    """Return a point and others around it, a third of the region's width off in the mean of squares."""
+    noise = rng.standard_normal((count, region.size)) * (region.upper - region.lower) / 3.0
+    points = region.project(point + noise)
+    points[0] = region.project(point)
+    return points
+
+
+def values_and_slopes(
+    network: SparseReLUNetwork, points: Floats, objective: Floats, offsets: Floats | float = 0.0
+) -> tuple[Floats, Floats]:
+    """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0.
+
+    Of several rows c in `objective` (m, k) it is the least function, with its `offsets`, at each point.
+    """
     layers = network.activations(points)
-    slopes = np.broadcast_to(objective, layers[-1].shape)
+    rows = np.atleast_2d(objective)
+    values = layers[-1] @ rows.T + offsets
+    least = values.argmin(axis=1)
+    slopes = rows[least]
     for (weight, _), before in zip(network.layers[:0:-1], layers[-2::-1], strict=True):
         slopes = np.asarray((weight.T @ slopes.T).T) * (before > 0.0)
     first = network.layers[0][0]
-    return layers[-1] @ objective, np.asarray((first.T @ slopes.T).T)
+    return values[np.arange(len(points)), least], np.asarray((first.T @ slopes.T).T)

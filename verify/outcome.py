@@ -13,6 +13,7 @@ class Ending(Enum):
     """How an engine ended; the value is a sentence."""
 
     OPTIMAL = "The engine reports an optimum within its gap tolerance."
+    STOPPED = "The engine stopped early: its bound was low enough, or whoever asked had a point that was good enough."
     INFEASIBLE = "The engine reports that no point satisfies the rows."
     LIMIT = "The engine stopped at its time limit."
     FAILED = "The engine failed."

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from convexnn.checks import Floats
 from verify.encoding import Milp
 from verify.outcome import Ending, Outcome
+from verify.request import Request
 
 # Ten times the tolerances of the engines on rows and on reduced costs, and on the size of a dropped coefficient.
 ROW_TOLERANCE = 1e-5
@@ -40,11 +41,26 @@ class Scaled:
     error: float
     allowance: float
 
+    def request(self, request: Request) -> Request:
+        """Return a request in the scaled variables; what is asked of the objective stays behind."""
+        start, heard = request.start, request.on_incumbent
+        return replace(
+            request,
+            enough=None,
+            top=inf,
+            start=None if start is None else (start - self.original.lower) / self.width,
+            on_incumbent=None if heard is None else lambda values: heard(self.point(values)),
+        )
+
+    def point(self, values: Floats) -> Floats:
+        """Return the original variables, inside their bounds, of an engine's `values`."""
+        original = self.original
+        moved = original.lower + self.width * values[: len(self.width)]
+        return np.asarray(np.clip(moved, original.lower, original.upper))
+
     def restore(self, outcome: Outcome) -> Outcome:
         """Return an engine's outcome in the original variables and units, its bound made sound."""
-        values = outcome.values
-        if values is not None:
-            values = np.clip(self.original.lower + self.width * values, self.original.lower, self.original.upper)
+        values = None if outcome.values is None else self.point(outcome.values)
         bound = self.factor * outcome.bound + self.shift + self.error
         return replace(outcome, values=values, bound=inf if isnan(bound) else bound, allowance=self.allowance)
 

@@ -1,26 +1,20 @@
-"""The search: bounds first, then gradient ascent, then one MILP a target; every witness evaluated anew."""
+"""The search for adversarial inputs: bounds first, then gradient ascent, then one MILP a target."""
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from convexnn.checks import Floats, as_generator, as_nonnegative
-from verify import backends
-from verify.answer import Answer, Event, Proof, Verdict
-from verify.ascent import ascend
-from verify.backends import Backend
-from verify.bounds import bound, check_sizes
-from verify.encoding import Encoding, encode
-from verify.intervals import Interval
+from verify.answer import Answer, Proof, Verdict
+from verify.bounds import check_sizes
+from verify.inquiry import Inquiry, Means, means_of
 from verify.margins import Margins, class_at, margins_of
-from verify.outcome import Ending, Outcome
 from verify.reading import read_network
 from verify.regions import Box
+from verify.replay import replay_of
 from verify.simplifying import simplify
-from verify.tangents import maximise
+from verify.witness import Exhibit, some_positive
 
 
 def find_adversarial(
@@ -28,9 +22,11 @@ def find_adversarial(
     region: Box,
     label: int | None = None,
     *,
+    target: int | None = None,
     time_limit: float = 60.0,
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
+    model: Any = None,
 ) -> Answer:
     """Search a region for an input that the network misclassifies, or prove that there is none.
 
@@ -43,12 +39,18 @@ def find_adversarial(
         The inputs allowed; its center is the input attacked.
     label : int, optional
         The class to be kept; default the network's own class at the center.
+    target : int, optional
+        The only class that may beat the label; default any other. The answer is then about this class alone.
     time_limit : float, default 60
         Seconds, at least 0.
-    backend : {"auto", "highs", "scipy"}, default "auto"
-        The MILP engine: HiGHS inside ortools, or inside scipy.
+    backend : {"auto", "gurobi", "highspy", "highs", "gscip", "scip", "scipy"}, default "auto"
+        The MILP engine, as in the table of :mod:`verify.backends`; ``auto`` takes them in that order, and the next
+        one where one fails.
     seed : int or numpy.random.Generator, default 0
         Of the starts of the gradient ascent.
+    model : torch module, path of an .onnx file, or callable, optional
+        The original that replays every witness in its own precision; default the network, where it is a torch module
+        or an .onnx file. A callable takes an input (d,) in float32.
 
     Returns
     -------
@@ -64,55 +66,26 @@ def find_adversarial(
     -----
     Adversarial means strictly misclassified: some margin (y_t - y_label, or -label y for one output) is positive, a
     tie is not. A witness counts only if the lower end of its margin, with every rounding error of its evaluation, is
-    positive and it lies in the region to the last bit. ROBUST needs the upper bound of every margin at or below zero
+    positive and it lies in the region to the last bit; where a model replays it, after rounding to the precision of
+    that model, which must misclassify it strictly too. ROBUST needs the upper bound of every margin at or below zero
     by outward-rounded intervals or CROWN bounds, or below zero by more than the engine's tolerances can amount to.
     """
     net = simplify(read_network(network))
     check_sizes(net, region)
-    clock = Clock(as_nonnegative(time_limit, "time_limit"))
-    engines = backends.candidates(backend)
+    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center))
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
-        return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, clock.seconds, None, ())
-    return _Search(margins_of(net, kept), region, clock, engines, as_generator(seed)).answer()
+        return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, means.clock.seconds, None, ())
+    return _Attack(margins_of(net, kept, target), region, means).answer()
 
 
-class Clock:
-    """Wall-clock seconds since it was made, and those left of a limit."""
+class _Attack:
+    """One attack on its way to an answer."""
 
-    def __init__(self, limit: float) -> None:
-        self.began, self.limit = perf_counter(), limit
-
-    @property
-    def seconds(self) -> float:
-        return perf_counter() - self.began
-
-    @property
-    def left(self) -> float:
-        return self.limit - self.seconds
-
-    def over(self) -> bool:
-        """Whether no time is left."""
-        return self.left <= 0.0
-
-
-class _Search:
-    """One question on its way to an answer.
-
-    Of every target it knows the largest margin `reached`, recomputed in the network, and a proven `upper` bound.
-    """
-
-    def __init__(
-        self, margins: Margins, region: Box, clock: Clock, engines: list[Backend], rng: np.random.Generator
-    ) -> None:
-        self.margins, self.region, self.clock, self.engines, self.rng = margins, region, clock, engines, rng
-        self.engine: Backend | None = None
-        self.trace: list[Event] = []
-        self.layers = bound(margins.network, region, "interval")
-        self.upper = margins.over(_last_hidden(region, self.layers)).upper
-        self.reached = np.full(len(margins.targets), -np.inf)
-        self._visit(region.center)
+    def __init__(self, margins: Margins, region: Box, means: Means) -> None:
+        self.margins, self.region = margins, region
+        self.known = Inquiry(margins, region, means)
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
@@ -123,132 +96,106 @@ class _Search:
         return self._ask_engine()
 
     def _look_at_center(self) -> Answer | None:
-        if _proven_margin(self.margins, self.region.center) <= 0.0:
+        # All other classes: a center that is wrong already is no attack, whichever class is the target.
+        every = margins_of(self.margins.network, self.margins.label)
+        if not some_positive(every.proven_at(self.region.center).lower):
             return None
         return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
 
     def _look_at_intervals(self) -> Answer | None:
-        self._note("interval bounds", f"margin at most {self.upper.max():.6g}")
-        if (self.upper > 0.0).any():
-            return None
-        return self._end(Verdict.ROBUST, "Outward-rounded interval bounds prove it.", proof=Proof.INTERVAL)
+        return self._look_at_bounds("interval")
 
     def _relax(self) -> Answer | None:
-        """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first."""
-        self.layers = bound(self.margins.network, self.region, "crown")
-        tighter = self.margins.over(_last_hidden(self.region, self.layers))
-        tighter = tighter.meet(self.margins.crown(self.region, self.layers))
-        self.upper = np.minimum(self.upper, tighter.upper)
-        self._note("CROWN bounds", f"margin at most {self.upper.max():.6g}")
-        if (self.upper > 0.0).any():
+        self.known.tighten()
+        return self._look_at_bounds("CROWN")
+
+    def _look_at_bounds(self, kind: str) -> Answer | None:
+        self.known.note(f"{kind} bounds", f"margin at most {self.known.upper.max():.6g}")
+        if self._open():
             return None
-        return self._end(Verdict.ROBUST, "Outward-rounded CROWN bounds prove it.", proof=Proof.CROWN)
+        return self._end(Verdict.ROBUST, f"Outward-rounded {kind} bounds prove it.", proof=self.known.proof)
 
     def _ascend(self) -> Answer | None:
         for target in self._open():
-            if self.clock.over():
+            if self.known.clock.over():
                 break
-            point, _ = ascend(self.margins.network, self.region, self._row(target), self.rng, stop=self.clock.over)
-            if self._visit(point):
-                return self._found(point, "gradient ascent")
-        self._note("gradient ascent", f"no witness, margin at least {self.reached.max():.6g}")
+            tried = self.known.try_witness(self.known.climb([target]), some_positive)
+            if tried.holds:
+                return self._found(tried, "gradient ascent")
+        self.known.note("gradient ascent", f"no witness, margin at least {self.known.reached.max():.6g}")
         return None
 
     def _ask_engine(self) -> Answer:
-        """Ask one MILP a target, easiest to attack first."""
-        engine, trouble = backends.first_sound(self.engines)
-        if engine is None:
+        """Ask the linear relaxation of every target, then one MILP a target, easiest to attack first."""
+        trouble = self.known.trouble()
+        if trouble is not None:
             return self._end(Verdict.UNKNOWN, trouble)
-        if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in self.layers):
-            return self._end(Verdict.UNKNOWN, "A pre-activation bound is infinite, so there is no finite big-M.")
-        doubts = []
-        for target in sorted(self._open(), key=lambda target: -self.reached[target]):
-            if self.clock.over():
+        found = self._relaxations()
+        if found is not None:
+            return found
+        doubts: list[str] = []
+        for target in sorted(self._open(), key=lambda target: -self.known.reached[target]):
+            if self.known.clock.over():
                 doubts.append("The time limit was reached.")
                 break
-            encoding, outcome = self._maximise(engine, target)
-            if outcome.values is not None and self._visit(point := encoding.point(outcome.values)):
-                return self._found(point, engine.name)
-            doubt = doubt_of(outcome, float(self.reached[target]))
-            if doubt is None:
-                self.upper[target] = min(self.upper[target], outcome.bound)
-            else:
-                doubts.append(f"Class {self.margins.targets[target]}: {doubt}")
+            found = self._decide(target, doubts)
+            if found is not None:
+                return found
         if doubts:
-            return self._end(Verdict.UNKNOWN, " ".join(doubts))
-        return self._end(Verdict.ROBUST, f"The MILP bounds of {engine.name} prove it.", proof=Proof.SOLVER)
+            return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.known.doubt]).strip())
+        return self._end(Verdict.ROBUST, f"The MILP bounds of {self.known.asked} prove it.", proof=Proof.SOLVER)
 
-    def _maximise(self, engine: Backend, target: int) -> tuple[Encoding, Outcome]:
-        self.engine = engine
-        encoding = encode(self.margins.network, self.region, self._row(target), self.layers)
-        outcome = maximise(engine, encoding, lambda: self.clock.left, self._visit)
-        self._note(engine.name, f"{encoding.milp}; {outcome.detail}; margin at most {outcome.bound:.6g}")
-        return encoding, outcome
+    def _relaxations(self) -> Answer | None:
+        for target in self._open():
+            if self.known.clock.over():
+                return None
+            finding = self.known.relax([target])
+            if finding.doubt() is None:
+                self.known.upper[target] = min(self.known.upper[target], finding.bound)
+            elif finding.point is not None:
+                tried = self.known.try_witness(self.known.climb([target], finding.point), some_positive)
+                if tried.holds:
+                    return self._found(tried, "gradient ascent from the linear relaxation")
+        return None
+
+    def _decide(self, target: int, doubts: list[str]) -> Answer | None:
+        finding = self.known.ask([target], some_positive)
+        if finding.point is not None:
+            tried = self.known.try_witness(finding.point, some_positive)
+            if tried.holds:
+                return self._found(tried, str(self.known.asked))
+        doubt = finding.doubt()
+        if doubt is None:
+            self.known.upper[target] = min(self.known.upper[target], finding.bound)
+        else:
+            doubts.append(f"Class {self.margins.targets[target]}: {doubt}")
+        return None
 
     def _open(self) -> list[int]:
         """Return the targets that are not proven yet."""
-        return [int(target) for target in np.flatnonzero(self.upper > 0.0)]
+        return [int(target) for target in np.flatnonzero(self.known.upper > 0.0)]
 
-    def _visit(self, point: Floats) -> bool:
-        """Evaluate a point in the network; return whether it is a witness."""
-        self.reached = np.fmax(self.reached, self.margins.at(point[None])[0])
-        return self.region.contains(point) and _proven_margin(self.margins, point) > 0.0
-
-    def _row(self, target: int) -> Floats:
-        return self.margins.rows[[target]].toarray()[0]
-
-    def _note(self, source: str, finding: str) -> None:
-        self.trace.append(Event(self.clock.seconds, source, finding))
-
-    def _found(self, witness: Floats, source: str) -> Answer:
-        margins = self.margins.at(witness[None])[0]
+    def _found(self, tried: Exhibit, source: str) -> Answer:
+        margins = self.margins.at(tried.point[None])[0]
         winner = self.margins.targets[int(margins.argmax())]
-        self._note(source, f"witness with margin {margins.max():.6g}")
+        self.known.note(source, f"witness with margin {margins.max():.6g}")
         reason = f"Found by {source}: class {winner} beats class {self.margins.label} by {margins.max():.6g}."
-        return self._end(Verdict.COUNTEREXAMPLE, reason, witness=witness)
+        self.known.visit(tried.point)
+        return self._end(Verdict.COUNTEREXAMPLE, reason, tried=tried)
 
-    def _end(
-        self, status: Verdict, reason: str, *, witness: Floats | None = None, proof: Proof | None = None
-    ) -> Answer:
+    def _end(self, status: Verdict, reason: str, *, tried: Exhibit | None = None, proof: Proof | None = None) -> Answer:
+        replayed = None if tried is None else tried.replayed
         return Answer(
             status=status,
             label=self.margins.label,
-            witness=witness,
-            value=float(self.reached.max()),
-            bound=float(self.upper.max()),
+            witness=None if tried is None else tried.point,
+            value=float(self.known.reached.max()),
+            bound=float(self.known.upper.max()),
             proof=proof,
             reason=reason,
-            seconds=self.clock.seconds,
-            backend=self.engine.name if self.engine else None,
-            trace=tuple(self.trace),
+            seconds=self.known.clock.seconds,
+            backend=self.known.asked,
+            trace=tuple(self.known.trace),
+            leak=self.known.leak,
+            replayed=None if replayed is None else float(replayed.max()),
         )
-
-
-def _proven_margin(margins: Margins, point: Floats) -> float:
-    """Return a lower bound of the largest margin at a point, in real arithmetic: its box of width 0, rounded out."""
-    box = Box(point, point)
-    return float(margins.over(_last_hidden(box, bound(margins.network, box, "interval"))).lower.max())
-
-
-def _last_hidden(region: Box, layers: tuple[Interval, ...]) -> Interval:
-    return layers[-2].relu() if len(layers) > 1 else Interval(region.lower, region.upper)
-
-
-def doubt_of(outcome: Outcome, reached: float) -> str | None:
-    """Return why an outcome does not prove its margin negative; None if it does.
-
-    `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
-    """
-    if outcome.ending is Ending.INFEASIBLE:
-        return "the engine calls a model infeasible that the center of the region satisfies."
-    if outcome.ending is Ending.FAILED:
-        return f"the engine failed ({outcome.detail})."
-    if not np.isfinite(outcome.bound):
-        return f"the engine gave no bound ({outcome.detail})."
-    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
-        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
-    if outcome.bound < -outcome.allowance:
-        return None
-    if outcome.ending is Ending.LIMIT:
-        return f"the time limit was reached with the margin at most {outcome.bound:.6g}."
-    return f"the margin is at most {outcome.bound:.6g}, within the tolerance {outcome.allowance:.2g} of zero."

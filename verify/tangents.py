@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from verify.backends import Backend
+from verify.backends import Backend, Line
 from verify.balls import L2Ball
 from verify.encoding import Encoding, Milp
 from verify.intervals import EPS, TINY
@@ -33,13 +33,17 @@ WEAK = 2e-6
 
 
 def maximise(
-    engine: Backend, encoding: Encoding, left: Callable[[], float], found: Callable[[Floats], bool]
+    engine: Backend | Line,
+    encoding: Encoding,
+    left: Callable[[], float],
+    found: Callable[[Floats], bool],
+    about_sign: bool = True,
 ) -> Outcome:
     """Maximise a model with an engine; over an L2 ball add tangents until its point is inside.
 
     Parameters
     ----------
-    engine : Backend
+    engine : Backend or Line
         The engine.
     encoding : Encoding
         The model.
@@ -47,6 +51,8 @@ def maximise(
         Seconds left.
     found : callable
         Whether an input x (d,), which lies in the region, settles the question.
+    about_sign : bool, default True
+        Whether a bound below 0 settles it too; False where the maximum itself is asked for.
 
     Notes
     -----
@@ -62,20 +68,21 @@ def maximise(
     grid = np.repeat(np.arange(count), len(GRID)), np.tile(GRID, count)
     relaxed = replace(milp, integer=np.zeros_like(milp.integer))
     relaxed = _with_rows(relaxed, *_touching(*grid, count, region.radius, len(milp.cost)))
-    relaxed, outcome, done = _enclose(engine, encoding, relaxed, left, found, RELAXED)
+    relaxed, outcome, done = _enclose(engine, encoding, relaxed, left, found, RELAXED, about_sign)
     if done:
         return outcome
     start = replace(_binding(relaxed, milp.rows.shape[0], outcome.values), integer=milp.integer)
-    return _enclose(engine, encoding, start, left, found, WHOLE)[1]
+    return _enclose(engine, encoding, start, left, found, WHOLE, about_sign)[1]
 
 
 def _enclose(
-    engine: Backend,
+    engine: Backend | Line,
     encoding: Encoding,
     milp: Milp,
     left: Callable[[], float],
     found: Callable[[Floats], bool],
     rounds: int,
+    about_sign: bool,
 ) -> tuple[Milp, Outcome, bool]:
     """Add tangents to a model until its point is inside; return the last model, its outcome, and whether it settles.
 
@@ -84,7 +91,7 @@ def _enclose(
     count, radius, turn = len(encoding.inputs.moved), float(encoding.region.radius), 0  # type: ignore[attr-defined]
     while True:
         outcome = engine.maximise(milp, left())
-        if _settled(outcome, encoding, found):
+        if (about_sign and _proven(outcome)) or _settled(outcome, encoding, found):
             return milp, outcome, True
         cuts = None if outcome.values is None else tangents(outcome.values, count, radius, len(milp.cost))
         turn += 1
@@ -124,10 +131,13 @@ def _touching(
     return sp.csr_matrix((entries, places), shape=(len(moved), n_variables)), sides
 
 
+def _proven(outcome: Outcome) -> bool:
+    """Whether the bound is a proof already."""
+    return outcome.ending is Ending.OPTIMAL and outcome.bound < -outcome.allowance
+
+
 def _settled(outcome: Outcome, encoding: Encoding, found: Callable[[Floats], bool]) -> bool:
-    """Whether the bound is a proof already, or the point, drawn into the ball, a witness."""
-    if outcome.ending is Ending.OPTIMAL and outcome.bound < -outcome.allowance:
-        return True
+    """Whether the point, drawn into the ball, is a witness."""
     return outcome.values is not None and found(encoding.point(outcome.values))
 
 

@@ -11,15 +11,16 @@ from time import perf_counter
 from traceback import print_exc
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
-from convexnn.checks import Floats, as_file, as_matrix
+from convexnn.cli.attack import attack
 from convexnn.cli.crosscheck import crosscheck
 from convexnn.cli.files import writable
 from convexnn.cli.fit import fit
+from convexnn.cli.maximize import maximize
 from convexnn.cli.predict import predict
+from convexnn.cli.vnnlib import vnnlib
 
 app = typer.Typer(
     add_completion=False,
@@ -28,8 +29,7 @@ app = typer.Typer(
     help="Sparse ReLU networks, recovered by convex methods and verified exactly.",
 )
 
-# Exit codes of `attack` by verdict; 2 is bad input, 70 a defect of the program, 130 an interruption.
-VERDICT_CODES = {"ROBUST": 0, "COUNTEREXAMPLE": 1, "MISCLASSIFIED": 1, "UNKNOWN": 3}
+# Exit codes of all commands; what a verdict exits with is its own command's.
 BAD_INPUT, DEFECT, INTERRUPTED = 2, 70, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")]
@@ -102,61 +102,5 @@ def _step(console: Console, title: str) -> AbstractContextManager[None]:
     return shown()
 
 
-for command in (fit, predict, crosscheck):
+for command in (fit, predict, crosscheck, attack, maximize, vnnlib):
     app.command()(command)
-
-
-@app.command()
-def attack(
-    network: Annotated[Path, typer.Argument(help="The network: .npz written by convexnn, or .onnx.")],
-    points: Annotated[Path, typer.Argument(help="The input: .npy, or text with commas or blanks; one row a point.")],
-    radius: Annotated[float, typer.Option(help="L-inf radius, in units of the inputs.")],
-    row: Annotated[int, typer.Option(min=0, help="Which row of the points.")] = 0,
-    clip: Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LOWER UPPER.")] = None,
-    label: Annotated[int | None, typer.Option(help="Class to keep; default the network's own.")] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds.")] = 60.0,
-    backend: Annotated[str, typer.Option(help="MILP engine: auto, highs or scipy.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the gradient ascent.")] = 0,
-    witness: Annotated[Path | None, typer.Option(help="Write a witness to this .npy file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Find an adversarial input of NETWORK near a point, or prove that there is none.
-
-    Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input.
-    """
-    import verify
-    from convexnn.cli.tables import answer_figures
-
-    target = None if witness is None else writable(witness.parent, witness.name, [network, points])
-    region = verify.LinfBall(read_point(points, row), radius, clip=clip)
-    answer = verify.find_adversarial(network, region, label, time_limit=time_limit, backend=backend, seed=seed)
-    console = Console()
-    if as_json:
-        console.print_json(json.dumps(answer_figures(answer)))
-    else:
-        console.print(str(answer), highlight=False, markup=False, soft_wrap=True)
-    if target is not None and answer.witness is not None:
-        with open(target, "wb") as file:
-            np.save(file, answer.witness)
-    raise typer.Exit(VERDICT_CODES[answer.status.name])
-
-
-def read_point(path: Path, row: int) -> Floats:
-    """Return one row of an .npy file, or of a text file with commas or blanks between the numbers."""
-    as_file(path, "points file")
-    try:
-        table = np.atleast_2d(np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_text(path))
-        table = as_matrix(table, "points")
-    except (ValueError, TypeError, EOFError) as error:
-        raise ValueError(f"points file {path} cannot be read as rows of numbers ({error})") from None
-    if row >= len(table):
-        raise ValueError(f"row is {row}; the points file {path} has {len(table)} rows, counted from 0")
-    return np.asarray(table[row])
-
-
-def _read_text(path: Path) -> Floats:
-    """Return the numbers of a text file; an empty cell is an error, never passed over."""
-    text = path.read_text(encoding="utf-8-sig")
-    if not text.strip():
-        raise ValueError("it is empty")
-    return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=2)

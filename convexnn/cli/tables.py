@@ -146,6 +146,8 @@ def answer_figures(answer: verify.Answer) -> dict[str, Any]:
         "margin": answer.value if np.isfinite(answer.value) else None,
         "bound": answer.bound if np.isfinite(answer.bound) else None,
         "proof": answer.proof.value if answer.proof else None,
+        "leak": answer.leak if np.isfinite(answer.leak) else None,
+        "replayed": answer.replayed,
         "reason": answer.reason,
         "seconds": answer.seconds,
         "backend": answer.backend,

@@ -1,12 +1,32 @@
-"""MILP engines: one file each behind ``maximise(milp, time_limit) -> Outcome``; tested before first use."""
+"""MILP engines: one file each behind ``maximise(milp, request) -> Outcome``; tested before first use.
+
+What of a :class:`~verify.request.Request` an engine heeds; what it cannot do it ignores:
+
+========  =============================  =======  =====  ==========  ==========
+name      engine                         threads  start  incumbents  early halt
+========  =============================  =======  =====  ==========  ==========
+gurobi    Gurobi, of gurobipy            yes      yes    yes         yes
+highspy   HiGHS, of highspy              yes      no     yes         yes
+highs     HiGHS, of ortools' MathOpt     no       no     no          no
+gscip     SCIP, of ortools' MathOpt      yes      yes    yes         no
+scip      SCIP, of pyscipopt             no       yes    yes         yes
+scipy     HiGHS, of scipy                no       no     no          no
+========  =============================  =======  =====  ==========  ==========
+
+All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a way out in the model
+(:mod:`verify.way_out`), which needs nothing from an engine. HiGHS could take a start, and is given none: it can take
+a hinted point for the optimum where a better one exists.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from threading import Thread
+from math import inf
+from threading import Event, Thread
 from time import perf_counter
 
 import numpy as np
@@ -15,7 +35,9 @@ import scipy.sparse as sp
 from convexnn.checks import as_known
 from verify.encoding import Milp
 from verify.outcome import Ending, Outcome
+from verify.request import Request
 from verify.scaling import closed_form, scale
+from verify.way_out import scaled_with_way_out
 
 # Seconds; engines take no infinite limit, and some none beyond what an integer of microseconds holds.
 LONGEST = 1e6
@@ -32,35 +54,51 @@ class Backend:
     module: str
     package: str
 
-    def maximise(self, milp: Milp, time_limit: float) -> Outcome:
-        """Maximise `milp` within `time_limit` seconds.
+    def maximise(self, milp: Milp, request: Request | float) -> Outcome:
+        """Maximise `milp` as `request` asks; a number is a time limit in seconds.
 
-        The engine sees a scaled model; its bound comes back with every rounding error added.
+        The engine sees a scaled model, with a way out where the request has a level that is enough; its bound comes
+        back with every rounding error added.
         """
+        asked = request if isinstance(request, Request) else Request(float(request))
         if not milp.rows.shape[0]:
             return closed_form(milp)
-        if time_limit <= 0.0:
-            return Outcome(Ending.LIMIT, None, float("inf"), "no time was left")
-        scaled = scale(milp)
-        return scaled.restore(self.run(scaled.milp, min(time_limit, LONGEST)))
+        if asked.time_limit <= 0.0:
+            return Outcome(Ending.LIMIT, None, inf, "no time was left")
+        cut = None if asked.enough is None else scaled_with_way_out(milp, asked.enough, asked.top)
+        # The way out is a start by itself, and a start has no values for its variables.
+        asked = asked if cut is None else replace(asked, start=None)
+        scaled = scale(milp) if cut is None else cut
+        outcome = scaled.restore(self.run(scaled.milp, scaled.request(asked)))
+        if cut is not None and outcome.ending is Ending.OPTIMAL:
+            return replace(outcome, ending=Ending.STOPPED)
+        return outcome
 
-    def run(self, milp: Milp, time_limit: float) -> Outcome:
+    def run(self, milp: Milp, request: Request) -> Outcome:
         """Hand a model to the engine as it is.
 
         The engine works in a thread of its own, so that Ctrl-C is heard at once and our own clock has the last word.
         Whatever it raises is an Outcome that failed: an error must never pass for an answer.
         """
         outcomes: list[Outcome] = []
-        work = Thread(target=lambda: outcomes.append(self._tried(milp, time_limit)), daemon=True)
+        limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
+        work = Thread(target=lambda: outcomes.append(self._tried(milp, limited)), daemon=True)
+        deadline = perf_counter() + limited.time_limit + GRACE
         work.start()
-        deadline = perf_counter() + time_limit + GRACE
-        while work.is_alive() and perf_counter() < deadline:
-            work.join(0.1)
+        try:
+            while work.is_alive() and perf_counter() < deadline:
+                work.join(0.1)
+        finally:
+            # An engine that nobody waits for any more ends where it can hear of it.
+            limited.halt.set()
         return outcomes[0] if outcomes else _failed("it did not stop at its time limit")
 
-    def _tried(self, milp: Milp, time_limit: float) -> Outcome:
+    def _tried(self, milp: Milp, request: Request) -> Outcome:
         try:
-            outcome: Outcome = import_module(self.module).maximise(milp, time_limit)
+            # HiGHS of highspy works on a cost that is no number until its time is up.
+            if not all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data)):
+                raise ValueError("the model has coefficients that are no numbers")
+            outcome: Outcome = import_module(self.module).maximise(milp, request)
         except Exception as error:
             return _failed(f"{type(error).__name__}: {error}")
         return outcome
@@ -72,7 +110,7 @@ class Backend:
 
 
 def _failed(detail: str) -> Outcome:
-    return Outcome(Ending.FAILED, None, float("inf"), detail)
+    return Outcome(Ending.FAILED, None, inf, detail)
 
 
 # In order of preference. CP-SAT is not here and must not be: it rounds continuous variables, so through MathOpt it
@@ -80,7 +118,11 @@ def _failed(detail: str) -> Outcome:
 BACKENDS = {
     backend.name: backend
     for backend in (
+        Backend("gurobi", "verify.backends.gurobi", "gurobipy"),
+        Backend("highspy", "verify.backends.highspy_direct", "highspy"),
         Backend("highs", "verify.backends.mathopt_highs", "ortools"),
+        Backend("gscip", "verify.backends.mathopt_gscip", "ortools"),
+        Backend("scip", "verify.backends.scip", "pyscipopt"),
         Backend("scipy", "verify.backends.scipy_milp", "scipy"),
     )
 }
@@ -104,15 +146,58 @@ def candidates(name: str) -> list[Backend]:
     return [BACKENDS[name]]
 
 
-def first_sound(backends: list[Backend]) -> tuple[Backend | None, str]:
-    """Return the first backend that passes its self-test, and what was wrong with those before it."""
-    troubles: list[str] = []
-    for backend in backends:
-        trouble = self_test(backend.name)
-        if trouble is None:
-            return backend, " ".join(troubles)
-        troubles.append(f"The backend {backend.name} failed its self-test: {trouble}.")
-    return None, " ".join(troubles)
+class Line:
+    """Engines in order of preference as one: where an engine fails on a model, the next one gets it.
+
+    An engine joins once it has passed its self-test. `name` is that of the engine asked last, `notes` says for the last
+    model which engines failed on it and why.
+    """
+
+    def __init__(self, backends: list[Backend]) -> None:
+        self._waiting, self._sound = list(backends), list[Backend]()
+        self.troubles: list[str] = []
+        self.notes: list[str] = []
+        self.name = ""
+
+    def first(self) -> Backend | None:
+        """Return the first engine that passes its self-test; None if none does."""
+        return next(self._engines(), None)
+
+    def maximise(self, milp: Milp, request: Request | float) -> Outcome:
+        """Maximise `milp` by the first engine that does not fail, all within the time limit of `request`."""
+        asked = request if isinstance(request, Request) else Request(float(request))
+        began, outcome = perf_counter(), _failed("no engine passes its self-test")
+        self.notes = []
+        for engine in self._engines():
+            left = asked.time_limit - (perf_counter() - began)
+            if self.notes and left <= 0.0:
+                break
+            outcome, self.name = engine.maximise(milp, replace(asked, time_limit=left)), engine.name
+            if outcome.ending is not Ending.FAILED:
+                break
+            self.notes.append(f"{engine.name} failed: {outcome.detail}")
+        return outcome
+
+    def _engines(self) -> Iterator[Backend]:
+        yield from self._sound
+        while self._waiting:
+            engine = self._waiting.pop(0)
+            trouble = self_test(engine.name)
+            if trouble is not None:
+                self.troubles.append(f"The backend {engine.name} failed its self-test: {trouble}.")
+                continue
+            self._sound.append(engine)
+            yield engine
+
+
+def first_sound(backends: list[Backend]) -> tuple[Line | None, str]:
+    """Return the engines as a line that begins with one that passes its self-test, and what was wrong before it."""
+    line = Line(backends)
+    engine = line.first()
+    if engine is None:
+        return None, " ".join(line.troubles)
+    line.name = engine.name
+    return line, " ".join(line.troubles)
 
 
 @cache
@@ -122,7 +207,7 @@ def self_test(name: str) -> str | None:
     The first is one that HiGHS 1.14 gets wrong (15 instead of 9); the second a single ReLU with its big-M.
     """
     for milp, expected in _known_models():
-        outcome = BACKENDS[name].run(milp, 10.0)
+        outcome = BACKENDS[name].run(milp, Request(10.0))
         if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
             return f"a model with optimum {expected:g} ended as {outcome.ending.name} ({outcome.detail})"
         found = float(milp.cost @ outcome.values) + milp.constant

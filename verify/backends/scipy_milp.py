@@ -7,13 +7,14 @@ import numpy as np
 from convexnn.checks import Floats
 from verify.encoding import Milp
 from verify.outcome import Ending, Outcome
+from verify.request import Request
 
 # scipy's status codes; 1 is a time or node limit, 4 anything else.
 ENDINGS = {0: Ending.OPTIMAL, 1: Ending.LIMIT, 2: Ending.INFEASIBLE}
 
 
-def maximise(milp: Milp, time_limit: float) -> Outcome:
-    """Maximise `milp` within `time_limit` seconds."""
+def maximise(milp: Milp, request: Request) -> Outcome:
+    """Maximise `milp` within the time limit of `request`."""
     from scipy.optimize import Bounds, LinearConstraint
     from scipy.optimize import milp as scipy_milp
 
@@ -22,7 +23,7 @@ def maximise(milp: Milp, time_limit: float) -> Outcome:
         integrality=milp.integer.astype(int),
         bounds=Bounds(milp.lower, milp.upper),
         constraints=LinearConstraint(milp.rows, milp.row_lower, milp.row_upper) if milp.rows.shape[0] else None,
-        options={"time_limit": time_limit, "mip_rel_gap": 0.0},
+        options={"time_limit": request.time_limit, "mip_rel_gap": 0.0},
     )
     ending = ENDINGS.get(result.status, Ending.FAILED)
     return Outcome(ending, _values(result.x), _bound(milp, result, ending), str(result.message))

@@ -1,0 +1,94 @@
+"""The engine Gurobi, for those who have its package gurobipy: its licence is of a limited size, or the user's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import require
+from verify.encoding import Milp
+from verify.outcome import Ending, Outcome
+from verify.request import Request
+
+# Gurobi's codes of errors that are about its licence; 10010 is a model too large for a limited one.
+TOO_LARGE, NO_LICENCE = 10010, 10009
+
+
+def maximise(milp: Milp, request: Request) -> Outcome:
+    """Maximise `milp` within the limits of `request`."""
+    gurobi = require("gurobipy", "gurobipy", "the backend 'gurobi'")
+    try:
+        with gurobi.Env(empty=True) as environment:
+            environment.setParam("OutputFlag", 0)
+            environment.start()
+            with gurobi.Model(env=environment) as model:
+                return _solve(gurobi, model, milp, request)
+    except gurobi.GurobiError as error:
+        return Outcome(Ending.FAILED, None, float("inf"), _words(error, milp))
+
+
+def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> Outcome:
+    variables = _fill(gurobi.GRB, model, milp)
+    options = {"TimeLimit": request.time_limit, "Threads": request.threads, "MIPGap": 0.0, "MIPGapAbs": 1e-9}
+    for name, value in options.items():
+        model.setParam(name, value)
+    if request.start is not None:
+        variables.Start = request.start
+    stopped: list[bool] = []
+
+    def heard(running: Any, where: int) -> None:
+        if where == gurobi.GRB.Callback.MIPSOL and request.on_incumbent is not None:
+            stopped.extend([True] * request.stops_at(np.asarray(running.cbGetSolution(variables))))
+        if stopped or request.halt.is_set():
+            running.terminate()
+
+    model.optimize(heard)
+    return _outcome(gurobi.GRB, model, variables, bool(stopped))
+
+
+def _fill(grb: Any, model: Any, milp: Milp) -> Any:
+    kinds = np.where(milp.integer, grb.INTEGER, grb.CONTINUOUS)
+    variables = model.addMVar(len(milp.cost), lb=milp.lower, ub=milp.upper, vtype=kinds)
+    model.setMObjective(None, milp.cost, milp.constant, xc=variables, sense=grb.MAXIMIZE)
+    for sense, sides in ((">", milp.row_lower), ("<", milp.row_upper)):
+        kept = np.isfinite(sides)
+        if kept.any():
+            model.addMConstr(milp.rows[kept], variables, sense, sides[kept])
+    return variables
+
+
+def _outcome(grb: Any, model: Any, variables: Any, stopped: bool) -> Outcome:
+    endings = {
+        grb.OPTIMAL: Ending.OPTIMAL,
+        grb.INFEASIBLE: Ending.INFEASIBLE,
+        grb.TIME_LIMIT: Ending.LIMIT,
+        grb.INTERRUPTED: Ending.STOPPED if stopped else Ending.LIMIT,
+    }
+    ending = endings.get(model.Status, Ending.FAILED)
+    values = np.asarray(variables.X, dtype=np.float64) if model.SolCount else None
+    proven = ending in (Ending.OPTIMAL, Ending.LIMIT, Ending.STOPPED)
+    bound = _bound(model) if proven else float("inf")
+    return Outcome(
+        ending,
+        values if values is not None and np.isfinite(values).all() else None,
+        bound if np.isfinite(bound) and abs(bound) < grb.INFINITY else float("inf"),
+        f"status {model.Status}, {int(model.NodeCount)} nodes",
+    )
+
+
+def _bound(model: Any) -> float:
+    """Return the dual bound; without integer variables Gurobi has one at the optimum alone."""
+    try:
+        return float(model.ObjBound)
+    except AttributeError:
+        return float("inf")
+
+
+def _words(error: Any, milp: Milp) -> str:
+    if error.errno == TOO_LARGE:
+        size = f"{len(milp.cost):,} variables and {milp.rows.shape[0]:,} rows"
+        return f"a model of {size} is too large for Gurobi's size-limited licence"
+    if error.errno == NO_LICENCE:
+        return f"Gurobi has no valid licence: {str(error).splitlines()[0]}"
+    return f"Gurobi error {error.errno}: {error}"

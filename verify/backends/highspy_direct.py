@@ -1,0 +1,107 @@
+"""The engine HiGHS by its own package highspy: needs no licence, hears of incumbents, can be interrupted.
+
+It is given no start, for the reason that :mod:`verify.backends.mathopt_highs` states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import require
+from verify.encoding import Milp
+from verify.outcome import Ending, Outcome
+from verify.request import Request
+
+
+def maximise(milp: Milp, request: Request) -> Outcome:
+    """Maximise `milp` within the limits of `request`."""
+    highspy = require("highspy", "highspy", "the backend 'highspy'")
+    engine = highspy.Highs()
+    engine.silent()
+    for option, value in _options(request).items():
+        _accepted(highspy, engine.setOptionValue(option, value), f"the option {option}")
+    _accepted(highspy, engine.passModel(model_of(highspy, milp)), "the model")
+    stopped = _listen(engine, request)
+    engine.run()
+    return _outcome(highspy, engine, milp, bool(stopped))
+
+
+def model_of(highspy: Any, milp: Milp) -> Any:
+    """Return the model as HiGHS takes it."""
+    lp, rows = highspy.HighsLp(), milp.rows
+    lp.num_col_, lp.num_row_ = len(milp.cost), rows.shape[0]
+    lp.sense_, lp.offset_ = highspy.ObjSense.kMaximize, milp.constant
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = milp.cost, milp.lower, milp.upper
+    lp.row_lower_, lp.row_upper_ = milp.row_lower, milp.row_upper
+    matrix = lp.a_matrix_
+    matrix.format_, matrix.num_col_, matrix.num_row_ = highspy.MatrixFormat.kRowwise, len(milp.cost), rows.shape[0]
+    matrix.start_, matrix.index_, matrix.value_ = rows.indptr, rows.indices, rows.data
+    if milp.integer.any():
+        kinds = highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger
+        lp.integrality_ = [kinds[integer] for integer in milp.integer.tolist()]
+    return lp
+
+
+def _options(request: Request) -> dict[str, Any]:
+    return {
+        "time_limit": request.time_limit,
+        "threads": request.threads,
+        "parallel": "off" if request.threads == 1 else "choose",
+        "mip_rel_gap": 0.0,
+        "mip_abs_gap": 1e-9,
+    }
+
+
+def _accepted(highspy: Any, status: Any, what: str) -> None:
+    if status == highspy.HighsStatus.kError:
+        raise ValueError(f"HiGHS refuses {what}")
+
+
+def _listen(engine: Any, request: Request) -> list[bool]:
+    """Stop the engine where `request` says so; return a list that is not empty once it has."""
+    stopped: list[bool] = []
+
+    def improved(event: Any) -> None:
+        stopped.extend([True] * request.stops_at(np.array(event.data_out.mip_solution, dtype=np.float64)))
+
+    def asked(event: Any) -> None:
+        if stopped or request.halt.is_set():
+            event.interrupt()
+
+    if request.on_incumbent is not None:
+        engine.cbMipImprovingSolution.subscribe(improved)
+    engine.cbMipInterrupt.subscribe(asked)
+    engine.cbSimplexInterrupt.subscribe(asked)
+    return stopped
+
+
+def _outcome(highspy: Any, engine: Any, milp: Milp, stopped: bool) -> Outcome:
+    status, info = engine.getModelStatus(), engine.getInfo()
+    kinds = highspy.HighsModelStatus
+    endings = {
+        kinds.kOptimal: Ending.OPTIMAL,
+        kinds.kInfeasible: Ending.INFEASIBLE,
+        kinds.kTimeLimit: Ending.LIMIT,
+        kinds.kInterrupt: Ending.STOPPED if stopped else Ending.LIMIT,
+    }
+    ending = endings.get(status, Ending.FAILED)
+    # Statuses decide, never values: without an incumbent the solution is garbage.
+    found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    values = np.array(engine.getSolution().col_value, dtype=np.float64) if found else None
+    proven = ending in (Ending.OPTIMAL, Ending.LIMIT, Ending.STOPPED)
+    bound = _bound(info, milp, ending) if proven else float("inf")
+    return Outcome(
+        ending,
+        values if values is not None and np.isfinite(values).all() else None,
+        bound if np.isfinite(bound) else float("inf"),
+        engine.modelStatusToString(status).lower(),
+    )
+
+
+def _bound(info: Any, milp: Milp, ending: Ending) -> float:
+    """Return the dual bound; without integer variables HiGHS has none, and the optimum of the LP is its own."""
+    if milp.integer.any():
+        return float(info.mip_dual_bound)
+    return float(info.objective_function_value) if ending is Ending.OPTIMAL else float("inf")

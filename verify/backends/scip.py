@@ -1,0 +1,101 @@
+"""The engine SCIP by its own package pyscipopt: needs no licence, hears of incumbents, takes a start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import Floats, require
+from verify.encoding import Milp
+from verify.outcome import Ending, Outcome
+from verify.request import Request
+
+
+def maximise(milp: Milp, request: Request) -> Outcome:
+    """Maximise `milp` within the limits of `request`."""
+    scip = require("pyscipopt", "pyscipopt", "the backend 'scip'")
+    model = scip.Model()
+    model.hideOutput()
+    variables = _fill(scip, model, milp)
+    # Wall clock, and no gap: clocktype 2 is that of the wall.
+    model.setParams(
+        {"timing/clocktype": 2, "limits/time": request.time_limit, "limits/gap": 0.0, "limits/absgap": 1e-9}
+    )
+    if request.start is not None:
+        _begin(model, variables, request.start)
+    listener = _listener(scip, variables, request)
+    model.includeEventhdlr(listener, "incumbents", "hears of better points and may end the run")
+    # Releases the interpreter while SCIP works, so that Ctrl-C is heard.
+    model.optimizeNogil()
+    return _outcome(model, variables, listener.stopped)
+
+
+def _fill(scip: Any, model: Any, milp: Milp) -> list[Any]:
+    variables = [
+        model.addVar(lb=_end(low), ub=_end(high), vtype="I" if integer else "C", obj=cost)
+        for low, high, integer, cost in zip(
+            milp.lower.tolist(), milp.upper.tolist(), milp.integer.tolist(), milp.cost.tolist(), strict=True
+        )
+    ]
+    model.setMaximize()
+    model.addObjoffset(milp.constant)
+    rows = milp.rows
+    for row, (low, high) in enumerate(zip(milp.row_lower.tolist(), milp.row_upper.tolist(), strict=True)):
+        ends = slice(rows.indptr[row], rows.indptr[row + 1])
+        terms = {scip.scip.Term(variables[i]): c for i, c in zip(rows.indices[ends], rows.data[ends], strict=True)}
+        model.addCons(scip.scip.ExprCons(scip.Expr(terms), lhs=_end(low), rhs=_end(high)))
+    return variables
+
+
+def _end(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _begin(model: Any, variables: list[Any], start: Floats) -> None:
+    point = model.createSol()
+    for variable, value in zip(variables, start.tolist(), strict=True):
+        model.setSolVal(point, variable, value)
+    model.addSol(point)
+
+
+def _listener(scip: Any, variables: list[Any], request: Request) -> Any:
+    class Listener(scip.Eventhdlr):  # type: ignore[misc]
+        stopped = False
+
+        def eventinit(self) -> None:
+            self.model.catchEvent(scip.SCIP_EVENTTYPE.BESTSOLFOUND, self)
+            self.model.catchEvent(scip.SCIP_EVENTTYPE.NODESOLVED, self)
+
+        def eventexit(self) -> None:
+            self.model.dropEvent(scip.SCIP_EVENTTYPE.BESTSOLFOUND, self)
+            self.model.dropEvent(scip.SCIP_EVENTTYPE.NODESOLVED, self)
+
+        def eventexec(self, event: Any) -> None:
+            if event.getType() == scip.SCIP_EVENTTYPE.BESTSOLFOUND and request.on_incumbent is not None:
+                best = self.model.getBestSol()
+                values = np.array([self.model.getSolVal(best, variable) for variable in variables])
+                self.stopped = self.stopped or request.stops_at(values)
+            if self.stopped or request.halt.is_set():
+                self.model.interruptSolve()
+
+    return Listener()
+
+
+def _outcome(model: Any, variables: list[Any], stopped: bool) -> Outcome:
+    status = model.getStatus()
+    endings = {"optimal": Ending.OPTIMAL, "infeasible": Ending.INFEASIBLE, "timelimit": Ending.LIMIT}
+    endings["userinterrupt"] = Ending.STOPPED if stopped else Ending.LIMIT
+    ending = endings.get(status, Ending.FAILED)
+    values = None
+    if model.getNSols():
+        best = model.getBestSol()
+        values = np.array([model.getSolVal(best, variable) for variable in variables])
+    proven = ending in (Ending.OPTIMAL, Ending.LIMIT, Ending.STOPPED)
+    bound = float(model.getDualbound()) if proven else float("inf")
+    return Outcome(
+        ending,
+        values if values is not None and np.isfinite(values).all() else None,
+        bound if abs(bound) < model.infinity() else float("inf"),
+        status,
+    )

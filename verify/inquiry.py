@@ -1,0 +1,273 @@
+"""The inquiry: what all questions share, from bounds over gradient ascent to one MILP; every point evaluated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import Floats, as_generator, as_nonnegative
+from verify import backends
+from verify.answer import Event, Proof
+from verify.ascent import ascend
+from verify.backends import Backend, Line
+from verify.balls import L2Ball
+from verify.bounds import bound
+from verify.clock import Clock
+from verify.conjunction import least_of
+from verify.encoding import Encoding, Milp, encode
+from verify.functions import Functions, last_hidden
+from verify.intervals import EPS
+from verify.outcome import Ending, Outcome
+from verify.regions import Box
+from verify.replay import Replay
+from verify.request import Request
+from verify.tangents import maximise
+from verify.witness import Exhibit, Test, exhibit
+
+# The share of its size by which an engine's objective may differ from the network at the engine's own point.
+LEAK = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What a question may use: time, engines in order of preference, a source of starts, and the model as given."""
+
+    clock: Clock
+    engines: list[Backend]
+    rng: np.random.Generator
+    replay: Replay | None = None
+
+
+def means_of(time_limit: float, backend: str, seed: int | np.random.Generator, replay: Replay | None = None) -> Means:
+    """Return the means of a question from its arguments, checked."""
+    clock = Clock(as_nonnegative(time_limit, "time_limit"))
+    return Means(clock, backends.candidates(backend), as_generator(seed), replay)
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What an engine found for the least of some functions.
+
+    Attributes
+    ----------
+    point : ndarray (d,) or None
+        Its best input, inside the region.
+    bound : float
+        Its proven upper bound.
+    allowance : float
+        What its tolerances can amount to in the bound.
+    limited : bool
+        Whether it was stopped by the time limit.
+    trouble : str or None
+        Why it is not to be believed.
+    leak : float
+        Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
+        the MILP encloses by tangents, it is no doubt: the point is drawn into the ball first.
+    """
+
+    point: Floats | None
+    bound: float
+    allowance: float
+    limited: bool
+    trouble: str | None
+    leak: float = 0.0
+
+    def doubt(self) -> str | None:
+        """Return why it does not prove the functions to be negative together; None if it does."""
+        if self.trouble is not None:
+            return self.trouble
+        if self.bound < -self.allowance:
+            return None
+        if self.limited:
+            return f"the time limit was reached with the margin at most {self.bound:.6g}."
+        return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
+
+
+class Inquiry:
+    """What is known of some functions of a network over a region.
+
+    Of every function it knows the largest value `reached` (t,), recomputed in the network, the input where (`points`,
+    (t, d)), proven bounds `lower` and `upper` (t,), and the `widths` (t,) that intervals left between them.
+    """
+
+    def __init__(self, functions: Functions, region: Box, means: Means) -> None:
+        self.functions, self.region, self.means, self.clock = functions, region, means, means.clock
+        self.engine: Line | None = None
+        self.asked: str | None = None
+        self.trace: list[Event] = []
+        self.doubt, self.leak = "", 0.0
+        self.layers = bound(functions.network, region, "interval")
+        known = functions.over(last_hidden(region, self.layers))
+        self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
+        self.widths = self.upper - self.lower
+        self.reached = np.full(len(functions), -np.inf)
+        self.points = np.tile(region.center, (len(functions), 1))
+        self.visit(region.center)
+
+    def tighten(self) -> None:
+        """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first."""
+        self.layers = bound(self.functions.network, self.region, "crown")
+        known = self.functions.over(last_hidden(self.region, self.layers))
+        known = known.meet(self.functions.crown(self.region, self.layers))
+        self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
+        self.proof = Proof.CROWN
+
+    def visit(self, point: Floats) -> Floats:
+        """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
+        values = self.functions.at(point[None])[0]
+        better = values > self.reached
+        self.reached[better], self.points[better] = values[better], point
+        return values
+
+    def try_witness(self, point: Floats, test: Test) -> Exhibit:
+        """Evaluate a point; say whether it counts as a witness of what is tested."""
+        self.visit(point)
+        tried = exhibit(self.functions, self.region, point, test, self.means.replay)
+        self.doubt = self.doubt or tried.doubt
+        return tried
+
+    def climb(self, chosen: Sequence[int], near: Floats | None = None) -> Floats:
+        """Return the best point of gradient ascent on the least of the chosen functions, begun anywhere or `near`."""
+        rows = np.stack([self.functions.row(index) for index in chosen])
+        offsets = self.functions.offsets[list(chosen)]
+        objective = rows[0] if len(rows) == 1 else rows
+        more: dict[str, Any] = {} if len(rows) == 1 else {"offsets": offsets}
+        more |= {} if near is None else {"near": near}
+        net, rng = self.functions.network, self.means.rng
+        point, _ = ascend(net, self.region, objective, rng, stop=self.clock.over, **more)
+        self.visit(point)
+        return point
+
+    def trouble(self) -> str | None:
+        """Choose an engine; return why none can be asked, or None."""
+        engine, trouble = backends.first_sound(self.means.engines)
+        if engine is None:
+            return trouble
+        if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in self.layers):
+            return "A pre-activation bound is infinite, so there is no finite big-M."
+        self.engine = engine
+        return None
+
+    def ask(self, chosen: Sequence[int], test: Test | None = None) -> Finding:
+        """Ask the engine for the maximum of the least of the chosen functions.
+
+        With a `test` the question is whether it is positive, and a witness that passes may end the work early.
+        """
+        if self.engine is None:
+            raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
+        encoding = self._model(chosen)
+        outcome = self._run(self.engine, encoding, list(chosen), test)
+        self._note_engine(self.engine, f"{encoding.milp}; {outcome.detail}", outcome)
+        finding = self._finding(encoding, outcome, list(chosen))
+        self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
+        return finding
+
+    def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None) -> Outcome:
+        """Hand a model over. With a test a bound below zero is enough, and so is an incumbent that passes."""
+        if isinstance(self.region, L2Ball):
+            found = partial(self._settles, test=test)
+            return maximise(engine, encoding, lambda: self.clock.left, found, test is not None)
+        if test is None:
+            return engine.maximise(encoding.milp, Request(self.clock.left))
+        request = Request(
+            self.clock.left,
+            enough=0.0,
+            top=float(self.upper[chosen].min()),
+            on_incumbent=lambda values: self._settles(encoding.point(values), test),
+        )
+        return engine.maximise(encoding.milp, request)
+
+    def _note_engine(self, engine: Line, finding: str, outcome: Outcome) -> None:
+        self.asked = engine.name
+        for trouble in engine.notes:
+            self.note("auto", trouble)
+        self.note(self.asked, f"{finding}; margin at most {outcome.bound:.6g}")
+
+    def relax(self, chosen: Sequence[int]) -> Finding:
+        """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
+
+        It costs a hundredth of the MILP, decides some questions by its bound, and its point, though no optimum of the
+        network, lies near witnesses that gradient ascent from anywhere else misses.
+        """
+        if self.engine is None:
+            raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
+        encoding = self._model(chosen)
+        milp = replace(encoding.milp, integer=np.zeros_like(encoding.milp.integer))
+        outcome = self.engine.maximise(milp, self.clock.left)
+        self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome)
+        point = None if outcome.values is None else encoding.point(outcome.values)
+        known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
+        limited, trouble = outcome.ending is Ending.LIMIT, _trouble(outcome, known)
+        if trouble is not None:
+            self.doubt = self.doubt or f"In the linear relaxation {trouble}"
+        return Finding(point, outcome.bound, outcome.allowance, limited, trouble)
+
+    def _settles(self, point: Floats, test: Test | None) -> bool:
+        if test is None:
+            self.visit(point)
+            return False
+        return self.try_witness(point, test).holds
+
+    def _model(self, chosen: Sequence[int]) -> Encoding:
+        encodings = [
+            encode(self.functions.network, self.region, self.functions.row(index), self.layers) for index in chosen
+        ]
+        offsets = self.functions.offsets[list(chosen)]
+        milps = [_moved(found.milp, offset) for found, offset in zip(encodings, offsets, strict=True)]
+        index = list(chosen)
+        milp = milps[0] if len(milps) == 1 else least_of(milps, self.lower[index], self.upper[index])
+        return replace(encodings[0], milp=milp)
+
+    def _finding(self, encoding: Encoding, outcome: Outcome, chosen: list[int]) -> Finding:
+        point, leak, milp = None, 0.0, encoding.milp
+        if outcome.values is not None:
+            point = encoding.point(outcome.values)
+            leak = float(milp.cost @ outcome.values) + milp.constant - float(self.visit(point)[chosen].min())
+        # Of one function any point is evidence; of several the least at one and the same point.
+        known = float(self.functions.at(self.points[chosen])[:, chosen].min(axis=1).max())
+        trouble = _trouble(outcome, known)
+        if trouble is None and not isinstance(self.region, L2Ball):
+            trouble = _leaking(outcome, leak, known)
+        limited = outcome.ending is Ending.LIMIT
+        return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)
+
+    def note(self, source: str, finding: str) -> None:
+        """Write a step down."""
+        self.trace.append(Event(self.clock.seconds, source, finding))
+
+
+def _moved(milp: Milp, offset: float) -> Milp:
+    """Return the model with a constant added to its objective."""
+    if offset == 0.0:
+        return milp
+    error = milp.error + 2.0 * EPS * (abs(milp.constant) + abs(float(offset)))
+    return replace(milp, constant=milp.constant + float(offset), error=error)
+
+
+def _trouble(outcome: Outcome, reached: float) -> str | None:
+    """Return why an outcome is not to be believed; None if nothing speaks against it.
+
+    `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
+    """
+    if outcome.ending is Ending.INFEASIBLE:
+        return "the engine calls a model infeasible that the center of the region satisfies."
+    if outcome.ending is Ending.FAILED:
+        return f"the engine failed ({outcome.detail})."
+    if not np.isfinite(outcome.bound):
+        return f"the engine gave no bound ({outcome.detail})."
+    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
+        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
+    return None
+
+
+def _leaking(outcome: Outcome, leak: float, reached: float) -> str | None:
+    """Return why an engine's own point speaks against it: it is worth less in the network than the engine says."""
+    if not np.isfinite(leak):
+        return "the network overflows at the engine's point."
+    if leak <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
+        return None
+    return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."
