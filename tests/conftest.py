@@ -33,3 +33,9 @@ def device(request: pytest.FixtureRequest) -> str:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device is available")
     return str(request.param)
+
+
+@pytest.fixture
+def no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave what bounds and ascent do not decide to the engines."""
+    monkeypatch.setattr("verify.inquiry.SHARES", {})

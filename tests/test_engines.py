@@ -213,6 +213,7 @@ class TestLine:
         assert line.name == "able"
         assert trouble == "The backend wrong failed its self-test: it was wrong."
 
+    @pytest.mark.usefixtures("no_splitting")
     def test_the_trace_of_an_answer_has_the_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
         failing = Told("small", Outcome(Ending.FAILED, None, np.inf, "the model is too large"))
         monkeypatch.setattr(backends, "candidates", lambda name: [failing, BACKENDS["scipy"]])

@@ -199,6 +199,7 @@ class Liar:
     run = maximise
 
 
+@pytest.mark.usefixtures("no_splitting")
 class TestEnginesThatAreWrong:
     """A verdict never rests on an engine's word that contradicts the network."""
 
@@ -374,6 +375,7 @@ class TestScales:
         assert -0.25 * size * (1 + 1e-4) <= answer.bound < 0.0
 
 
+@pytest.mark.usefixtures("no_splitting")
 class TestInterruption:
     def test_ctrl_c_is_heard_while_an_engine_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def slow(milp: Any, request: Any) -> Outcome:
@@ -477,7 +479,11 @@ class TestAscent:
         ({"network": zoo.network((2, 3))}, ValueError, "region has 1 inputs; expected 2"),
         ({"region": [0.0, 1.0]}, TypeError, "region is a list; expected a Box, LinfBall, L1Ball or L2Ball"),
         ({"time_limit": -1}, ValueError, "time_limit is -1; expected a finite number of at least 0"),
-        ({"backend": "cplex"}, ValueError, "backend 'cplex' is unknown; expected one of: auto, gurobi, highspy, highs"),
+        (
+            {"backend": "cplex"},
+            ValueError,
+            "backend 'cplex' is unknown; expected one of: auto, branching, gurobi, highspy, highs",
+        ),
         ({"network": 3}, TypeError, "network is a int"),
         ({"seed": "a"}, TypeError, "seed is 'a'; expected a whole number of at least 0"),
     ],

@@ -22,6 +22,7 @@ class Proof(Enum):
 
     INTERVAL = "interval-certified"
     CROWN = "crown-certified"
+    BRANCHED = "branch-certified"
     SOLVER = "solver-tolerance"
 
 
@@ -55,7 +56,7 @@ class Answer:
     bound : float
         Proven upper bound on the margin over the region; infinite where none is known.
     proof : Proof or None
-        For ROBUST: INTERVAL or CROWN, sound under rounding; or SOLVER, up to the tolerances of a MILP engine.
+        For ROBUST: INTERVAL, CROWN or BRANCHED, sound under rounding; or SOLVER, up to the tolerances of a MILP engine.
     reason : str
         Why this verdict, in one sentence.
     seconds : float

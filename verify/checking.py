@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.answer import Event, Proof
 from verify.check import Check, Holding
 from verify.functions import Functions
 from verify.inquiry import Inquiry, Means, means_of
 from verify.property import Case, Condition, Property, read_property
-from verify.reading import read_network
+from verify.reading import read_simple
 from verify.regions import Box
 from verify.replay import replay_of
 from verify.witness import Exhibit, Test, all_hold
@@ -57,7 +59,7 @@ def check_vnnlib(
     where some g_j is below 0 by its bounds, or where the dual bound of the MILP of that maximum is below 0 by more
     than the engine's tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic.
     """
-    net = read_network(network)
+    net = read_simple(network)
     asked = question if isinstance(question, Property) else read_property(question)
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
         if have != want:
@@ -146,7 +148,7 @@ class _Checking:
         if not self.places:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
             return self._end(Holding.HOLDS, words if self.asked.cases else "The property has no input.", self.proof)
-        return self._ask_engine()
+        return self._split() or self._ask_engine()
 
     def _look(self, place: _Place, number: int) -> Check | None:
         """Bound one box and climb there; return a violation, or keep the box where conditions stay open."""
@@ -170,6 +172,30 @@ class _Checking:
             self._note("gradient ascent", f"box {number}: no witness, margin at least {best:.6g}")
             self.places.append(place)
         return None
+
+    def _split(self) -> Check | None:
+        """Split each box for its conditions of one constraint; return a violation, or that all of them are proven."""
+        for place in self.places:
+            single = [index for index in place.open if len(place.chosen[index]) == 1]
+            found: list[Exhibit] = []
+            if not single or self.means.clock.over():
+                continue
+            accept = partial(self._accept, place, single, found)
+            if place.known.split([int(place.chosen[index][0]) for index in single], accept):
+                return self._violated(place, found[0], "branch and bound")
+            self.trace += place.known.trace[-1:]
+            place.narrow()
+            for index in set(single) - set(place.open):
+                self.highest = max(self.highest, place.bound(index))
+        if any(place.open for place in self.places):
+            return None
+        words = "Branch and bound on outward-rounded CROWN bounds proves it."
+        return self._end(Holding.HOLDS, words, Proof.BRANCHED)
+
+    def _accept(self, place: _Place, chosen: list[int], found: list[Exhibit], point: Floats) -> bool:
+        tried = (place.try_witness(point, index) for index in chosen)
+        found += [exhibit for exhibit in tried if exhibit is not None][:1]
+        return bool(found)
 
     def _relaxations(self) -> Check | None:
         """Ask the linear relaxation of every condition: it rules some out, and its point is where ascent starts."""

@@ -13,7 +13,7 @@ from convexnn.checks import Floats, as_count, as_rows
 from convexnn.network import SparseReLUNetwork
 from verify.answer import Answer, Verdict
 from verify.margins import classes_of
-from verify.reading import read_network
+from verify.reading import read_simple
 from verify.regions import Box
 from verify.replay import original_of
 from verify.search import find_adversarial
@@ -109,7 +109,7 @@ def evaluate(
     TypeError, ValueError, ImportError
         An argument is of the wrong type or range, or a package is missing; the message names it.
     """
-    net = read_network(network)
+    net = read_simple(network)
     rows = as_rows(X, "X", net.n_inputs, "network has inputs")
     labels = _labels(net, y, len(rows))
     regions = [region(row) for row in rows]

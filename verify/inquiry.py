@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from verify.clock import Clock
 from verify.conjunction import least_of
 from verify.encoding import Encoding, Milp, encode
 from verify.functions import Functions, last_hidden
-from verify.intervals import EPS
+from verify.intervals import EPS, Interval
 from verify.outcome import Ending, Outcome
 from verify.regions import Box
 from verify.replay import Replay
@@ -28,24 +28,31 @@ from verify.request import Request
 from verify.tangents import maximise
 from verify.witness import Exhibit, Test, exhibit
 
+# The share of the time left that branch and bound may take, for the backends that split at all.
+SHARES = {"auto": 0.8, "branching": 1.0}
+
 # The share of its size by which an engine's objective may differ from the network at the engine's own point.
 LEAK = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """What a question may use: time, engines in order of preference, a source of starts, and the model as given."""
+    """What a question may use: time, engines in order of preference, a source of starts, and the model as given.
+
+    `share` is that of the time left that branch and bound may take before an engine is asked.
+    """
 
     clock: Clock
     engines: list[Backend]
     rng: np.random.Generator
     replay: Replay | None = None
+    share: float = 0.0
 
 
 def means_of(time_limit: float, backend: str, seed: int | np.random.Generator, replay: Replay | None = None) -> Means:
     """Return the means of a question from its arguments, checked."""
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
-    return Means(clock, backends.candidates(backend), as_generator(seed), replay)
+    return Means(clock, backends.candidates(backend), as_generator(seed), replay, SHARES.get(backend, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +117,40 @@ class Inquiry:
 
     def tighten(self) -> None:
         """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first."""
-        self.layers = bound(self.functions.network, self.region, "crown")
-        known = self.functions.over(last_hidden(self.region, self.layers))
-        known = known.meet(self.functions.crown(self.region, self.layers))
-        self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
+        self._hold(bound(self.functions.network, self.region, "crown"))
         self.proof = Proof.CROWN
+
+    def _hold(self, layers: tuple[Interval, ...]) -> None:
+        """Take pre-activation bounds, and what they say of the functions."""
+        self.layers = layers
+        known = self.functions.over(last_hidden(self.region, layers))
+        known = known.meet(self.functions.crown(self.region, layers))
+        self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
+
+    def split(self, chosen: Sequence[int], accept: Callable[[Floats], bool]) -> bool:
+        """Prove chosen functions to be at most zero by branch and bound, for a share of the time that is left.
+
+        `accept` is shown points where one of them seems positive; True ends the search, and is returned.
+        """
+        net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
+        if not self.means.share:
+            return False
+        from verify.branching import Relaxation, branch, sharpen, suits  # torch takes its time to import
+
+        if not suits(net, self.layers):
+            return False
+        self._hold(sharpen(net, self.region, self.layers, self.clock.over))
+        self.proof = Proof.BRANCHED
+        left = np.array([index for index in chosen if self.upper[index] > 0.0], dtype=np.int64)
+        if not len(left) or not suits(net, self.layers):
+            return False
+        rows, offsets = self.functions.rows[left].toarray(), self.functions.offsets[left]
+        relaxation = Relaxation(net, self.region, rows, offsets, self.layers)
+        found = branch(relaxation, accept, lambda: self.clock.seconds >= until)
+        self.upper[left] = np.minimum(self.upper[left], found.upper)
+        finding = f"{found.parts} parts, {found.ending}; margin at most {self.upper[left].max():.6g}"
+        self.note("branch and bound", finding)
+        return found.point is not None
 
     def visit(self, point: Floats) -> Floats:
         """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
@@ -144,6 +180,8 @@ class Inquiry:
 
     def trouble(self) -> str | None:
         """Choose an engine; return why none can be asked, or None."""
+        if not self.means.engines:
+            return "Branch and bound did not decide it, and no engine was to be asked."
         engine, trouble = backends.first_sound(self.means.engines)
         if engine is None:
             return trouble

@@ -16,7 +16,7 @@ from verify.bounds import check_sizes
 from verify.functions import Functions
 from verify.inquiry import Finding, Inquiry, means_of
 from verify.optimum import Optimum, OutputRange, Status
-from verify.reading import read_network
+from verify.reading import read_simple
 from verify.regions import Box
 from verify.replay import replay_of
 
@@ -94,7 +94,7 @@ def output_range(
     seed: int | np.random.Generator = 0,
 ) -> OutputRange:
     """Find the range of every output over a region; arguments as in :func:`maximize`, one time limit for all."""
-    net = read_network(network)
+    net = read_simple(network)
     check_sizes(net, region)
     count = net.n_outputs
     inquiry = Inquiry(_functions(net, np.eye(count)), region, means_of(time_limit, backend, seed))
@@ -115,7 +115,7 @@ def output_range(
 def _extreme(
     sign: float, network: Any, region: Box, objective: int | ArrayLike | None, options: tuple[Any, ...]
 ) -> Optimum:
-    net = read_network(network)
+    net = read_simple(network)
     check_sizes(net, region)
     weights = objective_of(net, objective)
     time_limit, backend, seed, model = options

@@ -13,7 +13,7 @@ from verify.answer import Answer, Verdict
 from verify.bounds import check_sizes
 from verify.clock import Clock
 from verify.margins import class_at, margins_of
-from verify.reading import read_network
+from verify.reading import read_simple
 from verify.regions import Box
 from verify.replay import original_of, replay_of
 from verify.search import find_adversarial
@@ -117,7 +117,7 @@ def min_radius(
     Bisection over balls inside the region. A witness is drawn towards the center as long as it stays one, which costs
     evaluations alone, and its distance is the new upper end; a ball that is proven robust is the new lower end.
     """
-    net = read_network(network)
+    net = read_simple(network)
     check_sizes(net, region)
     if not hasattr(region, "radius"):
         raise TypeError(f"region is a {type(region).__name__}; expected a ball, such as LinfBall")

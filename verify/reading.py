@@ -65,6 +65,11 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     )
 
 
+def read_simple(source: Any) -> SparseReLUNetwork:
+    """Return the network of a question: as :func:`read_network` gives it, without the neurons that cannot matter."""
+    return simplify(read_network(source))
+
+
 def _as_shape(sizes: Any) -> tuple[int, ...]:
     if not isinstance(sizes, Sequence) or isinstance(sizes, str) or not sizes:
         raise TypeError(f"input_shape is {sizes!r}; expected the sizes of one row, such as (3, 32, 32)")

@@ -129,7 +129,7 @@ BACKENDS = {
 
 
 def candidates(name: str) -> list[Backend]:
-    """Return the backend of that name, or for ``auto`` all that are installed, in order of preference.
+    """Return the backend of that name; all that are installed, best first, for ``auto``; none for ``branching``.
 
     Raises
     ------
@@ -138,7 +138,9 @@ def candidates(name: str) -> list[Backend]:
     ImportError
         The package of the backend is missing; the message names it.
     """
-    if as_known(name, "backend", ("auto", *BACKENDS)) == "auto":
+    if as_known(name, "backend", ("auto", "branching", *BACKENDS)) == "branching":
+        return []
+    if name == "auto":
         return [backend for backend in BACKENDS.values() if backend.installed]
     if not BACKENDS[name].installed:
         package = BACKENDS[name].package
