@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 import scipy.sparse as sp
@@ -83,6 +84,31 @@ class Encoding:
             before = layer[0, neurons]
             parts += [np.maximum(before, 0.0), (before > 0.0).astype(np.float64)]
         return np.concatenate(parts)
+
+    def names(self) -> list[str]:
+        """Return a name for each variable: x and its number for inputs, a and z with layer and neuron for the rest."""
+        hidden = [
+            f"{kind}{layer}_{neuron}"
+            for layer, neurons in enumerate(self.unstable)
+            for kind in "az"
+            for neuron in neurons.tolist()
+        ]
+        return [f"x{number}" for number in range(len(self.milp.cost) - len(hidden))] + hidden
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the MILP as a file that other programs read: ``.mps`` or ``.lp``, numbers to the last bit.
+
+        Variables are named x0, x1, ... in the order of :attr:`inputs`, then a0_5 for the value and z0_5 for the binary
+        of neuron 5 of the first hidden layer; in LP files one named constant is fixed to 1.
+
+        Raises
+        ------
+        ValueError, OSError
+            Another ending; or a file that cannot be written.
+        """
+        from verify.writing import write_milp
+
+        write_milp(self.milp, self.names(), path)
 
 
 def encode(
