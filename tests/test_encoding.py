@@ -10,7 +10,7 @@ import verify
 from tests import zoo
 from verify import backends
 from verify.backends import BACKENDS
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending
 
 SHAPES = [(3, 1), (3, 4, 1), (3, 4, 2), (3, 3, 3, 2)]

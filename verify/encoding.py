@@ -12,36 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.bounds import Interval, bound, check_sizes, rounding
+from verify.milp import Milp
 from verify.regions import Box
+from verify.writing import write_milp
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Milp:
-    """maximise cost . v + constant subject to row_lower <= rows v <= row_upper, lower <= v <= upper, v_i integer.
-
-    `cost`, `lower`, `upper` and the booleans `integer` have shape (v,); `rows` is csr (r, v); `row_lower` and
-    `row_upper` have shape (r,), infinite where a side is free. `error` is what rounding can have taken from the
-    objective on the way from the network: a bound on the objective holds for the network with `error` added.
-    """
-
-    cost: Floats
-    constant: float
-    error: float
-    rows: sp.csr_matrix
-    row_lower: Floats
-    row_upper: Floats
-    lower: Floats
-    upper: Floats
-    integer: NDArray[np.bool_]
-
-    def __repr__(self) -> str:
-        return f"<{self}>"
-
-    def __str__(self) -> str:
-        return (
-            f"MILP: {len(self.cost)} variables ({int(self.integer.sum())} binary), "
-            f"{self.rows.shape[0]} rows, {self.rows.nnz} nonzeros"
-        )
+__all__ = ["Encoding", "Milp", "encode"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,8 +81,6 @@ class Encoding:
         ValueError, OSError
             Another ending; or a file that cannot be written.
         """
-        from verify.writing import write_milp
-
         write_milp(self.milp, self.names(), path)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.scaling import ROW_TOLERANCE, Scaled, scale
 
 # What the level is held below what suffices, in units of what an engine's tolerances can amount to; 1 is the least.

@@ -8,7 +8,7 @@ from math import inf
 from os import PathLike
 from pathlib import Path
 
-from verify.encoding import Milp
+from verify.milp import Milp
 
 # Terms a line of an LP file; some readers take no long lines.
 TERMS = 6

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -89,12 +89,15 @@ def _wire(rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], ent
 
 
 def _varints(numbers: NDArray[np.integer[Any]]) -> bytes:
-    """Return whole numbers of at least 0 in groups of 7 bits, the lowest first; the top bit says that more follow."""
+    """Return whole numbers of at least 0 in groups of 7 bits, the lowest first; the top bit says that more follow.
+
+    All get as many groups as the largest needs: leading zeros are allowed, and the same size for all is fast.
+    """
     count = max(1, -(-int(numbers.max(initial=0)).bit_length() // 7))
-    groups = numbers[:, None] >> (7 * np.arange(count + 1))
-    more = groups[:, 1:] > 0
-    used = np.column_stack([np.ones(len(numbers), dtype=bool), more[:, :-1]])
-    return ((groups[:, :-1] & 127) | more * 128).astype(np.uint8)[used].tobytes()
+    groups = np.empty((len(numbers), count), dtype=np.uint8)
+    for place in range(count):
+        groups[:, place] = (numbers >> 7 * place & 127) + (128 if place < count - 1 else 0)
+    return groups.tobytes()
 
 
 def _hidden_error(error: AttributeError) -> str:
