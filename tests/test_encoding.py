@@ -10,7 +10,7 @@ import verify
 from tests import zoo
 from verify import backends
 from verify.backends import BACKENDS
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending
 
 SHAPES = [(3, 1), (3, 4, 1), (3, 4, 2), (3, 3, 3, 2)]
@@ -109,7 +109,7 @@ class TestBackends:
 
     def test_cp_sat_is_not_among_them(self) -> None:
         with pytest.raises(
-            ValueError, match="backend 'cp_sat' is unknown; expected one of: auto, gurobi, highspy, highs"
+            ValueError, match="backend 'cp_sat' is unknown; expected one of: auto, branching, gurobi, highspy"
         ):
             backends.candidates("cp_sat")
 

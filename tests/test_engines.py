@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import convexnn as cx
 import verify
@@ -28,7 +29,7 @@ def asked(seed: int, shape: tuple[int, ...] = (3, 5, 4, 1)) -> tuple[Encoding, f
     """Return a small model and its optimum by enumeration of all activation patterns."""
     network, region = zoo.network(shape, seed=seed), verify.Box(*BOX)
     best = zoo.enumerated_maximum(network, region.lower, region.upper, np.ones(1))
-    return verify.encode(network, region), best
+    return verify.encode(network, region, bounds=verify.bound(network, region, "interval")), best
 
 
 class TestEnough:
@@ -282,6 +283,19 @@ class TestGurobi:
         assert "too large for Gurobi's size-limited licence" in line.notes[0]
         assert line.name == "scipy"
         assert outcome.ending is not Ending.FAILED
+
+
+def test_the_model_for_mathopt_is_the_one_given() -> None:
+    from verify.backends.mathopt import proto
+
+    milp = verify.encode(zoo.network((150, 40, 30, 1), seed=0), verify.Box([-1.0] * 150, [1.0] * 150)).milp
+    sent = proto(milp)
+    matrix = sent.linear_constraint_matrix
+    assert len(milp.cost) > 128
+    back = sp.csr_matrix((matrix.coefficients, (matrix.row_ids, matrix.column_ids)), shape=milp.rows.shape)
+    assert (back != milp.rows).nnz == 0
+    assert list(sent.variables.upper_bounds) == milp.upper.tolist()
+    assert list(sent.linear_constraints.lower_bounds) == milp.row_lower.tolist()
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,36 +14,11 @@ from convexnn.network import SparseReLUNetwork
 from verify.bounds import bound, check_sizes
 from verify.inputs import InputVariables, input_variables
 from verify.intervals import Interval, rounding
+from verify.milp import Milp
 from verify.regions import Box
+from verify.writing import write_milp
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Milp:
-    """maximise cost . v + constant subject to row_lower <= rows v <= row_upper, lower <= v <= upper, v_i integer.
-
-    `cost`, `lower`, `upper` and the booleans `integer` have shape (v,); `rows` is csr (r, v); `row_lower` and
-    `row_upper` have shape (r,), infinite where a side is free. `error` is what rounding can have taken from the
-    objective on the way from the network: a bound on the objective holds for the network with `error` added.
-    """
-
-    cost: Floats
-    constant: float
-    error: float
-    rows: sp.csr_matrix
-    row_lower: Floats
-    row_upper: Floats
-    lower: Floats
-    upper: Floats
-    integer: NDArray[np.bool_]
-
-    def __repr__(self) -> str:
-        return f"<{self}>"
-
-    def __str__(self) -> str:
-        return (
-            f"MILP: {len(self.cost)} variables ({int(self.integer.sum())} binary), "
-            f"{self.rows.shape[0]} rows, {self.rows.nnz} nonzeros"
-        )
+__all__ = ["Encoding", "Milp", "encode"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,6 +63,29 @@ class Encoding:
             before = layer[0, neurons]
             parts += [np.maximum(before, 0.0), (before > 0.0).astype(np.float64)]
         return np.concatenate(parts)
+
+    def names(self) -> list[str]:
+        """Return a name for each variable: x and its number for inputs, a and z with layer and neuron for the rest."""
+        hidden = [
+            f"{kind}{layer}_{neuron}"
+            for layer, neurons in enumerate(self.unstable)
+            for kind in "az"
+            for neuron in neurons.tolist()
+        ]
+        return [f"x{number}" for number in range(len(self.milp.cost) - len(hidden))] + hidden
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the MILP as a file that other programs read: ``.mps`` or ``.lp``, numbers to the last bit.
+
+        Variables are named x0, x1, ... in the order of :attr:`inputs`, then a0_5 for the value and z0_5 for the binary
+        of neuron 5 of the first hidden layer; in LP files one named constant is fixed to 1.
+
+        Raises
+        ------
+        ValueError, OSError
+            Another ending; or a file that cannot be written.
+        """
+        write_milp(self.milp, self.names(), path)
 
 
 def encode(

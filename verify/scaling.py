@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -72,9 +72,9 @@ def scale(milp: Milp) -> Scaled:
     """
     width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
     with np.errstate(invalid="ignore"):
-        rows = sp.csr_matrix(milp.rows @ sp.diags(width))
-        heights = _power_of_two(abs(rows).max(axis=1).toarray().ravel() if rows.shape[0] else np.zeros(0))
-        rows = sp.csr_matrix(sp.diags(1.0 / heights) @ rows)
+        rows = _with_data(milp.rows, milp.rows.data * width[milp.rows.indices])
+        heights = _power_of_two(_largest(rows))
+        rows = _with_data(rows, rows.data / np.repeat(heights, np.diff(rows.indptr)))
         base, slack = milp.rows @ milp.lower, _row_rounding(milp)
         row_lower, row_upper = (milp.row_lower - base - slack) / heights, (milp.row_upper - base + slack) / heights
     rows, row_lower, row_upper = _without_tiny(rows, row_lower, row_upper)
@@ -83,7 +83,7 @@ def scale(milp: Milp) -> Scaled:
     spans = np.where(milp.integer, milp.upper - milp.lower, (milp.upper - milp.lower) / width)
     shift = milp.constant + float(milp.cost @ milp.lower)
     error = milp.error + _objective_rounding(milp)
-    owed = ROW_TOLERANCE + DUAL_TOLERANCE * float(spans.sum() + (abs(rows) @ spans).sum())
+    owed = ROW_TOLERANCE + DUAL_TOLERANCE * float(spans.sum() + (np.abs(rows.data) @ spans[rows.indices]))
     scaled = Milp(
         cost=cost / factor,
         constant=0.0,
@@ -114,7 +114,8 @@ def _row_rounding(milp: Milp) -> Floats:
     """Return more than the error of `rows` @ lower, of the sides moved by it, and of the widths of the variables."""
     sides = np.where(np.isfinite(milp.row_lower), np.abs(milp.row_lower), 0.0)
     sides = np.maximum(sides, np.where(np.isfinite(milp.row_upper), np.abs(milp.row_upper), 0.0))
-    return (np.diff(milp.rows.indptr) + 8) * EPS * (abs(milp.rows) @ _reach(milp) + sides)
+    sizes = _with_data(milp.rows, np.abs(milp.rows.data)) @ _reach(milp)
+    return (np.diff(milp.rows.indptr) + 8) * EPS * (sizes + sides)
 
 
 def _objective_rounding(milp: Milp) -> float:
@@ -129,9 +130,22 @@ def _reach(milp: Milp) -> Floats:
 
 def _without_tiny(rows: sp.csr_matrix, lower: Floats, upper: Floats) -> tuple[sp.csr_matrix, Floats, Floats]:
     """Drop coefficients that engines drop anyway, and widen the rows by all that they could have contributed."""
-    kept, tiny = rows.copy(), rows.copy()
-    small = np.abs(rows.data) < DROPPED
-    kept.data[small], tiny.data[~small] = 0.0, 0.0
+    sizes = np.abs(rows.data)
+    small = sizes < DROPPED
+    if not small.any():
+        return rows, lower, upper
+    kept, tiny = _with_data(rows, np.where(small, 0.0, rows.data)).copy(), _with_data(rows, np.where(small, sizes, 0.0))
     kept.eliminate_zeros()
-    room = np.asarray(abs(tiny).sum(axis=1)).ravel()
+    room = np.asarray(tiny.sum(axis=1)).ravel()
     return kept, lower - room, upper + room
+
+
+def _with_data(rows: sp.csr_matrix, data: Floats) -> sp.csr_matrix:
+    """Return a matrix with the places of `rows`, which it shares, and other entries."""
+    return sp.csr_matrix((data, rows.indices, rows.indptr), shape=rows.shape)
+
+
+def _largest(rows: sp.csr_matrix) -> Floats:
+    """Return the largest size in each row; 0 for an empty one."""
+    peaks = np.maximum.reduceat(np.append(np.abs(rows.data), 0.0), rows.indptr[:-1]) if rows.shape[0] else np.zeros(0)
+    return np.where(np.diff(rows.indptr) > 0, peaks, 0.0)

@@ -33,7 +33,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import as_known
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 from verify.scaling import closed_form, scale

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import require
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import require
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -22,26 +22,32 @@ def maximise(milp: Milp, request: Request) -> Outcome:
     engine.silent()
     for option, value in _options(request).items():
         _accepted(highspy, engine.setOptionValue(option, value), f"the option {option}")
-    _accepted(highspy, engine.passModel(model_of(highspy, milp)), "the model")
+    _accepted(highspy, hand_over(highspy, engine, milp), "the model")
     stopped = _listen(engine, request)
     engine.run()
     return _outcome(highspy, engine, milp, bool(stopped))
 
 
-def model_of(highspy: Any, milp: Milp) -> Any:
-    """Return the model as HiGHS takes it."""
-    lp, rows = highspy.HighsLp(), milp.rows
-    lp.num_col_, lp.num_row_ = len(milp.cost), rows.shape[0]
-    lp.sense_, lp.offset_ = highspy.ObjSense.kMaximize, milp.constant
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = milp.cost, milp.lower, milp.upper
-    lp.row_lower_, lp.row_upper_ = milp.row_lower, milp.row_upper
-    matrix = lp.a_matrix_
-    matrix.format_, matrix.num_col_, matrix.num_row_ = highspy.MatrixFormat.kRowwise, len(milp.cost), rows.shape[0]
-    matrix.start_, matrix.index_, matrix.value_ = rows.indptr, rows.indices, rows.data
-    if milp.integer.any():
-        kinds = highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger
-        lp.integrality_ = [kinds[integer] for integer in milp.integer.tolist()]
-    return lp
+def hand_over(highspy: Any, engine: Any, milp: Milp) -> Any:
+    """Give the model to HiGHS as arrays, many times faster than entry by entry; return the status of that."""
+    rows, whole = milp.rows, highspy.HighsVarType.kInteger.value
+    return engine.passModel(
+        len(milp.cost),
+        rows.shape[0],
+        rows.nnz,
+        highspy.MatrixFormat.kRowwise.value,
+        highspy.ObjSense.kMaximize.value,
+        milp.constant,
+        milp.cost,
+        milp.lower,
+        milp.upper,
+        milp.row_lower,
+        milp.row_upper,
+        rows.indptr.astype(np.int32),
+        rows.indices.astype(np.int32),
+        rows.data,
+        np.where(milp.integer, whole, 0).astype(np.int32),
+    )
 
 
 def _options(request: Request) -> dict[str, Any]:

@@ -7,7 +7,7 @@ does not know), with a cutoff its Python layer raises on an end that the same la
 from __future__ import annotations
 
 from verify.backends import mathopt
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Outcome
 from verify.request import Request
 

@@ -8,7 +8,7 @@ It hears no callback (registered ones are ignored without a word) and refuses a 
 from __future__ import annotations
 
 from verify.backends import mathopt
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Outcome
 from verify.request import Request
 

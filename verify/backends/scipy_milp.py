@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.encoding import Milp
+from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 

@@ -1,0 +1,83 @@
+"""How long a network takes to become a MILP in an engine's hands.
+
+    python benchmarks/encoding.py [repeats]
+
+A dense 784-256-256-10 network with weights of He's size, a ball of radius 0.05 in the unit box, one margin. The least
+and the median milliseconds of each step.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import highspy
+import numpy as np
+from ortools.math_opt.python import mathopt as ortools
+
+import convexnn as cx
+import verify
+from verify.backends import highspy_direct, mathopt
+from verify.milp import Milp
+from verify.scaling import scale
+from verify.way_out import scaled_with_way_out
+
+SIZES = (784, 256, 256, 10)
+
+
+def milliseconds(step: Callable[[], Any], repeats: int) -> str:
+    """Return the least and the median time of a step."""
+    seconds = []
+    for _ in range(repeats):
+        began = perf_counter()
+        step()
+        seconds.append(perf_counter() - began)
+    return f"{1e3 * min(seconds):6.0f} {1e3 * float(np.median(seconds)):6.0f}"
+
+
+def to_highspy(milp: Milp) -> None:
+    """Hand a model to HiGHS of highspy."""
+    engine = highspy.Highs()
+    engine.silent()
+    highspy_direct.hand_over(highspy, engine, milp)
+
+
+def to_mathopt(milp: Milp) -> None:
+    """Hand a model to MathOpt."""
+    ortools.Model.from_model_proto(mathopt.proto(milp))
+
+
+def main(repeats: int = 9) -> None:
+    """Print the table."""
+    rng = np.random.default_rng(0)
+    layers = [(rng.standard_normal((o, i)) * np.sqrt(2.0 / i), np.zeros(o)) for i, o in pairwise(SIZES)]
+    network = cx.SparseReLUNetwork(layers)
+    region = verify.LinfBall(rng.random(SIZES[0]), 0.05, clip=(0, 1))
+    objective = np.eye(SIZES[-1])[1] - np.eye(SIZES[-1])[0]
+    layer_bounds = verify.bound(network, region)
+    encoding = verify.encode(network, region, objective, layer_bounds)
+    milp, scaled = encoding.milp, scale(encoding.milp).milp
+    steps: dict[str, Callable[[], Any]] = {
+        "arrays": lambda: verify.encode(network, region, objective, layer_bounds),
+        "arrays, interval bounds included": lambda: verify.encode(
+            network, region, objective, verify.bound(network, region)
+        ),
+        "scaled": lambda: scale(milp),
+        "scaled, with a way out": lambda: scaled_with_way_out(milp, 0.0, 5.0),
+        "handed to highspy": lambda: to_highspy(scaled),
+        "handed to MathOpt": lambda: to_mathopt(scaled),
+    }
+    print(f"{milp}\n{'step':33}  least median (ms)")
+    for name, step in steps.items():
+        print(f"{name:33} {milliseconds(step, repeats)}")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
