@@ -17,7 +17,7 @@ import convexnn as cx
 import verify
 from tests import zoo
 from verify import Proof, Verdict, backends
-from verify.ascent import ascend, values_and_slopes
+from verify.ascent import ascend, held_layers, values_and_slopes
 from verify.backends import BACKENDS
 from verify.margins import class_at, margins_of
 from verify.outcome import Ending, Outcome
@@ -60,7 +60,7 @@ def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
     import verify.inquiry
 
     def nothing(network: Any, region: verify.Box, objective: Any, rng: Any, **options: Any) -> tuple[Any, float]:
-        return region.center, float(values_and_slopes(network, region.center[None], objective)[0][0])
+        return region.center, float(values_and_slopes(held_layers(network), region.center[None], objective)[0][0])
 
     monkeypatch.setattr(verify.inquiry, "ascend", nothing)
 
@@ -442,12 +442,12 @@ class TestAscent:
     def test_slopes_are_those_of_the_network(self, shape: tuple[int, ...]) -> None:
         network, rng = zoo.network(shape, seed=2), np.random.default_rng(0)
         points, objective = rng.standard_normal((6, shape[0])), rng.standard_normal(shape[-1])
-        values, slopes = values_and_slopes(network, points, objective)
+        values, slopes = values_and_slopes(held_layers(network), points, objective)
         assert np.allclose(values, network.predict(points).reshape(6, -1) @ objective)
         for axis in range(shape[0]):
             step = 1e-6 * np.eye(shape[0])[axis]
-            ahead = values_and_slopes(network, points + step, objective)[0]
-            behind = values_and_slopes(network, points - step, objective)[0]
+            ahead = values_and_slopes(held_layers(network), points + step, objective)[0]
+            behind = values_and_slopes(held_layers(network), points - step, objective)[0]
             assert np.allclose(slopes[:, axis], (ahead - behind) / 2e-6, atol=1e-5)
 
     def test_a_linear_function_is_maximised_exactly(self) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from verify.crown import DENSE
 from verify.regions import Box
+
+# A weight, sparse or dense, and a bias.
+Held = tuple[sp.csr_matrix | Floats, Floats]
 
 STARTS = 32
 STEPS = 40
@@ -53,12 +58,13 @@ def ascend(
     of the linear function.
     """
     points = _starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
+    held = held_layers(network)
     best, value = points[0], -np.inf
     for length in [*np.geomspace(0.5 if near is None else 0.1, 0.005 if near is None else 0.002, steps), 0.0]:
         if stop is not None and stop():
             break
         with np.errstate(all="ignore"):
-            values, slopes = values_and_slopes(network, points, objective, offsets)
+            values, slopes = values_and_slopes(held, points, objective, offsets)
         values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
         leader = int(np.argmax(values))
         if values[leader] > value:
@@ -86,19 +92,34 @@ def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) ->
     return points
 
 
+def held_layers(network: SparseReLUNetwork) -> list[Held]:
+    """Return the layers with weights that are hardly sparse as dense arrays, whose products are faster."""
+    return [
+        (weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight, bias)
+        for weight, bias in network.layers
+    ]
+
+
 def values_and_slopes(
-    network: SparseReLUNetwork, points: Floats, objective: Floats, offsets: Floats | float = 0.0
+    layers: list[Held], points: Floats, objective: Floats, offsets: Floats | float = 0.0
 ) -> tuple[Floats, Floats]:
     """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0.
 
     Of several rows c in `objective` (m, k) it is the least function, with its `offsets`, at each point.
     """
-    layers = network.activations(points)
+    before, hidden = [], points
+    for weight, bias in layers:
+        before.append(_product(weight, hidden) + bias)
+        hidden = np.maximum(before[-1], 0.0)
     rows = np.atleast_2d(objective)
-    values = layers[-1] @ rows.T + offsets
+    values = before[-1] @ rows.T + offsets
     least = values.argmin(axis=1)
     slopes = rows[least]
-    for (weight, _), before in zip(network.layers[:0:-1], layers[-2::-1], strict=True):
-        slopes = np.asarray((weight.T @ slopes.T).T) * (before > 0.0)
-    first = network.layers[0][0]
-    return values[np.arange(len(points)), least], np.asarray((first.T @ slopes.T).T)
+    for (weight, _), inner in zip(layers[:0:-1], before[-2::-1], strict=True):
+        slopes = _product(weight.T, slopes) * (inner > 0.0)
+    return values[np.arange(len(points)), least], _product(layers[0][0].T, slopes)
+
+
+def _product(weight: sp.csr_matrix | Floats, rows: Floats) -> Floats:
+    """Return W x for every row x."""
+    return np.asarray(rows @ weight.T if isinstance(weight, np.ndarray) else (weight @ rows.T).T)
