@@ -176,3 +176,9 @@ def test_what_does_not_suit() -> None:
     region = verify.Box([0.0], [1.0])
     for network in (zoo.network((1, 1), seed=0), cx.SparseReLUNetwork([([[1.0]], [1.0]), ([[1.0]], None)])):
         assert not suits(network, verify.bound(network, region))
+
+
+def test_no_time_is_no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verify.branching.sharpen", None)
+    answer = verify.find_adversarial(zoo.network((4, 6, 6, 3), seed=1), verify.LinfBall(np.zeros(4), 1.0), time_limit=0)
+    assert answer.status is verify.Verdict.UNKNOWN

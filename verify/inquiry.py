@@ -133,7 +133,7 @@ class Inquiry:
         `accept` is shown points where one of them seems positive; True ends the search, and is returned.
         """
         net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
-        if not self.means.share:
+        if not self.means.share or self.clock.over():
             return False
         from verify.branching import Relaxation, branch, sharpen, suits  # torch takes its time to import
 
