@@ -176,7 +176,7 @@ class TestAttack:
             ({"radius": "wide"}, "Invalid value for '--radius'"),
             ({"witness": "none/w.npy/w.npy"}, "cannot be written"),
             ({"radius": -1}, "radius is -1.0; expected a finite number of at least 0"),
-            ({"backend": "cplex"}, "backend 'cplex' is unknown; expected one of: auto, gurobi, highspy, highs"),
+            ({"backend": "cplex"}, "backend 'cplex' is unknown; expected one of: auto, branching, gurobi, highspy"),
             ({"label": 5}, "label is 5; expected 0 to 1"),
         ],
     )
