@@ -30,7 +30,12 @@ ROW = Annotated[int, typer.Option(min=0, help="Which row of the points.")]
 ROWS = Annotated[str | None, typer.Option(help="Many rows, a JSON line for each: all, 0:100, or 0,3,5.")]
 CLIP = Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LOWER UPPER.")]
 TIME_LIMIT = Annotated[float, typer.Option(help="Seconds, for each row.")]
-BACKEND = Annotated[str, typer.Option(help="What decides where bounds do not: auto, branching, gurobi, highspy, highs, gscip, scip or scipy.")]
+BACKEND = Annotated[
+    str,
+    typer.Option(
+        help="What decides where bounds do not: auto, branching, gurobi, highspy, highs, gscip, scip or scipy."
+    ),
+]
 SEED = Annotated[int, typer.Option(min=0, help="Seed of the gradient ascent.")]
 WITNESS = Annotated[Path | None, typer.Option(help="Write the witness of a single row to this .npy file.")]
 LOG = Annotated[
