@@ -145,12 +145,13 @@ def test_bounds_that_overflow_are_no_proof() -> None:
 
 
 @pytest.mark.parametrize("kind", list(REGIONS))
+@pytest.mark.parametrize("rounds", [0, 5])
 @pytest.mark.parametrize("seed", range(4))
-def test_sharper_bounds_hold_and_are_no_looser(kind: str, seed: int) -> None:
+def test_sharper_bounds_hold_and_are_no_looser(kind: str, seed: int, rounds: int) -> None:
     network = zoo.network((3, 6, 6, 6, 2), seed=seed)
     region = region_of(kind, 3, seed)
     known = verify.bound(network, region)
-    sharper = sharpen(network, region, known, never)
+    sharper = sharpen(network, region, known, never, rounds)
     points = [x for x in region.project(np.random.default_rng(seed).uniform(-2, 2, (300, 3))) if region.contains(x)]
     for index, (old, new) in enumerate(zip(known, sharper, strict=True)):
         assert (new.lower >= old.lower).all()
@@ -162,6 +163,16 @@ def test_sharper_bounds_hold_and_are_no_looser(kind: str, seed: int) -> None:
                 for low, value, high in zip(new.lower, exact, new.upper, strict=True)
             )
     assert any((new.upper < old.upper - 1e-6).any() for old, new in zip(known, sharper, strict=True))
+
+
+def test_rounds_of_splits_sharpen_what_slopes_alone_do_not() -> None:
+    network, region = zoo.network((3, 6, 6, 6, 2), seed=2), region_of("box", 3, 2)
+    known = verify.bound(network, region)
+    plain, split = (sharpen(network, region, known, never, rounds) for rounds in (0, 12))
+    widths = [sum(float((layer.upper - layer.lower).sum()) for layer in layers[:-1]) for layers in (plain, split)]
+    assert widths[1] < 0.95 * widths[0]
+    stopped = sharpen(network, region, known, lambda: True, 12)
+    assert all(new is old for new, old in zip(stopped, known, strict=True))
 
 
 def test_descent_reaches_the_least_point_between_its_bounds() -> None:

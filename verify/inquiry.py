@@ -31,6 +31,9 @@ from verify.witness import Exhibit, Test, exhibit
 # The share of the time left that branch and bound may take, for the backends that split at all.
 SHARES = {"auto": 0.8, "branching": 1.0}
 
+# Seconds of the first search before the bounds of neurons are sharpened by rounds of splits, and how many at first.
+FIRST_STAGE, FIRST_ROUNDS = 1.0, 16
+
 # The share of its size by which an engine's objective may differ from the network at the engine's own point.
 LEAK = 1e-4
 
@@ -135,22 +138,38 @@ class Inquiry:
         net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
         if not self.means.share or self.clock.over():
             return False
-        from verify.branching import Relaxation, branch, sharpen, suits  # torch takes its time to import
+        from verify.branching import sharpen, suits  # torch takes its time to import
 
-        if not suits(net, self.layers):
-            return False
-        self._hold(sharpen(net, self.region, self.layers, self.clock.over))
-        self.proof = Proof.BRANCHED
-        left = np.array([index for index in chosen if self.upper[index] > 0.0], dtype=np.int64)
-        if not len(left) or not suits(net, self.layers):
-            return False
-        rows, offsets = self.functions.rows[left].toarray(), self.functions.offsets[left]
-        relaxation = Relaxation(net, self.region, rows, offsets, self.layers)
-        found = branch(relaxation, accept, lambda: self.clock.seconds >= until)
-        self.upper[left] = np.minimum(self.upper[left], found.upper)
-        finding = f"{found.parts} parts, {found.ending}; margin at most {self.upper[left].max():.6g}"
+        began, rounds = self.clock.seconds, 0
+        while suits(net, self.layers) and self.clock.seconds < until:
+            self._hold(sharpen(net, self.region, self.layers, partial(self._past, until), rounds))
+            self.proof = Proof.BRANCHED
+            left = [index for index in chosen if self.upper[index] > 0.0]
+            if not left or not suits(net, self.layers):
+                break
+            # Each stage has as long as all before it. Where no layer is deep, there is nothing to sharpen between them.
+            pause = began + 2.0 * (self.clock.seconds - began) + FIRST_STAGE if len(net.layers) > 2 else until
+            if self._search_parts(left, accept, min(pause, until)):
+                return True
+            if self.clock.seconds < pause or not any(self.upper[index] > 0.0 for index in left):
+                break
+            rounds = max(FIRST_ROUNDS, 2 * rounds)
+        return False
+
+    def _search_parts(self, chosen: list[int], accept: Callable[[Floats], bool], until: float) -> bool:
+        """Search the parts of chosen functions until some time; return whether a point was accepted."""
+        from verify.branching import Relaxation, branch
+
+        rows, offsets = self.functions.rows[chosen].toarray(), self.functions.offsets[chosen]
+        relaxation = Relaxation(self.functions.network, self.region, rows, offsets, self.layers)
+        found = branch(relaxation, accept, partial(self._past, until))
+        self.upper[chosen] = np.minimum(self.upper[chosen], found.upper)
+        finding = f"{found.parts} parts, {found.ending}; margin at most {self.upper[chosen].max():.6g}"
         self.note("branch and bound", finding)
         return found.point is not None
+
+    def _past(self, moment: float) -> bool:
+        return self.clock.seconds >= moment
 
     def visit(self, point: Floats) -> Floats:
         """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""

@@ -1,25 +1,25 @@
-"""Sharper pre-activation bounds: CROWN's with the slopes of every neuron's own bound improved."""
+"""Sharper pre-activation bounds: the slopes of every neuron's own bound improved, its question split at neurons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.branching.relaxation import Relaxation
+from verify.branching.tree import Tree
 from verify.intervals import Interval
 from verify.regions import Box
-
-# Gradient steps, and the first one in multipliers, of which there are none here.
-STEPS, RATE = 20, 1.0
 
 # Rows bounded at a time.
 BATCH = 512
 
 
 def sharpen(
-    network: SparseReLUNetwork, region: Box, known: Sequence[Interval], stop: Callable[[], bool]
+    network: SparseReLUNetwork, region: Box, known: Sequence[Interval], stop: Callable[[], bool], rounds: int = 0
 ) -> tuple[Interval, ...]:
     """Return pre-activation bounds at least as tight as those `known`, sound under rounding.
 
@@ -32,12 +32,15 @@ def sharpen(
     known : sequence of Interval
         Finite bounds of all layers, from :func:`verify.bound`.
     stop : callable
-        Asked before each layer; true where no time is left.
+        Asked before each layer and each round; true where no time is left.
+    rounds : int, default 0
+        How often the worst part of every bound is halved.
 
     Notes
     -----
     Layer by layer from the second on, for the neurons that can switch: the slopes in [0, 1] of the lower lines of the
-    layers before are improved for each bound alone (alpha-CROWN: Xu et al. 2021).
+    layers before are improved for each bound alone (alpha-CROWN: Xu et al. 2021). With `rounds` every bound is then one
+    of branch and bound, as far as these go: layers that are bounded so let the next ones be bounded better.
     """
     result = list(known)
     for index in range(1, len(network.layers) - 1):
@@ -45,11 +48,20 @@ def sharpen(
             break
         loose = np.flatnonzero((result[index].lower < 0.0) & (result[index].upper > 0.0))
         if len(loose):
-            result[index] = _sharper(SparseReLUNetwork(network.layers[: index + 1]), region, result, loose)
+            result[index] = _sharper(
+                SparseReLUNetwork(network.layers[: index + 1]), region, result, loose, stop, rounds
+            )
     return tuple(result)
 
 
-def _sharper(network: SparseReLUNetwork, region: Box, known: list[Interval], loose: np.ndarray) -> Interval:
+def _sharper(
+    network: SparseReLUNetwork,
+    region: Box,
+    known: list[Interval],
+    loose: NDArray[np.int64],
+    stop: Callable[[], bool],
+    rounds: int,
+) -> Interval:
     """Return the bounds of the last layer of a network, better at the outputs `loose`."""
     last = known[len(network.layers) - 1]
     lower, upper = last.lower.copy(), last.upper.copy()
@@ -58,7 +70,17 @@ def _sharper(network: SparseReLUNetwork, region: Box, known: list[Interval], loo
         rows = np.zeros((2 * len(some), network.n_outputs))
         rows[np.arange(len(some)), some], rows[np.arange(len(some), 2 * len(some)), some] = 1.0, -1.0
         relaxation = Relaxation(network, region, rows, np.zeros(len(rows)), known)
-        found = relaxation.improved(relaxation.start(), STEPS, RATE).upper.numpy()
+        found = _uppers(relaxation, stop, rounds)
         upper[some] = np.minimum(upper[some], found[: len(some)])
         lower[some] = np.maximum(lower[some], -found[len(some) :])
     return Interval(lower, upper)
+
+
+def _uppers(relaxation: Relaxation, stop: Callable[[], bool], rounds: int) -> Floats:
+    tree = Tree(relaxation)
+    for _ in range(rounds):
+        if stop() or not len(tree.open) or not tree.open.upper.isfinite().all():
+            break
+        now = tree.pick_each()
+        tree.halve(now, tree.look(now)[2])
+    return tree.ended("").upper

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convexnn.checks import Floats
 from verify.branching.parts import Parts
-from verify.branching.relaxation import Relaxation
+from verify.branching.relaxation import Course, Relaxation
 
 # Steps on the slopes of the whole region, and of each half of a part.
 ROOT_STEPS, STEPS = 50, 10
@@ -69,24 +69,17 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
     halves from those of the part (beta-CROWN: Wang et al. 2021). The neuron to split is, of those whose lines miss
     their ReLU most at the peak of the bound, the one whose two halves have the lowest bounds before any step.
     """
-    tree = _Tree(relaxation)
+    tree = Tree(relaxation)
     if not tree.open.upper.isfinite().all():
         return tree.ended("a bound is not finite")
     while len(tree.open) and not stop():
         now = tree.pick()
-        with torch.no_grad():
-            course = relaxation.course(now)
-            reached, misses = relaxation.misses(now, course)
+        course, reached, misses = tree.look(now)
         point = _best_point(relaxation, course.peaks, reached)
         if point is not None and visit(point):
             tree.open = tree.open.join(now)
             return tree.ended("a point was found", point)
-        split = (now.side != 0.0).all(dim=1)
-        tree.finish(now.take(split))
-        now, misses = now.take(~split), misses[~split]
-        if len(now):
-            halves = now.halved(_best_split(relaxation, now, misses))
-            tree.add(relaxation.improved(halves, STEPS, tree.rate))
+        tree.halve(now, misses)
         if tree.open.side.numel() > LARGEST:
             return tree.ended("there were too many parts")
     if len(tree.open):
@@ -94,7 +87,7 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
     return tree.ended("parts without a free neuron are left" if len(tree.stuck) else "every part is proven")
 
 
-class _Tree:
+class Tree:
     """The parts that are open, those that cannot be split further, and the bounds of what is proven."""
 
     def __init__(self, relaxation: Relaxation) -> None:
@@ -112,6 +105,30 @@ class _Tree:
         order = torch.argsort(self.open.upper, descending=True, stable=True)
         now, self.open = self.open.take(order[:BATCH]), self.open.take(order[BATCH:])
         return now
+
+    def pick_each(self) -> Parts:
+        """Take the part with the largest bound of every function."""
+        order = torch.argsort(self.open.upper, descending=True, stable=True)
+        _, first = np.unique(self.open.target[order].numpy(), return_index=True)
+        taken = torch.zeros(len(order), dtype=torch.bool)
+        taken[order[first]] = True
+        now, self.open = self.open.take(taken), self.open.take(~taken)
+        return now
+
+    def look(self, parts: Parts) -> tuple[Course, Tensor, Tensor]:
+        """Return how the bounds of parts come about, the functions at their peaks, and the misses of neurons there."""
+        with torch.no_grad():
+            course = self.relaxation.course(parts)
+            return course, *self.relaxation.misses(parts, course)
+
+    def halve(self, parts: Parts, misses: Tensor) -> None:
+        """Split parts, each at the neuron that gains the most, and bound the halves."""
+        split = (parts.side != 0.0).all(dim=1)
+        self.finish(parts.take(split))
+        parts, misses = parts.take(~split), misses[~split]
+        if len(parts):
+            halves = parts.halved(_best_split(self.relaxation, parts, misses))
+            self.add(self.relaxation.improved(halves, STEPS, self.rate))
 
     def add(self, parts: Parts) -> None:
         """Keep the parts that are open, and the bounds of the others."""
