@@ -144,6 +144,7 @@ class Liar:
     run = maximise
 
 
+@pytest.mark.usefixtures("no_splitting")
 class TestEnginesThatAreWrong:
     def ask(self, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[Any], Outcome]) -> verify.Optimum:
         monkeypatch.setattr(backends, "candidates", lambda name: [Liar(outcome)])

@@ -130,10 +130,10 @@ class Inquiry:
         known = known.meet(self.functions.crown(self.region, layers))
         self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
 
-    def split(self, chosen: Sequence[int], accept: Callable[[Floats], bool]) -> bool:
-        """Prove chosen functions to be at most zero by branch and bound, for a share of the time that is left.
+    def split(self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float = 0.0) -> bool:
+        """Prove chosen functions to be at most `level` by branch and bound, for a share of the time that is left.
 
-        `accept` is shown points where one of them seems positive; True ends the search, and is returned.
+        `accept` is shown points where one of them seems to be above; True ends the search, and is returned.
         """
         net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
         if not self.means.share or self.clock.over():
@@ -144,26 +144,28 @@ class Inquiry:
         while suits(net, self.layers) and self.clock.seconds < until:
             self._hold(sharpen(net, self.region, self.layers, partial(self._past, until), rounds))
             self.proof = Proof.BRANCHED
-            left = [index for index in chosen if self.upper[index] > 0.0]
+            left = [index for index in chosen if self.upper[index] > level]
             if not left or not suits(net, self.layers):
                 break
             # Each stage has as long as all before it. Where no layer is deep, there is nothing to sharpen between them.
             pause = began + 2.0 * (self.clock.seconds - began) + FIRST_STAGE if len(net.layers) > 2 else until
-            if self._search_parts(left, accept, min(pause, until)):
+            if self._search_parts(left, accept, level, min(pause, until)):
                 return True
-            if self.clock.seconds < pause or not any(self.upper[index] > 0.0 for index in left):
+            if self.clock.seconds < pause or not any(self.upper[index] > level for index in left):
                 break
             rounds = max(FIRST_ROUNDS, 2 * rounds)
         return False
 
-    def _search_parts(self, chosen: list[int], accept: Callable[[Floats], bool], until: float) -> bool:
+    def _search_parts(self, chosen: list[int], accept: Callable[[Floats], bool], level: float, until: float) -> bool:
         """Search the parts of chosen functions until some time; return whether a point was accepted."""
         from verify.branching import Relaxation, branch
 
         rows, offsets = self.functions.rows[chosen].toarray(), self.functions.offsets[chosen]
-        relaxation = Relaxation(self.functions.network, self.region, rows, offsets, self.layers)
+        relaxation = Relaxation(self.functions.network, self.region, rows, offsets - level, self.layers)
         found = branch(relaxation, accept, partial(self._past, until))
-        self.upper[chosen] = np.minimum(self.upper[chosen], found.upper)
+        # Where there is a level, it was taken off and comes back with rounding.
+        lost = 4.0 * EPS * (np.abs(found.upper) + np.abs(offsets) + abs(level)) if level else 0.0
+        self.upper[chosen] = np.minimum(self.upper[chosen], found.upper + level + lost)
         finding = f"{found.parts} parts, {found.ending}; margin at most {self.upper[chosen].max():.6g}"
         self.note("branch and bound", finding)
         return found.point is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from verify.replay import replay_of
 # values near 0 are rounded in proportion to their terms.
 GAP = 1e-6
 ROUNDING = 1e-12
+
+# How often a point that branch and bound finds above the best one is climbed from.
+CLIMBS = 20
 
 # Over an L2 ball an engine's point may lie outside by its tolerances: at most this share of the value may come of it.
 OUTSIDE = 1e-3
@@ -162,7 +166,25 @@ class _Extremum:
             self.known.note("gradient ascent", f"at least {self._value:.6g}")
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.known.proof)
+        self._split()
+        if self._closed():
+            return self._end(Status.OPTIMAL, "Branch and bound meets the value found.", self.known.proof)
         return self._ask_engine()
+
+    def _split(self) -> None:
+        """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
+        for _ in range(CLIMBS):
+            if not np.isfinite([self._bound, self._value]).all():
+                return
+            level = self._value + 0.5 * GAP * max(abs(self._bound), abs(self._value)) + self.rounding
+            above: list[Floats] = []
+            if not self.known.split([self.index], partial(self._rises, above, level), level):
+                return
+            self.known.climb([self.index], above[-1])
+
+    def _rises(self, above: list[Floats], level: float, point: Floats) -> bool:
+        above.append(point)
+        return bool(self.known.visit(point)[self.index] > level)
 
     def _ask_engine(self) -> Optimum:
         trouble = self.known.trouble()
