@@ -279,6 +279,18 @@ def test_the_point_of_the_linear_relaxation_is_where_ascent_goes_on(monkeypatch:
     assert len(starts) == 1
 
 
+def test_a_bound_covers_conditions_that_branching_rules_out_beside_its_own() -> None:
+    # Sharper bounds alone rule out both; that of the first, a million times as large, is far below the second.
+    network, region = zoo.network((2, 6, 6, 1), seed=0), verify.Box([-0.7, -0.7], [0.7, 0.7])
+    largest = zoo.enumerated_maximum(network, region.lower, region.upper, np.ones(1))
+    level = float(0.02 * largest + 0.98 * verify.bound(network, region)[-1].upper[0])
+    formula = f"(or (>= (* 1000000 Y_0) {1e6 * level}) (and (>= Y_0 {level}) (>= (* 2 Y_0) {2 * level - 0.001})))"
+    answer = verify.check_vnnlib(network, asked(region, formula, 1), backend="branching")
+    assert answer.status is Holding.HOLDS
+    assert answer.proof is Proof.BRANCHED
+    assert answer.bound >= largest - level
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(("number", "status"), [("1_0.03", Holding.HOLDS), ("7_0.05", Holding.VIOLATED)])
 def test_a_property_of_mnist_fc_has_its_known_label(number: str, status: Holding, data_folder: Path) -> None:

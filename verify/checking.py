@@ -180,12 +180,13 @@ class _Checking:
             found: list[Exhibit] = []
             if not single or self.means.clock.over():
                 continue
-            accept = partial(self._accept, place, single, found)
+            waiting, accept = set(place.open), partial(self._accept, place, single, found)
             if place.known.split([int(place.chosen[index][0]) for index in single], accept):
                 return self._violated(place, found[0], "branch and bound")
             self.trace += place.known.trace[-1:]
             place.narrow()
-            for index in set(single) - set(place.open):
+            # Sharper bounds may rule out conditions of several constraints too.
+            for index in waiting - set(place.open):
                 self.highest = max(self.highest, place.bound(index))
         if any(place.open for place in self.places):
             return None
