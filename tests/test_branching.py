@@ -21,6 +21,7 @@ from convexnn.checks import Floats
 from tests import zoo
 from verify.branching import Relaxation, branch, sharpen, suits, tree
 from verify.branching.descent import Descent
+from verify.branching.parts import Parts
 
 SHAPES = [(3, 4, 1), (3, 3, 3, 1), (2, 2, 2, 2, 1)]
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
@@ -134,6 +135,24 @@ def test_a_search_ends_where_parts_are_too_many(monkeypatch: pytest.MonkeyPatch)
     network = zoo.network((3, 6, 6, 1), seed=0)
     found = branch(relaxed(network, region_of("box", 3, 0), 50.0), nowhere, never)
     assert found.ending == "there were too many parts"
+
+
+def test_no_neuron_is_split_twice_where_values_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = zoo.network((3, 5, 5, 1), seed=48)
+    weight, bias = base.layers[-1]
+    network = cx.SparseReLUNetwork([*base.layers[:-1], (1e7 * weight, 1e7 * bias)])
+    region = verify.Box([-0.6] * 3, [0.6] * 3)
+    chosen = []
+
+    def noted(relaxation: Relaxation, parts: Parts, misses: torch.Tensor) -> torch.Tensor:
+        chosen.append(parts.side.gather(1, tree_split(relaxation, parts, misses)[:, None]))
+        return tree_split(relaxation, parts, misses)
+
+    tree_split = tree._best_split
+    monkeypatch.setattr(tree, "_best_split", noted)
+    branch(relaxed(network, region, 1e5 - truth(network, region)), nowhere, lambda: len(chosen) >= 50)
+    assert chosen
+    assert not torch.cat(chosen).any()
 
 
 def test_bounds_that_overflow_are_no_proof() -> None:

@@ -133,8 +133,8 @@ class Relaxation:
     def misses(self, parts: Parts, course: Course) -> tuple[Tensor, Tensor]:
         """Return the functions (r,) at the peaks, and by how much the lines of each neuron (r, u) miss them there.
 
-        The misses of neurons that are split already are -1; all of them and the rest add up to the bound minus the
-        function.
+        The misses of neurons that are split already are -1, of the others at least 0 or NaN; these and the rest add up
+        to the bound minus the function.
         """
         values, misses = course.peaks, []
         fields = [field.split(self.sizes, dim=1) for field in (parts.side, parts.low)]
@@ -143,7 +143,8 @@ class Relaxation:
             values = before.clamp(min=0.0)
             own, rise, height = slope[:, layer.at], before[:, layer.at], values[:, layer.at]
             above = torch.where(own > 0.0, layer.high * rise + layer.lift, low * rise)
-            misses.append(torch.where(side == 0.0, own * (above - height), -1.0))
+            # Rounding may say that lines cut their neuron: no reason to prefer one that is split.
+            misses.append(torch.where(side == 0.0, (own * (above - height)).clamp(min=0.0), -1.0))
         return (self.top[parts.target] * values).sum(dim=1) + self.base[parts.target], torch.cat(misses, dim=1)
 
     def proven(self, parts: Parts) -> Tensor:
