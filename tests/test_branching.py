@@ -155,6 +155,25 @@ def test_no_neuron_is_split_twice_where_values_are_large(monkeypatch: pytest.Mon
     assert not torch.cat(chosen).any()
 
 
+def test_the_time_left_is_asked_for_before_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, region = zoo.network((3, 6, 6, 600), seed=0), region_of("box", 3, 0)
+    steps: list[int] = []
+    course = Relaxation.course
+
+    def counted(relaxation: Relaxation, parts: Parts) -> Any:
+        steps.append(len(parts))
+        return course(relaxation, parts)
+
+    monkeypatch.setattr(Relaxation, "course", counted)
+    found = branch(relaxed(network, region), nowhere, lambda: len(steps) >= 5)
+    assert found.ending == "it was stopped"
+    assert len(steps) == 5
+    assert max(steps) <= tree.BATCH
+    steps.clear()
+    sharpen(network, region, verify.bound(network, region), lambda: len(steps) >= 3)
+    assert len(steps) == 3
+
+
 def test_bounds_that_overflow_are_no_proof() -> None:
     network = cx.SparseReLUNetwork([(1e200 * np.ones((2, 2)), None), (np.array([[1e200, -1e200]]), None)])
     region = verify.Box([-1.0, -1.0], [1.0, 1.0])

@@ -32,7 +32,7 @@ def sharpen(
     known : sequence of Interval
         Finite bounds of all layers, from :func:`verify.bound`.
     stop : callable
-        Asked before each layer; true where no time is left.
+        Asked before each step; true where no time is left.
 
     Notes
     -----
@@ -45,20 +45,24 @@ def sharpen(
             break
         loose = np.flatnonzero((result[index].lower < 0.0) & (result[index].upper > 0.0))
         if len(loose):
-            result[index] = _sharper(SparseReLUNetwork(network.layers[: index + 1]), region, result, loose)
+            result[index] = _sharper(SparseReLUNetwork(network.layers[: index + 1]), region, result, loose, stop)
     return tuple(result)
 
 
-def _sharper(network: SparseReLUNetwork, region: Box, known: list[Interval], loose: np.ndarray) -> Interval:
+def _sharper(
+    network: SparseReLUNetwork, region: Box, known: list[Interval], loose: np.ndarray, stop: Callable[[], bool]
+) -> Interval:
     """Return the bounds of the last layer of a network, better at the outputs `loose`."""
     last = known[len(network.layers) - 1]
     lower, upper = last.lower.copy(), last.upper.copy()
     for start in range(0, len(loose), BATCH // 2):
+        if stop():
+            break
         some = loose[start : start + BATCH // 2]
         rows = np.zeros((2 * len(some), network.n_outputs))
         rows[np.arange(len(some)), some], rows[np.arange(len(some), 2 * len(some)), some] = 1.0, -1.0
         relaxation = Relaxation(network, region, rows, np.zeros(len(rows)), known)
-        found = relaxation.improved(relaxation.start(), STEPS, RATE).upper.numpy()
+        found = relaxation.improved(relaxation.start(), STEPS, RATE, stop).upper.numpy()
         upper[some] = np.minimum(upper[some], found[: len(some)])
         lower[some] = np.maximum(lower[some], -found[len(some) :])
     return Interval(lower, upper)
