@@ -132,21 +132,34 @@ class Inquiry:
 
         `accept` is shown points where one of them seems positive; True ends the search, and is returned.
         """
-        net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
         if not self.means.share or self.clock.over():
             return False
-        from verify.branching import Relaxation, branch, sharpen, suits  # torch takes its time to import
+        from verify.branching import Modes  # torch takes its time to import
 
+        callers = Modes.now()
+
+        def visit(point: Floats) -> bool:
+            with callers.held():
+                return accept(point)
+
+        with Modes().held():
+            return self._branch(chosen, visit)
+
+    def _branch(self, chosen: Sequence[int], visit: Callable[[Floats], bool]) -> bool:
+        """Branch and bound in torch's modes as they should be."""
+        from verify.branching import Relaxation, branch, sharpen, suits
+
+        net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
         if not suits(net, self.layers):
             return False
-        self._hold(sharpen(net, self.region, self.layers, self.clock.over))
+        self._hold(sharpen(net, self.region, self.layers, lambda: self.clock.seconds >= until))
         self.proof = Proof.BRANCHED
         left = np.array([index for index in chosen if self.upper[index] > 0.0], dtype=np.int64)
         if not len(left) or not suits(net, self.layers):
             return False
         rows, offsets = self.functions.rows[left].toarray(), self.functions.offsets[left]
         relaxation = Relaxation(net, self.region, rows, offsets, self.layers)
-        found = branch(relaxation, accept, lambda: self.clock.seconds >= until)
+        found = branch(relaxation, visit, lambda: self.clock.seconds >= until)
         self.upper[left] = np.minimum(self.upper[left], found.upper)
         finding = f"{found.parts} parts, {found.ending}; margin at most {self.upper[left].max():.6g}"
         self.note("branch and bound", finding)
