@@ -19,9 +19,11 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify.branching import Relaxation, branch, sharpen, suits, tree
+from verify.branching import Modes, Relaxation, branch, sharpen, suits, tree
 from verify.branching.descent import Descent
 from verify.branching.parts import Parts
+from verify.inquiry import Inquiry, means_of
+from verify.margins import margins_of
 
 SHAPES = [(3, 4, 1), (3, 3, 3, 1), (2, 2, 2, 2, 1)]
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
@@ -155,6 +157,25 @@ def test_no_neuron_is_split_twice_where_values_are_large(monkeypatch: pytest.Mon
     assert not torch.cat(chosen).any()
 
 
+def test_the_time_left_is_asked_for_before_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, region = zoo.network((3, 6, 6, 600), seed=0), region_of("box", 3, 0)
+    steps: list[int] = []
+    course = Relaxation.course
+
+    def counted(relaxation: Relaxation, parts: Parts) -> Any:
+        steps.append(len(parts))
+        return course(relaxation, parts)
+
+    monkeypatch.setattr(Relaxation, "course", counted)
+    found = branch(relaxed(network, region), nowhere, lambda: len(steps) >= 5)
+    assert found.ending == "it was stopped"
+    assert len(steps) == 5
+    assert max(steps) <= tree.BATCH
+    steps.clear()
+    sharpen(network, region, verify.bound(network, region), lambda: len(steps) >= 3)
+    assert len(steps) == 3
+
+
 def test_bounds_that_overflow_are_no_proof() -> None:
     network = cx.SparseReLUNetwork([(1e200 * np.ones((2, 2)), None), (np.array([[1e200, -1e200]]), None)])
     region = verify.Box([-1.0, -1.0], [1.0, 1.0])
@@ -200,6 +221,25 @@ def test_descent_reaches_the_least_point_between_its_bounds() -> None:
     for step in range(60):
         field = descent.moved(field, 2.0 * (field - goal), step)
     torch.testing.assert_close(field, torch.tensor([0.3, 0.0, 1.0]), atol=0.05, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    "modes",
+    [Modes(grad=False), Modes(inference=True, grad=False), Modes(cast=True), Modes(device=torch.device("meta"))],
+)
+def test_the_callers_modes_of_torch_matter_to_the_callers_code_alone(modes: Modes) -> None:
+    network, region = zoo.network((3, 8, 8, 2), seed=4), verify.Box([-0.4] * 3, [0.4] * 3)
+    with modes.held():
+        assert verify.find_adversarial(network, region, backend="branching").proof is verify.Proof.BRANCHED
+        known = Inquiry(margins_of(network, 0), region, means_of(60.0, "branching", 0))
+        known.tighten()
+        seen = []
+        known.upper += 50.0
+        known.functions.offsets[:] = 50.0
+        known.split([0], lambda _: bool(seen.append(Modes.now()) or True))  # type: ignore[func-returns-value]
+        assert (seen[0].inference, seen[0].grad, seen[0].cast) == (modes.inference, modes.grad, modes.cast)
+        assert seen[0].device == modes.device == Modes.now().device
+    assert (Modes.now().grad, Modes.now().inference, Modes.now().cast) == (True, False, False)
 
 
 def test_what_does_not_suit() -> None:

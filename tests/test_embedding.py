@@ -99,6 +99,15 @@ def test_affine_expressions_and_regions_are_taken() -> None:
     assert mathopt.solve(model, mathopt.SolverType.GSCIP).objective_value() == pytest.approx(problem.value, abs=1e-6)
 
 
+def test_numbers_of_numpy_among_the_inputs_are_numbers() -> None:
+    network, model = zoo.network((3, 4, 1), seed=1, density=0.8), mathopt.Model()
+    for region in (None, verify.Box([0.0] * 3, [1.0] * 3)):
+        inputs = [model.add_variable(lb=0.5, ub=0.5), np.int64(1), np.float32(0.5)]
+        model.minimize(verify.embed(network, inputs, model=model, region=region).outputs[0])
+        value = network.predict(np.array([[0.5, 1.0, 0.5]])).item()
+        assert mathopt.solve(model, mathopt.SolverType.GSCIP).objective_value() == pytest.approx(value, abs=1e-6)
+
+
 def test_bad_input_is_named() -> None:
     network = zoo.network((3, 4, 1), seed=1, density=0.8)
     with pytest.raises(TypeError, match="inputs is a list without variables; expected those of cvxpy"):

@@ -105,6 +105,7 @@ class TestProofs:
             found = verify.maximize(zoo.network((3, 6, 1), seed=3), verify.LinfBall(x, 0.0))
             assert (found.status, found.backend) == (Status.OPTIMAL, None), str(found)
 
+    @pytest.mark.usefixtures("no_splitting")
     def test_a_milp_proves_what_bounds_cannot(self) -> None:
         found = verify.maximize(bent(), REGION)
         assert (found.status, found.proof) == (Status.OPTIMAL, Proof.SOLVER)

@@ -135,11 +135,24 @@ class Inquiry:
 
         `accept` is shown points where one of them seems to be above; True ends the search, and is returned.
         """
-        net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
         if not self.means.share or self.clock.over():
             return False
-        from verify.branching import sharpen, suits  # torch takes its time to import
+        from verify.branching import Modes  # torch takes its time to import
 
+        callers = Modes.now()
+
+        def visit(point: Floats) -> bool:
+            with callers.held():
+                return accept(point)
+
+        with Modes().held():
+            return self._stages(chosen, visit, level)
+
+    def _stages(self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float) -> bool:
+        """Search and sharpen in turns, in torch's modes as they should be."""
+        from verify.branching import sharpen, suits
+
+        net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
         began, rounds = self.clock.seconds, 0
         while suits(net, self.layers) and self.clock.seconds < until:
             self._hold(sharpen(net, self.region, self.layers, partial(self._past, until), rounds))

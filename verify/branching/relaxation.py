@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -159,12 +159,17 @@ class Relaxation:
         upper = crown_upper(rows, offsets, [*self.hidden, self.last], self.region, [*splits, None])
         return torch.as_tensor(upper)
 
-    def improved(self, parts: Parts, steps: int, rate: float) -> Parts:
-        """Return the parts with the best slopes and multipliers met on `steps`, the first in multipliers of `rate`."""
+    def improved(self, parts: Parts, steps: int, rate: float, stop: Callable[[], bool]) -> Parts:
+        """Return the parts with the best slopes and multipliers met on `steps`, the first in multipliers of `rate`.
+
+        `stop` is asked before each step; where it is true, the parts are bounded by what was met before.
+        """
         now, best = parts, torch.full((len(parts),), float("inf"), dtype=KIND)
         low, push = parts.low.clone(), parts.push.clone()
         descents = [Descent(LOW_RATE, 1.0, steps), Descent(rate, float("inf"), steps)]
         for step in range(steps + 1):
+            if stop():
+                break
             value, slopes = self._slopes(now, step < steps)
             better = value < best
             best, low[better], push[better] = torch.minimum(best, value), now.low[better], now.push[better]

@@ -32,7 +32,7 @@ def sharpen(
     known : sequence of Interval
         Finite bounds of all layers, from :func:`verify.bound`.
     stop : callable
-        Asked before each layer and each round; true where no time is left.
+        Asked before each step; true where no time is left.
     rounds : int, default 0
         How often the worst part of every bound is halved.
 
@@ -66,6 +66,8 @@ def _sharper(
     last = known[len(network.layers) - 1]
     lower, upper = last.lower.copy(), last.upper.copy()
     for start in range(0, len(loose), BATCH // 2):
+        if stop():
+            break
         some = loose[start : start + BATCH // 2]
         rows = np.zeros((2 * len(some), network.n_outputs))
         rows[np.arange(len(some)), some], rows[np.arange(len(some), 2 * len(some)), some] = 1.0, -1.0
@@ -77,7 +79,7 @@ def _sharper(
 
 
 def _uppers(relaxation: Relaxation, stop: Callable[[], bool], rounds: int) -> Floats:
-    tree = Tree(relaxation)
+    tree = Tree(relaxation, stop)
     for _ in range(rounds):
         if stop() or not len(tree.open) or not tree.open.upper.isfinite().all():
             break

@@ -60,7 +60,7 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
         Takes an input (d,) of the region where a function is positive up to float32; returns whether the search may
         end there.
     stop : callable
-        Asked before each batch; true where no time is left.
+        Asked before each step; true where no time is left.
 
     Notes
     -----
@@ -69,8 +69,8 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
     halves from those of the part (beta-CROWN: Wang et al. 2021). The neuron to split is, of those whose lines miss
     their ReLU most at the peak of the bound, the one whose two halves have the lowest bounds before any step.
     """
-    tree = Tree(relaxation)
-    if not tree.open.upper.isfinite().all():
+    tree = Tree(relaxation, stop)
+    if not stop() and not tree.open.upper.isfinite().all():
         return tree.ended("a bound is not finite")
     while len(tree.open) and not stop():
         now = tree.pick()
@@ -84,21 +84,25 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
             return tree.ended("there were too many parts")
     if len(tree.open):
         return tree.ended("it was stopped")
-    return tree.ended("parts without a free neuron are left" if len(tree.stuck) else "every part is proven")
+    return tree.ended("parts without a free neuron are left" if tree.stuck else "every part is proven")
 
 
 class Tree:
-    """The parts that are open, those that cannot be split further, and the bounds of what is proven."""
+    """The parts that are open, how many are stuck since they cannot be split further, and the bounds of all others."""
 
-    def __init__(self, relaxation: Relaxation) -> None:
+    def __init__(self, relaxation: Relaxation, stop: Callable[[], bool]) -> None:
         first = relaxation.start()
-        value = relaxation.course(first).value.detach()
-        # Multipliers have the units of the functions.
-        self.relaxation, self.rate = relaxation, 0.01 * float(value.abs().mean()) or 1.0
+        self.relaxation, self.stop, self.rate = relaxation, stop, 1.0
         self.closed = torch.full((len(first),), -float("inf"), dtype=torch.float64)
-        self.count = 0
-        self.open = self.stuck = first.take(torch.arange(0))
-        self.add(relaxation.improved(first, ROOT_STEPS, self.rate))
+        self.count = self.stuck = 0
+        self.open = first.take(torch.arange(0))
+        for some in torch.arange(len(first)).split(BATCH):
+            parts = first.take(some)
+            if not stop():
+                # Multipliers have the units of the functions.
+                self.rate = 0.01 * float(relaxation.course(parts).value.detach().abs().mean()) or 1.0
+                parts = relaxation.improved(parts, ROOT_STEPS, self.rate, stop)
+            self.add(parts)
 
     def pick(self) -> Parts:
         """Take the parts with the largest bounds."""
@@ -128,27 +132,28 @@ class Tree:
         parts, misses = parts.take(~split), misses[~split]
         if len(parts):
             halves = parts.halved(_best_split(self.relaxation, parts, misses))
-            self.add(self.relaxation.improved(halves, STEPS, self.rate))
+            self.add(self.relaxation.improved(halves, STEPS, self.rate, self.stop))
 
     def add(self, parts: Parts) -> None:
         """Keep the parts that are open, and the bounds of the others."""
         self.count += len(parts)
         done = parts.upper <= 0.0
-        self.closed.scatter_reduce_(0, parts.target[done], parts.upper[done], "amax")
+        self._close(parts.take(done))
         self.open = self.open.join(parts.take(~done))
 
     def finish(self, parts: Parts) -> None:
-        """Improve parts that cannot be split further once more, and keep those that stay open apart."""
+        """Improve parts that cannot be split further once more; those that stay open are stuck."""
         if len(parts):
-            parts = self.relaxation.improved(parts, LAST_STEPS, LONGER * self.rate)
-            done = parts.upper <= 0.0
-            self.closed.scatter_reduce_(0, parts.target[done], parts.upper[done], "amax")
-            self.stuck = self.stuck.join(parts.take(~done))
+            parts = self.relaxation.improved(parts, LAST_STEPS, LONGER * self.rate, self.stop)
+            self.stuck += int((parts.upper > 0.0).sum())
+            self._close(parts)
+
+    def _close(self, parts: Parts) -> None:
+        self.closed.scatter_reduce_(0, parts.target, parts.upper, "amax")
 
     def ended(self, ending: str, point: Floats | None = None) -> Branched:
         upper = self.closed.clone()
-        for left in (self.open, self.stuck):
-            upper.scatter_reduce_(0, left.target, left.upper, "amax")
+        upper.scatter_reduce_(0, self.open.target, self.open.upper, "amax")
         return Branched(upper.numpy(), self.count, point, ending)
 
 

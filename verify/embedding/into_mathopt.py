@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def vector_of(inputs: Any, size: int) -> list[Any]:
     members = list(np.ravel(np.asarray(inputs, dtype=object)))
     if len(members) != size:
         raise ValueError(f"inputs has {len(members)} entries; the network has {size} inputs")
-    return members
+    return [float(member) if isinstance(member, Real) else member for member in members]
 
 
 def check_model(model: Any) -> None:
@@ -34,8 +35,8 @@ def bounds_of(inputs: list[Any]) -> tuple[Floats, Floats]:
 
 
 def _ends(member: Any) -> tuple[float, float]:
-    if isinstance(member, int | float):
-        return float(member), float(member)
+    if isinstance(member, float):
+        return member, member
     if isinstance(member, mathopt.Variable):
         return member.lower_bound, member.upper_bound
     return -np.inf, np.inf
