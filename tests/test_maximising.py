@@ -112,6 +112,13 @@ class TestProofs:
         assert found.value == pytest.approx(0.5)
         assert found.gap == pytest.approx(0.0, abs=1e-6)
 
+    @pytest.mark.parametrize("kind", [verify.LinfBall, verify.L1Ball, verify.L2Ball])
+    def test_an_output_that_is_zero_all_over_the_ball(self, kind: Any) -> None:
+        weights = ([[2.0]], [[1.0], [-0.5]], [[1.0, -1.0]])
+        dead = cx.SparseReLUNetwork([(np.array(weight), None) for weight in weights])
+        found = verify.maximize(dead, kind([-0.5], 0.3, clip=(-0.5, 0.0)), [2.5])
+        assert (found.status, found.value, found.backend) == (Status.OPTIMAL, 0.0, None)
+
     def test_no_time_leaves_value_and_bound(self) -> None:
         found = verify.maximize(bent(), REGION, time_limit=0)
         assert found.status is Status.LIMIT

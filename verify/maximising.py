@@ -26,6 +26,9 @@ from verify.replay import replay_of
 GAP = 1e-6
 ROUNDING = 1e-12
 
+# What products that underflow may leave between a value of 0 and its bound.
+UNDERFLOW = 1e-290
+
 # How often a point that branch and bound finds above the best one is climbed from.
 CLIMBS = 20
 
@@ -228,7 +231,7 @@ class _Extremum:
         """Whether bound and value differ by no more than tolerance and rounding explain."""
         if not np.isfinite([self._bound, self._value]).all():
             return False
-        return self._gap <= self.tolerance + self.rounding + GAP * max(abs(self._bound), abs(self._value))
+        return self._gap <= self.tolerance + self.rounding + UNDERFLOW + GAP * max(abs(self._bound), abs(self._value))
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
         witness = self.known.points[self.index].copy()
