@@ -57,7 +57,7 @@ def ascend(
     of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
     of the linear function.
     """
-    points = _starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
+    points = random_starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
     held = held_layers(network)
     best, value = points[0], -np.inf
     for length in [*np.geomspace(0.5 if near is None else 0.1, 0.005 if near is None else 0.002, steps), 0.0]:
@@ -73,7 +73,7 @@ def ascend(
     return best, value
 
 
-def _starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, count: int) -> Floats:
+def random_starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, count: int) -> Floats:
     """Return the center, random corners and random points; inputs that the network does not read stay as they are."""
     draws = rng.random((count, region.size))
     draws[1::2] = np.round(draws[1::2])

@@ -162,9 +162,7 @@ class _Checking:
             if index not in place.open:
                 self.highest = max(self.highest, place.bound(index))
         for index in place.open:
-            found = place.try_witness(place.known.region.center, index)
-            if found is None and not self.means.clock.over():
-                found = place.try_witness(place.known.climb(place.chosen[index].tolist()), index)
+            found = place.try_witness(place.known.region.center, index) or self._climb(place, index)
             if found is not None:
                 return self._violated(place, found, "gradient ascent")
         if place.open:
@@ -172,6 +170,14 @@ class _Checking:
             self._note("gradient ascent", f"box {number}: no witness, margin at least {best:.6g}")
             self.places.append(place)
         return None
+
+    def _climb(self, place: _Place, index: int) -> Exhibit | None:
+        """Climb towards a condition from all over the box, then from where its CROWN bound is largest."""
+        chosen, found = place.chosen[index].tolist(), None
+        for near in (lambda: None, lambda: place.known.peak(chosen)):
+            if found is None and not self.means.clock.over():
+                found = place.try_witness(place.known.climb(chosen, near()), index)
+        return found
 
     def _split(self) -> Check | None:
         """Split each box for its conditions of one constraint; return a violation, or that all of them are proven."""

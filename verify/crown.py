@@ -182,6 +182,19 @@ def crown_upper(
     return np.where(finite & np.isfinite(total), total, np.inf)
 
 
+def crown_peaks(rows: Floats, layers: Sequence[Layer], known: Sequence[Interval], region: Box) -> Floats:
+    """Return the inputs (r, d) where the linear upper bounds of `rows` (r, k) times the outputs are largest.
+
+    They lie in the region, and near the functions' own maxima often enough to begin an ascent there; nothing is proven.
+    """
+    with np.errstate(all="ignore"):
+        slope = rows @ layers[-1][0]
+        for layer in reversed(relax_all(layers[:-1], known, region)):
+            slope = slope[:, layer.live]
+            slope = _product(slope * np.where(slope > 0.0, layer.high, layer.low), layer.weight)
+        return region.peaks(np.nan_to_num(slope))
+
+
 def _through(layer: Relaxed, slope: Floats, offset: Floats, split: Split | None) -> tuple[Floats, Floats]:
     """Return the function of h' that is at least slope h + offset, its offset raised by all rounding."""
     slope, lifted = _along(layer, slope, split)

@@ -18,6 +18,7 @@ from verify.balls import L2Ball
 from verify.bounds import bound
 from verify.clock import Clock
 from verify.conjunction import least_of
+from verify.crown import crown_peaks
 from verify.encoding import Encoding, Milp, encode
 from verify.functions import Functions, last_hidden
 from verify.intervals import EPS, Interval
@@ -211,6 +212,14 @@ class Inquiry:
         point, _ = ascend(net, self.region, objective, rng, stop=self.clock.over, **more)
         self.visit(point)
         return point
+
+    def peak(self, chosen: Sequence[int]) -> Floats:
+        """Return the point where the CROWN bound of the mean of the chosen functions is largest, to climb from there.
+
+        Ascent from anywhere can end on a plateau that lies far from it.
+        """
+        rows = np.mean([self.functions.row(index) for index in chosen], axis=0)
+        return np.asarray(crown_peaks(rows[None], self.functions.network.layers, self.layers, self.region)[0])
 
     def trouble(self) -> str | None:
         """Choose an engine; return why none can be asked, or None."""

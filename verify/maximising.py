@@ -166,6 +166,7 @@ class _Extremum:
         self.known.note("CROWN bounds", f"at most {self._bound:.6g}")
         if not self.known.clock.over():
             self.known.climb([self.index])
+            self.known.climb([self.index], self.known.peak([self.index]))
             self.known.note("gradient ascent", f"at least {self._value:.6g}")
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.known.proof)

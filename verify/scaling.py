@@ -27,14 +27,15 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """A model with v = lower + width t, t in [0, 1], and the objective divided by `factor` after `shift` is taken off.
+    """A model with v = origin + width t, t in [0, 1], and the objective divided by `factor` after `shift` is taken off.
 
-    `error` bounds what rounding can have taken from the objective, `allowance` what the engine's tolerances can amount
+    The origin is the lower end of a variable, and 0 of a binary one, which may be fixed to 1. `error` bounds what rounding can have taken from the objective, `allowance` what the engine's tolerances can amount
     to, both in the units of the original objective.
     """
 
     original: Milp
     milp: Milp
+    origin: Floats
     width: Floats
     factor: float
     shift: float
@@ -48,14 +49,14 @@ class Scaled:
             request,
             enough=None,
             top=inf,
-            start=None if start is None else (start - self.original.lower) / self.width,
+            start=None if start is None else (start - self.origin) / self.width,
             on_incumbent=None if heard is None else lambda values: heard(self.point(values)),
         )
 
     def point(self, values: Floats) -> Floats:
         """Return the original variables, inside their bounds, of an engine's `values`."""
         original = self.original
-        moved = original.lower + self.width * values[: len(self.width)]
+        moved = self.origin + self.width * values[: len(self.width)]
         return np.asarray(np.clip(moved, original.lower, original.upper))
 
     def restore(self, outcome: Outcome) -> Outcome:
@@ -71,17 +72,18 @@ def scale(milp: Milp) -> Scaled:
     Every variable needs finite bounds; integer variables are binary and stay as they are.
     """
     width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
+    origin = np.where(milp.integer, 0.0, milp.lower)
     with np.errstate(invalid="ignore"):
         rows = _with_data(milp.rows, milp.rows.data * width[milp.rows.indices])
         heights = _power_of_two(_largest(rows))
         rows = _with_data(rows, rows.data / np.repeat(heights, np.diff(rows.indptr)))
-        base, slack = milp.rows @ milp.lower, _row_rounding(milp)
+        base, slack = milp.rows @ origin, _row_rounding(milp)
         row_lower, row_upper = (milp.row_lower - base - slack) / heights, (milp.row_upper - base + slack) / heights
     rows, row_lower, row_upper = _without_tiny(rows, row_lower, row_upper)
     cost = milp.cost * width
     factor = float(_power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
     spans = np.where(milp.integer, milp.upper - milp.lower, (milp.upper - milp.lower) / width)
-    shift = milp.constant + float(milp.cost @ milp.lower)
+    shift = milp.constant + float(milp.cost @ origin)
     error = milp.error + _objective_rounding(milp)
     owed = ROW_TOLERANCE + DUAL_TOLERANCE * float(spans.sum() + (np.abs(rows.data) @ spans[rows.indices]))
     scaled = Milp(
@@ -95,7 +97,7 @@ def scale(milp: Milp) -> Scaled:
         upper=np.where(milp.integer, milp.upper, spans),
         integer=milp.integer,
     )
-    return Scaled(milp, scaled, width, factor, shift, error, factor * owed)
+    return Scaled(milp, scaled, origin, width, factor, shift, error, factor * owed)
 
 
 def closed_form(milp: Milp) -> Outcome:

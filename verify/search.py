@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,14 +119,21 @@ class _Attack:
         return self._end(Verdict.ROBUST, f"Outward-rounded {kind} bounds prove it.", proof=self.known.proof)
 
     def _ascend(self) -> Answer | None:
+        return self._climb("gradient ascent", lambda target: None) or self._climb("CROWN peaks", self._peak)
+
+    def _climb(self, source: str, start: Callable[[int], Floats | None]) -> Answer | None:
+        """Climb on the margin of every open target, from where `start` says."""
         for target in self._open():
             if self.known.clock.over():
                 break
-            tried = self.known.try_witness(self.known.climb([target]), some_positive)
+            tried = self.known.try_witness(self.known.climb([target], start(target)), some_positive)
             if tried.holds:
-                return self._found(tried, "gradient ascent")
-        self.known.note("gradient ascent", f"no witness, margin at least {self.known.reached.max():.6g}")
+                return self._found(tried, source)
+        self.known.note(source, f"no witness, margin at least {self.known.reached.max():.6g}")
         return None
+
+    def _peak(self, target: int) -> Floats:
+        return self.known.peak([target])
 
     def _split(self) -> Answer | None:
         witnesses: list[Exhibit] = []
