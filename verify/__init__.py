@@ -8,10 +8,12 @@ from verify.checking import check_vnnlib
 from verify.embedding import Embedding, embed
 from verify.encoding import Encoding, Milp, encode
 from verify.evaluation import Evaluation, evaluate
+from verify.finetuning import Finetune
 from verify.intervals import Interval
 from verify.maximising import maximize, minimize, output_range
 from verify.optimum import Optimum, OutputRange, Status
 from verify.property import Property, parse_property, read_property
+from verify.pruning import prune
 from verify.radius import Nearness, Radius, min_radius
 from verify.reading import read_network
 from verify.regions import Box, LinfBall
@@ -25,6 +27,7 @@ __all__ = [
     "Embedding",
     "Encoding",
     "Evaluation",
+    "Finetune",
     "Holding",
     "Interval",
     "L1Ball",
@@ -50,6 +53,7 @@ __all__ = [
     "minimize",
     "output_range",
     "parse_property",
+    "prune",
     "read_network",
     "read_property",
     "simplify",
