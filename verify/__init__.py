@@ -5,6 +5,7 @@ from verify.balls import L1Ball, L2Ball
 from verify.bounds import bound
 from verify.check import Check, Holding
 from verify.checking import check_vnnlib
+from verify.difference import difference
 from verify.embedding import Embedding, embed
 from verify.encoding import Encoding, Milp, encode
 from verify.evaluation import Evaluation, evaluate
@@ -19,6 +20,7 @@ from verify.reading import read_network
 from verify.regions import Box, LinfBall
 from verify.search import find_adversarial
 from verify.simplifying import simplify
+from verify.transfer import certify_through
 
 __all__ = [
     "Answer",
@@ -43,7 +45,9 @@ __all__ = [
     "Status",
     "Verdict",
     "bound",
+    "certify_through",
     "check_vnnlib",
+    "difference",
     "embed",
     "encode",
     "evaluate",
