@@ -63,7 +63,7 @@ def prune(
     seed : int or numpy.random.Generator, default 0
         Of random choices and of `finetune`.
     finetune : Finetune or (X, y), optional
-        Train what is left on some rows. Default: no weight changes, which is what surrogates are best at.
+        Train what is left on some rows. Default: no weight that stays changes.
 
     Returns
     -------
@@ -82,9 +82,9 @@ def prune(
     layer stays whole but for ``outputs=True`` and the columns of neurons removed. Equal scores are decided by the size
     |w|, then by position (layer, row, column), so that a higher sparsity keeps a part of what a lower one keeps, also
     with the same `seed` of random choices. The copy is another network: what is proven about it says nothing about the
-    first one, but by :func:`verify.certify_through`. Pruned copies as surrogates, best where they are not trained
-    again: Pham, Ren, Tahir, Tong and Serra, "Optimization over Trained (and Sparse) Neural Networks: A Surrogate within
-    a Surrogate" (arXiv 2505.01985).
+    first one, but by :func:`verify.certify_through`. Pruned copies as surrogates, which training again does not repay in
+    the time it takes: Pham, Ren, Tahir, Tong and Serra, "Optimization over Trained (and Sparse) Neural Networks: A
+    Surrogate within a Surrogate" (arXiv 2505.01985).
     """
     share, count = _as_amount(sparsity, kept)
     as_known(method, "method", METHODS)
