@@ -82,8 +82,8 @@ def prune(
     layer stays whole but for ``outputs=True`` and the columns of neurons removed. Equal scores are decided by the size
     |w|, then by position (layer, row, column), so that a higher sparsity keeps a part of what a lower one keeps, also
     with the same `seed` of random choices. The copy is another network: what is proven about it says nothing about the
-    first one, but by :func:`verify.certify_through`. Pruned copies as surrogates, which training again does not repay in
-    the time it takes: Pham, Ren, Tahir, Tong and Serra, "Optimization over Trained (and Sparse) Neural Networks: A
+    first one, but by :func:`verify.certify_through`. Pruned copies as surrogates, which training again does not repay
+    in the time it takes: Pham, Ren, Tahir, Tong and Serra, "Optimization over Trained (and Sparse) Neural Networks: A
     Surrogate within a Surrogate" (arXiv 2505.01985).
     """
     share, count = _as_amount(sparsity, kept)
