@@ -23,6 +23,7 @@ class Proof(Enum):
     INTERVAL = "interval-certified"
     CROWN = "crown-certified"
     BRANCHED = "branch-certified"
+    DIFFERENCE = "difference-certified"
     SOLVER = "solver-tolerance"
 
 
@@ -56,7 +57,8 @@ class Answer:
     bound : float
         Proven upper bound on the margin over the region; infinite where none is known.
     proof : Proof or None
-        For ROBUST: INTERVAL, CROWN or BRANCHED, sound under rounding; or SOLVER, up to the tolerances of a MILP engine.
+        For ROBUST: INTERVAL, CROWN or BRANCHED, sound under rounding; DIFFERENCE, a proof of these kinds about a copy
+        and a bound on how far the network is from it; or SOLVER, up to the tolerances of a MILP engine.
     reason : str
         Why this verdict, in one sentence.
     seconds : float

@@ -49,6 +49,25 @@ class Relaxed:
     values: float
     heights: Floats
 
+    def along(self, slope: Floats, split: Split | None = None) -> tuple[Floats, Floats]:
+        """Return slopes (r, n) and offsets c (r,) with slope h <= slopes p + c, for `slope` (r, n).
+
+        Notes
+        -----
+        A product with a number in [0, 1] rounds to a product with another such number, and slope + push, rounded, is
+        slope plus another push of the same sign: what rounds here is a valid line all the same.
+        """
+        lines, lifted = np.where(slope > 0.0, self.high, self.low), np.maximum(slope, 0.0)
+        if split is None:
+            return slope * lines, lifted @ self.lift
+        free, rising = split.side == 0.0, slope[:, split.at] > 0.0
+        own = np.where(rising, self.high[split.at], np.clip(split.low, 0.0, 1.0))
+        lines[:, split.at] = np.where(free, own, split.side > 0.0)
+        lifted[:, split.at] *= free
+        along = slope * lines
+        along[:, split.at] += split.side * np.maximum(split.push, 0.0)
+        return along, lifted @ self.lift
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -72,8 +91,10 @@ class Split:
     push: Floats
 
 
-def relax(layer: Layer, known: Interval, sizes: Floats) -> Relaxed:
+def relax(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.bool_] | None = None) -> Relaxed:
     """Return the lines of a layer with pre-activation bounds `known`; `sizes` (k,) bounds its inputs' magnitudes.
+
+    `live` says which neurons are kept; default those that can be active, which all have to be among them.
 
     Notes
     -----
@@ -81,7 +102,7 @@ def relax(layer: Layer, known: Interval, sizes: Floats) -> Relaxed:
     for any s in [0, 1], so the rounding of s costs nothing. The lower line is p where u >= -l, else 0: the one that
     leaves the smaller area (CROWN's adaptive choice).
     """
-    live = known.upper > 0.0
+    live = known.upper > 0.0 if live is None else live
     weight, bias = layer[0][live], layer[1][live]
     low, high = known.lower[live], known.upper[live]
     active = low >= 0.0
@@ -197,33 +218,13 @@ def crown_peaks(rows: Floats, layers: Sequence[Layer], known: Sequence[Interval]
 
 def _through(layer: Relaxed, slope: Floats, offset: Floats, split: Split | None) -> tuple[Floats, Floats]:
     """Return the function of h' that is at least slope h + offset, its offset raised by all rounding."""
-    slope, lifted = _along(layer, slope, split)
+    slope, lifted = layer.along(slope, split)
     count = len(layer.bias)
     sizes = np.abs(slope) @ layer.reach + lifted + np.abs(offset)
     # Products that underflow lose less than the smallest normal number times what stands beside them.
     lost = TINY * (count * (layer.values + 2.0) + float(layer.reach.sum()) + 8.0)
     offset = _raised(offset + lifted + slope @ layer.bias, (count + 16) * EPS * sizes + lost)
     return _product(slope, layer.weight), offset
-
-
-def _along(layer: Relaxed, slope: Floats, split: Split | None) -> tuple[Floats, Floats]:
-    """Return slopes s and offsets c with slope h <= s p + c.
-
-    Notes
-    -----
-    A product with a number in [0, 1] rounds to a product with another such number, and slope + push, rounded, is slope
-    plus another push of the same sign: what rounds here is a valid line all the same.
-    """
-    lines, lifted = np.where(slope > 0.0, layer.high, layer.low), np.maximum(slope, 0.0)
-    if split is None:
-        return slope * lines, lifted @ layer.lift
-    free, rising = split.side == 0.0, slope[:, split.at] > 0.0
-    own = np.where(rising, layer.high[split.at], np.clip(split.low, 0.0, 1.0))
-    lines[:, split.at] = np.where(free, own, split.side > 0.0)
-    lifted[:, split.at] *= free
-    along = slope * lines
-    along[:, split.at] += split.side * np.maximum(split.push, 0.0)
-    return along, lifted @ layer.lift
 
 
 def _product(slope: Floats, weight: sp.csr_matrix | Floats) -> Floats:
