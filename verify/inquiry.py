@@ -26,11 +26,15 @@ from verify.outcome import Ending, Outcome
 from verify.regions import Box
 from verify.replay import Replay
 from verify.request import Request
+from verify.surrogates import Surrogate
 from verify.tangents import maximise
 from verify.witness import Exhibit, Test, exhibit
 
 # The share of the time left that branch and bound may take, for the backends that split at all.
 SHARES = {"auto": 0.8, "branching": 1.0}
+
+# What remains of that share where surrogates have a part of the time.
+BESIDE = 0.5
 
 # Seconds of the first search before the bounds of neurons are sharpened by rounds of splits, and how many at first.
 FIRST_STAGE, FIRST_ROUNDS = 1.0, 16
@@ -43,7 +47,8 @@ LEAK = 1e-4
 class Means:
     """What a question may use: time, engines in order of preference, a source of starts, and the model as given.
 
-    `share` is that of the time left that branch and bound may take before an engine is asked.
+    `share` is that of the time left that branch and bound may take before an engine is asked; `surrogates` are sparse
+    copies to take points from.
     """
 
     clock: Clock
@@ -51,12 +56,20 @@ class Means:
     rng: np.random.Generator
     replay: Replay | None = None
     share: float = 0.0
+    surrogates: tuple[Surrogate, ...] = ()
 
 
-def means_of(time_limit: float, backend: str, seed: int | np.random.Generator, replay: Replay | None = None) -> Means:
+def means_of(
+    time_limit: float,
+    backend: str,
+    seed: int | np.random.Generator,
+    replay: Replay | None = None,
+    surrogates: tuple[Surrogate, ...] = (),
+) -> Means:
     """Return the means of a question from its arguments, checked."""
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
-    return Means(clock, backends.candidates(backend), as_generator(seed), replay, SHARES.get(backend, 0.0))
+    share = SHARES.get(backend, 0.0) * (BESIDE if surrogates else 1.0)
+    return Means(clock, backends.candidates(backend), as_generator(seed), replay, share, surrogates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +144,12 @@ class Inquiry:
         known = known.meet(self.functions.crown(self.region, layers))
         self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
 
-    def split(self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float = 0.0) -> bool:
+    def split(
+        self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float = 0.0, share: float = 1.0
+    ) -> bool:
         """Prove chosen functions to be at most `level` by branch and bound, for a share of the time that is left.
 
-        `accept` is shown points where one of them seems to be above; True ends the search, and is returned.
+        It is `share` of what the question's means allow. `accept` is shown points where one of them seems to be above; True ends the search, and is returned.
         """
         if not self.means.share or self.clock.over():
             return False
@@ -147,13 +162,13 @@ class Inquiry:
                 return accept(point)
 
         with Modes().held():
-            return self._stages(chosen, visit, level)
+            return self._stages(chosen, visit, level, share * self.means.share)
 
-    def _stages(self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float) -> bool:
+    def _stages(self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float, share: float) -> bool:
         """Search and sharpen in turns, in torch's modes as they should be."""
         from verify.branching import sharpen, suits
 
-        net, until = self.functions.network, self.clock.seconds + self.means.share * self.clock.left
+        net, until = self.functions.network, self.clock.seconds + share * self.clock.left
         began, rounds = self.clock.seconds, 0
         while suits(net, self.layers) and self.clock.seconds < until:
             self._hold(sharpen(net, self.region, self.layers, partial(self._past, until), rounds))

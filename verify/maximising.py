@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,11 @@ from verify.bounds import check_sizes
 from verify.functions import Functions
 from verify.inquiry import Finding, Inquiry, means_of
 from verify.optimum import Optimum, OutputRange, Status
+from verify.portfolio import Portfolio
 from verify.reading import read_simple
 from verify.regions import Box
 from verify.replay import replay_of
+from verify.surrogates import read_surrogates
 
 # The share of its size within which a value found counts as the optimum, and of the width of its interval bounds:
 # values near 0 are rounded in proportion to their terms.
@@ -31,6 +34,9 @@ UNDERFLOW = 1e-290
 
 # How often a point that branch and bound finds above the best one is climbed from.
 CLIMBS = 20
+
+# Shares of the time left: of the first branch and bound, and of the search after it, without and with surrogates.
+FIRST_SHARE, SEARCH_SHARE, SURROGATES_SHARE = 0.05, 0.1, 0.8
 
 # Over an L2 ball an engine's point may lie outside by its tolerances: at most this share of the value may come of it.
 OUTSIDE = 1e-3
@@ -45,6 +51,7 @@ def maximize(
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
     model: Any = None,
+    surrogates: Sequence[Any] = (),
 ) -> Optimum:
     """Find the largest value of an output, or of a linear function c . outputs, over a region.
 
@@ -56,7 +63,7 @@ def maximize(
         The inputs allowed.
     objective : int or array_like (k,), optional
         The output's index, 0 to k - 1, or c; needed for several outputs.
-    time_limit, backend, seed, model
+    time_limit, backend, seed, model, surrogates
         As in :func:`verify.find_adversarial`.
 
     Returns
@@ -75,7 +82,7 @@ def maximize(
     gradient ascent reaches. The value is recomputed in the network. OPTIMAL: the bound exceeds it by at most 1e-6 of
     its size (or 1e-12 of the width of interval bounds), and what the engine's tolerances can amount to.
     """
-    return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model))
+    return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
 
 def minimize(
@@ -87,9 +94,10 @@ def minimize(
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
     model: Any = None,
+    surrogates: Sequence[Any] = (),
 ) -> Optimum:
     """Find the smallest value of an output, or of a linear function of the outputs; see :func:`maximize`."""
-    return _extreme(-1.0, network, region, objective, (time_limit, backend, seed, model))
+    return _extreme(-1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
 
 def output_range(
@@ -125,8 +133,9 @@ def _extreme(
     net = read_simple(network)
     check_sizes(net, region)
     weights = objective_of(net, objective)
-    time_limit, backend, seed, model = options
-    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center))
+    time_limit, backend, seed, model, surrogates = options
+    copies = read_surrogates(net, surrogates)
+    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
     return _Extremum(Inquiry(_functions(net, sign * weights[None]), region, means), 0, sign).optimum()
 
 
@@ -170,19 +179,32 @@ class _Extremum:
             self.known.note("gradient ascent", f"at least {self._value:.6g}")
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.known.proof)
-        self._split()
-        if self._closed():
-            return self._end(Status.OPTIMAL, "Branch and bound meets the value found.", self.known.proof)
+        for share in (FIRST_SHARE, 1.0):
+            self._split(share)
+            if self._closed():
+                return self._end(Status.OPTIMAL, "Branch and bound meets the value found.", self.known.proof)
+            if share < 1.0:
+                self._explore()
         return self._ask_engine()
 
-    def _split(self) -> None:
+    def _explore(self) -> None:
+        """Search for a larger value, with surrogates for most of the time."""
+        clock, copies = self.known.clock, self.known.means.surrogates
+        if clock.over():
+            return
+        portfolio = Portfolio(self.known, copies, lambda point: False)
+        share = SURROGATES_SHARE if copies else SEARCH_SHARE
+        portfolio.search([self.index], clock.seconds + share * clock.left, bool(copies))
+        self.known.note("portfolio", f"at least {self._value:.6g}, by {portfolio.source or 'what was known'}")
+
+    def _split(self, share: float) -> None:
         """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
         for _ in range(CLIMBS):
             if not np.isfinite([self._bound, self._value]).all():
                 return
             level = self._value + 0.5 * GAP * max(abs(self._bound), abs(self._value)) + self.rounding
             above: list[Floats] = []
-            if not self.known.split([self.index], partial(self._rises, above, level), level):
+            if not self.known.split([self.index], partial(self._rises, above, level), level, share):
                 return
             self.known.climb([self.index], above[-1])
 

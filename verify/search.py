@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,15 @@ from verify.answer import Answer, Proof, Verdict
 from verify.bounds import check_sizes
 from verify.inquiry import Inquiry, Means, means_of
 from verify.margins import Margins, class_at, margins_of
+from verify.portfolio import Portfolio
 from verify.reading import read_simple
 from verify.regions import Box
 from verify.replay import replay_of
+from verify.surrogates import read_surrogates
 from verify.witness import Exhibit, some_positive
+
+# Shares of the time left that a search with surrogates takes before branch and bound, and after it.
+FIRST_SHARE, LAST_SHARE = 0.1, 0.7
 
 
 def find_adversarial(
@@ -28,6 +33,7 @@ def find_adversarial(
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
     model: Any = None,
+    surrogates: Sequence[Any] = (),
 ) -> Answer:
     """Search a region for an input that the network misclassifies, or prove that there is none.
 
@@ -53,6 +59,8 @@ def find_adversarial(
     model : torch module, path of an .onnx file, or callable, optional
         The original that replays every witness in its own precision; default the network, where it is a torch module
         or an .onnx file. A callable takes an input (d,) in float32.
+    surrogates : sequence of float or network, optional
+        Sparse copies to take points from: sparsities of magnitude pruning, in [0, 1), or networks of the same shape.
 
     Returns
     -------
@@ -72,10 +80,15 @@ def find_adversarial(
     that model, which must misclassify it strictly too. ROBUST needs the upper bound of every margin at or below zero
     by outward-rounded intervals or CROWN bounds, of the region or of all parts that branch and bound splits it into, or
     below zero by more than the engine's tolerances can amount to.
+
+    With `surrogates` a portfolio (:class:`verify.portfolio.Portfolio`) has half of the time that branch and bound would
+    take and more: the MILPs of the copies are easier, and every incumbent of theirs is a point to climb from in the
+    network (Pham et al. 2026). They are never part of a proof.
     """
     net = read_simple(network)
     check_sizes(net, region)
-    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center))
+    copies = read_surrogates(net, surrogates)
+    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
@@ -89,10 +102,13 @@ class _Attack:
     def __init__(self, margins: Margins, region: Box, means: Means) -> None:
         self.margins, self.region = margins, region
         self.known = Inquiry(margins, region, means)
+        self.witnesses: list[Exhibit] = []
+        self.portfolio: Portfolio | None = None
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
-        for attempt in (self._look_at_center, self._look_at_intervals, self._relax, self._ascend, self._split):
+        first = (self._look_at_center, self._look_at_intervals, self._relax, self._ascend)
+        for attempt in (*first, self._explore, self._split, self._explore_more):
             answer = attempt()
             if answer is not None:
                 return answer
@@ -135,15 +151,34 @@ class _Attack:
     def _peak(self, target: int) -> Floats:
         return self.known.peak([target])
 
+    def _explore(self, share: float = FIRST_SHARE, patient: bool = False) -> Answer | None:
+        """Search with surrogates for a share of the time that is left."""
+        if not self.known.means.surrogates or self.known.clock.over():
+            return None
+        if self.portfolio is None:
+            self._look_at_copies()
+            self.portfolio = Portfolio(self.known, self.known.means.surrogates, self._accept)
+        if self.portfolio.search(self._open(), self.known.clock.seconds + share * self.known.clock.left, patient):
+            return self._found(self.witnesses[-1], self.portfolio.source)
+        return None
+
+    def _explore_more(self) -> Answer | None:
+        return self._explore(LAST_SHARE, True)
+
+    def _look_at_copies(self) -> None:
+        """Say which copies have another class at the center: what they find is no evidence until the network says so."""
+        for surrogate in self.known.means.surrogates:
+            known = class_at(surrogate.network, self.region.center)
+            if known != self.margins.label:
+                self.known.note(surrogate.name, f"has the class {known} at the center; its points count all the same")
+
+    def _accept(self, point: Floats) -> bool:
+        self.witnesses.append(self.known.try_witness(point, some_positive))
+        return self.witnesses[-1].holds
+
     def _split(self) -> Answer | None:
-        witnesses: list[Exhibit] = []
-
-        def accept(point: Floats) -> bool:
-            witnesses.append(self.known.try_witness(point, some_positive))
-            return witnesses[-1].holds
-
-        if self.known.split(self._open(), accept):
-            return self._found(witnesses[-1], "branch and bound")
+        if self.known.split(self._open(), self._accept):
+            return self._found(self.witnesses[-1], "branch and bound")
         if self._open():
             return None
         reason = "Branch and bound on outward-rounded CROWN bounds proves it."

@@ -67,7 +67,7 @@ def maximise(
     count = len(encoding.inputs.moved)
     grid = np.repeat(np.arange(count), len(GRID)), np.tile(GRID, count)
     relaxed = replace(milp, integer=np.zeros_like(milp.integer))
-    relaxed = _with_rows(relaxed, *_touching(*grid, count, region.radius, len(milp.cost)))
+    relaxed = with_rows(relaxed, *_touching(*grid, count, region.radius, len(milp.cost)))
     relaxed, outcome, done = _enclose(engine, encoding, relaxed, left, found, RELAXED, about_sign)
     if done:
         return outcome
@@ -99,7 +99,7 @@ def _enclose(
             return milp, outcome, False
         if turn >= rounds or left() <= 0.0:
             return milp, replace(outcome, ending=Ending.LIMIT), False
-        milp = _with_rows(milp, *cuts)
+        milp = with_rows(milp, *cuts)
 
 
 def tangents(values: Floats, count: int, radius: float, n_variables: int) -> tuple[sp.csr_matrix, Floats] | None:
@@ -141,7 +141,7 @@ def _settled(outcome: Outcome, encoding: Encoding, found: Callable[[Floats], boo
     return outcome.values is not None and found(encoding.point(outcome.values))
 
 
-def _with_rows(milp: Milp, rows: sp.csr_matrix, upper: Floats) -> Milp:
+def with_rows(milp: Milp, rows: sp.csr_matrix, upper: Floats) -> Milp:
     return replace(
         milp,
         rows=sp.vstack([milp.rows, rows], format="csr"),
