@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,7 @@ import verify
 from convexnn.checks import Floats
 from tests import zoo
 from verify import tightening
-from verify.backends.warm import ColdScipy, WarmHighs
+from verify.backends.warm import ColdScipy, WarmHighs, warm_engine
 from verify.crown import crown_interval, relax_all
 from verify.milp import Milp
 
@@ -214,3 +215,8 @@ class TestEngines:
         monkeypatch.setattr(tightening, "warm_engine", Noise)
         for a, b in zip(verify.bound(network, region), verify.bound(network, region, "lp"), strict=True):
             assert np.array_equal(a.upper, b.upper)
+
+    def test_without_highspy_it_is_scipy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        milp = verify.encode(zoo.network((4, 6, 3), seed=0), verify.Box([0.0] * 4, [1.0] * 4), [1.0, 0.0, 0.0]).milp
+        monkeypatch.setitem(sys.modules, "highspy", None)
+        assert isinstance(warm_engine(milp), ColdScipy)
