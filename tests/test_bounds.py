@@ -148,9 +148,9 @@ class TestRegions:
             (lambda: verify.bound(zoo.network((2, 1)), verify.Box([0.0], [1.0])), ValueError, "region has 1 inputs"),
             (lambda: verify.bound(zoo.network((2, 1)), [0.0, 1.0]), TypeError, "region is a list"),  # type: ignore[arg-type]
             (
-                lambda: verify.bound(zoo.network((1, 1)), verify.Box([0.0], [1.0]), "lp"),
+                lambda: verify.bound(zoo.network((1, 1)), verify.Box([0.0], [1.0]), "milp"),
                 ValueError,
-                "method 'lp' is unknown; expected one of: interval, crown",
+                "method 'milp' is unknown; expected one of: interval, crown, lp",
             ),
         ],
     )

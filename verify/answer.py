@@ -18,10 +18,11 @@ class Verdict(Enum):
 
 
 class Proof(Enum):
-    """What a ROBUST verdict rests on."""
+    """What a ROBUST verdict rests on: the last of these that was needed."""
 
     INTERVAL = "interval-certified"
     CROWN = "crown-certified"
+    LP = "lp-certified"
     BRANCHED = "branch-certified"
     DIFFERENCE = "difference-certified"
     SOLVER = "solver-tolerance"
@@ -57,8 +58,9 @@ class Answer:
     bound : float
         Proven upper bound on the margin over the region; infinite where none is known.
     proof : Proof or None
-        For ROBUST: INTERVAL, CROWN or BRANCHED, sound under rounding; DIFFERENCE, a proof of these kinds about a copy
-        and a bound on how far the network is from it; or SOLVER, up to the tolerances of a MILP engine.
+        For ROBUST: INTERVAL, CROWN, LP or BRANCHED, sound under rounding (LP is evaluated with an engine's multipliers
+        of the linear relaxation, and right whatever they are); DIFFERENCE, a proof of these kinds about a copy and a
+        bound on how far the network is from it; or SOLVER, up to the tolerances of a MILP engine.
     reason : str
         Why this verdict, in one sentence.
     seconds : float

@@ -15,7 +15,7 @@ from convexnn.network import SparseReLUNetwork
 from verify.answer import Event, Proof
 from verify.check import Check, Holding
 from verify.functions import Functions
-from verify.inquiry import Inquiry, Means, means_of
+from verify.inquiry import Finding, Inquiry, Means, means_of
 from verify.property import Case, Condition, Property, read_property
 from verify.reading import read_simple
 from verify.regions import Box
@@ -56,8 +56,9 @@ def check_vnnlib(
     Notes
     -----
     A condition of constraints g_j(x) = a_j . f(x) - b_j >= 0 is met somewhere iff max min_j g_j >= 0. It is ruled out
-    where some g_j is below 0 by its bounds, or where the dual bound of the MILP of that maximum is below 0 by more
-    than the engine's tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic.
+    where some g_j is below 0 by its bounds, where an outward-rounded dual bound of the linear relaxation of that
+    maximum is (:mod:`verify.duals`), or where the dual bound of its MILP is below 0 by more than the engine's
+    tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic.
     """
     net = read_simple(network)
     asked = question if isinstance(question, Property) else read_property(question)
@@ -86,6 +87,10 @@ class _Place:
     def _ruled_out(self, index: int) -> bool:
         upper = self.known.upper[self.chosen[index]]
         return bool(np.where(self.case.conditions[index].strict, upper <= 0.0, upper < 0.0).any())
+
+    def excludes(self, index: int, bound: float) -> bool:
+        """Whether an upper bound of the least of a condition's functions rules it out."""
+        return bound < 0.0 or (bound <= 0.0 and all(self.case.conditions[index].strict))
 
     def depth(self, index: int) -> float:
         """Return by how much a condition is met, or missed, at the best point known for it."""
@@ -136,6 +141,7 @@ class _Checking:
         self.places: list[_Place] = []
         self.trace: list[Event] = []
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
+        self.tolerant = False
         self.backend: str | None = None
 
     def check(self) -> Check:
@@ -214,9 +220,8 @@ class _Checking:
                 finding = place.known.relax(chosen)
                 self.backend = place.known.asked
                 self.trace.append(place.known.trace[-1])
-                if finding.doubt() is None:
+                if self._decided(place, index, finding):
                     place.open.remove(index)
-                    self.highest = max(self.highest, finding.bound)
                 elif finding.point is not None:
                     found = place.try_witness(place.known.climb(chosen, finding.point), index)
                     if found is not None:
@@ -247,7 +252,9 @@ class _Checking:
             refused = next((place.known.doubt for place in self.places if place.known.doubt), "")
             self.highest = max([self.highest, *(place.bound(index) for place in self.places for index in place.open)])
             return self._end(Holding.UNKNOWN, " ".join([*doubts, refused]).strip())
-        return self._end(Holding.HOLDS, f"The MILP bounds of {self.backend} prove it.", Proof.SOLVER)
+        if self.tolerant:
+            return self._end(Holding.HOLDS, f"The MILP bounds of {self.backend} prove it.", Proof.SOLVER)
+        return self._end(Holding.HOLDS, "Outward-rounded dual bounds of linear relaxations prove it.", Proof.LP)
 
     def _decide(self, place: _Place, index: int, doubts: list[str]) -> Check | None:
         chosen = place.chosen[index].tolist()
@@ -259,12 +266,18 @@ class _Checking:
             found = place.try_witness(finding.point, index)
             if found is not None:
                 return self._violated(place, found, str(self.backend))
-        doubt = finding.doubt()
-        if doubt is None:
-            self.highest = max(self.highest, finding.bound)
-        else:
-            doubts.append(f"Condition {index}: {doubt}")
+        if not self._decided(place, index, finding):
+            doubts.append(f"Condition {index}: {finding.doubt()}")
         return None
+
+    def _decided(self, place: _Place, index: int, finding: Finding) -> bool:
+        """Whether a condition is ruled out: by what the engine's multipliers show, or up to its tolerances."""
+        certified = place.excludes(index, finding.certified)
+        if not certified and finding.doubt() is not None:
+            return False
+        self.tolerant |= not certified
+        self.highest = max(self.highest, finding.certified if certified else finding.bound)
+        return True
 
     def _note(self, source: str, finding: str) -> None:
         self.trace.append(Event(self.means.clock.seconds, source, finding))

@@ -107,21 +107,28 @@ def relax(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.bool_] 
     low, high = known.lower[live], known.upper[live]
     active = low >= 0.0
     with np.errstate(all="ignore"):
-        slope = np.clip(high / (high - low), 0.0, 1.0)
-        slope = np.where(active | ~np.isfinite(slope), 1.0, slope)
-        lift = np.maximum(-slope * low, high * (1.0 - slope)) * (1.0 + 8.0 * EPS) + TINY
+        slope, lift = chord(low, high)
         reach = abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes))
     return Relaxed(
         weight=weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight,
         bias=bias,
         low=np.where(active | (high >= -low), 1.0, 0.0),
         high=slope,
-        lift=np.where(active, 0.0, lift),
+        lift=lift,
         live=live,
         reach=reach,
         values=float(sizes.sum()),
         heights=np.maximum(known.upper, 0.0),
     )
+
+
+def chord(low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Return s and t with max(p, 0) <= s p + t for low <= p <= high, `high` > 0; s holds as it is, t is rounded up."""
+    with np.errstate(all="ignore"):
+        slope = np.clip(high / (high - low), 0.0, 1.0)
+        slope = np.where((low >= 0.0) | ~np.isfinite(slope), 1.0, slope)
+        lift = np.maximum(-slope * low, high * (1.0 - slope)) * (1.0 + 8.0 * EPS) + TINY
+    return slope, np.where(low >= 0.0, 0.0, lift)
 
 
 def relax_all(layers: Sequence[Layer], known: Sequence[Interval], region: Box) -> list[Relaxed]:

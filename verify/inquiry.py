@@ -19,6 +19,7 @@ from verify.bounds import bound
 from verify.clock import Clock
 from verify.conjunction import least_of
 from verify.crown import crown_peaks
+from verify.duals import milp_bound
 from verify.encoding import Encoding, Milp, encode
 from verify.functions import Functions, last_hidden
 from verify.intervals import EPS, Interval
@@ -27,7 +28,7 @@ from verify.regions import Box
 from verify.replay import Replay
 from verify.request import Request
 from verify.surrogates import Surrogate
-from verify.tangents import maximise
+from verify.tangents import maximise, with_cube
 from verify.witness import Exhibit, Test, exhibit
 
 # The share of the time left that branch and bound may take, for the backends that split at all.
@@ -91,6 +92,8 @@ class Finding:
     leak : float
         Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
         the MILP encloses by tangents, it is no doubt: the point is drawn into the ball first.
+    certified : float
+        The upper bound that its multipliers of the rows prove, whatever its tolerances; infinite where it gave none.
     """
 
     point: Floats | None
@@ -99,6 +102,7 @@ class Finding:
     limited: bool
     trouble: str | None
     leak: float = 0.0
+    certified: float = np.inf
 
     def doubt(self) -> str | None:
         """Return why it does not prove the functions to be negative together; None if it does."""
@@ -149,7 +153,8 @@ class Inquiry:
     ) -> bool:
         """Prove chosen functions to be at most `level` by branch and bound, for a share of the time that is left.
 
-        It is `share` of what the question's means allow. `accept` is shown points where one of them seems to be above; True ends the search, and is returned.
+        It takes `share` of what the question's means allow. `accept` is shown points where one of the functions seems
+        to be above; True ends the search, and is returned.
         """
         if not self.means.share or self.clock.over():
             return False
@@ -257,8 +262,9 @@ class Inquiry:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         encoding = self._model(chosen)
         outcome = self._run(self.engine, encoding, list(chosen), test)
-        self._note_engine(self.engine, f"{encoding.milp}; {outcome.detail}", outcome)
-        finding = self._finding(encoding, outcome, list(chosen))
+        certified = self._certify(chosen, encoding, outcome)
+        self._note_engine(self.engine, f"{encoding.milp}; {outcome.detail}", outcome.bound, certified)
+        finding = replace(self._finding(encoding, outcome, list(chosen)), certified=certified)
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
         return finding
 
@@ -277,30 +283,44 @@ class Inquiry:
         )
         return engine.maximise(encoding.milp, request)
 
-    def _note_engine(self, engine: Line, finding: str, outcome: Outcome) -> None:
+    def _certify(self, chosen: Sequence[int], encoding: Encoding, outcome: Outcome) -> float:
+        """Return what the multipliers of an engine prove of the least of the chosen functions, and keep that of one."""
+        if outcome.duals is None:
+            return np.inf
+        bound = milp_bound(encoding.milp, outcome.duals, encoding.inputs)
+        if len(chosen) == 1 and bound < self.upper[chosen[0]]:
+            self.upper[chosen[0]], self.proof = bound, Proof.LP
+        return bound
+
+    def _note_engine(self, engine: Line, finding: str, bound: float, certified: float) -> None:
         self.asked = engine.name
         for trouble in engine.notes:
             self.note("auto", trouble)
-        self.note(self.asked, f"{finding}; margin at most {outcome.bound:.6g}")
+        proven = f", {certified:.6g} by its multipliers" if np.isfinite(certified) else ""
+        self.note(self.asked, f"{finding}; margin at most {bound:.6g}{proven}")
 
     def relax(self, chosen: Sequence[int]) -> Finding:
         """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
 
-        It costs a hundredth of the MILP, decides some questions by its bound, and its point, though no optimum of the
-        network, lies near witnesses that gradient ascent from anywhere else misses.
+        It costs a hundredth of the MILP, decides some questions by what its multipliers prove, and its point, though no
+        optimum of the network, lies near witnesses that gradient ascent from anywhere else misses. Over an L2 ball the
+        engine gets a cube in its place, so nothing but its multipliers is a proof.
         """
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         encoding = self._model(chosen)
         milp = replace(encoding.milp, integer=np.zeros_like(encoding.milp.integer))
-        outcome = self.engine.maximise(milp, self.clock.left)
-        self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome)
+        ball = isinstance(self.region, L2Ball)
+        outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, self.clock.left)
+        certified = self._certify(chosen, encoding, outcome)
+        outcome = replace(outcome, bound=certified, allowance=0.0) if ball else outcome
+        self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome.bound, certified)
         point = None if outcome.values is None else encoding.point(outcome.values)
         known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
-        limited, trouble = outcome.ending is Ending.LIMIT, _trouble(outcome, known)
+        limited, trouble = outcome.ending is Ending.LIMIT, None if ball else _trouble(outcome, known)
         if trouble is not None:
             self.doubt = self.doubt or f"In the linear relaxation {trouble}"
-        return Finding(point, outcome.bound, outcome.allowance, limited, trouble)
+        return Finding(point, outcome.bound, outcome.allowance, limited, trouble, certified=certified)
 
     def _settles(self, point: Floats, test: Test | None) -> bool:
         if test is None:

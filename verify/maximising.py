@@ -226,6 +226,8 @@ class _Extremum:
 
     def _judge(self, finding: Finding) -> Optimum:
         proof = self.known.proof
+        if self._closed():
+            return self._end(Status.OPTIMAL, "Outward-rounded dual bounds meet the value found.", proof)
         if finding.bound < self._bound:
             self.known.upper[self.index], self.tolerance, proof = finding.bound, finding.allowance, Proof.SOLVER
         if isinstance(self.known.region, L2Ball):

@@ -35,6 +35,9 @@ class Outcome:
         The engine's own words.
     allowance : float
         What the engine's tolerances can amount to in the bound; infinite unless the model was scaled to say.
+    duals : ndarray (r,) or None
+        For a model without integer variables, where the engine gives them: multipliers of its rows, positive ones of
+        their upper sides; to be evaluated by :func:`verify.duals.milp_bound`, never trusted.
     """
 
     ending: Ending
@@ -42,3 +45,4 @@ class Outcome:
     bound: float
     detail: str
     allowance: float = inf
+    duals: Floats | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.ascent import held_layers, random_starts, values_and_slopes
 from verify.regions import Box
+
+# Arrays in float32, which half the time and the memory suffice for.
+Singles = NDArray[Any]
 
 # Points kept, and how many are crossed at a time.
 SIZE, CHILDREN = 32, 16
@@ -100,7 +104,7 @@ class Population:
         self._note()
         return self.point
 
-    def _children(self) -> NDArray[np.float32]:
+    def _children(self) -> Singles:
         one, other = self.rng.integers(0, len(self.points), (2, CHILDREN))
         shape = (CHILDREN, self.region.size)
         crossed = self.rng.random(shape) < self.rng.random((CHILDREN, 1))
@@ -109,9 +113,7 @@ class Population:
         fresh = _single(random_starts(self.network, self.region, self.rng, CHILDREN))
         return _single(self.region.project(np.where(drawn, fresh, children).astype(np.float64)))
 
-    def _climbed(
-        self, points: NDArray[np.float32], lengths: Floats, stop: Callable[[], bool]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _climbed(self, points: Singles, lengths: Floats, stop: Callable[[], bool]) -> tuple[Singles, Singles]:
         """Return the best points (n, d) met on ascents from `points`, and their values."""
         best, top, trend = points.copy(), np.full(len(points), -np.inf, dtype=np.float32), np.zeros_like(points)
         for length in [*lengths, 0.0]:
@@ -127,7 +129,7 @@ class Population:
             points = _single(self.region.step(points, trend, length))
         return best, top
 
-    def _keep(self, points: NDArray[np.float32], values: NDArray[np.float32]) -> None:
+    def _keep(self, points: Singles, values: Singles) -> None:
         """Keep the best of the points there are and these; of equal values one."""
         points, values = np.concatenate([self.points, points]), np.concatenate([self.values, values])
         order = np.argsort(-values, kind="stable")
@@ -143,5 +145,5 @@ class Population:
         return True
 
 
-def _single(array: Floats) -> NDArray[np.float32]:
-    return array.astype(np.float32)
+def _single(array: Any) -> Singles:
+    return np.asarray(array, dtype=np.float32)

@@ -29,14 +29,16 @@ EPS = float(np.finfo(np.float64).eps)
 class Scaled:
     """A model with v = origin + width t, t in [0, 1], and the objective divided by `factor` after `shift` is taken off.
 
-    The origin is the lower end of a variable, and 0 of a binary one, which may be fixed to 1. `error` bounds what rounding can have taken from the objective, `allowance` what the engine's tolerances can amount
-    to, both in the units of the original objective.
+    The origin is the lower end of a variable, and 0 of a binary one, which may be fixed to 1. Row i is divided by
+    `heights[i]`. `error` bounds what rounding can have taken from the objective, `allowance` what the engine's
+    tolerances can amount to, both in the units of the original objective.
     """
 
     original: Milp
     milp: Milp
     origin: Floats
     width: Floats
+    heights: Floats
     factor: float
     shift: float
     error: float
@@ -63,7 +65,13 @@ class Scaled:
         """Return an engine's outcome in the original variables and units, its bound made sound."""
         values = None if outcome.values is None else self.point(outcome.values)
         bound = self.factor * outcome.bound + self.shift + self.error
-        return replace(outcome, values=values, bound=inf if isnan(bound) else bound, allowance=self.allowance)
+        bound = inf if isnan(bound) else bound
+        return replace(outcome, values=values, bound=bound, allowance=self.allowance, duals=self.duals(outcome.duals))
+
+    def duals(self, scaled: Floats | None) -> Floats | None:
+        """Return the multipliers of the original rows, of an engine's multipliers of the `scaled` ones."""
+        with np.errstate(all="ignore"):
+            return None if scaled is None else self.factor * scaled / self.heights
 
 
 def scale(milp: Milp) -> Scaled:
@@ -97,14 +105,15 @@ def scale(milp: Milp) -> Scaled:
         upper=np.where(milp.integer, milp.upper, spans),
         integer=milp.integer,
     )
-    return Scaled(milp, scaled, origin, width, factor, shift, error, factor * owed)
+    return Scaled(milp, scaled, origin, width, heights, factor, shift, error, factor * owed)
 
 
 def closed_form(milp: Milp) -> Outcome:
     """Return the exact maximum of a model without rows: every variable at the end that its cost prefers."""
     values = np.where(milp.cost > 0.0, milp.upper, milp.lower)
     bound = float(milp.cost @ values) + milp.constant + milp.error + _objective_rounding(milp)
-    return Outcome(Ending.OPTIMAL, values, bound, "no neuron can switch: solved in closed form", 0.0)
+    words = "no neuron can switch: solved in closed form"
+    return Outcome(Ending.OPTIMAL, values, bound, words, 0.0, np.zeros(0))
 
 
 def _power_of_two(sizes: Floats) -> Floats:

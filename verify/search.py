@@ -10,7 +10,7 @@ import numpy as np
 from convexnn.checks import Floats
 from verify.answer import Answer, Proof, Verdict
 from verify.bounds import check_sizes
-from verify.inquiry import Inquiry, Means, means_of
+from verify.inquiry import Finding, Inquiry, Means, means_of
 from verify.margins import Margins, class_at, margins_of
 from verify.portfolio import Portfolio
 from verify.reading import read_simple
@@ -78,8 +78,9 @@ def find_adversarial(
     tie is not. A witness counts only if the lower end of its margin, with every rounding error of its evaluation, is
     positive and it lies in the region to the last bit; where a model replays it, after rounding to the precision of
     that model, which must misclassify it strictly too. ROBUST needs the upper bound of every margin at or below zero
-    by outward-rounded intervals or CROWN bounds, of the region or of all parts that branch and bound splits it into, or
-    below zero by more than the engine's tolerances can amount to.
+    by outward-rounded intervals or CROWN bounds, of the region or of all parts that branch and bound splits it into, by
+    outward-rounded dual bounds of the linear relaxation (:mod:`verify.duals`), which is asked before the MILP, or below
+    zero by more than the engine's tolerances can amount to.
 
     With `surrogates` a portfolio (:class:`verify.portfolio.Portfolio`) has half of the time that branch and bound would
     take and more: the MILPs of the copies are easier, and every incumbent of theirs is a point to climb from in the
@@ -104,6 +105,7 @@ class _Attack:
         self.known = Inquiry(margins, region, means)
         self.witnesses: list[Exhibit] = []
         self.portfolio: Portfolio | None = None
+        self.tolerant = False
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
@@ -166,7 +168,7 @@ class _Attack:
         return self._explore(LAST_SHARE, True)
 
     def _look_at_copies(self) -> None:
-        """Say which copies have another class at the center: what they find is no evidence until the network says so."""
+        """Note the copies that have another class at the center: their own margins say nothing of the network."""
         for surrogate in self.known.means.surrogates:
             known = class_at(surrogate.network, self.region.center)
             if known != self.margins.label:
@@ -202,16 +204,19 @@ class _Attack:
                 return found
         if doubts:
             return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.known.doubt]).strip())
-        return self._end(Verdict.ROBUST, f"The MILP bounds of {self.known.asked} prove it.", proof=Proof.SOLVER)
+        if self.tolerant:
+            return self._end(Verdict.ROBUST, f"The MILP bounds of {self.known.asked} prove it.", proof=Proof.SOLVER)
+        reason = "Outward-rounded dual bounds of linear relaxations prove it."
+        return self._end(Verdict.ROBUST, reason, proof=self.known.proof)
 
     def _relaxations(self) -> Answer | None:
         for target in self._open():
             if self.known.clock.over():
                 return None
             finding = self.known.relax([target])
-            if finding.doubt() is None:
-                self.known.upper[target] = min(self.known.upper[target], finding.bound)
-            elif finding.point is not None:
+            if self._decided(target, finding):
+                continue
+            if finding.point is not None:
                 tried = self.known.try_witness(self.known.climb([target], finding.point), some_positive)
                 if tried.holds:
                     return self._found(tried, "gradient ascent from the linear relaxation")
@@ -223,12 +228,18 @@ class _Attack:
             tried = self.known.try_witness(finding.point, some_positive)
             if tried.holds:
                 return self._found(tried, str(self.known.asked))
-        doubt = finding.doubt()
-        if doubt is None:
-            self.known.upper[target] = min(self.known.upper[target], finding.bound)
-        else:
-            doubts.append(f"Class {self.margins.targets[target]}: {doubt}")
+        if not self._decided(target, finding):
+            doubts.append(f"Class {self.margins.targets[target]}: {finding.doubt()}")
         return None
+
+    def _decided(self, target: int, finding: Finding) -> bool:
+        """Whether a target is proven: by what the engine's multipliers show, or up to its tolerances."""
+        if target not in self._open():
+            return True
+        if finding.doubt() is not None:
+            return False
+        self.known.upper[target], self.tolerant = min(self.known.upper[target], finding.bound), True
+        return True
 
     def _open(self) -> list[int]:
         """Return the targets that are not proven yet."""

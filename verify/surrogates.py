@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,10 @@ def _surrogate(network: SparseReLUNetwork, given: Any, number: int) -> Surrogate
             raise ValueError(f"surrogates[{number}] is {given:g}; expected a sparsity in [0, 1) or a network")
         return Surrogate(f"surrogate {given:g}", prune(network, float(given)))
     copy = read_simple(given)
-    for what, have, want in (("inputs", copy.n_inputs, network.n_inputs), ("outputs", copy.n_outputs, network.n_outputs)):
+    for what, have, want in (
+        ("inputs", copy.n_inputs, network.n_inputs),
+        ("outputs", copy.n_outputs, network.n_outputs),
+    ):
         if have != want:
             raise ValueError(f"surrogates[{number}] has {have} {what}; expected {want}, as the network has")
     return Surrogate(f"surrogate {number}", copy)

@@ -26,6 +26,9 @@ TOLERANCE = 1e-7
 # Where every move gets tangents at first, in radii.
 GRID = 0.5 ** np.arange(1, 7)
 
+# The size of a cube in place of the ball, where 1 is the largest inside it; a typical linear function reaches as far.
+CUBE = 1.5
+
 # Models solved for tangents, linear relaxations first. A tangent that is violated by less is within what engines let
 # pass, and would not move their point.
 RELAXED, WHOLE = 20, 40
@@ -73,6 +76,19 @@ def maximise(
         return outcome
     start = replace(_binding(relaxed, milp.rows.shape[0], outcome.values), integer=milp.integer)
     return _enclose(engine, encoding, start, left, found, WHOLE, about_sign)[1]
+
+
+def with_cube(encoding: Encoding, milp: Milp) -> Milp:
+    """Return the model with moves in a cube of about the reach of its L2 ball, which does not enclose the ball.
+
+    Its multipliers of the other rows are good ones for the ball, which :func:`verify.duals.milp_bound` puts back.
+    """
+    count, region = len(encoding.inputs.moved), encoding.region
+    if not isinstance(region, L2Ball) or not count:
+        return milp
+    upper = milp.upper.copy()
+    upper[:count] = np.minimum(upper[:count], CUBE * region.radius / np.sqrt(len(encoding.inputs.used)))
+    return replace(milp, upper=upper)
 
 
 def _enclose(

@@ -83,6 +83,7 @@ def robustness_sheet(demo: Demo) -> Sheet:
     kinds: dict[str, Callable[[verify.Answer], bool]] = {
         "proven robust, by interval bounds": lambda a: a.proof is verify.Proof.INTERVAL,
         "proven robust, by CROWN bounds": lambda a: a.proof is verify.Proof.CROWN,
+        "proven robust, by linear programs": lambda a: a.proof is verify.Proof.LP,
         "proven robust, by branch and bound": lambda a: a.proof is verify.Proof.BRANCHED,
         "proven robust, by MILP": lambda a: a.proof is verify.Proof.SOLVER,
         "attack found": lambda a: a.status is verify.Verdict.COUNTEREXAMPLE,

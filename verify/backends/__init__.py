@@ -2,16 +2,18 @@
 
 What of a :class:`~verify.request.Request` an engine heeds; what it cannot do it ignores:
 
-========  =============================  =======  =====  ==========  ==========
-name      engine                         threads  start  incumbents  early halt
-========  =============================  =======  =====  ==========  ==========
-gurobi    Gurobi, of gurobipy            yes      yes    yes         yes
-highspy   HiGHS, of highspy              yes      no     yes         yes
-highs     HiGHS, of ortools' MathOpt     no       no     no          no
-gscip     SCIP, of ortools' MathOpt      yes      yes    yes         no
-scip      SCIP, of pyscipopt             no       yes    yes         yes
-scipy     HiGHS, of scipy                no       no     no          no
-========  =============================  =======  =====  ==========  ==========
+========  =============================  =======  =====  ==========  ==========  ===========
+name      engine                         threads  start  incumbents  early halt  multipliers
+========  =============================  =======  =====  ==========  ==========  ===========
+gurobi    Gurobi, of gurobipy            yes      yes    yes         yes         yes
+highspy   HiGHS, of highspy              yes      no     yes         yes         yes
+highs     HiGHS, of ortools' MathOpt     no       no     no          no          yes
+gscip     SCIP, of ortools' MathOpt      yes      yes    yes         no          no
+scip      SCIP, of pyscipopt             no       yes    yes         yes         no
+scipy     HiGHS, of scipy                no       no     no          no          yes
+========  =============================  =======  =====  ==========  ==========  ===========
+
+The multipliers are those of the rows of a model without integer variables: proofs by linear relaxations need them.
 
 All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a way out in the model
 (:mod:`verify.way_out`), which needs nothing from an engine. HiGHS could take a start, and is given none: it can take

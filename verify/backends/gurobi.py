@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from convexnn.checks import require
+from convexnn.checks import Floats, require
 from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
@@ -44,7 +45,7 @@ def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> Outcome:
             running.terminate()
 
     model.optimize(heard)
-    return _outcome(gurobi.GRB, model, variables, bool(stopped))
+    return replace(_outcome(gurobi.GRB, model, variables, bool(stopped)), duals=_duals(gurobi.GRB, model, milp))
 
 
 def _fill(grb: Any, model: Any, milp: Milp) -> Any:
@@ -83,6 +84,17 @@ def _bound(model: Any) -> float:
         return float(model.ObjBound)
     except AttributeError:
         return float("inf")
+
+
+def _duals(grb: Any, model: Any, milp: Milp) -> Floats | None:
+    """Return the multipliers of the rows of a linear program: those of its lower sides come first, then the upper."""
+    if model.Status != grb.OPTIMAL or milp.integer.any():
+        return None
+    duals, given = np.zeros(len(milp.row_lower)), np.asarray(model.getAttr("Pi", model.getConstrs()), dtype=np.float64)
+    below, above = np.flatnonzero(np.isfinite(milp.row_lower)), np.flatnonzero(np.isfinite(milp.row_upper))
+    duals[below] += given[: len(below)]
+    duals[above] += given[len(below) :]
+    return duals
 
 
 def _words(error: Any, milp: Milp) -> str:

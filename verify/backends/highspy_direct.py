@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convexnn.checks import require
+from convexnn.checks import Floats, require
 from verify.milp import Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
@@ -103,7 +103,14 @@ def _outcome(highspy: Any, engine: Any, milp: Milp, stopped: bool) -> Outcome:
         values if values is not None and np.isfinite(values).all() else None,
         bound if np.isfinite(bound) else float("inf"),
         engine.modelStatusToString(status).lower(),
+        duals=_duals(engine, milp) if ending is Ending.OPTIMAL else None,
     )
+
+
+def _duals(engine: Any, milp: Milp) -> Floats | None:
+    solution = engine.getSolution()
+    known = solution.dual_valid and not milp.integer.any()
+    return np.array(solution.row_dual, dtype=np.float64) if known else None
 
 
 def _bound(info: Any, milp: Milp, ending: Ending) -> float:

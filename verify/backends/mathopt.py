@@ -41,7 +41,7 @@ def solve(milp: Milp, engine: str, request: Request, hears: bool, **parameter: A
     except AttributeError as error:
         # ortools 9.15 hides every solver error behind an AttributeError of its status class.
         return Outcome(Ending.FAILED, None, float("inf"), _hidden_error(error))
-    return _outcome(mathopt, variables, result, bool(stopped))
+    return _outcome(mathopt, model, result, bool(stopped))
 
 
 def _more(mathopt: Any, variables: list[Any], request: Request, heard: Callable[[Any], Any]) -> dict[str, Any]:
@@ -109,7 +109,8 @@ def _values(variables: list[Any], found: Any) -> Floats:
     return np.array([found[variable] for variable in variables])
 
 
-def _outcome(mathopt: Any, variables: list[Any], result: Any, stopped: bool) -> Outcome:
+def _outcome(mathopt: Any, model: Any, result: Any, stopped: bool) -> Outcome:
+    variables = list(model.variables())
     reason = mathopt.TerminationReason
     endings = {
         reason.OPTIMAL: Ending.OPTIMAL,
@@ -125,4 +126,12 @@ def _outcome(mathopt: Any, variables: list[Any], result: Any, stopped: bool) -> 
         values if values is not None and np.isfinite(values).all() else None,
         bound if np.isfinite(bound) else float("inf"),
         f"{termination.reason.name.lower()} {termination.detail}".strip(),
+        duals=_duals(model, result),
     )
+
+
+def _duals(model: Any, result: Any) -> Floats | None:
+    """Return the multipliers of the rows of a linear program; an engine for integers, such as SCIP, gives none."""
+    if not result.has_dual_feasible_solution():
+        return None
+    return np.array(result.dual_values(list(model.linear_constraints())), dtype=np.float64)

@@ -1,8 +1,11 @@
-"""The engine of scipy.optimize.milp: HiGHS. Needs no further package."""
+"""The engine of scipy.optimize: HiGHS. Needs no further package."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from verify.milp import Milp
@@ -14,7 +17,9 @@ ENDINGS = {0: Ending.OPTIMAL, 1: Ending.LIMIT, 2: Ending.INFEASIBLE}
 
 
 def maximise(milp: Milp, request: Request) -> Outcome:
-    """Maximise `milp` within the time limit of `request`."""
+    """Maximise `milp` within the time limit of `request`; without integer variables by linprog, which has duals."""
+    if not milp.integer.any():
+        return _linear(milp, request)
     from scipy.optimize import Bounds, LinearConstraint
     from scipy.optimize import milp as scipy_milp
 
@@ -26,16 +31,58 @@ def maximise(milp: Milp, request: Request) -> Outcome:
         options={"time_limit": request.time_limit, "mip_rel_gap": 0.0},
     )
     ending = ENDINGS.get(result.status, Ending.FAILED)
-    return Outcome(ending, _values(result.x), _bound(milp, result, ending), str(result.message))
+    dual = result.mip_dual_bound
+    bound = float("inf") if dual is None or not np.isfinite(dual) else milp.constant - float(dual)
+    return Outcome(ending, _values(result.x), bound, str(result.message))
 
 
 def _values(x: Floats | None) -> Floats | None:
     return None if x is None or not np.isfinite(x).all() else np.asarray(x, dtype=np.float64)
 
 
-def _bound(milp: Milp, result: object, ending: Ending) -> float:
-    """Return the dual bound; without integer columns scipy gives none, and the LP optimum is its own bound."""
-    dual = getattr(result, "mip_dual_bound", None)
-    if dual is None and ending is Ending.OPTIMAL and not milp.integer.any():
-        dual = getattr(result, "fun", None)
-    return float("inf") if dual is None or not np.isfinite(dual) else milp.constant - float(dual)
+def _linear(milp: Milp, request: Request) -> Outcome:
+    """Maximise a linear program; its optimum is its own bound."""
+    from scipy.optimize import linprog
+
+    parts = Sides(milp)
+    ends = np.column_stack([milp.lower, milp.upper])
+    options = {"time_limit": request.time_limit}
+    result = linprog(-milp.cost, **parts.arguments(), bounds=ends, method="highs", options=options)
+    ending = ENDINGS.get(result.status, Ending.FAILED)
+    if ending is not Ending.OPTIMAL:
+        return Outcome(ending, None, float("inf"), str(result.message))
+    bound = milp.constant - float(result.fun)
+    return Outcome(ending, _values(result.x), bound, str(result.message), duals=parts.duals(result))
+
+
+class Sides:
+    """The rows of a model as linprog takes them: equalities, and upper sides, lower ones negated."""
+
+    def __init__(self, milp: Milp) -> None:
+        self.count = len(milp.row_lower)
+        equal = milp.row_lower == milp.row_upper
+        self.equal = np.flatnonzero(equal)
+        self.above = np.flatnonzero(np.isfinite(milp.row_upper) & ~equal)
+        self.below = np.flatnonzero(np.isfinite(milp.row_lower) & ~equal)
+        self.milp = milp
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of linprog."""
+        rows, low, high = self.milp.rows, self.milp.row_lower, self.milp.row_upper
+        given: dict[str, Any] = {}
+        if len(self.equal):
+            given |= {"A_eq": rows[self.equal], "b_eq": low[self.equal]}
+        if len(self.above) + len(self.below):
+            given["A_ub"] = sp.vstack([rows[self.above], -rows[self.below]], format="csr")
+            given["b_ub"] = np.concatenate([high[self.above], -low[self.below]])
+        return given
+
+    def duals(self, result: Any) -> Floats:
+        """Return the multipliers (r,) of the rows of the model for its maximum; linprog has minimised."""
+        duals = np.zeros(self.count)
+        if len(self.equal):
+            duals[self.equal] = -result.eqlin.marginals
+        if len(self.above) + len(self.below):
+            duals[self.above] -= result.ineqlin.marginals[: len(self.above)]
+            duals[self.below] += result.ineqlin.marginals[len(self.above) :]
+        return duals
