@@ -36,13 +36,17 @@ class Scaled:
 
     original: Milp
     milp: Milp
-    origin: Floats
     width: Floats
     heights: Floats
     factor: float
     shift: float
     error: float
     allowance: float
+
+    @property
+    def origin(self) -> Floats:
+        """The values that 0 of every scaled variable stands for."""
+        return _origin(self.original)
 
     def request(self, request: Request) -> Request:
         """Return a request in the scaled variables; what is asked of the objective stays behind."""
@@ -80,7 +84,7 @@ def scale(milp: Milp) -> Scaled:
     Every variable needs finite bounds; integer variables are binary and stay as they are.
     """
     width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
-    origin = np.where(milp.integer, 0.0, milp.lower)
+    origin = _origin(milp)
     with np.errstate(invalid="ignore"):
         rows = _with_data(milp.rows, milp.rows.data * width[milp.rows.indices])
         heights = _power_of_two(_largest(rows))
@@ -105,7 +109,7 @@ def scale(milp: Milp) -> Scaled:
         upper=np.where(milp.integer, milp.upper, spans),
         integer=milp.integer,
     )
-    return Scaled(milp, scaled, origin, width, heights, factor, shift, error, factor * owed)
+    return Scaled(milp, scaled, width, heights, factor, shift, error, factor * owed)
 
 
 def closed_form(milp: Milp) -> Outcome:
@@ -114,6 +118,10 @@ def closed_form(milp: Milp) -> Outcome:
     bound = float(milp.cost @ values) + milp.constant + milp.error + _objective_rounding(milp)
     words = "no neuron can switch: solved in closed form"
     return Outcome(Ending.OPTIMAL, values, bound, words, 0.0, np.zeros(0))
+
+
+def _origin(milp: Milp) -> Floats:
+    return np.where(milp.integer, 0.0, milp.lower)
 
 
 def _power_of_two(sizes: Floats) -> Floats:
