@@ -1,4 +1,4 @@
-"""The compact big-M encoding of a network over a region, as plain sparse arrays that any engine takes."""
+"""The compact encoding of a network over a region, as plain sparse arrays: by big-M for any engine, or by conditions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_vector
+from convexnn.checks import Floats, as_known, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.bounds import bound, check_sizes
 from verify.inputs import InputVariables, input_variables
 from verify.intervals import Interval, rounding
-from verify.milp import Milp
+from verify.milp import Conditions, Milp
 from verify.regions import Box
 from verify.writing import write_milp
 
 __all__ = ["Encoding", "Milp", "encode"]
+
+FORMULATIONS = ("big-m", "indicator")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,6 +95,7 @@ def encode(
     region: Box,
     objective: ArrayLike | None = None,
     bounds: tuple[Interval, ...] | None = None,
+    formulation: str = "big-m",
 ) -> Encoding:
     """Encode the maximum of a linear function of the outputs over a region.
 
@@ -106,6 +109,9 @@ def encode(
         c in max c . outputs; default ones for a network with one output, needed for several.
     bounds : tuple of Interval, optional
         Pre-activation bounds of every layer, from :func:`verify.bound`; default CROWN bounds.
+    formulation : {"big-m", "indicator"}
+        How a binary switches its neuron: by rows with a big-M, which every engine takes, or by rows that hold where the
+        binary has a value, which gurobi, gscip and scip take and HiGHS does not.
 
     Returns
     -------
@@ -114,7 +120,7 @@ def encode(
     Raises
     ------
     ValueError
-        Sizes do not match, or a bound is infinite (no finite big-M exists).
+        Sizes do not match, a bound is infinite (no finite big-M exists), or an unknown formulation.
 
     Notes
     -----
@@ -126,6 +132,7 @@ def encode(
     them.
     """
     check_sizes(network, region)
+    as_known(formulation, "formulation", FORMULATIONS)
     known = bound(network, region) if bounds is None else bounds
     cost = _objective(network, objective)
     hidden = known[:-1]
@@ -134,7 +141,7 @@ def encode(
     unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
     inputs = input_variables(region, _used_inputs(network, hidden))
     values = sum(float(layer.upper[neurons].sum()) for layer, neurons in zip(hidden, unstable, strict=True))
-    builder = _Builder(inputs.count + 2 * sum(map(len, unstable)), inputs, values)
+    builder = _Builder(inputs.count + 2 * sum(map(len, unstable)), inputs, values, formulation)
     for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
         builder.relu_layer(weight, bias, layer, neurons)
     builder.affine(*network.layers[-1])
@@ -163,8 +170,8 @@ class _Builder:
     so far have put into it: rows are widened by it, so that no point of the network is cut off.
     """
 
-    def __init__(self, n_variables: int, inputs: InputVariables, hidden_values: float) -> None:
-        self.n_variables, self.position = n_variables, inputs.count
+    def __init__(self, n_variables: int, inputs: InputVariables, hidden_values: float, formulation: str) -> None:
+        self.n_variables, self.position, self.formulation = n_variables, inputs.count, formulation
         self.slope = inputs.matrix(n_variables)
         # Inputs without a variable meet zero weights or dead neurons alone, so their value does not matter.
         self.offset, self.error, self.reach = inputs.base, np.zeros(len(inputs.base)), inputs.reach
@@ -176,6 +183,7 @@ class _Builder:
         self.rows: list[sp.csr_matrix] = []
         self.row_lower: list[Floats] = []
         self.row_upper: list[Floats] = []
+        self.conditions: list[Conditions] = []
         if len(inputs.row_upper):
             beside = sp.csr_matrix((len(inputs.row_upper), n_variables - inputs.count))
             self._add(sp.hstack([inputs.rows, beside]), np.full(len(inputs.row_upper), -np.inf), inputs.row_upper)
@@ -218,6 +226,11 @@ class _Builder:
         # Twice the error: it also covers the rounding of the sides themselves, of the size of reach and eps.
         slack = 2.0 * self.error[unstable]
         self._add(above, offset - slack, free)  # a - p >= 0
+        if self.formulation == "indicator":
+            zeros, ones = np.zeros_like(binaries), np.ones_like(binaries)
+            self.conditions.append(Conditions(sp.csr_matrix(above), offset + slack, binaries, ones))  # z = 1: a <= p
+            self.conditions.append(Conditions(value, np.zeros(len(unstable)), binaries, zeros))  # z = 0: a <= 0
+            return
         self._add(above - sp.diags(low) @ binary, -free, offset - low + slack)  # a - p + l (1 - z) <= 0
         self._add(value - sp.diags(high) @ binary, -free, np.zeros(len(unstable)))  # a - u z <= 0
 
@@ -233,6 +246,7 @@ class _Builder:
     def finish(self, objective: Floats) -> Milp:
         self.affine(sp.csr_matrix(objective[None]), np.zeros(1))
         rows = sp.vstack(self.rows, format="csr") if self.rows else sp.csr_matrix((0, self.n_variables))
+        more = {"conditions": _joined(self.conditions)} if self.conditions else {}
         return Milp(
             cost=self.slope.toarray()[0],
             constant=float(self.offset[0]),
@@ -243,4 +257,14 @@ class _Builder:
             lower=np.concatenate(self.lower),
             upper=np.concatenate(self.upper),
             integer=np.concatenate(self.integer),
+            **more,
         )
+
+
+def _joined(parts: list[Conditions]) -> Conditions:
+    return Conditions(
+        rows=sp.vstack([part.rows for part in parts], format="csr"),
+        upper=np.concatenate([part.upper for part in parts]),
+        binaries=np.concatenate([part.binaries for part in parts]),
+        at=np.concatenate([part.at for part in parts]),
+    )

@@ -268,8 +268,7 @@ class Inquiry:
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         encoding = self._model(chosen)
-        milp = replace(encoding.milp, integer=np.zeros_like(encoding.milp.integer))
-        outcome = self.engine.maximise(milp, self.clock.left)
+        outcome = self.engine.maximise(encoding.milp.relaxed(), self.clock.left)
         self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome)
         point = None if outcome.values is None else encoding.point(outcome.values)
         known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())

@@ -66,12 +66,14 @@ def maximise(
         return engine.maximise(milp, left())
     count = len(encoding.inputs.moved)
     grid = np.repeat(np.arange(count), len(GRID)), np.tile(GRID, count)
-    relaxed = replace(milp, integer=np.zeros_like(milp.integer))
+    relaxed = milp.relaxed()
     relaxed = _with_rows(relaxed, *_touching(*grid, count, region.radius, len(milp.cost)))
     relaxed, outcome, done = _enclose(engine, encoding, relaxed, left, found, RELAXED, about_sign)
     if done:
         return outcome
-    start = replace(_binding(relaxed, milp.rows.shape[0], outcome.values), integer=milp.integer)
+    start = replace(
+        _binding(relaxed, milp.rows.shape[0], outcome.values), integer=milp.integer, conditions=milp.conditions
+    )
     return _enclose(engine, encoding, start, left, found, WHOLE, about_sign)[1]
 
 

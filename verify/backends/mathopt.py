@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
 from verify.backends.mathopt_calls import Call, call
-from verify.milp import Milp
+from verify.milp import Conditions, Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -61,7 +61,18 @@ def proto(milp: Milp) -> Any:
     filled.linear_constraints.upper_bounds.extend(milp.row_upper.tolist())
     entries = milp.rows.sorted_indices().tocoo()
     filled.linear_constraint_matrix.MergeFromString(_wire(entries.row, entries.col, entries.data))
+    _add_conditions(filled, milp.conditions)
     return filled
+
+
+def _add_conditions(filled: Any, conditions: Conditions) -> None:
+    rows = conditions.rows.sorted_indices()
+    for row, (upper, binary, at) in enumerate(zip(conditions.upper, conditions.binaries, conditions.at, strict=True)):
+        ends, condition = slice(rows.indptr[row], rows.indptr[row + 1]), filled.indicator_constraints[row]
+        condition.indicator_id, condition.activate_on_zero = int(binary), not at
+        condition.expression.ids.extend(rows.indices[ends].tolist())
+        condition.expression.values.extend(rows.data[ends].tolist())
+        condition.lower_bound, condition.upper_bound = -np.inf, float(upper)
 
 
 def _wire(rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], entries: Floats) -> bytes:
