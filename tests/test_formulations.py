@@ -61,9 +61,7 @@ def test_they_agree_over_every_region(seed: int, backend: str) -> None:
         outcomes = [tangents.maximise(BACKENDS[backend], one, lambda: 30.0, lambda point: False, False) for one in both]
         assert [outcome.ending for outcome in outcomes] == [Ending.OPTIMAL] * 2
         scale = 1.0 + abs(outcomes[0].bound)
-        # Over an L2 ball each is as close as its own tangents are.
-        room = 1e-4 if isinstance(region, verify.L2Ball) else 1e-6
-        assert outcomes[0].bound == pytest.approx(outcomes[1].bound, abs=room * scale)
+        assert outcomes[0].bound == pytest.approx(outcomes[1].bound, abs=1e-6 * scale)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -211,8 +209,8 @@ def test_highs_refuses_a_file_with_conditions(tmp_path: Path) -> None:
     assert engine.readModel(str(tmp_path / "model.mps")) == highspy.HighsStatus.kError
 
 
-@pytest.mark.parametrize("size", [1e4, 1e6, 1e8])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [1e4, 1e8])
+@pytest.mark.parametrize("seed", range(2))
 def test_the_leak_of_a_loose_big_m_is_seen_and_proves_nothing(seed: int, size: float) -> None:
     """With M = 1e8 an integrality tolerance of 1e-6 lets a neuron be 100: engines then report margins off by 60."""
     network = zoo.network((3, 6, 5, 1), seed=seed)
@@ -221,7 +219,7 @@ def test_the_leak_of_a_loose_big_m_is_seen_and_proves_nothing(seed: int, size: f
     known = verify.bound(network, region)
     hidden = tuple(type(layer)(np.full_like(layer.lower, -size), np.full_like(layer.upper, size)) for layer in known)
     encoding = verify.encode(network, region, bounds=(*hidden[:-1], known[-1]))
-    outcome = BACKENDS["highspy"].maximise(encoding.milp, 5.0)
+    outcome = BACKENDS["highspy"].maximise(encoding.milp, 2.0)
     # Whatever it says, its bound is outside, and a point is worth what the network says.
     assert outcome.bound >= best - max(outcome.allowance, 1e-6)
     # No margin that was moved to within the leak of such an M is called proven.

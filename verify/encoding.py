@@ -1,4 +1,4 @@
-"""The compact encoding of a network over a region, as plain sparse arrays: by big-M for any engine, or by conditions."""
+"""The compact encoding of a network over a region, as plain sparse arrays: by big-M or by conditions."""
 
 from __future__ import annotations
 
