@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -151,7 +152,9 @@ def test_whatever_the_relaxations_say_no_bound_is_wrong(seed: int, monkeypatch: 
         choice = int(rng.integers(4))
         if choice == 0:
             return None
-        return Relaxed(choice > 1, float(rng.standard_normal()), values, pull / np.linalg.norm(pull))
+        return Relaxed(
+            choice > 1, float(rng.standard_normal()), values, pull / np.linalg.norm(pull), np.zeros(len(states))
+        )
 
     monkeypatch.setattr(Ball, "relaxed", wild)
     monkeypatch.setattr(norm_cuts, "MOST", 20)
@@ -187,8 +190,6 @@ def test_the_least_of_several_functions(seed: int) -> None:
     network, ball = zoo.network((2, 4, 2), seed=seed), verify.L2Ball([0.3, 0.6], 0.5, (0, 1))
     encodings = [verify.encode(network, ball, row) for row in np.eye(2)]
     milp = least_of([one.milp for one in encodings], np.full(2, -50.0), np.full(2, 50.0))
-    from dataclasses import replace
-
     outcome = maximised(replace(encodings[0], milp=milp))
     assert outcome.values is not None
     grid = np.stack(np.meshgrid(*[np.linspace(0.0, 1.1, 221)] * 2), axis=-1).reshape(-1, 2)

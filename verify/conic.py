@@ -43,12 +43,15 @@ class Relaxed:
         The variables of the MILP, those that were left out at 0.
     direction : ndarray (m,) or None
         The multiplier of the ball, of length 1; None where the ball does not bind.
+    worth : ndarray (neurons,)
+        What each free neuron gains the objective by lying above its activation, to first order; 0 for the others.
     """
 
     feasible: bool
     value: float
     values: Floats
     direction: Floats | None
+    worth: Floats
 
 
 def available() -> bool:
@@ -98,7 +101,8 @@ class Ball:
         counts = [len(neurons) for neurons in self.encoding.unstable]
         apart = np.repeat(counts, counts).astype(np.int64)
         first = self.neurons[2]
-        return np.empty((0, len(first)), np.int64) if len(self.milp.conditions) else first + [apart, 2 * apart]
+        rows = np.stack([first + apart, first + 2 * apart])
+        return rows[:0] if len(self.milp.conditions) else rows
 
     def relaxed(self, states: NDArray[np.int64], seconds: float = inf) -> Relaxed | None:
         """Return the optimum with neurons fixed by `states` (one of OFF, ON, FREE each); None where Clarabel fails.
@@ -120,7 +124,7 @@ class Ball:
         cones = [cone(size) for cone, size in zip(names, sizes, strict=True) if size]
         quadratic = sp.csc_matrix((len(cost), len(cost)))
         solution = clarabel.DefaultSolver(quadratic, -cost, matrix, sides, cones, settings).solve()
-        return self._read(solution, columns, lower)
+        return self._read(solution, columns, lower, states)
 
     def _problem(self, states: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64], Floats]:
         milp, (values, binaries, first) = self.milp, self.neurons
@@ -129,9 +133,7 @@ class Ball:
         kept[self.moves : self.encoding.inputs.count] = False
         kept[binaries[~free]] = kept[values[off]] = False
         columns = np.flatnonzero(kept)
-        plain = np.ones(milp.rows.shape[0], dtype=bool)
-        plain[: len(self.encoding.inputs.row_upper)] = False
-        plain[first[on]] = plain[self.switches[:, ~free]] = False
+        plain = self._plain(states)
         lower = np.where(kept, milp.lower, 0.0)
         rows, base = milp.rows[:, columns], milp.rows @ lower
         above = plain & np.isfinite(milp.row_lower)
@@ -148,7 +150,16 @@ class Ball:
         matrix = sp.vstack(blocks, format="csc")
         return (milp.cost[columns], matrix, np.concatenate(sides), sizes), columns, lower
 
-    def _read(self, solution: Any, columns: NDArray[np.int64], lower: Floats) -> Relaxed | None:
+    def _plain(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows stay inequalities: not that of the shares, nor those that fixed neurons do without."""
+        plain = np.ones(self.milp.rows.shape[0], dtype=bool)
+        plain[: len(self.encoding.inputs.row_upper)] = False
+        plain[self.neurons[2][states == ON]] = plain[self.switches[:, states != FREE]] = False
+        return plain
+
+    def _read(
+        self, solution: Any, columns: NDArray[np.int64], lower: Floats, states: NDArray[np.int64]
+    ) -> Relaxed | None:
         status, dual = str(solution.status), np.array(solution.z)
         feasible = "Infeasible" not in status
         found, values = np.array(solution.x), lower.copy()
@@ -163,4 +174,15 @@ class Ball:
         size = float(np.linalg.norm(pull))
         direction = pull / size if size > 0.0 and np.isfinite(size) else None
         value = float(self.milp.cost @ values) + self.milp.constant if feasible else -np.inf
-        return Relaxed(feasible, value, values, direction)
+        return Relaxed(feasible, value, values, direction, self._worth(values, dual, states))
+
+    def _worth(self, values: Floats, dual: Floats, states: NDArray[np.int64]) -> Floats:
+        """Return the multipliers of the rows that hold each free neuron down, times how far it is above."""
+        milp, (places, _, first), free = self.milp, self.neurons, states == FREE
+        above = np.minimum(values[places], milp.rows[first] @ values - milp.row_lower[first])
+        if not len(self.switches):
+            return np.where(free, above, 0.0)
+        below, held = self._plain(states) & np.isfinite(milp.row_upper), np.zeros(milp.rows.shape[0])
+        # The multipliers of the equations come first.
+        held[below] = dual[int((states == ON).sum()) :][: int(below.sum())]
+        return np.where(free, np.maximum(above, 0.0) * held[self.switches].sum(axis=0), 0.0)

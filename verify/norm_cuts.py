@@ -106,9 +106,11 @@ class Search:
         self._try(self.ball.encoding.point(relaxed.values))
         values, binaries, _ = self.ball.neurons
         share = relaxed.values[binaries]
-        score = np.where(states == FREE, np.minimum(share, 1.0 - share) * self.ball.milp.upper[values], 0.0)
-        if self._low(relaxed.value) or not score.max(initial=0.0) > WHOLE:
+        open_ = np.where(states == FREE, np.minimum(share, 1.0 - share) * self.ball.milp.upper[values], 0.0)
+        if self._low(relaxed.value) or not open_.max(initial=0.0) > WHOLE:
             return number
+        # What a neuron gains comes first, how far its binary is from whole decides where none gains.
+        score = np.where(open_ > WHOLE, relaxed.worth, 0.0) + 1e-9 * open_
         heappush(parts, (-relaxed.value, number, states, int(score.argmax())))
         return number + 1
 

@@ -36,9 +36,9 @@ GRID = 0.5 ** np.arange(1, 7)
 RELAXED, WHOLE = 20, 40
 WEAK = 2e-6
 
-# The share of the time that is kept for the engine, whose parts below zero are searched down to how many times what
-# its tolerances amount to, and the share of these that its optimum may be above the best point and be called the same.
-SEARCHED, LEVEL, SMALL = 0.5, 3.0, 1e-4
+# The share of the time that is kept for the engine, and how many times what its tolerances amount to the search goes
+# below zero where the sign is asked for.
+SEARCHED, LEVEL = 0.5, 3.0
 
 
 def maximise(
@@ -93,21 +93,32 @@ def _by_norm(
     about_sign: bool,
 ) -> Outcome:
     """Search by conic relaxations, then let the engine prove it on a model with all their cuts."""
-    enough = 0.0 if about_sign else None
     level = -LEVEL * scale(encoding.milp).allowance if about_sign else -inf
     search, until = Search(Ball(encoding, encoding.milp), found, level), SEARCHED * left()
     search.run(lambda: left() - until)
-    outcome = Outcome(Ending.LIMIT, None, inf, "no time was left")
-    while not search.settled and left() > 0.0:
-        outcome = engine.maximise(search.model(), Request(left(), enough=enough, tight=True))
-        settled = _proven(outcome) or outcome.ending is not Ending.OPTIMAL or outcome.values is None
-        if settled or outcome.bound <= search.best + GAP * abs(search.best) + SMALL * outcome.allowance:
-            break
-        if not search.look(outcome.values, left()):
-            break
     if search.settled:
-        return replace(outcome, ending=Ending.STOPPED, values=search.values())
+        return Outcome(Ending.STOPPED, search.values(), inf, "a conic relaxation has a point that settles it")
+    outcome = _proven_cuts(engine, search, left, about_sign)
     return outcome if search.point is None else replace(outcome, values=search.values())
+
+
+def _proven_cuts(engine: Backend | Line, search: Search, left: Callable[[], float], about_sign: bool) -> Outcome:
+    """Let the engine maximise the model of a search: its linear relaxation, then itself, until the bound is met."""
+    known = engine.maximise(search.model().relaxed(), Request(left(), tight=True))
+    while not (about_sign and _proven(known)):
+        asked = Request(left(), enough=0.0 if about_sign else None, tight=True)
+        outcome = engine.maximise(search.model(), asked)
+        if outcome.ending in (Ending.INFEASIBLE, Ending.FAILED):
+            return outcome
+        # What was proven before holds on.
+        known = (
+            outcome if outcome.bound <= known.bound else replace(outcome, bound=known.bound, allowance=known.allowance)
+        )
+        if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
+            break
+        if outcome.bound <= search.best + GAP * abs(search.best) or not search.look(outcome.values, left()):
+            break
+    return known
 
 
 def _by_shares(
@@ -118,11 +129,11 @@ def _by_shares(
     about_sign: bool,
 ) -> Outcome:
     """Add tangents of the moves' parabolas, first at points of linear relaxations, then at points of the MILP."""
-    milp, region = encoding.milp, encoding.region
+    milp, radius = encoding.milp, float(encoding.region.radius)  # type: ignore[attr-defined]
     count = len(encoding.inputs.moved)
     grid = np.repeat(np.arange(count), len(GRID)), np.tile(GRID, count)
     relaxed = milp.relaxed()
-    relaxed = _with_rows(relaxed, *_touching(*grid, count, region.radius, len(milp.cost)))
+    relaxed = _with_rows(relaxed, *_touching(*grid, count, radius, len(milp.cost)))
     relaxed, outcome, done = _enclose(engine, encoding, relaxed, left, found, RELAXED, about_sign)
     if done:
         return outcome

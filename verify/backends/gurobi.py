@@ -31,6 +31,8 @@ def maximise(milp: Milp, request: Request) -> Outcome:
 def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> Outcome:
     variables = _fill(gurobi.GRB, model, milp)
     options = {"TimeLimit": request.time_limit, "Threads": request.threads, "MIPGap": 0.0, "MIPGapAbs": 1e-9}
+    if request.tight:
+        options |= {"FeasibilityTol": 1e-9, "IntFeasTol": 1e-9}
     for name, value in options.items():
         model.setParam(name, value)
     if request.start is not None:

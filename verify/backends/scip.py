@@ -23,6 +23,8 @@ def maximise(milp: Milp, request: Request) -> Outcome:
     model.setParams(
         {"timing/clocktype": 2, "limits/time": request.time_limit, "limits/gap": 0.0, "limits/absgap": 1e-9}
     )
+    if request.tight:
+        model.setParam("numerics/feastol", 1e-9)
     if request.start is not None:
         _begin(model, variables, request.start)
     listener = _listener(scip, variables, request)
