@@ -1,4 +1,4 @@
-"""L2 balls by conic relaxations: bounds meet points inside, cuts hold in exact arithmetic, nothing rests on Clarabel."""
+"""L2 balls by conic relaxations: bounds meet points inside, cuts hold exactly, nothing rests on Clarabel."""
 
 from __future__ import annotations
 

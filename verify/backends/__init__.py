@@ -16,8 +16,8 @@ scipy     HiGHS, of scipy                no       no     no          no         
 All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a way out in the model
 (:mod:`verify.way_out`), which needs nothing from an engine. HiGHS could take a start, and is given none: it can take
 a hinted point for the optimum where a better one exists. HiGHS has no conditions (indicator constraints): a model with
-some fails there, in words. Rows hold to 1e-9 where a request is `tight`, but for the engines of ortools and scipy, which
-keep to their own tolerances.
+some fails there, in words. Rows hold to 1e-9 where a request is `tight`, but for the engines of ortools and scipy,
+which keep to their own tolerances.
 """
 
 from __future__ import annotations
