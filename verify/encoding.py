@@ -127,9 +127,14 @@ def encode(
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
     and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
-    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its tangents
-    from :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in
-    them.
+    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its cuts from
+    :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in them.
+
+    With indicators the last two rows hold where z says so: a <= p where z = 1, a <= 0 where z = 0. There is no l in
+    the model then, and an engine has a big-M of its own, if any. Five questions about a dense 784-64-64-10 network over
+    L-inf balls of radius 0.02 (15 to 42 unstable neurons) took, big-M and indicators: gscip 7.5, 2.7, 32, 6.2, 21 and
+    9.4, 7.4, 41, 3.0, 28 s; gurobi 2.2, 0.7, 3.2, 0.4, 3.5 and 2.0, 0.9, 3.4, 0.7, 4.8 s. So all questions here are
+    asked with big-M.
     """
     check_sizes(network, region)
     as_known(formulation, "formulation", FORMULATIONS)

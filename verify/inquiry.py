@@ -76,7 +76,7 @@ class Finding:
         Why it is not to be believed.
     leak : float
         Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
-        the MILP encloses by tangents, it is no doubt: the point is drawn into the ball first.
+        the MILP encloses by cuts, it is no doubt: the point is drawn into the ball first.
     """
 
     point: Floats | None
