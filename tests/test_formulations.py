@@ -213,7 +213,7 @@ def test_highs_refuses_a_file_with_conditions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_the_leak_of_a_loose_big_m_is_seen_and_proves_nothing(seed: int, size: float) -> None:
     """With M = 1e8 an integrality tolerance of 1e-6 lets a neuron be 100: engines then report margins off by 60."""
-    network = zoo.network((3, 6, 5, 1), seed=seed)
+    network = zoo.network((3, 4, 3, 1), seed=seed)
     region = verify.Box([-1.0] * 3, [1.0] * 3)
     best = zoo.enumerated_maximum(network, region.lower, region.upper, np.ones(1))
     known = verify.bound(network, region)
@@ -245,3 +245,19 @@ def test_a_point_that_leaks_is_no_witness(monkeypatch: pytest.MonkeyPatch) -> No
     answer = verify.find_adversarial(network, region, label=-1, backend="highspy")
     assert answer.status is verify.Verdict.UNKNOWN or answer.proof is not verify.Proof.SOLVER
     assert answer.witness is None
+
+
+def test_a_loose_big_m_lets_a_neuron_run_away_within_tolerances_and_a_tight_one_does_not() -> None:
+    # x = -1, where the neuron is off. A binary of 1e-6 passes for 0: with M = 1e8 the neuron may be 100.
+    network, region = cx.SparseReLUNetwork([([[1.0]], None), ([[1.0]], None)]), verify.Box([-1.0], [1.0])
+    known = verify.bound(network, region)
+    loose = (type(known[0])(np.array([-1e8]), np.array([1e8])), known[1])
+    for bounds, allowed in ((loose, 100.0), (known, 0.0)):
+        milp = verify.encode(network, region, bounds=bounds).milp
+        held = [value for value in (100.0, 1e-3, 0.0) if satisfies(milp, np.array([-1.0, value, 1e-6]))]
+        assert max(held) == pytest.approx(allowed)
+
+
+def satisfies(milp: Milp, values: np.ndarray) -> bool:
+    rows, room = milp.rows @ values, 2e-6
+    return bool((rows >= milp.row_lower - room).all() and (rows <= milp.row_upper + room).all())
