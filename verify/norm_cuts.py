@@ -65,20 +65,20 @@ class Search:
                 split[neuron] = choice
                 number = self._visit(parts, number, split, left())
 
-    def model(self) -> Milp:
-        """Return the ball's model with all cuts so far."""
+    def model(self, first: int | None = None) -> Milp:
+        """Return the ball's model with the `first` cuts; all so far by default."""
         milp, radius = self.ball.milp, float(self.ball.encoding.region.radius)  # type: ignore[attr-defined]
-        if not self.cuts:
+        cuts = self.cuts[:first]
+        if not cuts:
             return milp
-        moves = sp.csr_matrix(np.stack(self.cuts))
-        beside = sp.csr_matrix((len(self.cuts), len(milp.cost) - self.ball.moves))
+        beside = sp.csr_matrix((len(cuts), len(milp.cost) - self.ball.moves))
         # The length of u, and so the side, is off by its rounding.
         side = radius * (1.0 + (self.ball.moves + 16.0) * EPS) + TINY
         return replace(
             milp,
-            rows=sp.vstack([milp.rows, sp.hstack([moves, beside])], format="csr"),
-            row_lower=np.concatenate([milp.row_lower, np.full(len(self.cuts), -np.inf)]),
-            row_upper=np.concatenate([milp.row_upper, np.full(len(self.cuts), side)]),
+            rows=sp.vstack([milp.rows, sp.hstack([sp.csr_matrix(np.stack(cuts)), beside])], format="csr"),
+            row_lower=np.concatenate([milp.row_lower, np.full(len(cuts), -np.inf)]),
+            row_upper=np.concatenate([milp.row_upper, np.full(len(cuts), side)]),
         )
 
     def look(self, values: Floats, seconds: float) -> bool:

@@ -104,7 +104,8 @@ def _by_norm(
 
 def _proven_cuts(engine: Backend | Line, search: Search, left: Callable[[], float], about_sign: bool) -> Outcome:
     """Let the engine maximise the model of a search: its linear relaxation, then itself, until the bound is met."""
-    known = engine.maximise(search.model().relaxed(), Request(left(), tight=True))
+    # The first cut is that of the relaxation itself, and the fewer rows, the less an engine's tolerances amount to.
+    known = engine.maximise(search.model(1).relaxed(), Request(left(), tight=True))
     while not (about_sign and _proven(known)):
         asked = Request(left(), enough=0.0 if about_sign else None, tight=True)
         outcome = engine.maximise(search.model(), asked)
