@@ -31,8 +31,8 @@ MOST = 1000
 WHOLE = 1e-9
 
 
-# Minus its value, its number, the states of its neurons and the neuron to split.
-Part = tuple[float, int, NDArray[np.int64], int]
+# Minus its value, its number, the states of its neurons, the neuron to split, and the number of its cut from 1.
+Part = tuple[float, int, NDArray[np.int64], int, int]
 
 
 @dataclass(eq=False)
@@ -40,7 +40,8 @@ class Search:
     """A best-first search over the neurons of a ball for the largest value, above `level`.
 
     `found` is shown the inputs of all points; True ends the search. What it leaves are `cuts`, the multipliers of the
-    ball in all relaxations, and `best` and `point`, the largest value of an input in the network and that input.
+    ball in all relaxations, those of parts that were split `spent`, and `best` and `point`, the largest value of an
+    input in the network and that input.
     """
 
     ball: Ball
@@ -50,6 +51,7 @@ class Search:
     best: float = -inf
     point: Floats | None = None
     settled: bool = False
+    spent: set[int] = field(default_factory=set)
 
     def run(self, left: Callable[[], float]) -> None:
         """Search until no part is worth more than the best point, `found` is content, or no time is `left`."""
@@ -57,9 +59,10 @@ class Search:
         parts: list[Part] = []
         number = self._visit(parts, 0, np.full(len(values), FREE), left())
         while parts and not self.settled and len(self.cuts) < MOST and left() > 0.0:
-            worth, _, states, neuron = heappop(parts)
+            worth, _, states, neuron, cut = heappop(parts)
             if self._low(-worth):
                 return
+            self.spent.add(cut)
             for choice in (OFF, ON):
                 split = states.copy()
                 split[neuron] = choice
@@ -68,7 +71,7 @@ class Search:
     def model(self, first: int | None = None) -> Milp:
         """Return the ball's model with the `first` cuts; all so far by default."""
         milp, radius = self.ball.milp, float(self.ball.encoding.region.radius)  # type: ignore[attr-defined]
-        cuts = self.cuts[:first]
+        cuts = [cut for number, cut in enumerate(self.cuts, 1) if number == 1 or number not in self.spent][:first]
         if not cuts:
             return milp
         beside = sp.csr_matrix((len(cuts), len(milp.cost) - self.ball.moves))
@@ -99,8 +102,10 @@ class Search:
         relaxed = self.ball.relaxed(states, seconds)
         if relaxed is None:
             return number
+        cut = 0
         if relaxed.direction is not None:
             self.cuts.append(relaxed.direction)
+            cut = len(self.cuts)
         if not relaxed.feasible:
             return number
         self._try(self.ball.encoding.point(relaxed.values))
@@ -111,7 +116,7 @@ class Search:
             return number
         # What a neuron gains comes first, how far its binary is from whole decides where none gains.
         score = np.where(open_ > WHOLE, relaxed.worth, 0.0) + 1e-9 * open_
-        heappush(parts, (-relaxed.value, number, states, int(score.argmax())))
+        heappush(parts, (-relaxed.value, number, states, int(score.argmax()), cut))
         return number + 1
 
     def _low(self, value: float) -> bool:

@@ -111,10 +111,9 @@ def _proven_cuts(engine: Backend | Line, search: Search, left: Callable[[], floa
         outcome = engine.maximise(search.model(), asked)
         if outcome.ending in (Ending.INFEASIBLE, Ending.FAILED):
             return outcome
-        # What was proven before holds on.
-        known = (
-            outcome if outcome.bound <= known.bound else replace(outcome, bound=known.bound, allowance=known.allowance)
-        )
+        # What was proven before holds on, where it is worth more with what the tolerances amount to.
+        worse = outcome.bound + outcome.allowance > known.bound + known.allowance and not _proven(outcome)
+        known = replace(outcome, bound=known.bound, allowance=known.allowance) if worse else outcome
         if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
             break
         if outcome.bound <= search.best + GAP * abs(search.best) or not search.look(outcome.values, left()):
