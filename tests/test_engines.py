@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -309,3 +311,91 @@ def test_mathopt_does_not_offer_cp_sat_or_unknown_engines() -> None:
     names = {name for name in BACKENDS if "sat" in name}
     assert not names
     assert {engine.module.rsplit(".", 1)[1] for engine in BACKENDS.values()}.isdisjoint({"cp_sat", "cpsat"})
+
+
+# What is called where the module behind MathOpt is there, is missing, or wants other arguments.
+WAYS = {"there": ["directly"], "missing": ["publicly"], "other arguments": ["directly", "publicly"]}
+
+
+class TestWaysToCallMathOpt:
+    """The proto itself where the module behind MathOpt takes it, its public model else: the same answers."""
+
+    @pytest.fixture(params=list(WAYS))
+    def way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+        from verify.backends import mathopt_calls
+
+        taken: list[str] = []
+        for name in ("directly", "publicly"):
+            right = getattr(mathopt_calls, name)
+            monkeypatch.setattr(mathopt_calls, name, noting(taken, name, right))
+        if request.param == "missing":
+            monkeypatch.setitem(sys.modules, "ortools.math_opt.core.python.solver", None)
+        elif request.param == "other arguments":
+            monkeypatch.setattr(mathopt_calls, "_bound_from_c", lambda: bound_otherwise())
+        yield taken
+        assert taken == WAYS[request.param]
+
+    @pytest.mark.parametrize("backend", ["highs", "gscip"])
+    def test_all_have_the_same_optimum(self, backend: str, way: list[str]) -> None:
+        encoding, best = asked(1)
+        outcome = BACKENDS[backend].maximise(encoding.milp, 20.0)
+        assert outcome.ending is Ending.OPTIMAL
+        assert outcome.bound == pytest.approx(best, abs=1e-6)
+        assert outcome.values is not None
+        assert float(encoding.milp.cost @ outcome.values) + encoding.milp.constant == pytest.approx(best, abs=1e-6)
+        assert way in WAYS.values()
+
+    def test_all_hear_of_points_and_take_a_start(self, way: list[str]) -> None:
+        encoding, best = asked(2)
+        heard: list[np.ndarray] = []
+
+        def keep(values: np.ndarray) -> bool:
+            heard.append(values.copy())
+            return False
+
+        start = encoding.complete(np.zeros(3))
+        outcome = BACKENDS["gscip"].maximise(encoding.milp, Request(20.0, start=start, on_incumbent=keep))
+        assert outcome.bound == pytest.approx(best, abs=1e-5)
+        assert heard
+        for values in heard:
+            objective = float(encoding.milp.cost @ values) + encoding.milp.constant
+            assert encoding.network.predict(encoding.point(values)[None])[0] == pytest.approx(objective, abs=1e-4)
+
+    def test_all_take_conditions(self, way: list[str]) -> None:
+        encoding, best = asked(3)
+        milp = verify.encode(encoding.network, encoding.region, formulation="indicator").milp
+        assert BACKENDS["gscip"].maximise(milp, 20.0).bound == pytest.approx(best, abs=1e-6)
+
+    @pytest.mark.parametrize("backend", ["highs", "gscip"])
+    def test_all_keep_the_words_of_an_error(self, backend: str, way: list[str]) -> None:
+        milp = asked(0)[0].milp
+        outcome = BACKENDS[backend].run(replace(milp, upper=milp.lower - 1.0), Request(5.0))
+        assert outcome.ending is Ending.FAILED
+        assert "have lower_bound > upper_bound" in outcome.detail
+
+    def test_a_bound_that_is_not_told_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A field of a proto that is not there reads as 0.
+        from ortools.math_opt import result_pb2
+
+        from verify.backends import mathopt
+
+        silent = result_pb2.SolveResultProto()
+        silent.termination.reason = result_pb2.TERMINATION_REASON_OPTIMAL
+        monkeypatch.setattr(mathopt, "call", lambda asked: silent)
+        outcome = BACKENDS["gscip"].run(asked(0)[0].milp, Request(5.0))
+        assert (outcome.bound, outcome.values) == (np.inf, None)
+
+
+def noting(taken: list[str], name: str, right: Any) -> Any:
+    def called(*arguments: Any) -> Any:
+        taken.append(name)
+        return right(*arguments)
+
+    return called
+
+
+def bound_otherwise() -> Any:
+    def solve(model: Any, engine: Any, *more: Any) -> Any:
+        raise TypeError("solve(): incompatible function arguments. The following argument types are supported: ...")
+
+    return solve

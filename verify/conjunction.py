@@ -43,4 +43,5 @@ def least_of(milps: Sequence[Milp], lower: Floats, upper: Floats) -> Milp:
         lower=np.append(first.lower, lower.min()),
         upper=np.append(first.upper, upper.min()),
         integer=np.append(first.integer, False),
+        conditions=first.conditions.beside(1),
     )

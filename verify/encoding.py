@@ -1,4 +1,4 @@
-"""The compact big-M encoding of a network over a region, as plain sparse arrays that any engine takes."""
+"""The compact encoding of a network over a region, as plain sparse arrays: by big-M or by conditions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_vector
+from convexnn.checks import Floats, as_known, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.bounds import bound, check_sizes
 from verify.inputs import InputVariables, input_variables
 from verify.intervals import Interval, rounding
-from verify.milp import Milp
+from verify.milp import Conditions, Milp
 from verify.regions import Box
 from verify.writing import write_milp
 
 __all__ = ["Encoding", "Milp", "encode"]
+
+FORMULATIONS = ("big-m", "indicator")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,6 +95,7 @@ def encode(
     region: Box,
     objective: ArrayLike | None = None,
     bounds: tuple[Interval, ...] | None = None,
+    formulation: str = "big-m",
 ) -> Encoding:
     """Encode the maximum of a linear function of the outputs over a region.
 
@@ -106,6 +109,9 @@ def encode(
         c in max c . outputs; default ones for a network with one output, needed for several.
     bounds : tuple of Interval, optional
         Pre-activation bounds of every layer, from :func:`verify.bound`; default CROWN bounds.
+    formulation : {"big-m", "indicator"}
+        How a binary switches its neuron: by rows with a big-M, which every engine takes, or by rows that hold where the
+        binary has a value, which gurobi, gscip and scip take and HiGHS does not.
 
     Returns
     -------
@@ -114,18 +120,24 @@ def encode(
     Raises
     ------
     ValueError
-        Sizes do not match, or a bound is infinite (no finite big-M exists).
+        Sizes do not match, a bound is infinite (no finite big-M exists), or an unknown formulation.
 
     Notes
     -----
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
     and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
-    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its tangents
-    from :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in
-    them.
+    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its cuts from
+    :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in them.
+
+    With indicators the last two rows hold where z says so: a <= p where z = 1, a <= 0 where z = 0. There is no l in
+    the model then, and an engine has a big-M of its own, if any. Five questions about a dense 784-64-64-10 network over
+    L-inf balls of radius 0.02 (15 to 42 unstable neurons) took, big-M and indicators: gscip 7.5, 2.7, 32, 6.2, 21 and
+    9.4, 7.4, 41, 3.0, 28 s; gurobi 2.2, 0.7, 3.2, 0.4, 3.5 and 2.0, 0.9, 3.4, 0.7, 4.8 s. So all questions here are
+    asked with big-M.
     """
     check_sizes(network, region)
+    as_known(formulation, "formulation", FORMULATIONS)
     known = bound(network, region) if bounds is None else bounds
     cost = _objective(network, objective)
     hidden = known[:-1]
@@ -134,7 +146,7 @@ def encode(
     unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
     inputs = input_variables(region, _used_inputs(network, hidden))
     values = sum(float(layer.upper[neurons].sum()) for layer, neurons in zip(hidden, unstable, strict=True))
-    builder = _Builder(inputs.count + 2 * sum(map(len, unstable)), inputs, values)
+    builder = _Builder(inputs.count + 2 * sum(map(len, unstable)), inputs, values, formulation)
     for (weight, bias), layer, neurons in zip(network.layers, hidden, unstable, strict=False):
         builder.relu_layer(weight, bias, layer, neurons)
     builder.affine(*network.layers[-1])
@@ -163,8 +175,8 @@ class _Builder:
     so far have put into it: rows are widened by it, so that no point of the network is cut off.
     """
 
-    def __init__(self, n_variables: int, inputs: InputVariables, hidden_values: float) -> None:
-        self.n_variables, self.position = n_variables, inputs.count
+    def __init__(self, n_variables: int, inputs: InputVariables, hidden_values: float, formulation: str) -> None:
+        self.n_variables, self.position, self.formulation = n_variables, inputs.count, formulation
         self.slope = inputs.matrix(n_variables)
         # Inputs without a variable meet zero weights or dead neurons alone, so their value does not matter.
         self.offset, self.error, self.reach = inputs.base, np.zeros(len(inputs.base)), inputs.reach
@@ -176,6 +188,7 @@ class _Builder:
         self.rows: list[sp.csr_matrix] = []
         self.row_lower: list[Floats] = []
         self.row_upper: list[Floats] = []
+        self.conditions: list[Conditions] = []
         if len(inputs.row_upper):
             beside = sp.csr_matrix((len(inputs.row_upper), n_variables - inputs.count))
             self._add(sp.hstack([inputs.rows, beside]), np.full(len(inputs.row_upper), -np.inf), inputs.row_upper)
@@ -218,6 +231,11 @@ class _Builder:
         # Twice the error: it also covers the rounding of the sides themselves, of the size of reach and eps.
         slack = 2.0 * self.error[unstable]
         self._add(above, offset - slack, free)  # a - p >= 0
+        if self.formulation == "indicator":
+            zeros, ones = np.zeros_like(binaries), np.ones_like(binaries)
+            self.conditions.append(Conditions(sp.csr_matrix(above), offset + slack, binaries, ones))  # z = 1: a <= p
+            self.conditions.append(Conditions(value, np.zeros(len(unstable)), binaries, zeros))  # z = 0: a <= 0
+            return
         self._add(above - sp.diags(low) @ binary, -free, offset - low + slack)  # a - p + l (1 - z) <= 0
         self._add(value - sp.diags(high) @ binary, -free, np.zeros(len(unstable)))  # a - u z <= 0
 
@@ -233,6 +251,7 @@ class _Builder:
     def finish(self, objective: Floats) -> Milp:
         self.affine(sp.csr_matrix(objective[None]), np.zeros(1))
         rows = sp.vstack(self.rows, format="csr") if self.rows else sp.csr_matrix((0, self.n_variables))
+        more = {"conditions": _joined(self.conditions)} if self.conditions else {}
         return Milp(
             cost=self.slope.toarray()[0],
             constant=float(self.offset[0]),
@@ -243,4 +262,14 @@ class _Builder:
             lower=np.concatenate(self.lower),
             upper=np.concatenate(self.upper),
             integer=np.concatenate(self.integer),
+            **more,
         )
+
+
+def _joined(parts: list[Conditions]) -> Conditions:
+    return Conditions(
+        rows=sp.vstack([part.rows for part in parts], format="csr"),
+        upper=np.concatenate([part.upper for part in parts]),
+        binaries=np.concatenate([part.binaries for part in parts]),
+        at=np.concatenate([part.at for part in parts]),
+    )

@@ -91,7 +91,7 @@ class Finding:
         Why it is not to be believed.
     leak : float
         Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
-        the MILP encloses by tangents, it is no doubt: the point is drawn into the ball first.
+        the MILP encloses by cuts, it is no doubt: the point is drawn into the ball first.
     certified : float
         The upper bound that its multipliers of the rows prove, whatever its tolerances; infinite where it gave none.
     """
@@ -309,7 +309,7 @@ class Inquiry:
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         encoding = self._model(chosen)
-        milp = replace(encoding.milp, integer=np.zeros_like(encoding.milp.integer))
+        milp = encoding.milp.relaxed()
         ball = isinstance(self.region, L2Ball)
         outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, self.clock.left)
         certified = self._certify(chosen, encoding, outcome)

@@ -29,6 +29,8 @@ class Request:
         A point to begin with.
     on_incumbent : callable or None
         Called with the values (v,) of every better point as it is found, in the engine's thread; True ends the run.
+    tight : bool
+        Whether rows and whole numbers are to hold to 1e-9, as far as the engine can, and not to its default of 1e-6.
     halt : threading.Event
         Set once nobody waits for the engine any more; every run gets its own.
     """
@@ -39,6 +41,7 @@ class Request:
     top: float = inf
     start: Floats | None = None
     on_incumbent: Callable[[Floats], bool] | None = None
+    tight: bool = False
     halt: Event = field(default_factory=Event)
 
     def stops_at(self, values: Floats) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.milp import Milp
+from verify.milp import Conditions, Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -84,20 +84,20 @@ def scale(milp: Milp) -> Scaled:
     Every variable needs finite bounds; integer variables are binary and stay as they are.
     """
     width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
-    origin = _origin(milp)
-    with np.errstate(invalid="ignore"):
-        rows = _with_data(milp.rows, milp.rows.data * width[milp.rows.indices])
-        heights = _power_of_two(_largest(rows))
-        rows = _with_data(rows, rows.data / np.repeat(heights, np.diff(rows.indptr)))
-        base, slack = milp.rows @ origin, _row_rounding(milp)
-        row_lower, row_upper = (milp.row_lower - base - slack) / heights, (milp.row_upper - base + slack) / heights
-    rows, row_lower, row_upper = _without_tiny(rows, row_lower, row_upper)
+    origin, reach, ends = _origin(milp), _reach(milp), (milp.row_lower, milp.row_upper)
+    rows, row_lower, row_upper, heights = _scaled_rows(milp.rows, *ends, origin, width, reach)
+    conditions, count = milp.conditions, len(milp.conditions)
+    if count:
+        free = np.full(count, -np.inf)
+        held, _, upper, _ = _scaled_rows(conditions.rows, free, conditions.upper, origin, width, reach)
+        conditions = Conditions(held, upper, conditions.binaries, conditions.at)
     cost = milp.cost * width
     factor = float(_power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
     spans = np.where(milp.integer, milp.upper - milp.lower, (milp.upper - milp.lower) / width)
     shift = milp.constant + float(milp.cost @ origin)
     error = milp.error + _objective_rounding(milp)
-    owed = ROW_TOLERANCE + DUAL_TOLERANCE * float(spans.sum() + (np.abs(rows.data) @ spans[rows.indices]))
+    sizes = sum(float(np.abs(part.data) @ spans[part.indices]) for part in (rows, conditions.rows))
+    owed = ROW_TOLERANCE + DUAL_TOLERANCE * (float(spans.sum()) + sizes)
     scaled = Milp(
         cost=cost / factor,
         constant=0.0,
@@ -108,6 +108,7 @@ def scale(milp: Milp) -> Scaled:
         lower=np.where(milp.integer, milp.lower, 0.0),
         upper=np.where(milp.integer, milp.upper, spans),
         integer=milp.integer,
+        conditions=conditions,
     )
     return Scaled(milp, scaled, width, heights, factor, shift, error, factor * owed)
 
@@ -129,12 +130,26 @@ def _power_of_two(sizes: Floats) -> Floats:
     return np.exp2(np.ceil(np.log2(np.where(sizes > 0.0, sizes, 1.0))))
 
 
-def _row_rounding(milp: Milp) -> Floats:
-    """Return more than the error of `rows` @ lower, of the sides moved by it, and of the widths of the variables."""
-    sides = np.where(np.isfinite(milp.row_lower), np.abs(milp.row_lower), 0.0)
-    sides = np.maximum(sides, np.where(np.isfinite(milp.row_upper), np.abs(milp.row_upper), 0.0))
-    sizes = _with_data(milp.rows, np.abs(milp.rows.data)) @ _reach(milp)
-    return (np.diff(milp.rows.indptr) + 8) * EPS * (sizes + sides)
+def _scaled_rows(
+    rows: sp.csr_matrix, row_lower: Floats, row_upper: Floats, origin: Floats, width: Floats, reach: Floats
+) -> tuple[sp.csr_matrix, Floats, Floats, Floats]:
+    """Return rows and sides in the scaled variables, each row widened by all that rounding can do and divided to be of
+    size 1, and by what it was divided."""
+    with np.errstate(invalid="ignore"):
+        moved = _with_data(rows, rows.data * width[rows.indices])
+        heights = _power_of_two(_largest(moved))
+        moved = _with_data(moved, moved.data / np.repeat(heights, np.diff(moved.indptr)))
+        base, slack = rows @ origin, _row_rounding(rows, row_lower, row_upper, reach)
+        sides = (row_lower - base - slack) / heights, (row_upper - base + slack) / heights
+        return *_without_tiny(moved, *sides), heights
+
+
+def _row_rounding(rows: sp.csr_matrix, row_lower: Floats, row_upper: Floats, reach: Floats) -> Floats:
+    """Return more than the error of `rows` @ origin, of the sides moved by it, and of the widths of the variables."""
+    sides = np.where(np.isfinite(row_lower), np.abs(row_lower), 0.0)
+    sides = np.maximum(sides, np.where(np.isfinite(row_upper), np.abs(row_upper), 0.0))
+    sizes = _with_data(rows, np.abs(rows.data)) @ reach
+    return (np.diff(rows.indptr) + 8) * EPS * (sizes + sides)
 
 
 def _objective_rounding(milp: Milp) -> float:

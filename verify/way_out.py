@@ -54,6 +54,7 @@ def with_way_out(milp: Milp, level: float, top: float) -> Milp:
         lower=np.append(milp.lower, [level, 0.0]),
         upper=np.append(milp.upper, [top, 1.0]),
         integer=np.append(milp.integer, [False, True]),
+        conditions=milp.conditions.beside(2),
     )
 
 

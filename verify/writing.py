@@ -8,6 +8,8 @@ from math import inf
 from os import PathLike
 from pathlib import Path
 
+import scipy.sparse as sp
+
 from verify.milp import Milp
 
 # Terms a line of an LP file; some readers take no long lines.
@@ -37,25 +39,38 @@ def _mps(milp: Milp, names: Sequence[str]) -> Iterator[str]:
     senses = [_sense(low, high) for low, high in _sides(milp)]
     yield from ("NAME convexnn", "OBJSENSE", "    MAX", "ROWS", " N objective")
     yield from (f" {sense} r{row}" for row, sense in enumerate(senses))
+    yield from (f" L c{row}" for row in range(len(milp.conditions)))
     yield "COLUMNS"
     yield from _mps_columns(milp, names)
     yield from ("RHS", f"    rhs objective {_text(-milp.constant)}")
     for row, (low, high) in enumerate(_sides(milp)):
         if (low, high) != (-inf, inf):
             yield f"    rhs r{row} {_text(low if low > -inf else high)}"
+    for row, high in enumerate(milp.conditions.upper.tolist()):
+        yield f"    rhs c{row} {_text(high)}"
     yield "RANGES"
     for row, (low, high) in enumerate(_sides(milp)):
         if -inf < low < high < inf:
             yield f"    range r{row} {_text(high - low)}"
     yield "BOUNDS"
-    for name, low, high in zip(names, milp.lower.tolist(), milp.upper.tolist(), strict=True):
+    switches = set(milp.conditions.binaries.tolist())
+    for index, (name, low, high) in enumerate(zip(names, milp.lower.tolist(), milp.upper.tolist(), strict=True)):
+        if index in switches:
+            # SCIP calls a variable binary by this line alone.
+            yield f" BV bound {name}"
+            continue
         yield f" MI bound {name}" if low == -inf else f" LO bound {name} {_text(low)}"
         yield f" PL bound {name}" if high == inf else f" UP bound {name} {_text(high)}"
+    if len(milp.conditions):
+        yield "INDICATORS"
+    for row, (binary, at) in enumerate(_switches(milp)):
+        yield f" IF c{row} {names[binary]} {at}"
     yield "ENDATA"
 
 
 def _mps_columns(milp: Milp, names: Sequence[str]) -> Iterator[str]:
-    columns = milp.rows.tocsc()
+    columns, held = milp.rows.tocsc(), milp.conditions.beside(len(milp.cost) - milp.conditions.rows.shape[1])
+    conditions = held.rows.tocsc()
     whole = False
     for index, (name, cost, integer) in enumerate(zip(names, milp.cost.tolist(), milp.integer.tolist(), strict=True)):
         if integer != whole:
@@ -63,9 +78,10 @@ def _mps_columns(milp: Milp, names: Sequence[str]) -> Iterator[str]:
             yield f"    marker{index} 'MARKER' '{'INTORG' if whole else 'INTEND'}'"
         # Every column gets a line, for one without any would not exist.
         yield f"    {name} objective {_text(cost)}"
-        part = slice(columns.indptr[index], columns.indptr[index + 1])
-        for row, value in zip(columns.indices[part].tolist(), columns.data[part].tolist(), strict=True):
-            yield f"    {name} r{row} {_text(value)}"
+        for kind, entries in (("r", columns), ("c", conditions)):
+            part = slice(entries.indptr[index], entries.indptr[index + 1])
+            for row, value in zip(entries.indices[part].tolist(), entries.data[part].tolist(), strict=True):
+                yield f"    {name} {kind}{row} {_text(value)}"
     if whole:
         yield f"    marker{len(names)} 'MARKER' 'INTEND'"
 
@@ -80,10 +96,7 @@ def _lp(milp: Milp, names: Sequence[str]) -> Iterator[str]:
     yield from _folded(" objective:", [*terms, f"{_signed(milp.constant)} {CONSTANT}"])
     yield "Subject To"
     for row, (low, high) in enumerate(_sides(milp)):
-        part = slice(milp.rows.indptr[row], milp.rows.indptr[row + 1])
-        places, values = milp.rows.indices[part].tolist(), milp.rows.data[part].tolist()
-        # A row needs a term: one of zero where it has none.
-        terms = [f"{_signed(value)} {names[i]}" for i, value in zip(places, values, strict=True)] or [f"0 {names[0]}"]
+        terms = _terms(milp.rows, row, names)
         if low == high:
             yield from _folded(f" r{row}:", [*terms, f"= {_text(low)}"])
             continue
@@ -91,19 +104,36 @@ def _lp(milp: Milp, names: Sequence[str]) -> Iterator[str]:
             yield from _folded(f" r{row}:", [*terms, f">= {_text(low)}"])
         if high < inf:
             yield from _folded(f" r{row}{'u' if low > -inf else ''}:", [*terms, f"<= {_text(high)}"])
+    for row, (binary, at) in enumerate(_switches(milp)):
+        side = f"<= {_text(float(milp.conditions.upper[row]))}"
+        yield from _folded(f" c{row}: {names[binary]} = {at} ->", [*_terms(milp.conditions.rows, row, names), side])
     yield "Bounds"
     for name, low, high in zip(names, milp.lower.tolist(), milp.upper.tolist(), strict=True):
         yield f" {_text(low)} <= {name} <= {_text(high)}"
     yield f" {CONSTANT} = 1"
-    whole = [name for name, integer in zip(names, milp.integer.tolist(), strict=True) if integer]
-    if whole:
-        yield from chain(["General"], _folded("", whole))
+    switches = set(milp.conditions.binaries.tolist())
+    whole = [index for index, integer in enumerate(milp.integer.tolist()) if integer]
+    # What a condition asks about must be called binary.
+    for head, chosen in (("General", [i for i in whole if i not in switches]), ("Binary", sorted(switches))):
+        if chosen:
+            yield from chain([head], _folded("", [names[index] for index in chosen]))
     yield "End"
 
 
 def _folded(head: str, words: Sequence[str]) -> Iterator[str]:
     for start in range(0, len(words), TERMS):
         yield f"{'' if start else head} {' '.join(words[start : start + TERMS])}"
+
+
+def _terms(rows: sp.csr_matrix, row: int, names: Sequence[str]) -> list[str]:
+    """Return the terms of a row; it needs one, of zero where it has none."""
+    part = slice(rows.indptr[row], rows.indptr[row + 1])
+    places, values = rows.indices[part].tolist(), rows.data[part].tolist()
+    return [f"{_signed(value)} {names[i]}" for i, value in zip(places, values, strict=True)] or [f"0 {names[0]}"]
+
+
+def _switches(milp: Milp) -> Iterator[tuple[int, int]]:
+    return zip(milp.conditions.binaries.tolist(), milp.conditions.at.tolist(), strict=True)
 
 
 def _sides(milp: Milp) -> Iterator[tuple[float, float]]:

@@ -2,22 +2,24 @@
 
 What of a :class:`~verify.request.Request` an engine heeds; what it cannot do it ignores:
 
-========  =============================  =======  =====  ==========  ==========  ===========
-name      engine                         threads  start  incumbents  early halt  multipliers
-========  =============================  =======  =====  ==========  ==========  ===========
-gurobi    Gurobi, of gurobipy            yes      yes    yes         yes         yes
-highspy   HiGHS, of highspy              yes      no     yes         yes         yes
-highs     HiGHS, of ortools' MathOpt     no       no     no          no          yes
-gscip     SCIP, of ortools' MathOpt      yes      yes    yes         no          no
-scip      SCIP, of pyscipopt             no       yes    yes         yes         no
-scipy     HiGHS, of scipy                no       no     no          no          yes
-========  =============================  =======  =====  ==========  ==========  ===========
+========  =============================  =======  =====  ==========  ==========  ===========  ==========
+name      engine                         threads  start  incumbents  early halt  multipliers  conditions
+========  =============================  =======  =====  ==========  ==========  ===========  ==========
+gurobi    Gurobi, of gurobipy            yes      yes    yes         yes         yes          yes
+highspy   HiGHS, of highspy              yes      no     yes         yes         yes          refused
+highs     HiGHS, of ortools' MathOpt     no       no     no          no          yes          refused
+gscip     SCIP, of ortools' MathOpt      yes      yes    yes         no          no           yes
+scip      SCIP, of pyscipopt             no       yes    yes         yes         no           yes
+scipy     HiGHS, of scipy                no       no     no          no          yes          refused
+========  =============================  =======  =====  ==========  ==========  ===========  ==========
 
 The multipliers are those of the rows of a model without integer variables: proofs by linear relaxations need them.
 
 All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a way out in the model
 (:mod:`verify.way_out`), which needs nothing from an engine. HiGHS could take a start, and is given none: it can take
-a hinted point for the optimum where a better one exists.
+a hinted point for the optimum where a better one exists. HiGHS has no conditions (indicator constraints): a model with
+some fails there, in words. Rows hold to 1e-9 where a request is `tight`, but for the engines of ortools and scipy,
+which keep to their own tolerances.
 """
 
 from __future__ import annotations
@@ -50,11 +52,15 @@ GRACE = 10.0
 
 @dataclass(frozen=True)
 class Backend:
-    """Where an engine lives and which package brings it; its file is imported at first use."""
+    """Where an engine lives and which package brings it; its file is imported at first use.
+
+    `conditional` says whether it takes a model with conditions.
+    """
 
     name: str
     module: str
     package: str
+    conditional: bool = False
 
     def maximise(self, milp: Milp, request: Request | float) -> Outcome:
         """Maximise `milp` as `request` asks; a number is a time limit in seconds.
@@ -100,10 +106,19 @@ class Backend:
             # HiGHS of highspy works on a cost that is no number until its time is up.
             if not all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data)):
                 raise ValueError("the model has coefficients that are no numbers")
+            self._check_conditions(milp)
             outcome: Outcome = import_module(self.module).maximise(milp, request)
         except Exception as error:
             return _failed(f"{type(error).__name__}: {error}")
         return outcome
+
+    def _check_conditions(self, milp: Milp) -> None:
+        if len(milp.conditions) and not self.conditional:
+            able = ", ".join(backend.name for backend in BACKENDS.values() if backend.conditional)
+            raise ValueError(
+                f"the engine {self.name!r} takes no conditions, and the model has {len(milp.conditions)}; "
+                f"expected one of: {able}, or a model with formulation='big-m'"
+            )
 
     @property
     def installed(self) -> bool:
@@ -120,11 +135,11 @@ def _failed(detail: str) -> Outcome:
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend("gurobi", "verify.backends.gurobi", "gurobipy"),
+        Backend("gurobi", "verify.backends.gurobi", "gurobipy", conditional=True),
         Backend("highspy", "verify.backends.highspy_direct", "highspy"),
         Backend("highs", "verify.backends.mathopt_highs", "ortools"),
-        Backend("gscip", "verify.backends.mathopt_gscip", "ortools"),
-        Backend("scip", "verify.backends.scip", "pyscipopt"),
+        Backend("gscip", "verify.backends.mathopt_gscip", "ortools", conditional=True),
+        Backend("scip", "verify.backends.scip", "pyscipopt", conditional=True),
         Backend("scipy", "verify.backends.scipy_milp", "scipy"),
     )
 }

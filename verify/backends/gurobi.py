@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.milp import Milp
+from verify.milp import Conditions, Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -32,6 +32,8 @@ def maximise(milp: Milp, request: Request) -> Outcome:
 def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> Outcome:
     variables = _fill(gurobi.GRB, model, milp)
     options = {"TimeLimit": request.time_limit, "Threads": request.threads, "MIPGap": 0.0, "MIPGapAbs": 1e-9}
+    if request.tight:
+        options |= {"FeasibilityTol": 1e-9, "IntFeasTol": 1e-9}
     for name, value in options.items():
         model.setParam(name, value)
     if request.start is not None:
@@ -50,13 +52,23 @@ def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> Outcome:
 
 def _fill(grb: Any, model: Any, milp: Milp) -> Any:
     kinds = np.where(milp.integer, grb.INTEGER, grb.CONTINUOUS)
+    kinds[milp.conditions.binaries] = grb.BINARY
     variables = model.addMVar(len(milp.cost), lb=milp.lower, ub=milp.upper, vtype=kinds)
     model.setMObjective(None, milp.cost, milp.constant, xc=variables, sense=grb.MAXIMIZE)
     for sense, sides in ((">", milp.row_lower), ("<", milp.row_upper)):
         kept = np.isfinite(sides)
         if kept.any():
             model.addMConstr(milp.rows[kept], variables, sense, sides[kept])
+    _add_conditions(grb, model, variables.tolist(), milp.conditions)
     return variables
+
+
+def _add_conditions(grb: Any, model: Any, variables: list[Any], conditions: Conditions) -> None:
+    rows, gurobi = conditions.rows, require("gurobipy", "gurobipy", "the backend 'gurobi'")
+    for row, (upper, binary, at) in enumerate(zip(conditions.upper, conditions.binaries, conditions.at, strict=True)):
+        ends = slice(rows.indptr[row], rows.indptr[row + 1])
+        left = gurobi.LinExpr(rows.data[ends].tolist(), [variables[index] for index in rows.indices[ends]])
+        model.addGenConstrIndicator(variables[binary], bool(at), left, grb.LESS_EQUAL, float(upper))
 
 
 def _outcome(grb: Any, model: Any, variables: Any, stopped: bool) -> Outcome:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
-from verify.milp import Milp
+from verify.backends.mathopt_calls import Call, call
+from verify.milp import Conditions, Milp
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 
@@ -26,33 +26,20 @@ def parameters(mathopt: Any, request: Request, **more: Any) -> Any:
 def solve(milp: Milp, engine: str, request: Request, hears: bool, **parameter: Any) -> Outcome:
     """Maximise `milp` by the engine of that name in MathOpt; `hears` says whether it takes callbacks and a start."""
     mathopt = require("ortools.math_opt.python.mathopt", "ortools", f"the engine {engine} of MathOpt")
-    model = mathopt.Model.from_model_proto(proto(milp))
-    variables = list(model.variables())
     stopped: list[bool] = []
 
-    def heard(data: Any) -> Any:
-        stopped.extend([True] * request.stops_at(_values(variables, data.solution)))
-        return mathopt.CallbackResult(terminate=bool(stopped))
+    def heard(solution: Any) -> bool:
+        stopped.extend([True] * request.stops_at(_values(solution, len(milp.cost))))
+        return bool(stopped)
 
-    more = _more(mathopt, variables, request, heard) if hears else {}
-    try:
-        settings = parameters(mathopt, request, **parameter)
-        result = mathopt.solve(model, mathopt.SolverType[engine], params=settings, **more)
-    except AttributeError as error:
-        # ortools 9.15 hides every solver error behind an AttributeError of its status class.
-        return Outcome(Ending.FAILED, None, float("inf"), _hidden_error(error))
-    return _outcome(mathopt, model, result, bool(stopped))
-
-
-def _more(mathopt: Any, variables: list[Any], request: Request, heard: Callable[[Any], Any]) -> dict[str, Any]:
-    more: dict[str, Any] = {}
-    if request.on_incumbent is not None:
-        more["callback_reg"] = mathopt.CallbackRegistration(events={mathopt.Event.MIP_SOLUTION})
-        more["cb"] = heard
-    if request.start is not None:
-        hint = mathopt.SolutionHint(variable_values=dict(zip(variables, request.start.tolist(), strict=True)))
-        more["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
-    return more
+    asked = Call(
+        model=proto(milp),
+        engine=mathopt.SolverType[engine],
+        settings=parameters(mathopt, request, **parameter),
+        start=request.start if hears else None,
+        heard=heard if hears and request.on_incumbent is not None else None,
+    )
+    return _outcome(mathopt, call(asked), milp, bool(stopped))
 
 
 def proto(milp: Milp) -> Any:
@@ -74,7 +61,18 @@ def proto(milp: Milp) -> Any:
     filled.linear_constraints.upper_bounds.extend(milp.row_upper.tolist())
     entries = milp.rows.sorted_indices().tocoo()
     filled.linear_constraint_matrix.MergeFromString(_wire(entries.row, entries.col, entries.data))
+    _add_conditions(filled, milp.conditions)
     return filled
+
+
+def _add_conditions(filled: Any, conditions: Conditions) -> None:
+    rows = conditions.rows.sorted_indices()
+    for row, (upper, binary, at) in enumerate(zip(conditions.upper, conditions.binaries, conditions.at, strict=True)):
+        ends, condition = slice(rows.indptr[row], rows.indptr[row + 1]), filled.indicator_constraints[row]
+        condition.indicator_id, condition.activate_on_zero = int(binary), not at
+        condition.expression.ids.extend(rows.indices[ends].tolist())
+        condition.expression.values.extend(rows.data[ends].tolist())
+        condition.lower_bound, condition.upper_bound = -np.inf, float(upper)
 
 
 def _wire(rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], entries: Floats) -> bytes:
@@ -100,17 +98,27 @@ def _varints(numbers: NDArray[np.integer[Any]]) -> bytes:
     return groups.tobytes()
 
 
-def _hidden_error(error: AttributeError) -> str:
-    cause = error.__context__
-    return str(cause.args[0] if cause is not None and cause.args else error)
+def _values(sent: Any, count: int) -> Floats:
+    """Return the values (count,) of a SparseDoubleVectorProto."""
+    values = np.zeros(count)
+    values[list(sent.ids)] = sent.values
+    return values
 
 
-def _values(variables: list[Any], found: Any) -> Floats:
-    return np.array([found[variable] for variable in variables])
+def _best(result: Any, count: int) -> Floats | None:
+    """Return the best point, which is the first; None without one that is feasible."""
+    from ortools.math_opt import solution_pb2
+
+    if not result.solutions or not result.solutions[0].HasField("primal_solution"):
+        return None
+    found = result.solutions[0].primal_solution
+    if found.feasibility_status != solution_pb2.SOLUTION_STATUS_FEASIBLE:
+        return None
+    values = _values(found.variable_values, count)
+    return values if np.isfinite(values).all() else None
 
 
-def _outcome(mathopt: Any, model: Any, result: Any, stopped: bool) -> Outcome:
-    variables = list(model.variables())
+def _outcome(mathopt: Any, result: Any, milp: Milp, stopped: bool) -> Outcome:
     reason = mathopt.TerminationReason
     endings = {
         reason.OPTIMAL: Ending.OPTIMAL,
@@ -119,19 +127,26 @@ def _outcome(mathopt: Any, model: Any, result: Any, stopped: bool) -> Outcome:
         reason.NO_SOLUTION_FOUND: Ending.STOPPED if stopped else Ending.LIMIT,
     }
     termination = result.termination
-    values = _values(variables, result.variable_values()) if result.has_primal_feasible_solution() else None
-    bound = float(termination.objective_bounds.dual_bound)
+    ended = reason(termination.reason)
+    # A field that is not there reads as 0, which would be a bound that nobody proved.
+    told = termination.HasField("objective_bounds")
+    bound = float(termination.objective_bounds.dual_bound) if told else float("inf")
     return Outcome(
-        endings.get(termination.reason, Ending.FAILED),
-        values if values is not None and np.isfinite(values).all() else None,
+        endings.get(ended, Ending.FAILED),
+        _best(result, len(milp.cost)),
         bound if np.isfinite(bound) else float("inf"),
-        f"{termination.reason.name.lower()} {termination.detail}".strip(),
-        duals=_duals(model, result),
+        f"{ended.name.lower()} {termination.detail}".strip(),
+        duals=_duals(result, milp.rows.shape[0]),
     )
 
 
-def _duals(model: Any, result: Any) -> Floats | None:
+def _duals(result: Any, count: int) -> Floats | None:
     """Return the multipliers of the rows of a linear program; an engine for integers, such as SCIP, gives none."""
-    if not result.has_dual_feasible_solution():
+    from ortools.math_opt import solution_pb2
+
+    if not result.solutions or not result.solutions[0].HasField("dual_solution"):
         return None
-    return np.array(result.dual_values(list(model.linear_constraints())), dtype=np.float64)
+    found = result.solutions[0].dual_solution
+    if found.feasibility_status != solution_pb2.SOLUTION_STATUS_FEASIBLE:
+        return None
+    return _values(found.dual_values, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from convexnn.checks import Floats, require
 from verify.milp import Milp
@@ -22,6 +23,8 @@ def maximise(milp: Milp, request: Request) -> Outcome:
     model.setParams(
         {"timing/clocktype": 2, "limits/time": request.time_limit, "limits/gap": 0.0, "limits/absgap": 1e-9}
     )
+    if request.tight:
+        model.setParam("numerics/feastol", 1e-9)
     if request.start is not None:
         _begin(model, variables, request.start)
     listener = _listener(scip, variables, request)
@@ -32,20 +35,28 @@ def maximise(milp: Milp, request: Request) -> Outcome:
 
 
 def _fill(scip: Any, model: Any, milp: Milp) -> list[Any]:
+    kinds = np.where(milp.integer, "I", "C")
+    kinds[milp.conditions.binaries] = "B"
     variables = [
-        model.addVar(lb=_end(low), ub=_end(high), vtype="I" if integer else "C", obj=cost)
-        for low, high, integer, cost in zip(
-            milp.lower.tolist(), milp.upper.tolist(), milp.integer.tolist(), milp.cost.tolist(), strict=True
+        model.addVar(lb=_end(low), ub=_end(high), vtype=kind, obj=cost)
+        for low, high, kind, cost in zip(
+            milp.lower.tolist(), milp.upper.tolist(), kinds.tolist(), milp.cost.tolist(), strict=True
         )
     ]
     model.setMaximize()
     model.addObjoffset(milp.constant)
-    rows = milp.rows
     for row, (low, high) in enumerate(zip(milp.row_lower.tolist(), milp.row_upper.tolist(), strict=True)):
-        ends = slice(rows.indptr[row], rows.indptr[row + 1])
-        terms = {scip.scip.Term(variables[i]): c for i, c in zip(rows.indices[ends], rows.data[ends], strict=True)}
-        model.addCons(scip.scip.ExprCons(scip.Expr(terms), lhs=_end(low), rhs=_end(high)))
+        model.addCons(_row(scip, variables, milp.rows, row, low, high))
+    held = milp.conditions
+    for row, (high, binary, at) in enumerate(zip(held.upper.tolist(), held.binaries, held.at, strict=True)):
+        model.addConsIndicator(_row(scip, variables, held.rows, row, -np.inf, high), variables[binary], bool(at))
     return variables
+
+
+def _row(scip: Any, variables: list[Any], rows: sp.csr_matrix, row: int, low: float, high: float) -> Any:
+    ends = slice(rows.indptr[row], rows.indptr[row + 1])
+    terms = {scip.scip.Term(variables[i]): c for i, c in zip(rows.indices[ends], rows.data[ends], strict=True)}
+    return scip.scip.ExprCons(scip.Expr(terms), lhs=_end(low), rhs=_end(high))
 
 
 def _end(value: float) -> float | None:
