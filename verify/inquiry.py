@@ -75,8 +75,8 @@ class Finding:
     trouble : str or None
         Why it is not to be believed.
     leak : float
-        Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
-        the MILP encloses by tangents, it is no doubt: the point is drawn into the ball first.
+        Its objective at its point, minus the value recomputed in the network; 0 without a point. Where the MILP
+        holds the region up to its tolerances alone, it is no doubt: the point is drawn into the region first.
     """
 
     point: Floats | None
@@ -101,7 +101,8 @@ class Inquiry:
     """What is known of some functions of a network over a region.
 
     Of every function it knows the largest value `reached` (t,), recomputed in the network, the input where (`points`,
-    (t, d)), proven bounds `lower` and `upper` (t,), and the `widths` (t,) that intervals left between them.
+    (t, d); the center where nothing is reached), proven bounds `lower` and `upper` (t,), and the `widths` (t,) that
+    intervals left between them.
     """
 
     def __init__(self, functions: Functions, region: Box, means: Means) -> None:
@@ -109,7 +110,7 @@ class Inquiry:
         self.engine: Line | None = None
         self.asked: str | None = None
         self.trace: list[Event] = []
-        self.doubt, self.leak = "", 0.0
+        self.doubt, self.leak = region.doubt, 0.0
         self.layers = bound(functions.network, region, "interval")
         known = functions.over(last_hidden(region, self.layers))
         self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
@@ -189,7 +190,8 @@ class Inquiry:
     def visit(self, point: Floats) -> Floats:
         """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
         values = self.functions.at(point[None])[0]
-        better = values > self.reached
+        # Points of a hollow region are outside by rounding, and reach nothing.
+        better = (values > self.reached) & (not self.region.is_hollow)
         self.reached[better], self.points[better] = values[better], point
         return values
 
@@ -240,7 +242,7 @@ class Inquiry:
 
     def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None) -> Outcome:
         """Hand a model over. With a test a bound below zero is enough, and so is an incumbent that passes."""
-        if isinstance(self.region, L2Ball):
+        if isinstance(self.region.base, L2Ball):
             found = partial(self._settles, test=test)
             return maximise(engine, encoding, lambda: self.clock.left, found, test is not None)
         if test is None:
@@ -302,7 +304,7 @@ class Inquiry:
         # Of one function any point is evidence; of several the least at one and the same point.
         known = float(self.functions.at(self.points[chosen])[:, chosen].min(axis=1).max())
         trouble = _trouble(outcome, known)
-        if trouble is None and not isinstance(self.region, L2Ball):
+        if trouble is None and not self.region.is_loose:
             trouble = _leaking(outcome, leak, known)
         limited = outcome.ending is Ending.LIMIT
         return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)

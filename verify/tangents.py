@@ -61,7 +61,7 @@ def maximise(
     at the points of linear relaxations, then those at the points of MILPs. A point is inside up to 1e-7 of the radius,
     or up to what the engine's own tolerance lets pass in each tangent. With 950 moves that was 3e-4 of the radius.
     """
-    milp, region = encoding.milp, encoding.region
+    milp, region = encoding.milp, encoding.region.base
     if not isinstance(region, L2Ball) or not encoding.inputs.count:
         return engine.maximise(milp, left())
     count = len(encoding.inputs.moved)
@@ -88,7 +88,7 @@ def _enclose(
 
     A model that ends without an optimum, as at the time limit, ends the rounds.
     """
-    count, radius, turn = len(encoding.inputs.moved), float(encoding.region.radius), 0  # type: ignore[attr-defined]
+    count, radius, turn = len(encoding.inputs.moved), float(encoding.region.base.radius), 0  # type: ignore[attr-defined]
     while True:
         outcome = engine.maximise(milp, left())
         if (about_sign and _proven(outcome)) or _settled(outcome, encoding, found):

@@ -1,0 +1,74 @@
+"""Insides: points that lie deep within linear constraints, of a box by a linear program, of a ball by ascent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from convexnn.checks import Floats
+from verify.halfspaces import Halfspaces
+from verify.multipliers import Dual, lengths
+
+# Depths tried for a point well inside a ball, in widths, and the steps on the way there.
+DEPTHS, STEPS = (0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-6), 200
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """A point `x` (d,) of a box, how deep it lies within m half-spaces, and what proves that none lies deeper.
+
+    `depth` is the least distance from their rims, in widths of the box; negative where one is violated. `multipliers`
+    (m,) >= 0 are those of the program's rows.
+    """
+
+    x: Floats
+    depth: float
+    multipliers: Floats
+
+
+def deepest(lower: Floats, upper: Floats, cut: Halfspaces, live: NDArray[np.bool_]) -> Inside:
+    """Return the point of the box lower <= x <= upper that lies deepest within the cut; at most one width counts.
+
+    Rows that are not `live` (m,) are constant over the box: they count where they are violated alone.
+    """
+    middle = lower / 2 + upper / 2
+    wrong = ~live & (cut.excess(middle) > 0.0)
+    if wrong.any():
+        return Inside(middle, -np.inf, np.eye(len(cut))[np.argmax(wrong)])
+    if not live.any():
+        return Inside(middle, 1.0, np.zeros(len(cut)))
+    x, depth, multipliers = _program(middle, upper - lower, Halfspaces(cut.rows[live], cut.upper[live]))
+    held = np.zeros(len(cut))
+    held[live] = multipliers
+    return Inside(np.clip(x, lower, upper), depth, held)
+
+
+def _program(middle: Floats, units: Floats, cut: Halfspaces) -> tuple[Floats, float, Floats]:
+    from scipy.optimize import linprog
+
+    used, norms = cut.mentioned, lengths(cut, units)
+    scaled = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units))[:, used]
+    rows = sp.hstack([scaled, np.ones((len(cut), 1))], format="csr")
+    limits = [*[(-0.5, 0.5)] * len(used), (None, 1.0)]
+    cost = np.append(np.zeros(len(used)), -1.0)
+    found = linprog(cost, A_ub=rows, b_ub=-cut.excess(middle) / norms, bounds=limits, method="highs")
+    if found.status != 0:
+        return middle, -np.inf, np.zeros(len(cut))
+    x = middle.copy()
+    x[used] += units[used] * found.x[:-1]
+    return x, float(found.x[-1]), np.maximum(-found.ineqlin.marginals, 0.0) / norms
+
+
+def sunk(dual: Dual, start: Floats) -> tuple[Floats, float]:
+    """Return a point (c,) well inside a set and its cut, near `start` (1, c), and its depth; `start` and 0 if none."""
+    if not len(dual.cut):
+        return start[0], 1.0
+    for depth in DEPTHS:
+        x = dual.nearest(start, depth, STEPS)[1][0]
+        reached = float((-dual.cut.excess(x) / dual.norms).min())
+        if reached > 0.5 * depth:
+            return x, reached
+    return start[0], 0.0
