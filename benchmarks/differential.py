@@ -3,9 +3,10 @@
     python benchmarks/differential.py [--networks 500] [--seed 0] [--backends auto branching highspy ...]
 
 One to four layers, with or without biases, rows of zeros, boxes of width zero, boxes, L-inf, L1 and L2 balls with a
-clip box, and boxes and balls cut by up to four linear constraints. The truth is the best of one program for every pattern: a linear one (scipy), over an L2 ball a second-order
-cone program (Clarabel). Nothing of `verify` is used for it. A verdict is wrong if the truth, beyond 1e-6 of zero (1e-5
-over L2 balls), says otherwise; an extreme if its value is off by more than that, or its bound lies below the truth.
+clip box, and boxes and balls cut by up to four linear constraints. The truth is the best of one program for every
+pattern: a linear one (scipy), over an L2 ball a second-order cone program (Clarabel). Nothing of `verify` is used for
+it. A verdict is wrong if the truth, beyond 1e-6 of zero (1e-5 over L2 balls), says otherwise; an extreme if its value
+is off by more than that, or its bound lies below the truth.
 """
 
 from __future__ import annotations

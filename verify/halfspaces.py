@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -74,6 +75,13 @@ class Halfspaces:
             sure[point, row] = self._holds(int(row), points[point])
         return np.asarray(sure.all(axis=1))
 
+    def holds(self, x: Floats, strict: NDArray[np.bool_]) -> bool:
+        """Whether `x` (d,) meets all constraints, with < where `strict` (m,), in exact arithmetic."""
+        if not self.hold(x[None])[0]:
+            return False
+        turned = Halfspaces(-self.rows[strict], -self.upper[strict])
+        return not any(turned._holds(row, x) for row in range(len(turned)))
+
     def _holds(self, row: int, x: Floats) -> bool:
         if not np.isfinite(x).all():
             return False
@@ -108,6 +116,39 @@ def halfspaces(rows: ArrayLike | Any, upper: ArrayLike, size: int) -> Halfspaces
 def no_halfspaces(size: int) -> Halfspaces:
     """Return no constraint on `size` inputs."""
     return Halfspaces(sp.csr_matrix((0, size)), np.zeros(0))
+
+
+def weak_bound(
+    cut: Halfspaces, rows: Floats, multipliers: Floats, support: Callable[[Floats], Floats], reach: Floats
+) -> Floats:
+    """Return upper bounds (r,) of max rows . x over a set within the cut, rounded outward; infinite on overflow.
+
+    Parameters
+    ----------
+    cut : Halfspaces
+        m constraints A x <= b.
+    rows, multipliers : ndarray (r, d), ndarray (r, m)
+        The functions c, and l of each; entries of l below 0 count as 0.
+    support : callable
+        Bounds of linear functions over the set without the cut.
+    reach : ndarray (d,)
+        The largest size of each input.
+
+    Notes
+    -----
+    c . x <= (c - A' l) . x + l . b wherever A x <= b, for any l >= 0. What c - A' l loses by rounding is paid for at
+    the largest size of every input.
+    """
+    count = len(cut)
+    with np.errstate(all="ignore"):
+        held, sizes = np.maximum(multipliers, 0.0), cut.sizes()
+        left = rows - cut.against(held)
+        error = (count + 16) * EPS * ((np.abs(rows) + sizes.against(held)) @ reach)
+        error += TINY * (count + 4.0) * (2.0 + float(reach.sum()))
+        level, lost = held @ cut.upper, (count + 16) * EPS * (held @ sizes.upper)
+        top = support(np.where(np.isfinite(left), left, 0.0))
+        total = np.nextafter(top + level + error + lost + 4.0 * EPS * (np.abs(top) + np.abs(level)), np.inf)
+    return np.where(np.isfinite(left).all(axis=1) & np.isfinite(total), total, np.inf)
 
 
 def _matrix(rows: Any, size: int) -> sp.csr_matrix:

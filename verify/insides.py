@@ -16,6 +16,10 @@ from verify.multipliers import Dual, lengths
 DEPTHS, STEPS = (0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-6), 200
 
 
+# Points of a region without interior are rounded to multiples of its reach times this power of two.
+GRID = -30
+
+
 @dataclass(frozen=True, eq=False)
 class Inside:
     """A point `x` (d,) of a box, how deep it lies within m half-spaces, and what proves that none lies deeper.
@@ -40,26 +44,35 @@ def deepest(lower: Floats, upper: Floats, cut: Halfspaces, live: NDArray[np.bool
         return Inside(middle, -np.inf, np.eye(len(cut))[np.argmax(wrong)])
     if not live.any():
         return Inside(middle, 1.0, np.zeros(len(cut)))
-    x, depth, multipliers = _program(middle, upper - lower, Halfspaces(cut.rows[live], cut.upper[live]))
+    kept = Halfspaces(cut.rows[live], cut.upper[live])
+    x, depth, multipliers = _program(middle, upper - lower, kept)
+    if depth > 0.0:
+        # Away from the walls of the box too.
+        x, depth, _ = _program(middle, upper - lower, kept, walls=True)
     held = np.zeros(len(cut))
     held[live] = multipliers
     return Inside(np.clip(x, lower, upper), depth, held)
 
 
-def _program(middle: Floats, units: Floats, cut: Halfspaces) -> tuple[Floats, float, Floats]:
+def _program(middle: Floats, units: Floats, cut: Halfspaces, walls: bool = False) -> tuple[Floats, float, Floats]:
+    """Return the deepest point, its depth, and the multipliers of the rows; with `walls` these count as rims too."""
     from scipy.optimize import linprog
 
     used, norms = cut.mentioned, lengths(cut, units)
     scaled = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units))[:, used]
-    rows = sp.hstack([scaled, np.ones((len(cut), 1))], format="csr")
-    limits = [*[(-0.5, 0.5)] * len(used), (None, 1.0)]
+    rows, sides = sp.hstack([scaled, np.ones((len(cut), 1))], format="csr"), -cut.excess(middle) / norms
+    limits = [*[(-0.5, 0.5)] * len(used), (0.0 if walls else None, 1.0)]
+    if walls:
+        eye = sp.eye(len(used), format="csr")[units[used] > 0.0]
+        rim = sp.hstack([sp.vstack([eye, -eye]), np.ones((2 * eye.shape[0], 1))])
+        rows, sides = sp.vstack([rows, rim], format="csr"), np.append(sides, np.full(2 * eye.shape[0], 0.5))
     cost = np.append(np.zeros(len(used)), -1.0)
-    found = linprog(cost, A_ub=rows, b_ub=-cut.excess(middle) / norms, bounds=limits, method="highs")
+    found = linprog(cost, A_ub=rows, b_ub=sides, bounds=limits, method="highs")
     if found.status != 0:
         return middle, -np.inf, np.zeros(len(cut))
     x = middle.copy()
     x[used] += units[used] * found.x[:-1]
-    return x, float(found.x[-1]), np.maximum(-found.ineqlin.marginals, 0.0) / norms
+    return x, float(found.x[-1]), np.maximum(-found.ineqlin.marginals[: len(cut)], 0.0) / norms
 
 
 def sunk(dual: Dual, start: Floats) -> tuple[Floats, float]:
@@ -72,3 +85,9 @@ def sunk(dual: Dual, start: Floats) -> tuple[Floats, float]:
         if reached > 0.5 * depth:
             return x, reached
     return start[0], 0.0
+
+
+def on_grid(points: Floats, reach: float) -> Floats:
+    """Return points (n, d) moved to a grid, whose sums and differences are exact: they meet simple equalities."""
+    grid = float(np.ldexp(1.0, int(np.frexp(reach)[1]) + GRID))
+    return np.asarray(np.round(points / grid) * grid)

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_floats
-from verify.halfspaces import Halfspaces, halfspaces, no_halfspaces
-from verify.insides import deepest, sunk
+from verify.halfspaces import Halfspaces, halfspaces, no_halfspaces, weak_bound
+from verify.insides import deepest, on_grid, sunk
 from verify.intervals import EPS, TINY
 from verify.multipliers import Dual, dual_of, lengths
 
@@ -24,8 +24,12 @@ SHARES = (0.0, 1e-12, 1e-9, 1e-6)
 # The widths that a step of length 1 goes along a function of slope 1 in the mean of squares.
 WIDTHS = 4.0
 
-# Points of a region without interior are rounded to multiples of their reach times this: sums of those are exact.
-GRID = -30
+# The shares of the way to a point well inside at which inputs are rounded to the precision of a model.
+DRAWN = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+
+
+class EmptyError(ValueError):
+    """No input meets the constraints of a region; this is proven."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -135,17 +139,16 @@ class Box:
 
         Notes
         -----
-        A method, since constraints are added to whatever region is at hand, a ball or a box, and more may follow. The
-        center of a box moves to a point well inside where the constraints cut it off. Bounds rest on weak duality: over
-        the region c . x <= max (c - rows' l) . x + l . upper for any multipliers l >= 0, evaluated outward.
+        A method, since constraints are added to whatever region is at hand, and more may follow. The center of a box
+        moves to a point well inside where it is cut off. Bounds rest on weak duality: over the region
+        c . x <= max (c - rows' l) . x + l . upper for any multipliers l >= 0, evaluated outward.
 
         Where the constraints leave no interior, as equalities do, points of float64 numbers that meet them exactly are
         rare: witnesses may not be found, and what is not proven is unknown.
 
         Examples
         --------
-        >>> import verify
-        >>> region = verify.Box([0, 0], [1, 1]).where([[1, 1]], [1])  # a triangle
+        >>> region = Box([0, 0], [1, 1]).where([[1, 1]], [1])  # a triangle
         >>> print(region)
         box over 2 inputs, widths 1 to 1, where 1 linear constraint holds
         """
@@ -176,6 +179,10 @@ class Box:
     def peaks(self, rows: Floats) -> Floats:
         """Return points (r, d) of the region where `rows` (r, d) . x is largest; just inside a ball."""
         return np.where(rows > 0.0, self.upper, self.lower)
+
+    def drawn(self, x: Floats) -> list[Floats]:
+        """Return points on the way from `x` (d,) into the region, the nearest first; none without constraints."""
+        return []
 
     def step(self, points: Floats, slopes: Floats, length: float) -> Floats:
         """Return `points` (n, d) moved up along the signs of `slopes` (n, d), `length` times the widths."""
@@ -245,7 +252,7 @@ class Constrained(Box):
                 return x, found.x if found.depth > 0.0 else x, max(found.depth, 0.0), False
         # No input at all: the function 0 has a negative maximum.
         if self._at(np.zeros((1, self.size)), found.multipliers[None])[0] < 0.0:
-            raise ValueError("no input of the box meets all constraints; expected some that are met together")
+            raise EmptyError("no input of the box meets all constraints; expected some that are met together")
         return found.x, found.x, 0.0, True
 
     @property
@@ -318,20 +325,7 @@ class Constrained(Box):
         return held
 
     def _at(self, rows: Floats, multipliers: Floats) -> Floats:
-        """Return the bounds at multipliers; infinite where they overflow.
-
-        What c - rows' l loses by rounding is paid at the largest size of every input.
-        """
-        with np.errstate(all="ignore"):
-            held, count = np.maximum(multipliers, 0.0), len(self._cut)
-            sizes = self._cut.sizes()
-            left = rows - self._cut.against(held)
-            error = (count + 16) * EPS * ((np.abs(rows) + sizes.against(held)) @ self.reach)
-            error += TINY * (count + 4.0) * (2.0 + float(self.reach.sum()))
-            level, lost = held @ self._cut.upper, (count + 16) * EPS * (held @ sizes.upper)
-            top = self.base.support(np.where(np.isfinite(left), left, 0.0))
-            total = np.nextafter(top + level + error + lost + 4.0 * EPS * (np.abs(top) + np.abs(level)), np.inf)
-        return np.where(np.isfinite(left).all(axis=1) & np.isfinite(total), total, np.inf)
+        return weak_bound(self._cut, rows, multipliers, self.base.support, self.reach)
 
     def contains(self, x: Floats) -> bool:
         """Whether `x` (d,) lies in the region, in exact arithmetic."""
@@ -365,6 +359,10 @@ class Constrained(Box):
         targets[:, columns] = points[:, columns] + WIDTHS * length * self._dual.units * along
         return self._settled(self._pulled(targets, self._margin))
 
+    def drawn(self, x: Floats) -> list[Floats]:
+        """Return points on the way from `x` (d,) to the anchor, the nearest first."""
+        return [x + share * (self.anchor - x) for share in DRAWN]
+
     def _pulled(self, points: Floats, margin: float) -> Floats:
         """Return the nearest points within the constraints, up to the accuracy of the steps."""
         points = points.copy()
@@ -389,14 +387,12 @@ class Constrained(Box):
         return result
 
     def _rounded(self, points: Floats) -> Floats:
-        """Return points moved to a grid, whose sums and differences are exact."""
-        grid = float(np.ldexp(1.0, int(np.frexp(self.reach.max())[1]) + GRID))
-        return self.base.project(np.round(points / grid) * grid)
+        return self.base.project(on_grid(points, float(self.reach.max())))
 
     def __str__(self) -> str:
         count = len(self._cut)
         held = "1 linear constraint holds" if count == 1 else f"{count} linear constraints hold"
-        return f"{self.base}, where {held}" + (f"; {self.doubt}" if self.is_flat else "")
+        return f"{self.base}, where {held}" + ("; without interior" if self.is_flat else "")
 
 
 def _dual(base: Box, cut: Halfspaces, columns: NDArray[np.int64], width: Floats) -> Dual:
