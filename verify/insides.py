@@ -75,6 +75,25 @@ def _program(middle: Floats, units: Floats, cut: Halfspaces, walls: bool = False
     return x, float(found.x[-1]), np.maximum(-found.ineqlin.marginals[: len(cut)], 0.0) / norms
 
 
+def prices(lower: Floats, upper: Floats, cut: Halfspaces, rows: Floats) -> Floats:
+    """Return the multipliers (r, k) of the maxima of `rows` (r, c) . x over a box, by a linear program each.
+
+    All constraints must have a row of positive length; those of a program that fails are 0.
+    """
+    from scipy.optimize import linprog
+
+    middle, units = lower / 2 + upper / 2, upper - lower
+    norms = lengths(cut, units)
+    scaled, sides = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units)), -cut.excess(middle) / norms
+    result = np.zeros((len(rows), len(cut)))
+    for held, along in zip(result, rows * units, strict=True):
+        size = np.abs(along).max(initial=0.0)
+        if 0.0 < size < np.inf:
+            found = linprog(-along / size, A_ub=scaled, b_ub=sides, bounds=(-0.5, 0.5), method="highs")
+            held[:] = -found.ineqlin.marginals * size / norms if found.status == 0 else 0.0
+    return result
+
+
 def sunk(dual: Dual, start: Floats) -> tuple[Floats, float]:
     """Return a point (c,) well inside a set and its cut, near `start` (1, c), and its depth; `start` and 0 if none."""
     if not len(dual.cut):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_floats
 from verify.halfspaces import Halfspaces, halfspaces, no_halfspaces, weak_bound
-from verify.insides import deepest, on_grid, sunk
+from verify.insides import deepest, on_grid, prices, sunk
 from verify.intervals import EPS, TINY
 from verify.multipliers import Dual, dual_of, lengths
 
@@ -20,6 +20,9 @@ FLAT = 1e-9
 
 # Shares of the way to a point well inside, by which points are drawn in further until exact arithmetic takes them.
 SHARES = (0.0, 1e-12, 1e-9, 1e-6)
+
+# Functions, and entries of theirs, up to which bounds over boxes take linear programs.
+FEW, FEW_ENTRIES = 32, 1 << 14
 
 # The widths that a step of length 1 goes along a function of slope 1 in the mean of squares.
 WIDTHS = 4.0
@@ -251,7 +254,8 @@ class Constrained(Box):
             if self._cut.hold(x[None])[0]:
                 return x, found.x if found.depth > 0.0 else x, max(found.depth, 0.0), False
         # No input at all: the function 0 has a negative maximum.
-        if self._at(np.zeros((1, self.size)), found.multipliers[None])[0] < 0.0:
+        nothing = np.zeros((1, self.size))
+        if weak_bound(self._cut, nothing, found.multipliers[None], self.base.support, self.reach)[0] < 0.0:
             raise EmptyError("no input of the box meets all constraints; expected some that are met together")
         return found.x, found.x, 0.0, True
 
@@ -304,28 +308,30 @@ class Constrained(Box):
         """Return upper bounds (r,) of max rows . x over the region, `rows` (r, d), by weak duality, rounded outward.
 
         They are the best at the multipliers that accelerated ascent on the dual finds, or those at given `multipliers`
-        (r, m); never above those without constraints.
+        (r, m); never above those without constraints. Few rows over a box get the multipliers of linear programs.
         """
-        result = self.base.support(rows)
-        if multipliers is not None:
-            return np.minimum(result, self._at(rows, multipliers))
+        result, some = self.base.support(rows), rows[:, self._columns]
+        tried = [] if multipliers is None else [multipliers]
         with np.errstate(all="ignore"):
-            found = self._dual.best(rows[:, self._columns])[0]
-        for live in found:
-            held = np.zeros((len(rows), len(self._cut)))
-            held[:, self._live] = live
-            result = np.minimum(result, self._at(rows, held))
+            if self.base.is_box and len(rows) <= FEW and rows.size <= FEW_ENTRIES:
+                ends = self.lower[self._columns], self.upper[self._columns]
+                tried.append(self._filled(prices(*ends, self._dual.cut, some)))
+            elif multipliers is None:
+                tried += [self._filled(held) for held in self._dual.best(some)[0]]
+        for held in tried:
+            result = np.minimum(result, weak_bound(self._cut, rows, held, self.base.support, self.reach))
         return result
 
     def multipliers(self, rows: Floats) -> Floats:
         """Return multipliers (r, m) >= 0 of the constraints that nearly give the least bound of max rows . x."""
-        held = np.zeros((len(rows), len(self._cut)))
         with np.errstate(all="ignore"):
-            held[:, self._live] = np.nan_to_num(self._dual.best(rows[:, self._columns])[0][-1])
-        return held
+            return np.nan_to_num(self._filled(self._dual.best(rows[:, self._columns])[0][-1]))
 
-    def _at(self, rows: Floats, multipliers: Floats) -> Floats:
-        return weak_bound(self._cut, rows, multipliers, self.base.support, self.reach)
+    def _filled(self, held: Floats) -> Floats:
+        """Return multipliers (r, m) of all constraints from those (r, k) of the ones that are not constant."""
+        result = np.zeros((len(held), len(self._cut)))
+        result[:, self._live] = held
+        return result
 
     def contains(self, x: Floats) -> bool:
         """Whether `x` (d,) lies in the region, in exact arithmetic."""
