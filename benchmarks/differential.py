@@ -1,6 +1,6 @@
 """Hold verdicts and extremes against enumeration of all activation patterns, on random small networks.
 
-    python benchmarks/differential.py [--networks 500] [--seed 0] [--backends auto branching highspy ...]
+    python benchmarks/differential.py [--networks 500] [--seed 0] [--backends auto branching ...] [--kinds box ...]
 
 One to four layers, with or without biases, rows of zeros, boxes of width zero, boxes, L-inf, L1 and L2 balls with a
 clip box, and boxes and balls cut by up to four linear constraints. The truth is the best of one program for every
@@ -146,6 +146,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--networks", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     installed = [name for name, backend in BACKENDS.items() if backend.installed]
     parser.add_argument("--backends", nargs="+", default=["auto", "branching", *installed])
     given = parser.parse_args()
@@ -153,7 +154,7 @@ def main() -> None:
     began = perf_counter()
     for number in range(given.networks):
         rng = np.random.default_rng([given.seed, number])
-        network, kind = drawn_network(rng), KINDS[number % len(KINDS)]
+        network, kind = drawn_network(rng), given.kinds[number % len(given.kinds)]
         region = drawn_region(kind, network.n_inputs, rng)
         for backend in given.backends:
             for result in judged(network, region, kind, backend, number):

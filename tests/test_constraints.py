@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from fractions import Fraction
 from itertools import product
@@ -81,7 +82,7 @@ def cuts_of(region: Any) -> tuple[Floats, Floats]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_points_are_inside_and_membership_is_exact(kind: str, data: Any) -> None:
     region = drawn(data, kind, data.draw(st.sampled_from([WILD, MILD])))
@@ -124,7 +125,7 @@ def test_bounds_hold_in_exact_arithmetic(kind: str, entries: Any, data: Any) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_any_multipliers_give_a_bound(kind: str, data: Any) -> None:
     region = drawn(data, kind, data.draw(st.sampled_from([WILD, MILD])))
@@ -235,7 +236,7 @@ def test_no_backend_is_wrong(kind: str, seed: int, backend: str) -> None:
     assert backend == "branching" or all(decided)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.sampled_from(["box", "l1", "l2"]), st.data())
 def test_the_rows_of_a_milp_hold_at_every_point(kind: str, data: Any) -> None:
     region = drawn(data, kind, data.draw(st.sampled_from([WILD, MILD])))
@@ -340,6 +341,20 @@ def test_a_center_that_is_cut_off_moves_in_a_box_and_is_refused_in_a_ball() -> N
     assert verify.L1Ball([0.5, 0.5], 0.2).where([[1, 0]], [0.5]).center.tolist() == [0.5, 0.5]
 
 
+def test_a_region_with_constraints_can_be_pickled() -> None:
+    for region in (verify.Box([0, 0], [1, 1]), verify.L1Ball([0, 0], 1)):
+        again = pickle.loads(pickle.dumps(region.where([[1, 1]], [0.5])))
+        assert again.support(np.eye(2)).tolist() == region.where([[1, 1]], [0.5]).support(np.eye(2)).tolist()
+
+
+def test_constraints_on_fixed_inputs_are_constants() -> None:
+    region = verify.Box([0, 0.5], [1, 0.5]).where([[0, 1]], [0.5])
+    assert region.support(np.eye(2)) == pytest.approx([1, 0.5])
+    assert region.peaks(np.array([[1.0, 1.0]])).tolist() == [[1, 0.5]]
+    with pytest.raises(EmptyError):
+        verify.Box([0, 0.5], [1, 0.5]).where([[0, 1]], [0.4])
+
+
 def test_constraints_add_up() -> None:
     region = verify.Box([0, 0], [1, 1]).where([[1, 0]], [0.5]).where(sp.csr_matrix([[0.0, 1.0]]), [0.25])
     assert len(region.constraints) == 2
@@ -368,7 +383,7 @@ def test_bad_input_is_one_clear_line(rows: Any, upper: Any, error: type[Exceptio
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(npst.arrays(float, (3, 3), elements=WILD), npst.arrays(float, (4, 3), elements=WILD))
 def test_strict_constraints_are_exact(rows: Floats, points: Floats) -> None:
     cut = halfspaces(rows, rows @ points[0], 3)

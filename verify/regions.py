@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,8 @@ class Box:
         moves to a point well inside where it is cut off. Bounds rest on weak duality: over the region
         c . x <= max (c - rows' l) . x + l . upper for any multipliers l >= 0, evaluated outward.
 
-        Where the constraints leave no interior, as equalities do, points of float64 numbers that meet them exactly are
-        rare: witnesses may not be found, and what is not proven is unknown.
+        Where they leave no interior, as equalities do, points of float64 numbers that meet them exactly are rare:
+        witnesses may not be found, and what is not proven is unknown.
 
         Examples
         --------
@@ -199,12 +200,7 @@ class Box:
 class Constrained(Box):
     """A region where linear constraints hold; made by :meth:`Box.where`.
 
-    Attributes
-    ----------
-    anchor : ndarray (d,)
-        A point well inside, that others are drawn to.
-    depth : float
-        Its least distance from the rim of a constraint, in widths of the region.
+    Points are drawn to its `anchor` (d,), well inside: at least `depth`, in widths of the region, from every rim.
     """
 
     anchor: Floats
@@ -243,10 +239,10 @@ class Constrained(Box):
             raise ValueError(
                 f"x, the center of the ball, violates constraint {row} by {excess[row]:.3g}; expected an input allowed"
             )
-        if self.base.is_box:
-            found = deepest(self.lower, self.upper, self._cut, self._live)
-            return center, found.x if found.depth > 0.0 else center, max(found.depth, 0.0), False
-        return center, *sunk(self._dual, center[None]), False
+        if not self.base.is_box:
+            return center, *sunk(self._dual, center[None]), False
+        found = deepest(self.lower, self.upper, self._cut, self._live)
+        return center, found.x if found.depth > 0.0 else center, max(found.depth, 0.0), False
 
     def _inside_of_box(self) -> tuple[Floats, Floats, float, bool]:
         found = deepest(self.lower, self.upper, self._cut, self._live)
@@ -254,15 +250,9 @@ class Constrained(Box):
             if self._cut.hold(x[None])[0]:
                 return x, found.x if found.depth > 0.0 else x, max(found.depth, 0.0), False
         # No input at all: the function 0 has a negative maximum.
-        nothing = np.zeros((1, self.size))
-        if weak_bound(self._cut, nothing, found.multipliers[None], self.base.support, self.reach)[0] < 0.0:
+        if self._priced(np.zeros((1, self.size)), found.multipliers[None])[0] < 0.0:
             raise EmptyError("no input of the box meets all constraints; expected some that are met together")
         return found.x, found.x, 0.0, True
-
-    @property
-    def _margin(self) -> float:
-        """By how much, in widths, points are kept off the rims."""
-        return min(FLAT, 0.25 * self.depth)
 
     @property
     def is_box(self) -> bool:
@@ -319,8 +309,11 @@ class Constrained(Box):
             elif multipliers is None:
                 tried += [self._filled(held) for held in self._dual.best(some)[0]]
         for held in tried:
-            result = np.minimum(result, weak_bound(self._cut, rows, held, self.base.support, self.reach))
+            result = np.minimum(result, self._priced(rows, held))
         return result
+
+    def _priced(self, rows: Floats, held: Floats) -> Floats:
+        return weak_bound(self._cut, rows, held, self.base.support, self.reach)
 
     def multipliers(self, rows: Floats) -> Floats:
         """Return multipliers (r, m) >= 0 of the constraints that nearly give the least bound of max rows . x."""
@@ -345,7 +338,7 @@ class Constrained(Box):
         points = self.base.project(np.atleast_2d(x))
         out = ~self._cut.hold(points)
         if out.any():
-            points[out] = self._settled(self._pulled(points[out], self._margin))
+            points[out] = self._settled(self._pulled(points[out]))
         return points.reshape(np.shape(x))
 
     def peaks(self, rows: Floats) -> Floats:
@@ -363,15 +356,15 @@ class Constrained(Box):
         targets, columns = self.base.step(points, slopes, length), self._columns
         along = self._dual.along(slopes[:, columns])[0]
         targets[:, columns] = points[:, columns] + WIDTHS * length * self._dual.units * along
-        return self._settled(self._pulled(targets, self._margin))
+        return self._settled(self._pulled(targets))
 
     def drawn(self, x: Floats) -> list[Floats]:
         """Return points on the way from `x` (d,) to the anchor, the nearest first."""
         return [x + share * (self.anchor - x) for share in DRAWN]
 
-    def _pulled(self, points: Floats, margin: float) -> Floats:
-        """Return the nearest points within the constraints, up to the accuracy of the steps."""
-        points = points.copy()
+    def _pulled(self, points: Floats) -> Floats:
+        """Return the nearest points within the constraints and just off their rims, up to the accuracy of the steps."""
+        points, margin = points.copy(), min(FLAT, 0.25 * self.depth)
         points[:, self._columns] = self._dual.nearest(points[:, self._columns], margin)[1]
         return points
 
@@ -396,8 +389,7 @@ class Constrained(Box):
         return self.base.project(on_grid(points, float(self.reach.max())))
 
     def __str__(self) -> str:
-        count = len(self._cut)
-        held = "1 linear constraint holds" if count == 1 else f"{count} linear constraints hold"
+        held = "1 linear constraint holds" if len(self._cut) == 1 else f"{len(self._cut)} linear constraints hold"
         return f"{self.base}, where {held}" + ("; without interior" if self.is_flat else "")
 
 
@@ -405,5 +397,5 @@ def _dual(base: Box, cut: Halfspaces, columns: NDArray[np.int64], width: Floats)
     """Return the dual over the `columns` (c,) that matter; over a ball they are all."""
     if not base.is_box:
         return dual_of(cut, width, base.center, base.project)
-    lower, upper = base.lower[columns], base.upper[columns]
-    return dual_of(cut, width[columns], base.center[columns], lambda points: np.clip(points, lower, upper))
+    inside = partial(np.clip, a_min=base.lower[columns], a_max=base.upper[columns])
+    return dual_of(cut, width[columns], base.center[columns], inside)
