@@ -18,8 +18,9 @@ from verify.halfspaces import Halfspaces
 # Lengths of the way along a function, in widths of the region: each stage begins at the multipliers of the one before.
 STAGES = (2.0, 16.0, 128.0)
 
-# Steps of a stage, at most and at least, and the entries beyond which they become fewer.
-STEPS, FEWEST, ENTRIES = 60, 8, 1.5e7
+# Steps of a stage, at most and at least, and the entries beyond which they become fewer: points are nearest in a box at
+# once, in a ball after sorting.
+STEPS, FEWEST, ENTRIES, BALL_ENTRIES = 60, 8, 1.5e7, 2e6
 
 # Changes of multipliers, in shares of their size, that end the steps: for points, and for multipliers alone.
 STILL, ROUGH = 1e-12, 1e-6
@@ -43,6 +44,8 @@ class Dual:
         Takes points (n, c), returns the nearest points of the set without the half-spaces, in these units.
     rate : float
         The step: 1 over the squared norm of the rows.
+    entries : float
+        Of all points and all steps of a stage, about, where these are many.
     """
 
     cut: Halfspaces
@@ -51,6 +54,7 @@ class Dual:
     origin: Floats
     project: Callable[[Floats], Floats]
     rate: float
+    entries: float = ENTRIES
 
     def nearest(
         self,
@@ -90,7 +94,7 @@ class Dual:
         The point nearest to a target far along a linear function maximises it; the multipliers there, divided by how
         far, are those of the maximum.
         """
-        steps = max(FEWEST, min(STEPS, int(ENTRIES / max(slopes.size, 1))))
+        steps = max(FEWEST, min(STEPS, int(self.entries / max(slopes.size, 1))))
         along, size = self.along(slopes)
         held, points, found = np.zeros((len(slopes), len(self.norms))), np.zeros_like(slopes), []
         before = 1.0
@@ -114,12 +118,18 @@ class Dual:
         return self.project(targets - np.square(self.units) * self.cut.against(multipliers / self.norms))
 
 
-def dual_of(cut: Halfspaces, units: Floats, origin: Floats, project: Callable[[Floats], Floats]) -> Dual:
+def dual_of(
+    cut: Halfspaces,
+    units: Floats,
+    origin: Floats,
+    project: Callable[[Floats], Floats],
+    entries: float = ENTRIES,
+) -> Dual:
     """Return the dual of a set cut by half-spaces, all of them with a row of positive length in these units."""
     norms = lengths(cut, units)
     scaled = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units))
     largest = float(np.linalg.norm((scaled @ scaled.T).toarray(), 2)) if len(cut) else 1.0
-    return Dual(cut, norms, units, origin, project, 1.0 / largest)
+    return Dual(cut, norms, units, origin, project, 1.0 / largest, entries)
 
 
 def lengths(cut: Halfspaces, units: Floats) -> Floats:

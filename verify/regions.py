@@ -14,7 +14,7 @@ from convexnn.checks import Floats, as_floats
 from verify.halfspaces import Halfspaces, halfspaces, no_halfspaces, weak_bound
 from verify.insides import deepest, on_grid, prices, sunk
 from verify.intervals import EPS, TINY
-from verify.multipliers import Dual, dual_of, lengths
+from verify.multipliers import BALL_ENTRIES, Dual, dual_of, lengths
 
 # A depth, in widths of a region, below which constraints leave it no interior.
 FLAT = 1e-9
@@ -396,6 +396,6 @@ class Constrained(Box):
 def _dual(base: Box, cut: Halfspaces, columns: NDArray[np.int64], width: Floats) -> Dual:
     """Return the dual over the `columns` (c,) that matter; over a ball they are all."""
     if not base.is_box:
-        return dual_of(cut, width, base.center, base.project)
+        return dual_of(cut, width, base.center, base.project, BALL_ENTRIES)
     inside = partial(np.clip, a_min=base.lower[columns], a_max=base.upper[columns])
     return dual_of(cut, width[columns], base.center[columns], inside)
