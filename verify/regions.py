@@ -19,7 +19,7 @@ from verify.multipliers import BALL_ENTRIES, Dual, dual_of, lengths
 # A depth, in widths of a region, below which constraints leave it no interior.
 FLAT = 1e-9
 
-# Shares of the way to a point well inside, by which points are drawn in further until exact arithmetic takes them.
+# Further shares of the way to a point well inside, until exact arithmetic takes a point.
 SHARES = (0.0, 1e-12, 1e-9, 1e-6)
 
 # Functions, and entries of theirs, up to which bounds over boxes take linear programs.
@@ -125,8 +125,7 @@ class Box:
         Parameters
         ----------
         rows : array_like or scipy.sparse (m, d)
-            One linear function of the inputs a constraint, entries of size at most 1e100. An equality is two of them,
-            with the signs of one turned. Inputs that no row mentions are as free as before.
+            One linear function of the inputs a constraint, entries of size at most 1e100. An equality is two of them.
         upper : array_like (m,)
             The largest values allowed.
 
@@ -198,7 +197,7 @@ class Box:
 
 
 class Constrained(Box):
-    """A region where linear constraints hold; made by :meth:`Box.where`.
+    """A region where linear constraints hold; see :meth:`Box.where`.
 
     Points are drawn to its `anchor` (d,), well inside: at least `depth`, in widths of the region, from every rim.
     """
