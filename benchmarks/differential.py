@@ -1,11 +1,12 @@
 """Hold verdicts and extremes against enumeration of all activation patterns, on random small networks.
 
-    python benchmarks/differential.py [--networks 500] [--seed 0] [--kinds box linf l1 l2] [--backends ...]
+    python benchmarks/differential.py [--networks 500] [--seed 0] [--backends auto branching ...] [--kinds box ...]
 
 One to four layers, with or without biases, rows of zeros, boxes of width zero, boxes, L-inf, L1 and L2 balls with a
-clip box. The truth is the best of one program for every pattern: a linear one (scipy), over an L2 ball a second-order
-cone program (Clarabel). Nothing of `verify` is used for it. A verdict is wrong if the truth, beyond 1e-6 of zero (1e-5
-over L2 balls), says otherwise; an extreme if its value is off by more than that, or its bound lies below the truth.
+clip box, and boxes and balls cut by up to four linear constraints. The truth is the best of one program for every
+pattern: a linear one (scipy), over an L2 ball a second-order cone program (Clarabel). Nothing of `verify` is used for
+it. A verdict is wrong if the truth, beyond 1e-6 of zero (1e-5 over L2 balls), says otherwise; an extreme if its value
+is off by more than that, or its bound lies below the truth.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import verify
 from convexnn.checks import Floats
 from verify.backends import BACKENDS
 
-KINDS = ("box", "linf", "l1", "l2")
+KINDS = ("box", "linf", "l1", "l2", "cut box", "cut l1", "cut l2")
 
 
 def drawn_network(rng: np.random.Generator) -> cx.SparseReLUNetwork:
@@ -46,7 +47,9 @@ def drawn_network(rng: np.random.Generator) -> cx.SparseReLUNetwork:
 
 
 def drawn_region(kind: str, size: int, rng: np.random.Generator) -> verify.Box:
-    """Return a region around a random center, some of its widths zero."""
+    """Return a region around a random center, some of its widths zero; of a kind that is cut, with constraints."""
+    if kind.startswith("cut "):
+        return cut_region(drawn_region(kind.removeprefix("cut "), size, rng), rng)
     center, radius = rng.uniform(-1.0, 1.0, size), float(rng.choice([0.05, 0.3, 1.0]))
     widths = rng.uniform(0.0, radius, size) * (rng.random(size) < 0.8)
     if kind == "box":
@@ -54,6 +57,20 @@ def drawn_region(kind: str, size: int, rng: np.random.Generator) -> verify.Box:
     clip = (-1.0, 1.0) if rng.random() < 0.5 else (center - widths, center + 1.0)
     ball = {"linf": verify.LinfBall, "l1": verify.L1Ball, "l2": verify.L2Ball}[kind]
     return ball(center, radius, clip=clip)
+
+
+def cut_region(region: verify.Box, rng: np.random.Generator) -> verify.Box:
+    """Return a region with random constraints: they may be redundant, or touch its center, or cut that of a box off."""
+    least = 0.0 if hasattr(region, "radius") else -0.5
+    while True:
+        rows = rng.standard_normal((int(rng.integers(1, 5)), region.size)) * (rng.random(region.size) < 0.8)
+        room = rng.uniform(least, 1.0, len(rows)) * (rng.random(len(rows)) < 0.9) + 1e-12
+        upper = rows @ region.center + room * (np.abs(rows) @ (0.5 * (region.upper - region.lower)))
+        try:
+            return region.where(rows, upper + 1e-12)
+        except ValueError as empty:
+            if "no input of the box" not in str(empty):
+                raise
 
 
 def largest(network: cx.SparseReLUNetwork, region: Any, kind: str, objective: Floats) -> float:
@@ -77,17 +94,19 @@ def largest(network: cx.SparseReLUNetwork, region: Any, kind: str, objective: Fl
 
 def _piece(gain: Floats, rows: Floats, levels: Floats, region: Any, kind: str) -> float:
     """Return max gain . x over rows x <= levels inside the region; -inf where there is no such x."""
-    size = len(gain)
+    size, kind = len(gain), kind.removeprefix("cut ")
+    rows = np.vstack([rows, region.constraints.rows.toarray()])
+    levels = np.append(levels, region.constraints.upper)
     if kind == "l1":
         signs = np.array(list(product([-1.0, 1.0], repeat=size)))
-        rows, levels = np.vstack([rows, signs]), np.append(levels, signs @ region.center + region.radius)
+        rows, levels = np.vstack([rows, signs]), np.append(levels, signs @ region.center + region.base.radius)
     if kind != "l2":
         bounds = np.column_stack([region.lower, region.upper])
         result = linprog(-gain, A_ub=rows, b_ub=levels, bounds=bounds)
         return -float(result.fun) if result.status == 0 else -np.inf
     eye = np.eye(size)
     A = np.vstack([rows, eye, -eye, np.zeros((1, size)), -eye])
-    b = np.concatenate([levels, region.upper, -region.lower, [region.radius], -region.center])
+    b = np.concatenate([levels, region.upper, -region.lower, [region.base.radius], -region.center])
     cones = [clarabel.NonnegativeConeT(len(rows) + 2 * size), clarabel.SecondOrderConeT(size + 1)]
     settings = clarabel.DefaultSettings()
     settings.verbose = False
@@ -98,7 +117,7 @@ def _piece(gain: Floats, rows: Floats, levels: Floats, region: Any, kind: str) -
 
 def judged(network: cx.SparseReLUNetwork, region: verify.Box, kind: str, backend: str, seed: int) -> list[str]:
     """Return what each question came to: decided, unknown, or what is wrong."""
-    slack = 1e-5 if kind == "l2" else 1e-6
+    slack = 1e-5 if kind.endswith("l2") else 1e-6
     outputs = network.n_outputs
     objective = np.random.default_rng(seed).standard_normal(outputs)
     truth = largest(network, region, kind, objective)

@@ -1,7 +1,7 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
 from verify.answer import Answer, Proof, Verdict
-from verify.balls import L1Ball, L2Ball
+from verify.balls import L1Ball, L2Ball, LinfBall
 from verify.bounds import bound
 from verify.check import Check, Holding
 from verify.checking import check_vnnlib
@@ -17,7 +17,7 @@ from verify.property import Property, parse_property, read_property
 from verify.pruning import prune
 from verify.radius import Nearness, Radius, min_radius
 from verify.reading import read_network
-from verify.regions import Box, LinfBall
+from verify.regions import Box
 from verify.search import find_adversarial
 from verify.simplifying import simplify
 from verify.transfer import certify_through

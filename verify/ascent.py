@@ -81,7 +81,7 @@ def random_starts(network: SparseReLUNetwork, region: Box, rng: np.random.Genera
     points[0] = region.center
     unread = np.diff(network.layers[0][0].tocsc().indptr) == 0
     points[:, unread] = region.center[unread]
-    return points
+    return region.project(points)
 
 
 def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) -> Floats:

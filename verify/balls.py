@@ -1,4 +1,4 @@
-"""Balls of the norms L1 and L2, cut by a box: what linear functions reach over them, and the nearest points in them."""
+"""Balls of three norms, cut by a box: what linear functions reach over them, and the nearest points in them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,41 @@ from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats, as_nonnegative
 from verify.intervals import EPS, TINY
-from verify.regions import Box, clip_ends
+from verify.regions import Box
 
-# Halvings on the way to the nearest point of an L1 ball.
-HALVINGS = 60
+
+class LinfBall(Box):
+    """The ball |x' - x|_inf <= radius, intersected with a clip box.
+
+    The region is the box between the float64 numbers x - radius and x + radius, each rounded to nearest.
+
+    Parameters
+    ----------
+    x : array_like (d,)
+        The center, inside the clip box.
+    radius : float
+        At least 0, in units of x.
+    clip : (float or array_like, float or array_like), optional
+        Lower and upper end of the valid inputs, such as ``(0, 1)`` for pixels.
+    """
+
+    radius: float
+
+    def __init__(self, x: ArrayLike, radius: float, clip: tuple[ArrayLike, ArrayLike] | None = None) -> None:
+        center = as_floats(x, "x", 1, "a vector (d,)").copy()
+        if not center.size:
+            raise ValueError("x is empty; expected a vector (d,)")
+        reach = as_nonnegative(radius, "radius")
+        with np.errstate(over="ignore"):
+            lower, upper = center - reach, center + reach
+        if clip is not None:
+            low, high = clip_ends(clip, center)
+            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+        self._set(lower, upper, center)
+        object.__setattr__(self, "radius", reach)
+
+    def __str__(self) -> str:
+        return f"L-inf ball of radius {self.radius:g} over {self.size} inputs"
 
 
 class NormBall(Box):
@@ -48,7 +79,7 @@ class NormBall(Box):
         """Whether the region is the whole box between `lower` and `upper`; False."""
         return False
 
-    def support(self, rows: Floats) -> Floats:
+    def support(self, rows: Floats, multipliers: Floats | None = None) -> Floats:
         """Return upper bounds (r,) of max rows . x over the region, `rows` (r, d); exact but for outward rounding.
 
         Notes
@@ -177,12 +208,21 @@ class L1Ball(NormBall):
         return moves
 
     def _nearest(self, sizes: Floats, rooms: Floats) -> Floats:
-        low, high = np.zeros((len(sizes), 1)), sizes.max(axis=1, keepdims=True)
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            over = np.clip(sizes - middle, 0.0, rooms).sum(axis=1, keepdims=True) > self.radius
-            low, high = np.where(over, middle, low), np.where(over, high, middle)
-        return np.asarray(np.clip(sizes - high, 0.0, rooms))
+        """Return clip(sizes - p, 0, rooms) with the p at which they sum to the radius.
+
+        The sum is piecewise linear in p: as p falls, a size begins to count at itself and ends at itself less its room.
+        """
+        breaks = np.concatenate([sizes, sizes - rooms], axis=1)
+        order = np.argsort(-breaks, axis=1)
+        breaks = np.take_along_axis(breaks, order, axis=1)
+        slopes = np.cumsum(np.where(order < self.size, 1.0, -1.0), axis=1)
+        sums = np.cumsum(slopes[:, :-1] * (breaks[:, :-1] - breaks[:, 1:]), axis=1)
+        full = sums >= self.radius
+        last = np.where(full.any(axis=1), np.argmax(full, axis=1), sums.shape[1] - 1)[:, None]
+        over = np.take_along_axis(sums, last, axis=1) - self.radius
+        with np.errstate(all="ignore"):
+            price = np.take_along_axis(breaks, last + 1, axis=1) + over / np.take_along_axis(slopes, last, axis=1)
+        return np.asarray(np.clip(sizes - np.maximum(price, 0.0), 0.0, rooms))
 
 
 class L2Ball(NormBall):
@@ -203,6 +243,11 @@ class L2Ball(NormBall):
     """
 
     NORM = "L2"
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether a MILP holds the region up to its tolerances alone; True."""
+        return True
 
     def _holds(self, x: Floats) -> bool:
         moved = np.flatnonzero(x != self.center)
@@ -252,6 +297,24 @@ class L2Ball(NormBall):
         with np.errstate(all="ignore"):
             moves = np.minimum(sizes / np.fmax(self._price(sizes, rooms), 1.0), rooms)
         return np.where(np.isfinite(moves), moves, 0.0)
+
+
+def clip_ends(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of a clip box, each of the shape of `center`, which must lie between them."""
+    if not isinstance(clip, tuple | list) or len(clip) != 2:
+        raise ValueError(f"clip is {clip!r}; expected a pair (lower, upper), such as (0, 1)")
+    try:
+        low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), center.shape) for end in clip)
+    except (TypeError, ValueError):
+        raise ValueError(f"clip is {clip!r}; expected a pair of numbers or of vectors like x") from None
+    outside = ~((low <= center) & (center <= high))
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise ValueError(
+            f"x is {center[index]:g} at index {index}, outside clip [{low[index]:g}, {high[index]:g}]; "
+            "expected a center inside clip"
+        )
+    return low, high
 
 
 def sum_above(left: Floats, right: Floats | float) -> Floats:

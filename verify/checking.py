@@ -18,7 +18,7 @@ from verify.functions import Functions
 from verify.inquiry import Finding, Inquiry, Means, means_of
 from verify.property import Case, Condition, Property, read_property
 from verify.reading import read_simple
-from verify.regions import Box
+from verify.regions import Box, EmptyError
 from verify.replay import replay_of
 from verify.witness import Exhibit, Test, all_hold
 
@@ -73,10 +73,10 @@ def check_vnnlib(
 class _Place:
     """One box: its inquiry, and the conditions that may still be met there."""
 
-    def __init__(self, network: SparseReLUNetwork, case: Case, means: Means) -> None:
+    def __init__(self, network: SparseReLUNetwork, case: Case, region: Box, means: Means) -> None:
         self.case = case
         self.chosen, functions = _functions(network, case.conditions)
-        self.known = Inquiry(functions, Box(case.lower, case.upper), means)
+        self.known = Inquiry(functions, region, means)
         self.open = list(range(len(case.conditions)))
         self.narrow()
 
@@ -147,8 +147,12 @@ class _Checking:
     def check(self) -> Check:
         """Decide by the cheapest means that can: every box by bounds and ascent, then the engine."""
         for number, case in enumerate(self.asked.cases):
-            place = _Place(self.network, case, self.means)
-            found = self._look(place, number)
+            try:
+                region = case.region()
+            except EmptyError:
+                self._note("bounds", f"box {number}: no input meets its linear constraints")
+                continue
+            found = self._look(_Place(self.network, case, region, self.means), number)
             if found is not None:
                 return found
         if not self.places:

@@ -142,7 +142,7 @@ class Ball:
         eye, count = sp.identity(len(columns), format="csr"), len(columns)
         ball = sp.csr_matrix((-np.ones(self.moves), (np.arange(1, self.moves + 1), np.arange(self.moves))))
         ball.resize(self.moves + 1, count)
-        radius = float(self.encoding.region.radius)  # type: ignore[attr-defined]
+        radius = float(self.encoding.region.base.radius)  # type: ignore[attr-defined]
         blocks = [rows[first[on]], rows[below], -rows[above], eye, -eye, ball]
         sides = [(milp.row_lower - base)[first[on]], (milp.row_upper - base)[below], (base - milp.row_lower)[above]]
         sides += [span, np.zeros(count), [radius], np.zeros(self.moves)]
@@ -153,7 +153,7 @@ class Ball:
     def _plain(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which rows stay inequalities: not that of the shares, nor those that fixed neurons do without."""
         plain = np.ones(self.milp.rows.shape[0], dtype=bool)
-        plain[: len(self.encoding.inputs.row_upper)] = False
+        plain[0] = False
         plain[self.neurons[2][states == ON]] = plain[self.switches[:, states != FREE]] = False
         return plain
 

@@ -191,11 +191,17 @@ def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[Relaxed
 
 
 def crown_upper(
-    slope: Floats, offset: Floats, hidden: Sequence[Relaxed], region: Box, splits: Sequence[Split | None] | None = None
+    slope: Floats,
+    offset: Floats,
+    hidden: Sequence[Relaxed],
+    region: Box,
+    splits: Sequence[Split | None] | None = None,
+    multipliers: Floats | None = None,
 ) -> Floats:
     """Return upper bounds (r,) of `slope` (r, k) h + `offset` (r,) over a region; see :func:`crown_interval`.
 
     With `splits`, one for each of the `hidden` layers, bound i holds for the inputs that row i of every split supposes.
+    With `multipliers` (r, m) of the region's linear constraints, none are searched for.
     """
     with np.errstate(all="ignore"):
         sizes = hidden[-1].heights if hidden else region.reach
@@ -205,7 +211,7 @@ def crown_upper(
         for layer, split in zip(reversed(hidden), reversed(splits or [None] * len(hidden)), strict=True):
             slope, offset = _through(layer, slope[:, layer.live], offset, split)
             finite &= np.isfinite(slope).all(axis=1)
-        top = region.support(slope)
+        top = region.support(slope, multipliers)
         total = _raised(top + offset, 4.0 * EPS * (np.abs(top) + np.abs(offset)))
     return np.where(finite & np.isfinite(total), total, np.inf)
 

@@ -92,7 +92,7 @@ def milp_bound(milp: Milp, duals: Floats, inputs: InputVariables | None = None) 
         return float("inf")
     used = np.array(duals[None, :count], dtype=np.float64)
     reach = np.maximum(np.abs(milp.lower), np.abs(milp.upper))
-    ball = inputs is not None and isinstance(inputs.region, NormBall)
+    ball = inputs is not None and isinstance(inputs.region.base, NormBall)
 
     def peak(slopes: Floats) -> Floats:
         if inputs is None or not ball:
@@ -101,8 +101,8 @@ def milp_bound(milp: Milp, duals: Floats, inputs: InputVariables | None = None) 
         rest = box_peak(slopes[:, own:], milp.lower[own:], milp.upper[own:])
         return _total(moves_peak(slopes[:, :own], inputs), rest)
 
-    if inputs is not None and ball:
-        used[:, : len(inputs.row_upper)] = 0.0
+    if inputs is not None and ball and inputs.count:
+        used[:, 0] = 0.0  # the row of the ball; linear constraints come after it
     found = dual_bounds(milp.cost[None], milp.rows, (milp.row_lower, milp.row_upper), used, reach, peak)
     return float(_total(found, np.array([milp.constant]), np.array([milp.error]))[0])
 
@@ -115,7 +115,7 @@ def moves_peak(slopes: Floats, inputs: InputVariables) -> Floats:
     An input moves up or down, never both: a . up + b . down = a . (up - down) + (a + b) . down, where up - down is what
     x moves from the center, and `region.support` knows the maximum of a . x. Shares of an L2 ball are between bounds.
     """
-    region, moved, center = inputs.region, inputs.moved, inputs.region.center
+    region, moved, center = inputs.region.base, inputs.moved, inputs.region.base.center
     rest = slice(len(moved), inputs.count)
     others = box_peak(slopes[:, rest], inputs.lower[rest], inputs.upper[rest])
     up, down = np.flatnonzero(inputs.signs > 0.0), np.flatnonzero(inputs.signs < 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -69,15 +69,31 @@ class InputVariables:
     def values(self, x: Floats) -> Floats:
         """Return the variables at the input `x` (d,)."""
         moves = self.signs * (x - self.base)[self.moved]
-        if isinstance(self.region, L2Ball):
+        if isinstance(self.region.base, L2Ball):
             moves = np.maximum(moves, 0.0)
-            moves = np.concatenate([moves, np.square(moves / (self.region.radius or 1.0))])
+            moves = np.concatenate([moves, np.square(moves / (self.region.base.radius or 1.0))])
         return np.clip(moves, self.lower, self.upper)
 
 
 def input_variables(region: Box, used: NDArray[np.int64]) -> InputVariables:
-    """Return the variables for the inputs `used` of a region; rows and bounds enclose it."""
-    return _moves(region, used) if isinstance(region, NormBall) else _positions(region, used)
+    """Return the variables for the inputs `used` of a region, and those that its constraints mention.
+
+    Rows and bounds enclose it: a constraint rows x <= upper on x = base + M v is rows M v <= upper - rows base, its
+    side rounded up.
+    """
+    cut = region.constraints
+    used = np.union1d(used, cut.mentioned)
+    plain = _moves(region.base, used) if isinstance(region.base, NormBall) else _positions(region.base, used)
+    if not len(cut):
+        return plain
+    terms, start = np.diff(cut.rows.indptr), cut.at(plain.base[None])[0]
+    lost = (terms + 8) * EPS * (abs(cut.rows) @ np.abs(plain.base) + np.abs(cut.upper)) + (terms + 2) * TINY
+    sides = np.where(
+        abs(cut.rows) @ np.abs(plain.base) > 0.0, np.nextafter(cut.upper - start + lost, np.inf), cut.upper
+    )
+    rows = cut.rows @ plain.matrix(plain.count)
+    both = sp.csr_matrix(sp.vstack([plain.rows, rows])) if len(plain.row_upper) else sp.csr_matrix(rows)
+    return replace(plain, region=region, rows=both, row_upper=np.concatenate([plain.row_upper, sides]))
 
 
 def _positions(region: Box, used: NDArray[np.int64]) -> InputVariables:

@@ -90,8 +90,8 @@ class Finding:
     trouble : str or None
         Why it is not to be believed.
     leak : float
-        Its objective at its point, minus the value recomputed in the network; 0 without a point. Over an L2 ball, which
-        the MILP encloses by cuts, it is no doubt: the point is drawn into the ball first.
+        Its objective at its point, minus the value recomputed in the network; 0 without a point. Where the MILP
+        holds the region up to its tolerances alone, it is no doubt: the point is drawn into the region first.
     certified : float
         The upper bound that its multipliers of the rows prove, whatever its tolerances; infinite where it gave none.
     """
@@ -119,7 +119,8 @@ class Inquiry:
     """What is known of some functions of a network over a region.
 
     Of every function it knows the largest value `reached` (t,), recomputed in the network, the input where (`points`,
-    (t, d)), proven bounds `lower` and `upper` (t,), and the `widths` (t,) that intervals left between them.
+    (t, d); the center where nothing is reached), proven bounds `lower` and `upper` (t,), and the `widths` (t,) that
+    intervals left between them.
     """
 
     def __init__(self, functions: Functions, region: Box, means: Means) -> None:
@@ -127,7 +128,7 @@ class Inquiry:
         self.engine: Line | None = None
         self.asked: str | None = None
         self.trace: list[Event] = []
-        self.doubt, self.leak = "", 0.0
+        self.doubt, self.leak = region.doubt, 0.0
         self.layers = bound(functions.network, region, "interval")
         known = functions.over(last_hidden(region, self.layers))
         self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
@@ -210,7 +211,8 @@ class Inquiry:
     def visit(self, point: Floats) -> Floats:
         """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
         values = self.functions.at(point[None])[0]
-        better = values > self.reached
+        # Points of a hollow region are outside by rounding, and reach nothing.
+        better = (values > self.reached) & (not self.region.is_hollow)
         self.reached[better], self.points[better] = values[better], point
         return values
 
@@ -270,7 +272,7 @@ class Inquiry:
 
     def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None) -> Outcome:
         """Hand a model over. With a test a bound below zero is enough, and so is an incumbent that passes."""
-        if isinstance(self.region, L2Ball):
+        if isinstance(self.region.base, L2Ball):
             found = partial(self._settles, test=test)
             return maximise(engine, encoding, lambda: self.clock.left, found, test is not None)
         if test is None:
@@ -310,7 +312,7 @@ class Inquiry:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         encoding = self._model(chosen)
         milp = encoding.milp.relaxed()
-        ball = isinstance(self.region, L2Ball)
+        ball = isinstance(self.region.base, L2Ball)
         outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, self.clock.left)
         certified = self._certify(chosen, encoding, outcome)
         outcome = replace(outcome, bound=certified, allowance=0.0) if ball else outcome
@@ -346,7 +348,7 @@ class Inquiry:
         # Of one function any point is evidence; of several the least at one and the same point.
         known = float(self.functions.at(self.points[chosen])[:, chosen].min(axis=1).max())
         trouble = _trouble(outcome, known)
-        if trouble is None and not isinstance(self.region, L2Ball):
+        if trouble is None and not self.region.is_loose:
             trouble = _leaking(outcome, leak, known)
         limited = outcome.ending is Ending.LIMIT
         return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)

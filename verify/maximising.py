@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.answer import Proof
-from verify.balls import L2Ball
 from verify.bounds import check_sizes
 from verify.functions import Functions
 from verify.inquiry import Finding, Inquiry, means_of
@@ -38,7 +37,7 @@ CLIMBS = 20
 # Shares of the time left: of the first branch and bound, and of the search after it, without and with surrogates.
 FIRST_SHARE, SEARCH_SHARE, SURROGATES_SHARE = 0.05, 0.1, 0.8
 
-# Over an L2 ball an engine's point may lie outside by its tolerances: at most this share of the value may come of it.
+# An engine's point may lie outside by its tolerances: at most this share of the value may come of it.
 OUTSIDE = 1e-3
 
 
@@ -59,7 +58,7 @@ def maximize(
     ----------
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes, k outputs.
-    region : Box, LinfBall, L1Ball or L2Ball
+    region : Box, LinfBall, L1Ball or L2Ball, or a part of one by :meth:`verify.Box.where`
         The inputs allowed.
     objective : int or array_like (k,), optional
         The output's index, 0 to k - 1, or c; needed for several outputs.
@@ -230,7 +229,7 @@ class _Extremum:
             return self._end(Status.OPTIMAL, "Outward-rounded dual bounds meet the value found.", proof)
         if finding.bound < self._bound:
             self.known.upper[self.index], self.tolerance, proof = finding.bound, finding.allowance, Proof.SOLVER
-        if isinstance(self.known.region, L2Ball):
+        if self.known.region.is_loose:
             # The engine's point lies outside by its tolerances, which is worth what it loses on the way in.
             self.tolerance += min(max(finding.leak, 0.0), OUTSIDE * abs(self._bound))
         if self._closed():

@@ -70,7 +70,7 @@ class Search:
 
     def model(self, first: int | None = None) -> Milp:
         """Return the ball's model with the `first` cuts; all so far by default."""
-        milp, radius = self.ball.milp, float(self.ball.encoding.region.radius)  # type: ignore[attr-defined]
+        milp, radius = self.ball.milp, float(self.ball.encoding.region.base.radius)  # type: ignore[attr-defined]
         cuts = [cut for number, cut in enumerate(self.cuts, 1) if number == 1 or number not in self.spent][:first]
         if not cuts:
             return milp

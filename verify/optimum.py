@@ -28,11 +28,12 @@ class Optimum:
     sense : str
         "maximum" or "minimum".
     value : float
-        The best value found, recomputed in the network at the witness.
+        The best value found, recomputed in the network at the witness; infinite where no point of float64 numbers is
+        known in the region, as linear constraints can leave it.
     bound : float
         Proven: no input of the region gives more (less, for a minimum). Infinite where nothing is known.
     witness : ndarray (d,)
-        An input of the region that gives the value.
+        An input of the region that gives the value; where none is known its center, outside by rounding.
     tolerance : float
         What the tolerances of a MILP engine can amount to in the bound; 0 where outward-rounded bounds prove it.
     leak : float

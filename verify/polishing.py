@@ -11,11 +11,11 @@ from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.ascent import held_layers, values_and_slopes
 from verify.backends import Line
-from verify.balls import L1Ball
+from verify.balls import L1Ball, LinfBall
 from verify.bounds import bound
 from verify.encoding import encode
 from verify.intervals import EPS
-from verify.regions import Box, LinfBall
+from verify.regions import Box
 from verify.request import Request
 
 # Inputs that may move; the others stay where they are. Entries of the weights beyond which nothing is polished.

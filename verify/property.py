@@ -1,4 +1,4 @@
-"""Properties: boxes of inputs, each with the conditions on the outputs under which a VNN-LIB file is violated."""
+"""Properties: parts of boxes of inputs, each with the conditions on the outputs that violate a VNN-LIB file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats
+from verify.halfspaces import LARGEST, Halfspaces, halfspaces
+from verify.regions import Box
 from verify.vnnlib import Atom, Document, Formula, VnnlibError, parse, read_document
 
 # Boxes and conditions beyond which a file is refused: and / or multiply out.
@@ -32,7 +35,8 @@ class Condition:
 class Case:
     """A box lower <= x <= upper of inputs, (d,) each, and the conditions of which one suffices.
 
-    `open_lower` and `open_upper` (d,) say which ends do not belong to it.
+    `open_lower` and `open_upper` (d,) say which ends do not belong to it. Linear constraints `cut` may hold beside;
+    `open_cut` (m,) says of which the rim does not belong to it.
     """
 
     lower: Floats
@@ -40,12 +44,18 @@ class Case:
     open_lower: Floats
     open_upper: Floats
     conditions: tuple[Condition, ...]
+    cut: Halfspaces
+    open_cut: NDArray[np.bool_]
+
+    def region(self) -> Box:
+        """Return the inputs with all ends and rims; EmptyError where there are none."""
+        return Box(self.lower, self.upper).where(self.cut.rows, self.cut.upper)
 
     def contains(self, x: Floats) -> bool:
-        """Whether `x` (d,) lies in the box as written, to the last bit."""
+        """Whether `x` (d,) lies in the box as written, where its constraints hold, to the last bit."""
         above = np.where(self.open_lower, x > self.lower, x >= self.lower)
         below = np.where(self.open_upper, x < self.upper, x <= self.upper)
-        return bool(above.all() and below.all())
+        return bool(above.all() and below.all()) and self.cut.holds(x, self.open_cut)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,7 +84,7 @@ class Property:
 
 
 def read_property(path: str | os.PathLike[str]) -> Property:
-    """Read a VNN-LIB 1.0 file: boxes on X, and / or of linear constraints on Y, disjunctions of boxes.
+    """Read a VNN-LIB 1.0 file: boxes and linear constraints on X, and / or of linear constraints on Y, disjunctions.
 
     Raises
     ------
@@ -146,6 +156,7 @@ class _Box:
     def __init__(self, size: int) -> None:
         self.lower, self.upper = np.full(size, -np.inf), np.full(size, np.inf)
         self.open_lower, self.open_upper = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+        self.cuts: tuple[Atom, ...] = ()
 
     def within(self, atoms: Iterable[Atom]) -> _Box:
         """Return the part of the box that meets the atoms on inputs."""
@@ -155,13 +166,21 @@ class _Box:
         box = _Box(len(self.lower))
         for name in ("lower", "upper", "open_lower", "open_upper"):
             setattr(box, name, getattr(self, name).copy())
+        box.cuts = self.cuts
         for atom in bounds:
             box._cut(atom)
         return box
 
     def _cut(self, atom: Atom) -> None:
-        if atom.outputs or len(atom.inputs) > 1:
-            raise VnnlibError(atom.line, "a constraint has several inputs, or inputs and outputs; expected one input")
+        if atom.outputs:
+            raise VnnlibError(atom.line, "a constraint has inputs and outputs; expected one of the two")
+        if len(atom.inputs) > 1:
+            peak = max(map(abs, [atom.bound, *atom.inputs.values()]))
+            if peak > LARGEST:
+                message = f"a constraint on inputs has a number of size {peak:g}; expected at most {LARGEST:g}"
+                raise VnnlibError(atom.line, message)
+            self.cuts += (atom,)
+            return
         ((index, factor),) = atom.inputs.items()
         if abs(factor) != 1.0:
             raise VnnlibError(atom.line, f"X_{index} has the factor {factor:g}; expected a bound on X_{index} itself")
@@ -178,11 +197,19 @@ class _Box:
 
     @property
     def key(self) -> bytes:
-        return b"".join(part.tobytes() for part in (self.lower, self.upper, self.open_lower, self.open_upper))
+        ends = b"".join(part.tobytes() for part in (self.lower, self.upper, self.open_lower, self.open_upper))
+        return ends + repr([(sorted(cut.inputs.items()), cut.bound, cut.strict) for cut in self.cuts]).encode()
 
     def case(self, conditions: tuple[Condition, ...]) -> Case:
         unbounded = ~(np.isfinite(self.lower) & np.isfinite(self.upper))
         if unbounded.any():
             index = int(np.argmax(unbounded))
             raise VnnlibError(1, f"X_{index} has no finite bounds; expected a lower and an upper one")
-        return Case(self.lower, self.upper, self.open_lower, self.open_upper, conditions)
+        ends = self.lower, self.upper, self.open_lower, self.open_upper
+        return Case(*ends, conditions, self._halfspaces(), np.array([cut.strict for cut in self.cuts], dtype=bool))
+
+    def _halfspaces(self) -> Halfspaces:
+        rows = np.zeros((len(self.cuts), len(self.lower)))
+        for row, cut in zip(rows, self.cuts, strict=True):
+            row[list(cut.inputs)] = list(cut.inputs.values())
+        return halfspaces(rows, np.array([cut.bound for cut in self.cuts]), len(self.lower))

@@ -94,7 +94,7 @@ def min_radius(
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes.
     region : LinfBall, L1Ball or L2Ball
-        The largest ball to look in; its center, norm and clip are those of the answer.
+        The largest ball to look in; its center, norm, clip and linear constraints are those of the answer.
     label, target, backend, seed, model
         As in :func:`verify.find_adversarial`.
     tolerance : float, default 1e-3
@@ -119,8 +119,8 @@ def min_radius(
     """
     net = read_simple(network)
     check_sizes(net, region)
-    if not hasattr(region, "radius"):
-        raise TypeError(f"region is a {type(region).__name__}; expected a ball, such as LinfBall")
+    if not hasattr(region.base, "radius"):
+        raise TypeError(f"region is a {type(region.base).__name__}; expected a ball, such as LinfBall")
     share = as_nonnegative(tolerance, "tolerance")
     original = original_of(network, model, region.center)
     ask = {"label": label, "target": target, "backend": backend, "seed": seed, "model": original}
@@ -161,7 +161,7 @@ class _Bisection:
 
     def _without_witness(self, first: Answer) -> Radius:
         if first.status is Verdict.ROBUST:
-            self.lower = float(self.region.radius)
+            self.lower = float(self.region.base.radius)
             return self._end(Nearness.ROBUST, first.reason)
         if first.status is Verdict.MISCLASSIFIED:
             self.upper = 0.0
@@ -174,9 +174,9 @@ class _Bisection:
         return answer
 
     def _ball(self, radius: float) -> Box:
-        clip = (self.region.lower, self.region.upper)
-        ball: Box = type(self.region)(self.region.center, radius, clip=clip)
-        return ball
+        cut = self.region.constraints
+        ball: Box = type(self.region.base)(self.region.center, radius, clip=(self.region.lower, self.region.upper))
+        return ball.where(cut.rows, cut.upper)
 
     def _draw_near(self, answer: Answer) -> None:
         """Take a witness as near to the center as it stays one; each step is tried in full."""
@@ -197,7 +197,7 @@ class _Bisection:
 
     def _distance(self, x: Floats) -> float:
         """Return the distance from the center in the norm of the ball, rounded up."""
-        order = {"L1": 1, "L2": 2}.get(getattr(self.region, "NORM", ""), np.inf)
+        order = {"L1": 1, "L2": 2}.get(getattr(self.region.base, "NORM", ""), np.inf)
         length = float(np.linalg.norm(x - self.region.center, order))
         return length * (1.0 + 4.0 * (len(x) + 8) * float(np.finfo(np.float64).eps))
 

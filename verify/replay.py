@@ -54,8 +54,10 @@ class Replay:
             past = np.abs(first - region.center) > np.abs(x - region.center)
             towards = np.nextafter(first.astype(self.kind), region.center.astype(self.kind)).astype(np.float64)
             second = np.where(past, towards, first)
-        found = [np.where((y >= region.lower) & (y <= region.upper), y, x) for y in (first, second)]
-        return found[:1] if np.array_equal(found[0], found[1]) else found
+            # Linear constraints: from points drawn in from their rims.
+            drawn = [y.astype(self.kind).astype(np.float64) for y in region.drawn(x)]
+        found = [np.where((y >= region.lower) & (y <= region.upper), y, x) for y in (first, second, *drawn)]
+        return found[:1] if not drawn and np.array_equal(found[0], found[1]) else found
 
 
 def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Replay | None:

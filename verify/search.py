@@ -42,7 +42,7 @@ def find_adversarial(
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes. One output: class +1 where f > 0, -1 where f < 0. Several:
         the class of the largest output, 0 to k - 1.
-    region : Box, LinfBall, L1Ball or L2Ball
+    region : Box, LinfBall, L1Ball or L2Ball, or a part of one by :meth:`verify.Box.where`
         The inputs allowed; its center is the input attacked.
     label : int, optional
         The class to be kept; default the network's own class at the center.
@@ -119,7 +119,8 @@ class _Attack:
     def _look_at_center(self) -> Answer | None:
         # All other classes: a center that is wrong already is no attack, whichever class is the target.
         every = margins_of(self.margins.network, self.margins.label)
-        if not some_positive(every.proven_at(self.region.center).lower):
+        center = self.region.center
+        if self.region.is_hollow or not some_positive(every.proven_at(center).lower):
             return None
         return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
 

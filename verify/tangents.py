@@ -80,7 +80,7 @@ def maximise(
     relaxations, then of MILPs. Such a point is inside up to what the engine's tolerance lets pass in each tangent: with
     950 moves 3e-4 of the radius.
     """
-    milp, region = encoding.milp, encoding.region
+    milp, region = encoding.milp, encoding.region.base
     if not isinstance(region, L2Ball) or not encoding.inputs.count:
         return engine.maximise(milp, left())
     if available():
@@ -132,7 +132,7 @@ def _by_shares(
     about_sign: bool,
 ) -> Outcome:
     """Add tangents of the moves' parabolas, first at points of linear relaxations, then at points of the MILP."""
-    milp, radius = encoding.milp, float(encoding.region.radius)  # type: ignore[attr-defined]
+    milp, radius = encoding.milp, float(encoding.region.base.radius)  # type: ignore[attr-defined]
     count = len(encoding.inputs.moved)
     grid = np.repeat(np.arange(count), len(GRID)), np.tile(GRID, count)
     relaxed = milp.relaxed()
@@ -151,7 +151,7 @@ def with_cube(encoding: Encoding, milp: Milp) -> Milp:
 
     Its multipliers of the other rows are good ones for the ball, which :func:`verify.duals.milp_bound` puts back.
     """
-    count, region = len(encoding.inputs.moved), encoding.region
+    count, region = len(encoding.inputs.moved), encoding.region.base
     if not isinstance(region, L2Ball) or not count:
         return milp
     upper = milp.upper.copy()
@@ -172,7 +172,7 @@ def _enclose(
 
     A model that ends without an optimum, as at the time limit, ends the rounds.
     """
-    count, radius, turn = len(encoding.inputs.moved), float(encoding.region.radius), 0  # type: ignore[attr-defined]
+    count, radius, turn = len(encoding.inputs.moved), float(encoding.region.base.radius), 0  # type: ignore[attr-defined]
     while True:
         outcome = engine.maximise(milp, left())
         if (about_sign and _proven(outcome)) or _settled(outcome, encoding, found):

@@ -115,7 +115,7 @@ class _Tightened:
         In place of an L2 ball the engine gets boxes: two cubes in which a typical linear function reaches about as far,
         and the box of its moves to where the function of the inputs that the last multipliers leave is largest.
         """
-        region = self.triangles.region
+        region = self.triangles.region.base
         if not isinstance(region, L2Ball):
             return self._asked(question)
         cube = np.full(region.size, region.radius / np.sqrt(region.size))

@@ -106,7 +106,7 @@ class Triangles:
         Its first r rows are ours, up to rounding. An L1 ball has moves and a row for their sum; an L2 ball is its box.
         """
         size = self.region.size
-        ball = self.region if isinstance(self.region, L1Ball) else Box(self.region.lower, self.region.upper)
+        ball = self.region.base if isinstance(self.region.base, L1Ball) else Box(self.region.lower, self.region.upper)
         inputs = input_variables(ball, np.arange(size))
         mapping = sp.block_diag([inputs.matrix(inputs.count), sp.eye(len(self.low))], format="csr")
         shift = self.rows[:, :size] @ inputs.base

@@ -24,6 +24,8 @@ class Parts:
         Slopes in [0, 1] of the lower lines of neurons that are not split.
     push : Tensor (r, u)
         Multipliers >= 0 of what is supposed.
+    hold : Tensor (r, m)
+        Multipliers >= 0 of the linear constraints of the region, of their rows over the norms.
     """
 
     upper: Tensor
@@ -31,6 +33,7 @@ class Parts:
     side: Tensor
     low: Tensor
     push: Tensor
+    hold: Tensor
 
     def __len__(self) -> int:
         return len(self.upper)
@@ -51,4 +54,4 @@ class Parts:
         return halves
 
     def _fields(self) -> tuple[Tensor, ...]:
-        return self.upper, self.target, self.side, self.low, self.push
+        return self.upper, self.target, self.side, self.low, self.push, self.hold

@@ -62,7 +62,8 @@ class Course:
     value : Tensor (r,)
         The bounds.
     peaks : Tensor (r, d)
-        Inputs where the linear bound is largest over the region.
+        Inputs where the linear bound is largest over the region; where linear constraints hold, they have a price in
+        it instead, and are not held.
     slopes : list of Tensor (r, n)
         For each hidden layer the slopes of the bound in its values.
     """
@@ -102,6 +103,9 @@ class Relaxation:
         weight, bias = network.layers[-1]
         self.top = _tensor(np.asarray(rows @ weight)[:, kept[-1]])
         self.base = _tensor(rows @ bias + offsets)
+        cut = region.constraints
+        self.cut = _tensor(np.asarray(cut.rows.toarray()) / region.norms[:, None])
+        self.sides = _tensor(cut.upper / region.norms)
 
     def start(self) -> Parts:
         """Return one part for each function, the whole region."""
@@ -109,10 +113,26 @@ class Relaxation:
         low = torch.cat([layer.low for layer in self.lines]).repeat(count, 1)
         free = torch.zeros((count, total), dtype=KIND)
         upper = torch.full((count,), float("inf"), dtype=torch.float64)
-        return Parts(upper, torch.arange(count), free, low, free.clone())
+        hold = torch.zeros((count, len(self.sides)), dtype=KIND)
+        parts = Parts(upper, torch.arange(count), free, low, free.clone(), hold)
+        if not len(self.sides):
+            return parts
+        with torch.no_grad():
+            slope, _ = self._back(parts)[:2]
+        found = self.region.multipliers(slope.double().numpy()) * self.region.norms
+        return replace(parts, hold=_tensor(found))
 
     def course(self, parts: Parts) -> Course:
-        """Return the bounds of parts, differentiable in `low` and `push`."""
+        """Return the bounds of parts, differentiable in `low`, `push` and `hold`."""
+        slope, offset, slopes = self._back(parts)
+        if len(self.sides):
+            slope, offset = slope - parts.hold @ self.cut, offset + parts.hold @ self.sides
+        peaks = self._peaks(slope.detach())
+        # The best point of a linear function may be taken as fixed: so may it for the slope of its value.
+        return Course(offset + (slope * peaks).sum(dim=1), peaks, slopes[::-1])
+
+    def _back(self, parts: Parts) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return the bounds of parts as functions of the inputs, slopes (r, d) and offsets (r,), and all slopes met."""
         slope, offset = self.top[parts.target], self.base[parts.target]
         fields = [field.split(self.sizes, dim=1) for field in (parts.side, parts.low, parts.push)]
         slopes = []
@@ -123,12 +143,16 @@ class Relaxation:
             offset = offset + (own.clamp(min=0.0) * free) @ layer.lift
             along = slope.index_copy(1, layer.at, own * lines + push * side)
             offset, slope = offset + along @ layer.bias, along @ layer.weight
-        peaks = self._peaks(slope.detach())
-        # The best point of a linear function may be taken as fixed: so may it for the slope of its value.
-        return Course(offset + (slope * peaks).sum(dim=1), peaks, slopes[::-1])
+        return slope, offset, slopes
 
     def _peaks(self, slopes: Tensor) -> Tensor:
-        return _tensor(self.region.peaks(slopes.double().numpy()))
+        return _tensor(self.region.base.peaks(slopes.double().numpy()))
+
+    def inside(self, course: Course) -> Course:
+        """Return the course with its peaks moved to the region, where linear constraints cut them off."""
+        if not len(self.sides):
+            return course
+        return replace(course, peaks=_tensor(self.region.project(course.peaks.double().numpy())))
 
     def misses(self, parts: Parts, course: Course) -> tuple[Tensor, Tensor]:
         """Return the functions (r,) at the peaks, and by how much the lines of each neuron (r, u) miss them there.
@@ -156,7 +180,8 @@ class Relaxation:
             for field in (parts.side, parts.low, parts.push)
         ]
         splits: list[Split | None] = [Split(at, *own) for at, *own in zip(self.at, *fields, strict=True)]
-        upper = crown_upper(rows, offsets, [*self.hidden, self.last], self.region, [*splits, None])
+        held = parts.hold.double().numpy() / self.region.norms if len(self.sides) else None
+        upper = crown_upper(rows, offsets, [*self.hidden, self.last], self.region, [*splits, None], held)
         return torch.as_tensor(upper)
 
     def improved(self, parts: Parts, steps: int, rate: float, stop: Callable[[], bool]) -> Parts:
@@ -165,26 +190,32 @@ class Relaxation:
         `stop` is asked before each step; where it is true, the parts are bounded by what was met before.
         """
         now, best = parts, torch.full((len(parts),), float("inf"), dtype=KIND)
-        low, push = parts.low.clone(), parts.push.clone()
-        descents = [Descent(LOW_RATE, 1.0, steps), Descent(rate, float("inf"), steps)]
+        kept = [field.clone() for field in (parts.low, parts.push, parts.hold)]
+        descents = [Descent(LOW_RATE, 1.0, steps), *(Descent(rate, float("inf"), steps) for _ in range(2))]
         for step in range(steps + 1):
             if stop():
                 break
             value, slopes = self._slopes(now, step < steps)
             better = value < best
-            best, low[better], push[better] = torch.minimum(best, value), now.low[better], now.push[better]
+            best = torch.minimum(best, value)
+            for field, own in zip(kept, (now.low, now.push, now.hold), strict=True):
+                field[better] = own[better]
             if step < steps:
-                fields = zip(descents, (now.low, now.push), slopes, strict=True)
+                fields = zip(descents, (now.low, now.push, now.hold), slopes, strict=True)
                 moved = [descent.moved(field, slope, step) for descent, field, slope in fields]
-                now = replace(now, low=moved[0], push=moved[1])
-        found = replace(parts, low=low, push=push)
+                now = replace(now, low=moved[0], push=moved[1], hold=moved[2])
+        found = replace(parts, low=kept[0], push=kept[1], hold=kept[2])
         return replace(found, upper=torch.minimum(parts.upper, self.proven(found)))
 
     def _slopes(self, parts: Parts, wanted: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the bounds, and, where they are wanted, their derivatives in `low` and `push`."""
-        fields = parts.low.detach().requires_grad_(wanted), parts.push.detach().requires_grad_(wanted)
-        value = self.course(replace(parts, low=fields[0], push=fields[1])).value
-        return value.detach(), torch.autograd.grad(value.sum(), fields) if wanted else ()
+        """Return the bounds, and, where they are wanted, their derivatives in `low`, `push` and `hold`."""
+        low, push, hold = (field.detach().requires_grad_(wanted) for field in (parts.low, parts.push, parts.hold))
+        value = self.course(replace(parts, low=low, push=push, hold=hold)).value
+        if not wanted:
+            return value.detach(), ()
+        fields = (low, push, hold) if len(self.sides) else (low, push)
+        slopes = torch.autograd.grad(value.sum(), fields)
+        return value.detach(), slopes if len(self.sides) else (*slopes, torch.zeros_like(hold))
 
 
 def _lines(layer: Relaxed, inputs: NDArray[np.bool_], at: NDArray[np.int64]) -> Lines:

@@ -122,7 +122,7 @@ class Tree:
     def look(self, parts: Parts) -> tuple[Course, Tensor, Tensor]:
         """Return how the bounds of parts come about, the functions at their peaks, and the misses of neurons there."""
         with torch.no_grad():
-            course = self.relaxation.course(parts)
+            course = self.relaxation.inside(self.relaxation.course(parts))
             return course, *self.relaxation.misses(parts, course)
 
     def halve(self, parts: Parts, misses: Tensor) -> None:

@@ -62,8 +62,8 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
         The model that the inputs belong to; it gets the variables and rows. Not used for cvxpy, whose constraints are
         returned.
     region : Box or LinfBall, optional
-        Bounds of the inputs, which become constraints of the model. Default: the variables' own bounds as they are
-        now. The tighter they are, the fewer neurons need a binary variable.
+        Bounds of the inputs, and linear constraints on them, which become constraints of the model. Default: the
+        variables' own bounds as they are now. The tighter they are, the fewer neurons need a binary variable.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
     room.check_model(model)
     box = region if region is not None else Box(*_finite(*room.bounds_of(inputs)))
     check_sizes(net, box)
-    if not box.is_box:
+    if not box.base.is_box:
         raise ValueError(f"region is an {box}; expected a Box or LinfBall, and other constraints in your own model")
     encoding = encode(net, box, np.zeros(net.n_outputs))
     outputs, constraints = room.add(encoding, inputs, model, region)
