@@ -187,9 +187,10 @@ class _Extremum:
         return self._ask_engine()
 
     def _explore(self) -> None:
-        """Search for a larger value, with surrogates for most of the time."""
-        clock, copies = self.known.clock, self.known.means.surrogates
-        if clock.over():
+        """Search for a larger value: with surrogates for most of the time, without after branch and bound alone."""
+        clock, means, copies = self.known.clock, self.known.means, self.known.means.surrogates
+        switching = any(((layer.lower < 0.0) & (layer.upper > 0.0)).any() for layer in self.known.layers[:-1])
+        if clock.over() or not (copies or (means.share and switching)):
             return
         portfolio = Portfolio(self.known, copies, lambda point: False)
         share = SURROGATES_SHARE if copies else SEARCH_SHARE

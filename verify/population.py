@@ -145,5 +145,7 @@ class Population:
         return True
 
 
-def _single(array: Any) -> Singles:
-    return np.asarray(array, dtype=np.float32)
+def _single(array: Any) -> Any:
+    """Return an array, or a sparse weight, in float32; what is too large for that is infinite."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)

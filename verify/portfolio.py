@@ -20,7 +20,7 @@ CLIMBING, COPYING, POLISHING = 0.3, 0.3, 0.1
 PROGRAM = 5.0
 
 # Runs of a population without a gain after which a search that need not use its time is over.
-RUNS = 3
+RUNS = 1
 
 
 class Portfolio:

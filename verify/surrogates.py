@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def candidates(
     engine: Line,
     left: Callable[[], float],
     found: Callable[[Floats], bool],
+    rounds: float = inf,
 ) -> int:
     """Show `found` every incumbent of the MILPs max c . copy(x), until it says that one is enough or time runs out.
 
@@ -81,6 +83,8 @@ def candidates(
         Seconds left.
     found : callable
         Takes an input (d,) of the region, maybe in the engine's thread.
+    rounds : float, default inf
+        How many MILPs to ask at most.
 
     Returns
     -------
@@ -97,7 +101,7 @@ def candidates(
         return 0
     encoding = encode(surrogate.network, region, objective, known)
     milp, asked, done = encoding.milp, 0, False
-    while not done and left() > 0.0:
+    while not done and left() > 0.0 and asked < rounds:
         seen: list[bool] = []
 
         def heard(values: Floats, seen: list[bool] = seen) -> bool:

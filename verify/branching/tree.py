@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from convexnn.checks import Floats
+from verify.branching.leaves import finished
 from verify.branching.parts import Parts
 from verify.branching.relaxation import Course, Relaxation
 
@@ -80,6 +81,9 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
             tree.open = tree.open.join(now)
             return tree.ended("a point was found", point)
         tree.halve(now, misses)
+        best = next(filter(visit, tree.take_points()), None)
+        if best is not None:
+            return tree.ended("a point was found", best)
         if tree.open.side.numel() > LARGEST:
             return tree.ended("there were too many parts")
     if len(tree.open):
@@ -88,13 +92,17 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
 
 
 class Tree:
-    """The parts that are open, how many are stuck since they cannot be split further, and the bounds of all others."""
+    """The parts that are open, how many are stuck since they cannot be split further, and the bounds of all others.
+
+    `points` are the best inputs of parts that are stuck.
+    """
 
     def __init__(self, relaxation: Relaxation, stop: Callable[[], bool]) -> None:
         first = relaxation.start()
         self.relaxation, self.stop, self.rate = relaxation, stop, 1.0
         self.closed = torch.full((len(first),), -float("inf"), dtype=torch.float64)
         self.count = self.stuck = 0
+        self.points: list[Floats] = []
         self.open = first.take(torch.arange(0))
         for some in torch.arange(len(first)).split(BATCH):
             parts = first.take(some)
@@ -145,8 +153,17 @@ class Tree:
         """Improve parts that cannot be split further once more; those that stay open are stuck."""
         if len(parts):
             parts = self.relaxation.improved(parts, LAST_STEPS, LONGER * self.rate, self.stop)
+            above = parts.upper > 0.0
+            leaves, points = finished(self.relaxation, parts.take(above), self.stop)
+            self.points += points
+            parts = leaves.join(parts.take(~above))
             self.stuck += int((parts.upper > 0.0).sum())
             self._close(parts)
+
+    def take_points(self) -> list[Floats]:
+        """Return the best inputs of leaves that stay open, each once."""
+        points, self.points = self.points, []
+        return points
 
     def _close(self, parts: Parts) -> None:
         self.closed.scatter_reduce_(0, parts.target, parts.upper, "amax")
