@@ -208,6 +208,9 @@ class Inquiry:
     def _past(self, moment: float) -> bool:
         return self.clock.seconds >= moment
 
+    def _left(self, moment: float) -> float:
+        return max(0.0, moment - self.clock.seconds)
+
     def visit(self, point: Floats) -> Floats:
         """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
         values = self.functions.at(point[None])[0]
@@ -255,30 +258,33 @@ class Inquiry:
         self.engine = engine
         return None
 
-    def ask(self, chosen: Sequence[int], test: Test | None = None) -> Finding:
-        """Ask the engine for the maximum of the least of the chosen functions.
+    def ask(self, chosen: Sequence[int], test: Test | None = None, share: float = 1.0) -> Finding:
+        """Ask the engine for the maximum of the least of the chosen functions, for a share of the time that is left.
 
         With a `test` the question is whether it is positive, and a witness that passes may end the work early.
         """
         if self.engine is None:
             raise RuntimeError("no engine was chosen; expected trouble() to be asked before")
         encoding = self._model(chosen)
-        outcome = self._run(self.engine, encoding, list(chosen), test)
+        outcome = self._run(self.engine, encoding, list(chosen), test, self.clock.seconds + share * self.clock.left)
         certified = self._certify(chosen, encoding, outcome)
         self._note_engine(self.engine, f"{encoding.milp}; {outcome.detail}", outcome.bound, certified)
         finding = replace(self._finding(encoding, outcome, list(chosen)), certified=certified)
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
         return finding
 
-    def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None) -> Outcome:
-        """Hand a model over. With a test a bound below zero is enough, and so is an incumbent that passes."""
+    def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None, until: float) -> Outcome:
+        """Hand a model over, until some time.
+
+        With a test a bound below zero is enough, and so is an incumbent that passes.
+        """
         if isinstance(self.region.base, L2Ball):
             found = partial(self._settles, test=test)
-            return maximise(engine, encoding, lambda: self.clock.left, found, test is not None)
+            return maximise(engine, encoding, partial(self._left, until), found, test is not None)
         if test is None:
-            return engine.maximise(encoding.milp, Request(self.clock.left))
+            return engine.maximise(encoding.milp, Request(self._left(until)))
         request = Request(
-            self.clock.left,
+            self._left(until),
             enough=0.0,
             top=float(self.upper[chosen].min()),
             on_incumbent=lambda values: self._settles(encoding.point(values), test),

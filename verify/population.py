@@ -124,8 +124,8 @@ class Population:
             best[better], top[better] = points[better], values[better]
             if stop():
                 break
-            size = np.abs(slopes).mean(axis=1, keepdims=True)
-            trend = MOMENTUM * trend + (1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0)
+            size = np.abs(slopes).mean(axis=1, keepdims=True, dtype=np.float64)
+            trend = MOMENTUM * trend + _single((1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0))
             points = _single(self.region.step(points, trend, length))
         return best, top
 
@@ -133,8 +133,9 @@ class Population:
         """Keep the best of the points there are and these; of equal values one."""
         points, values = np.concatenate([self.points, points]), np.concatenate([self.values, values])
         order = np.argsort(-values, kind="stable")
-        apart = np.append(True, -np.diff(values[order]) > 1e-6 * np.abs(values[order[1:]]))
-        kept = order[apart & np.isfinite(values[order])][:SIZE]
+        order = order[np.isfinite(values[order])]
+        apart = np.append(True, -np.diff(values[order]) > 1e-6 * np.abs(values[order[1:]]))[: len(order)]
+        kept = order[apart][:SIZE]
         self.points, self.values = points[kept], values[kept]
 
     def _note(self) -> bool:

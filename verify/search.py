@@ -19,8 +19,9 @@ from verify.replay import replay_of
 from verify.surrogates import read_surrogates
 from verify.witness import Exhibit, some_positive
 
-# Shares of the time left that a search with surrogates takes before branch and bound, and after it.
-FIRST_SHARE, LAST_SHARE = 0.1, 0.7
+# With surrogates: shares of the time left of the search before branch and bound, of the first MILPs after it, one a
+# target, and of the search after those.
+FIRST_SHARE, ENGINE_SHARE, LAST_SHARE = 0.1, 0.2, 0.7
 
 
 def find_adversarial(
@@ -110,7 +111,7 @@ class _Attack:
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
         first = (self._look_at_center, self._look_at_intervals, self._relax, self._ascend)
-        for attempt in (*first, self._explore, self._split, self._explore_more):
+        for attempt in (*first, self._explore, self._split, self._ask_shortly, self._explore_more):
             answer = attempt()
             if answer is not None:
                 return answer
@@ -187,8 +188,18 @@ class _Attack:
         reason = "Branch and bound on outward-rounded CROWN bounds proves it."
         return self._end(Verdict.ROBUST, reason, proof=self.known.proof)
 
-    def _ask_engine(self) -> Answer:
-        """Ask the linear relaxation of every target, then one MILP a target, easiest to attack first."""
+    def _ask_shortly(self) -> Answer | None:
+        """Ask the engine for a part of the time before a long search with surrogates."""
+        if not self.known.means.surrogates or self.known.clock.over():
+            return None
+        answer = self._ask_engine(ENGINE_SHARE)
+        return None if answer.status is Verdict.UNKNOWN else answer
+
+    def _ask_engine(self, share: float = 1.0) -> Answer:
+        """Ask the linear relaxation of every target, then one MILP a target, easiest to attack first.
+
+        Each MILP has `share` of the time that is left.
+        """
         trouble = self.known.trouble()
         if trouble is not None:
             return self._end(Verdict.UNKNOWN, trouble)
@@ -200,7 +211,7 @@ class _Attack:
             if self.known.clock.over():
                 doubts.append("The time limit was reached.")
                 break
-            found = self._decide(target, doubts)
+            found = self._decide(target, doubts, share)
             if found is not None:
                 return found
         if doubts:
@@ -223,8 +234,8 @@ class _Attack:
                     return self._found(tried, "gradient ascent from the linear relaxation")
         return None
 
-    def _decide(self, target: int, doubts: list[str]) -> Answer | None:
-        finding = self.known.ask([target], some_positive)
+    def _decide(self, target: int, doubts: list[str], share: float) -> Answer | None:
+        finding = self.known.ask([target], some_positive, share)
         if finding.point is not None:
             tried = self.known.try_witness(finding.point, some_positive)
             if tried.holds:
