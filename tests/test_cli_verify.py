@@ -44,6 +44,22 @@ class TestAttacks:
         assert result.exit_code == 1
         assert "3 rows: 2 ROBUST, 1 COUNTEREXAMPLE" in result.stderr
 
+    def test_surrogates_are_sparsities_and_part_of_the_question(
+        self, network: Path, points: Path, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "log.jsonl"
+        command = ("attack", network, points, "--radius", 0.2, "--rows", "all", "--log", log)
+        assert call(*command, "--surrogates", "0.3,0.5").exit_code == 1
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [line["verdict"] for line in lines] == ["ROBUST", "COUNTEREXAMPLE", "ROBUST"]
+        call(*command)
+        assert len(log.read_text().splitlines()) == 6
+        assert call("maximize", network, points, "--output", 0, "--radius", 0.1, "--surrogates", "0.5").exit_code == 0
+        wrong = call("attack", network, points, "--radius", 0.2, "--surrogates", "0.5,1")
+        assert wrong.exit_code == 2
+        assert "surrogates[1] is 1; expected a sparsity in [0, 1)" in wrong.stderr
+        assert "surrogates is 'half'; expected numbers" in call(*command[:5], "--surrogates", "half").stderr
+
     def test_a_log_is_resumed_and_a_torn_line_done_again(self, network: Path, points: Path, tmp_path: Path) -> None:
         log = tmp_path / "log.jsonl"
         command = ("attack", network, points, "--radius", 0.2, "--log", log, "--rows")

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from convexnn.cli.batch import Job, fingerprint, run_batch
 from convexnn.cli.files import writable
-from convexnn.cli.points import ball, read_labels, read_point, read_points, rows_of
+from convexnn.cli.points import ball, numbers, read_labels, read_point, read_points, rows_of
 
 if TYPE_CHECKING:
     import verify
@@ -37,6 +37,9 @@ BACKEND = Annotated[
     ),
 ]
 SEED = Annotated[int, typer.Option(min=0, help="Seed of the gradient ascent.")]
+SURROGATES = Annotated[
+    str | None, typer.Option(help="Search through pruned copies too: their sparsities, such as 0.8,0.9.")
+]
 WITNESS = Annotated[Path | None, typer.Option(help="Write the witness of a single row to this .npy file.")]
 LOG = Annotated[
     Path | None, typer.Option(help="Append the lines of many rows to this file, and leave out rows that it holds.")
@@ -58,6 +61,7 @@ def attack(
     time_limit: TIME_LIMIT = 60.0,
     backend: BACKEND = "auto",
     seed: SEED = 0,
+    surrogates: SURROGATES = None,
     witness: WITNESS = None,
     log: LOG = None,
     jobs: JOBS = 1,
@@ -68,7 +72,8 @@ def attack(
     Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input.
     With --rows every row has its own JSON line, and the exit code is 3 if any is unknown, else 1 if any is attacked.
     """
-    options = {"target": target, "time_limit": time_limit, "backend": backend, "seed": seed}
+    options: dict[str, Any] = {"target": target, "time_limit": time_limit, "backend": backend, "seed": seed}
+    options |= {} if surrogates is None else {"surrogates": numbers(surrogates, "surrogates")}
     if label is not None and labels is not None:
         raise ValueError("both label and labels are given; expected one of them")
     if rows is not None:

@@ -21,6 +21,7 @@ from convexnn.cli.attack import (
     ROW,
     ROWS,
     SEED,
+    SURROGATES,
     TIME_LIMIT,
     WITNESS,
     files_of,
@@ -35,7 +36,7 @@ from convexnn.cli.attack import (
 )
 from convexnn.cli.batch import fingerprint, run_batch
 from convexnn.cli.files import writable
-from convexnn.cli.points import ball, read_point, read_points, rows_of
+from convexnn.cli.points import ball, numbers, read_point, read_points, rows_of
 
 if TYPE_CHECKING:
     import verify
@@ -56,6 +57,7 @@ def maximize(
     time_limit: TIME_LIMIT = 60.0,
     backend: BACKEND = "auto",
     seed: SEED = 0,
+    surrogates: SURROGATES = None,
     witness: WITNESS = None,
     log: LOG = None,
     jobs: JOBS = 1,
@@ -67,7 +69,9 @@ def maximize(
     own JSON line.
     """
     objective = _objective(output, weights)
-    options = {"objective": objective, "minimum": minimum, "time_limit": time_limit, "backend": backend, "seed": seed}
+    options: dict[str, Any] = {"objective": objective, "minimum": minimum, "time_limit": time_limit}
+    options |= {"backend": backend, "seed": seed}
+    options |= {} if surrogates is None else {"surrogates": numbers(surrogates, "surrogates")}
     if rows is not None:
         refuse_single(witness)
         table = read_points(points)
@@ -121,9 +125,4 @@ def figures(found: verify.Optimum) -> dict[str, Any]:
 def _objective(output: int | None, weights: str | None) -> int | list[float] | None:
     if output is not None and weights is not None:
         raise ValueError("both output and weights are given; expected one of them")
-    if weights is None:
-        return output
-    try:
-        return [float(part) for part in weights.split(",")]
-    except ValueError:
-        raise ValueError(f"weights is {weights!r}; expected numbers with commas between") from None
+    return output if weights is None else numbers(weights, "weights")

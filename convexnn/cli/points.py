@@ -76,3 +76,11 @@ def _read_text(path: Path) -> Floats:
     if not text.strip():
         raise ValueError("it is empty")
     return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=2)
+
+
+def numbers(text: str, name: str) -> list[float]:
+    """Return the numbers of an option's text, with commas between."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected numbers with commas between") from None
