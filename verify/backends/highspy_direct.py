@@ -57,7 +57,7 @@ def _options(request: Request) -> dict[str, Any]:
         "parallel": "off" if request.threads == 1 else "choose",
         "mip_rel_gap": 0.0,
         "mip_abs_gap": 1e-9,
-        **dict.fromkeys(("primal_feasibility_tolerance", "mip_feasibility_tolerance"), 1e-9 if request.tight else 1e-6),
+        **(dict.fromkeys(("primal_feasibility_tolerance", "mip_feasibility_tolerance"), 1e-9) if request.tight else {}),
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ def _sharper(relaxation: Relaxation, leaf: Parts, vertex: Vertex) -> Parts:
 
 def _solvable(relaxation: Relaxation) -> bool:
     entries = relaxation.region.size * (sum(relaxation.sizes) + len(relaxation.sides))
-    return entries <= LARGEST and find_spec("clarabel") is not None
+    return entries <= LARGEST
 
 
 def solved(relaxation: Relaxation, leaf: Parts) -> Vertex:
