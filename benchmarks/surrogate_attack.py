@@ -24,7 +24,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from argparse import ArgumentParser
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
@@ -63,20 +62,16 @@ class Run:
 KEYS = ("pixels", "depth", "width", "seed", "method")
 
 
-@cache
-def digits(pixels: int) -> tuple[Floats, NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Return the images (n, pixels^2) and labels: training, then test; smaller ones by bilinear interpolation."""
+def digits(pixels: int, part: str) -> tuple[Floats, NDArray[np.int64]]:
+    """Return images (n, pixels^2) and labels of "train" or "test"; smaller ones by bilinear interpolation."""
     folder = os.environ.get("CONVEXNN_DATA")
     if folder is None:
         raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds mnist.npz")
     with np.load(Path(folder) / "mnist.npz") as data:
-        images, labels = [], []
-        for part in ("train", "test"):
-            raw = torch.tensor(data[f"x_{part}"][:, None] / 255.0, dtype=torch.float32)
-            sized = torch.nn.functional.interpolate(raw, (pixels, pixels), mode="bilinear", antialias=True)
-            images.append(sized.clamp(0.0, 1.0).reshape(len(raw), -1).double().numpy())
-            labels.append(data[f"y_{part}"].astype(np.int64))
-    return images[0], labels[0], images[1], labels[1]
+        raw = torch.tensor(data[f"x_{part}"][:, None], dtype=torch.float32) / 255.0
+        labels = data[f"y_{part}"].astype(np.int64)
+    sized = torch.nn.functional.interpolate(raw, (pixels, pixels), mode="bilinear", antialias=True)
+    return sized.clamp(0.0, 1.0).reshape(len(raw), -1).double().numpy(), labels
 
 
 def trained(run: Run) -> cx.SparseReLUNetwork:
@@ -91,7 +86,7 @@ def trained(run: Run) -> cx.SparseReLUNetwork:
     for inputs, outputs in pairwise(sizes):
         layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers[:-1])
-    images, labels, *_ = digits(run.pixels)
+    images, labels = digits(run.pixels, "train")
     X, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
     for _ in range(5):
@@ -107,7 +102,7 @@ def trained(run: Run) -> cx.SparseReLUNetwork:
 
 def asked(run: Run, network: cx.SparseReLUNetwork) -> Question:
     """Return the question: a test image that the network has right, and its runner-up."""
-    *_, images, labels = digits(run.pixels)
+    images, labels = digits(run.pixels, "test")
     rng = np.random.default_rng(run.seed)
     outputs = network.predict(images)
     right = np.flatnonzero(outputs.argmax(axis=1) == labels)
@@ -145,7 +140,7 @@ def answer(run: Run) -> dict[str, Any]:
 def copied(run: Run, network: cx.SparseReLUNetwork, kind: str, share: float) -> cx.SparseReLUNetwork:
     """Return the pruned copy of a method."""
     if kind in ("finetuned", "timed"):
-        images, labels, *_ = digits(run.pixels)
+        images, labels = digits(run.pixels, "train")
         return verify.prune(network, share, finetune=(images, labels), seed=run.seed)
     return verify.prune(network, share, method="random" if kind == "random" else "magnitude", seed=run.seed)
 
