@@ -104,7 +104,9 @@ class Backend:
     def _tried(self, milp: Milp, request: Request) -> Outcome:
         try:
             # HiGHS of highspy works on a cost that is no number until its time is up.
-            if not all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data)):
+            ends = (milp.lower, milp.upper, milp.row_lower, milp.row_upper)
+            finite = all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data))
+            if not finite or any(np.isnan(part).any() for part in ends):
                 raise ValueError("the model has coefficients that are no numbers")
             self._check_conditions(milp)
             outcome: Outcome = import_module(self.module).maximise(milp, request)
