@@ -19,7 +19,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify.branching import Modes, Relaxation, branch, sharpen, suits, tree
+from verify.branching import Modes, Relaxation, branch, leaves, sharpen, suits, tree
 from verify.branching.descent import Descent
 from verify.branching.parts import Parts
 from verify.inquiry import Inquiry, means_of
@@ -252,3 +252,45 @@ def test_no_time_is_no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verify.branching.sharpen", None)
     answer = verify.find_adversarial(zoo.network((4, 6, 6, 3), seed=1), verify.LinfBall(np.zeros(4), 1.0), time_limit=0)
     assert answer.status is verify.Verdict.UNKNOWN
+
+
+def leaves_of(relaxation: Relaxation) -> Parts:
+    """Return the whole region split at every neuron."""
+    parts = relaxation.start()
+    for neuron in range(parts.side.shape[1]):
+        parts = parts.halved(torch.full((len(parts),), neuron))
+    return parts
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.0])
+@pytest.mark.parametrize("kind", ["box", "L1", "L2"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_no_leaf_is_bounded_below_its_points(
+    seconds: float, kind: str, cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where a solver has no time, its multipliers are poor and prove little.
+    monkeypatch.setattr(leaves, "SECONDS", seconds)
+    network, region = zoo.network((3, 4, 1), seed=1), region_of(kind, 3, 1)
+    if cut:
+        region = region.where([[1.0, -1.0, 0.5]], region.center @ [[1.0], [-1.0], [0.5]] + 0.1)
+    relaxation = relaxed(network, region, 10.0)
+    parts = relaxation.improved(leaves_of(relaxation), 0, 1.0, never)
+    parts = leaves.finished(relaxation, parts, never)[0]
+    points = region.project(np.random.default_rng(0).uniform(-1.5, 1.5, (400, 3)))
+    before = network.activations(points)[0][:, relaxation.hidden[0].live][:, relaxation.at[0]]
+    sides = np.where(before >= 0.0, 1.0, -1.0)
+    values = network.predict(points) + 10.0
+    for side, value in zip(sides, values, strict=True):
+        own = (parts.side.numpy() == side).all(axis=1)
+        assert own.sum() == 1
+        assert value <= float(parts.upper[torch.as_tensor(own)][0]) + 1e-12
+    if seconds:
+        assert float(parts.upper.max()) <= values.max() + 0.5
+
+
+def test_leaves_that_overflow_are_harmless() -> None:
+    rng = np.random.default_rng(0)
+    network = cx.SparseReLUNetwork([(1e150 * rng.standard_normal((3, 3)), None), (1e200 * np.ones((1, 3)), None)])
+    relaxation = relaxed(network, verify.Box([-1, -1, -1], [1, 1, 1]))
+    parts = leaves.finished(relaxation, leaves_of(relaxation), never)[0]
+    assert (parts.upper >= 0.0).all()

@@ -321,7 +321,28 @@ def test_a_region_without_points_of_floats_has_proofs_and_no_witness() -> None:
     best = verify.maximize(turning, region)
     assert best.status is not Status.OPTIMAL
     assert best.value == -np.inf
+    assert "no interior" in best.reason
     assert best.bound >= 0.8 - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("row", "width", "share"), [(1e100, 1e99, 0.0), (1e-170, 1.0, 0.25), (1e-200, 1e-50, 0.25), (1e100, 1e-100, 0.25)]
+)
+@pytest.mark.parametrize("kind", [verify.LinfBall, verify.L1Ball, verify.L2Ball])
+def test_squares_of_rows_need_not_be_float64_numbers(row: float, width: float, share: float, kind: Any) -> None:
+    region = kind(np.zeros(3), width).where([[row, row, 0.0]], [share * row * width])
+    assert not region.doubt
+    assert region.depth > 0.01
+    bound = float(region.support(np.array([[1.0, 1.0, 0.0]]))[0])
+    assert share * width <= bound <= (share + 0.05) * width
+    box = verify.Box(np.zeros(3), np.full(3, width)).where([[row, 0.0, 0.0]], [share * row * width])
+    assert not box.is_hollow
+
+
+def test_an_overflowing_network_climbs_within_constraints() -> None:
+    network = cx.SparseReLUNetwork([([[1e200, -1e200], [1e200, 1e200]], None), ([[1e200, 1e200]], None)])
+    region = verify.Box([-1, -1], [1, 1]).where([[1, 1]], [0.5])
+    assert verify.maximize(network, region, time_limit=2.0).status is not Status.OPTIMAL
 
 
 def test_an_empty_region_is_refused_with_a_proof() -> None:

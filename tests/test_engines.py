@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -399,3 +400,23 @@ def bound_otherwise() -> Any:
         raise TypeError("solve(): incompatible function arguments. The following argument types are supported: ...")
 
     return solve
+
+
+@pytest.mark.skipif(not BACKENDS["highspy"].installed, reason="highspy is not installed")
+def test_a_process_ends_cleanly_after_an_interruption() -> None:
+    # Python ended below the engine's own threads, and the process aborted.
+    program = """
+import _thread, threading
+import numpy as np, verify
+from tests import zoo
+from verify.backends import BACKENDS
+network = zoo.network((40, 60, 60, 1), seed=0)
+milp = verify.encode(network, verify.Box([-1.0] * 40, [1.0] * 40)).milp
+threading.Timer(1.5, _thread.interrupt_main).start()
+try:
+    BACKENDS["highspy"].maximise(milp, 60.0)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout.strip()) == (0, "interrupted"), found.stderr

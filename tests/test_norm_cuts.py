@@ -16,7 +16,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import conic, norm_cuts, tangents
+from verify import Status, conic, norm_cuts, tangents
 from verify.backends import BACKENDS
 from verify.conic import FREE, OFF, ON, Ball, Relaxed
 from verify.conjunction import least_of
@@ -208,3 +208,19 @@ def test_without_clarabel_tangents_enclose_the_ball(seed: int, monkeypatch: pyte
     monkeypatch.setattr(Ball, "relaxed", partial(pytest.fail, "Clarabel was asked"))
     outcome = maximised(encoding)
     assert exact - 1e-6 <= outcome.bound <= exact + 1e-4 * (1.0 + abs(exact))
+
+
+@pytest.mark.parametrize("power", [-60, -30, 30, 60, 600])
+@pytest.mark.parametrize("cut", [False, True])
+def test_units_of_the_network_do_not_matter(power: int, cut: bool) -> None:
+    # Clarabel has absolute tolerances: without units of our own it found nothing beyond 1e9, or squares overflowed.
+    network, region = zoo.network((3, 4, 3, 1), seed=0), verify.L2Ball([0.1, -0.2, 0.3], 1.0)
+    (weight, bias), *others = network.layers
+    size = 2.0**power
+    layers = [(size * weight, size * bias), *((more, size * shift) for more, shift in others)]
+    asked = region.where([[1.0, 1.0, 1.0]], [0.5]) if cut else region
+    found = verify.maximize(cx.SparseReLUNetwork(layers), asked, backend="scipy", time_limit=30.0)
+    known = conic_maximum(network, region)  # the constraint does not touch the best point
+    assert found.status is Status.OPTIMAL
+    assert found.bound / size == pytest.approx(known, abs=1e-5)
+    assert found.value / size == pytest.approx(known, abs=1e-5)

@@ -136,7 +136,23 @@ def test_a_population_of_a_flat_or_overflowing_network_is_harmless(weight: float
     assert region.contains(population.settle(never))
 
 
+@pytest.mark.parametrize("kind", [verify.LinfBall, verify.L1Ball, verify.L2Ball])
+def test_a_population_of_a_region_beyond_float32_is_harmless(kind: Any) -> None:
+    network, region = zoo.network((3, 4, 1), seed=0), kind(np.zeros(3), 1e99)
+    for asked in (region, region.where([[1.0, 1.0, 0.0], [-1.0, -1.0, 0.0]], [0.0, 0.0])):
+        population = Population(network, asked, np.ones(1), np.random.default_rng(0))
+        population.grow(never)
+        assert asked.contains(population.settle(never))
+
+
 # Polishing
+
+
+@pytest.mark.parametrize("kind", ["box", "l1"])
+def test_polishing_of_an_overflowing_network_is_harmless(kind: str) -> None:
+    network = cx.SparseReLUNetwork([(np.full((2, 3), 1e200), None), (np.full((1, 2), 1e200), None)])
+    region = region_of(kind, 3)
+    assert region.contains(polish(network, region, np.ones(1), region.center, Line([BACKENDS["scipy"]]), 5.0))
 
 
 @pytest.mark.parametrize("kind", ["box", "linf", "l1"])

@@ -109,6 +109,18 @@ def test_a_wrong_center_is_not_robust() -> None:
     assert (answer.status, answer.proof) == (Verdict.MISCLASSIFIED, None)
 
 
+def test_the_center_of_a_hollow_region_says_nothing() -> None:
+    # It lies outside by rounding: called misclassified, it would be a witness outside of the region.
+    row = np.array([1.0, 0.3])
+    region = verify.Box([0, 0], [1, 1]).where([row, -row], [0.7, -0.7])
+    assert region.is_hollow
+    network = zoo.network((2, 3, 2), seed=1)
+    wrong = int(network.activations(region.center[None])[-1][0].argmin())
+    answer = verify.certify_through(network, network, region, wrong, time_limit=5.0)
+    assert answer.status is Verdict.UNKNOWN
+    assert answer.value == -np.inf
+
+
 def test_a_center_without_a_class_needs_a_label() -> None:
     network = cx.SparseReLUNetwork([([[1.0, 0.0]], None), ([[1.0]], None)])
     answer = verify.certify_through(network, network, BOX)

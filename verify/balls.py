@@ -105,8 +105,10 @@ class NormBall(Box):
         points = np.clip(np.atleast_2d(x), self.lower, self.upper)
         far = self._norm(points - self.center) > self._inner
         if far.any():
-            sizes, rooms = np.abs(moves[far]), self._rooms(moves[far])
-            points[far] = self._placed(moves[far], self._nearest(sizes, rooms))
+            # Points may be infinite, as float32 numbers can be.
+            with np.errstate(all="ignore"):
+                sizes, rooms = np.abs(moves[far]), self._rooms(moves[far])
+                points[far] = self._placed(moves[far], self._nearest(sizes, rooms))
         return points.reshape(np.shape(x))
 
     def peaks(self, rows: Floats) -> Floats:

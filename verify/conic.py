@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from convexnn.checks import Floats
 from verify.encoding import Encoding
 from verify.milp import Milp
+from verify.scaling import largest_of_rows, power_of_two
 
 # What fixes a neuron: off, on, or neither.
 OFF, ON, FREE = 0, 1, -1
@@ -52,6 +53,21 @@ class Relaxed:
     values: Floats
     direction: Floats | None
     worth: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What a solver's numbers stand for, so that its absolute tolerances fit: powers of two.
+
+    The variable `columns`[i] of the MILP is `lower` there + `widths`[i] times its own i; row r is divided by
+    `heights`[r], the objective by `factor`.
+    """
+
+    columns: NDArray[np.int64]
+    lower: Floats
+    widths: Floats
+    heights: Floats
+    factor: float
 
 
 def available() -> bool:
@@ -114,7 +130,7 @@ class Ball:
         """
         import clarabel
 
-        problem, columns, lower = self._problem(states)
+        problem, units = self._problem(states)
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
@@ -124,9 +140,9 @@ class Ball:
         cones = [cone(size) for cone, size in zip(names, sizes, strict=True) if size]
         quadratic = sp.csc_matrix((len(cost), len(cost)))
         solution = clarabel.DefaultSolver(quadratic, -cost, matrix, sides, cones, settings).solve()
-        return self._read(solution, columns, lower, states)
+        return self._read(solution, units, states)
 
-    def _problem(self, states: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64], Floats]:
+    def _problem(self, states: NDArray[np.int64]) -> tuple[Any, Units]:
         milp, (values, binaries, first) = self.milp, self.neurons
         on, off, free = states == ON, states == OFF, states == FREE
         kept = np.ones(len(milp.cost), dtype=bool)
@@ -135,20 +151,26 @@ class Ball:
         columns = np.flatnonzero(kept)
         plain = self._plain(states)
         lower = np.where(kept, milp.lower, 0.0)
-        rows, base = milp.rows[:, columns], milp.rows @ lower
+        span = (milp.upper - lower)[columns]
+        widths = power_of_two(span)
+        rows, base = sp.csr_matrix(milp.rows[:, columns] @ sp.diags(widths)), milp.rows @ lower
+        heights = power_of_two(largest_of_rows(rows))
+        rows = sp.csr_matrix(sp.diags(1.0 / heights) @ rows)
+        cost = milp.cost[columns] * widths
+        factor = float(power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
         above = plain & np.isfinite(milp.row_lower)
         below = plain & np.isfinite(milp.row_upper)
-        span = (milp.upper - lower)[columns]
         eye, count = sp.identity(len(columns), format="csr"), len(columns)
-        ball = sp.csr_matrix((-np.ones(self.moves), (np.arange(1, self.moves + 1), np.arange(self.moves))))
-        ball.resize(self.moves + 1, count)
         radius = float(self.encoding.region.base.radius)  # type: ignore[attr-defined]
+        ball = sp.csr_matrix((-widths[: self.moves] / radius, (np.arange(1, self.moves + 1), np.arange(self.moves))))
+        ball.resize(self.moves + 1, count)
         blocks = [rows[first[on]], rows[below], -rows[above], eye, -eye, ball]
-        sides = [(milp.row_lower - base)[first[on]], (milp.row_upper - base)[below], (base - milp.row_lower)[above]]
-        sides += [span, np.zeros(count), [radius], np.zeros(self.moves)]
+        low, high = (milp.row_lower - base) / heights, (milp.row_upper - base) / heights
+        sides = [low[first[on]], high[below], -low[above]]
+        sides += [span / widths, np.zeros(count), [1.0], np.zeros(self.moves)]
         sizes = int(on.sum()), int(below.sum() + above.sum()) + 2 * count, self.moves + 1
         matrix = sp.vstack(blocks, format="csc")
-        return (milp.cost[columns], matrix, np.concatenate(sides), sizes), columns, lower
+        return (cost / factor, matrix, np.concatenate(sides), sizes), Units(columns, lower, widths, heights, factor)
 
     def _plain(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which rows stay inequalities: not that of the shares, nor those that fixed neurons do without."""
@@ -157,26 +179,26 @@ class Ball:
         plain[self.neurons[2][states == ON]] = plain[self.switches[:, states != FREE]] = False
         return plain
 
-    def _read(
-        self, solution: Any, columns: NDArray[np.int64], lower: Floats, states: NDArray[np.int64]
-    ) -> Relaxed | None:
+    def _read(self, solution: Any, units: Units, states: NDArray[np.int64]) -> Relaxed | None:
         status, dual = str(solution.status), np.array(solution.z)
         feasible = "Infeasible" not in status
-        found, values = np.array(solution.x), lower.copy()
+        found, values = np.array(solution.x), units.lower.copy()
         if not np.isfinite(dual).all() or (feasible and not np.isfinite(found).all()):
             return None
         if feasible:
-            values[columns] += found
+            values[units.columns] += units.widths * found
         pull = -dual[len(dual) - self.moves :]
         # What is nearly zero is so by the interior point alone, and an engine's dropping it would widen the cut. No
         # move is negative, so that no part of a multiplier needs to be.
-        pull = np.where(pull > NEARLY * float(np.abs(pull).max(initial=0.0)), pull, 0.0)
+        peak = float(np.abs(pull).max(initial=0.0))
+        # The largest part first, so that squares neither overflow nor vanish.
+        pull = np.where(pull > NEARLY * peak, pull, 0.0) / (peak or 1.0)
         size = float(np.linalg.norm(pull))
-        direction = pull / size if size > 0.0 and np.isfinite(size) else None
+        direction = pull / size if size > 0.0 else None
         value = float(self.milp.cost @ values) + self.milp.constant if feasible else -np.inf
-        return Relaxed(feasible, value, values, direction, self._worth(values, dual, states))
+        return Relaxed(feasible, value, values, direction, self._worth(values, dual, units, states))
 
-    def _worth(self, values: Floats, dual: Floats, states: NDArray[np.int64]) -> Floats:
+    def _worth(self, values: Floats, dual: Floats, units: Units, states: NDArray[np.int64]) -> Floats:
         """Return the multipliers of the rows that hold each free neuron down, times how far it is above."""
         milp, (places, _, first), free = self.milp, self.neurons, states == FREE
         above = np.minimum(values[places], milp.rows[first] @ values - milp.row_lower[first])
@@ -184,5 +206,5 @@ class Ball:
             return np.where(free, above, 0.0)
         below, held = self._plain(states) & np.isfinite(milp.row_upper), np.zeros(milp.rows.shape[0])
         # The multipliers of the equations come first.
-        held[below] = dual[int((states == ON).sum()) :][: int(below.sum())]
+        held[below] = units.factor * dual[int((states == ON).sum()) :][: int(below.sum())] / units.heights[below]
         return np.where(free, np.maximum(above, 0.0) * held[self.switches].sum(axis=0), 0.0)

@@ -237,8 +237,10 @@ class _Extremum:
             return self._end(Status.OPTIMAL, f"The MILP bound of {self.known.asked} meets the value found.", proof)
         if finding.limited:
             return self._end(Status.LIMIT, f"The time limit was reached by {self.known.asked}.", proof)
+        if not np.isfinite(self._value):
+            return self._end(Status.UNKNOWN, f"No input of the region was found. {self.known.doubt}".strip(), proof)
         words = f"{self.known.asked} calls its point optimal, but the value there is off its bound by {self._gap:.3g}."
-        return self._end(Status.UNKNOWN, words, proof)
+        return self._end(Status.UNKNOWN, f"{words} {self.known.doubt}".strip(), proof)
 
     @property
     def _bound(self) -> float:

@@ -107,7 +107,8 @@ class Dual:
 
     def along(self, slopes: Floats) -> tuple[Floats, Floats]:
         """Return `slopes` (n, c) in these units, divided by their root mean squares (n, 1), and these."""
-        along = slopes * self.units
+        with np.errstate(over="ignore"):
+            along = np.nan_to_num(slopes * self.units)
         # The largest first, so that squares do not overflow.
         peak = np.abs(along).max(axis=1, keepdims=True, initial=0.0)
         along = along / np.where(peak > 0.0, peak, 1.0)
@@ -134,5 +135,8 @@ def dual_of(
 
 def lengths(cut: Halfspaces, units: Floats) -> Floats:
     """Return the lengths (m,) of rows in some units (d,)."""
-    scaled = cut.rows @ sp.diags(units)
-    return np.sqrt(np.asarray(scaled.multiply(scaled).sum(axis=1)).ravel())
+    scaled = sp.csr_matrix(abs(cut.rows) @ sp.diags(units))
+    # The largest first, so that squares neither overflow nor vanish.
+    peak = scaled.max(axis=1).toarray().ravel() if len(cut) else np.zeros(0)
+    scaled.data /= np.repeat(np.where(peak > 0.0, peak, 1.0), np.diff(scaled.indptr))
+    return np.asarray(peak * np.sqrt(np.asarray(scaled.multiply(scaled).sum(axis=1)).ravel()))

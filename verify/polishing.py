@@ -97,7 +97,8 @@ def restrict(network: SparseReLUNetwork, region: Box, x: Floats, free: NDArray[n
 
 
 def _movable(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floats) -> NDArray[np.int64]:
-    _, slopes = values_and_slopes(held_layers(network), x[None], objective)
+    with np.errstate(all="ignore"):
+        _, slopes = values_and_slopes(held_layers(network), x[None], objective)
     inside = (x > region.lower) & (x < region.upper)
     if isinstance(region, L1Ball):
         inside &= x != region.center

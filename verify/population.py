@@ -23,6 +23,9 @@ SIZE, CHILDREN = 32, 16
 STEPS, LONGEST, SHORTEST = 80, 0.4, 0.001
 LAST_STEPS, LAST_LENGTH, FINEST = 300, 0.02, 1e-5
 
+# The largest number of float32.
+LARGEST = float(np.finfo(np.float32).max)
+
 # The share of the past slopes in the direction of a step.
 MOMENTUM = 0.9
 
@@ -83,7 +86,7 @@ class Population:
         if self.stale > PATIENCE:
             self.points, self.values, self.stale, self.runs = self.points[:0], self.values[:0], 0, self.runs + 1
         fresh = not len(self.points)
-        young = _single(random_starts(self.network, self.region, self.rng, SIZE)) if fresh else self._children()
+        young = _finite(random_starts(self.network, self.region, self.rng, SIZE)) if fresh else self._children()
         before = float(self.values.max(initial=-np.inf))
         self._keep(*self._climbed(young, np.geomspace(LONGEST, SHORTEST, STEPS), stop))
         gained = fresh or self.values.max(initial=-np.inf) > before + GAIN * abs(before)
@@ -93,13 +96,13 @@ class Population:
     def add(self, points: Floats) -> None:
         """Bring up points (n, d) found elsewhere and let them join."""
         lengths = np.geomspace(LONGEST / 4.0, SHORTEST, STEPS)
-        self._keep(*self._climbed(_single(points), lengths, lambda: False))
+        self._keep(*self._climbed(_finite(points), lengths, lambda: False))
         self._note()
 
     def settle(self, stop: Callable[[], bool]) -> Floats:
         """Return the best point after a last ascent of short steps."""
         lengths = np.geomspace(LAST_LENGTH, FINEST, LAST_STEPS)
-        points, values = self._climbed(_single(self.point[None]), lengths, stop)
+        points, values = self._climbed(_finite(self.point[None]), lengths, stop)
         self._keep(points, values)
         self._note()
         return self.point
@@ -110,8 +113,8 @@ class Population:
         crossed = self.rng.random(shape) < self.rng.random((CHILDREN, 1))
         children = np.where(crossed, self.points[one], self.points[other])
         drawn = self.rng.random(shape) < self.rng.choice(MUTATIONS, (CHILDREN, 1))
-        fresh = _single(random_starts(self.network, self.region, self.rng, CHILDREN))
-        return _single(self.region.project(np.where(drawn, fresh, children).astype(np.float64)))
+        fresh = _finite(random_starts(self.network, self.region, self.rng, CHILDREN))
+        return _finite(self.region.project(np.where(drawn, fresh, children).astype(np.float64)))
 
     def _climbed(self, points: Singles, lengths: Floats, stop: Callable[[], bool]) -> tuple[Singles, Singles]:
         """Return the best points (n, d) met on ascents from `points`, and their values."""
@@ -126,7 +129,7 @@ class Population:
                 break
             size = np.abs(slopes).mean(axis=1, keepdims=True, dtype=np.float64)
             trend = MOMENTUM * trend + _single((1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0))
-            points = _single(self.region.step(points, trend, length))
+            points = _finite(self.region.step(points, trend, length))
         return best, top
 
     def _keep(self, points: Singles, values: Singles) -> None:
@@ -144,6 +147,11 @@ class Population:
         self.value = float(self.values[0])
         self.point = self.region.project(self.points[0].astype(np.float64))
         return True
+
+
+def _finite(points: Floats) -> Singles:
+    """Return points in float32, entries that are too large for that at its end."""
+    return _single(np.clip(points, -LARGEST, LARGEST))
 
 
 def _single(array: Any) -> Any:

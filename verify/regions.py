@@ -217,7 +217,7 @@ class Constrained(Box):
         self._set(base.lower, base.upper, base.center)
         width = base.upper - base.lower if base.is_box else np.full(base.size, getattr(base, "radius", 0.0))
         norms = lengths(cut, width)
-        live = norms > 0.0
+        live = norms > TINY
         columns = cut.mentioned if base.is_box else np.arange(base.size)
         dual = _dual(base, Halfspaces(sp.csr_matrix(cut.rows[live][:, columns]), cut.upper[live]), columns, width)
         parts = {"_base": base, "_cut": cut, "_norms": np.where(live, norms, 1.0), "_hollow": False}

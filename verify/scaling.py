@@ -78,12 +78,14 @@ class Scaled:
             return None if scaled is None else self.factor * scaled / self.heights
 
 
+@np.errstate(all="ignore")
 def scale(milp: Milp) -> Scaled:
     """Return `milp` with all variables in [0, 1] and rows and objective of size 1; factors are powers of two.
 
-    Every variable needs finite bounds; integer variables are binary and stay as they are.
+    Every variable needs finite bounds; integer variables are binary and stay as they are. What overflows leaves a model
+    that no engine is given.
     """
-    width = np.where(milp.integer, 1.0, _power_of_two(milp.upper - milp.lower))
+    width = np.where(milp.integer, 1.0, power_of_two(milp.upper - milp.lower))
     origin, reach, ends = _origin(milp), _reach(milp), (milp.row_lower, milp.row_upper)
     rows, row_lower, row_upper, heights = _scaled_rows(milp.rows, *ends, origin, width, reach)
     conditions, count = milp.conditions, len(milp.conditions)
@@ -92,7 +94,7 @@ def scale(milp: Milp) -> Scaled:
         held, _, upper, _ = _scaled_rows(conditions.rows, free, conditions.upper, origin, width, reach)
         conditions = Conditions(held, upper, conditions.binaries, conditions.at)
     cost = milp.cost * width
-    factor = float(_power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
+    factor = float(power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
     spans = np.where(milp.integer, milp.upper - milp.lower, (milp.upper - milp.lower) / width)
     shift = milp.constant + float(milp.cost @ origin)
     error = milp.error + _objective_rounding(milp)
@@ -113,6 +115,7 @@ def scale(milp: Milp) -> Scaled:
     return Scaled(milp, scaled, width, heights, factor, shift, error, factor * owed)
 
 
+@np.errstate(all="ignore")
 def closed_form(milp: Milp) -> Outcome:
     """Return the exact maximum of a model without rows: every variable at the end that its cost prefers."""
     values = np.where(milp.cost > 0.0, milp.upper, milp.lower)
@@ -125,7 +128,7 @@ def _origin(milp: Milp) -> Floats:
     return np.where(milp.integer, 0.0, milp.lower)
 
 
-def _power_of_two(sizes: Floats) -> Floats:
+def power_of_two(sizes: Floats) -> Floats:
     """Return the least power of two at or above each size; 1 for 0."""
     return np.exp2(np.ceil(np.log2(np.where(sizes > 0.0, sizes, 1.0))))
 
@@ -137,7 +140,7 @@ def _scaled_rows(
     size 1, and by what it was divided."""
     with np.errstate(invalid="ignore"):
         moved = _with_data(rows, rows.data * width[rows.indices])
-        heights = _power_of_two(_largest(moved))
+        heights = power_of_two(largest_of_rows(moved))
         moved = _with_data(moved, moved.data / np.repeat(heights, np.diff(moved.indptr)))
         base, slack = rows @ origin, _row_rounding(rows, row_lower, row_upper, reach)
         sides = (row_lower - base - slack) / heights, (row_upper - base + slack) / heights
@@ -179,7 +182,7 @@ def _with_data(rows: sp.csr_matrix, data: Floats) -> sp.csr_matrix:
     return sp.csr_matrix((data, rows.indices, rows.indptr), shape=rows.shape)
 
 
-def _largest(rows: sp.csr_matrix) -> Floats:
+def largest_of_rows(rows: sp.csr_matrix) -> Floats:
     """Return the largest size in each row; 0 for an empty one."""
     peaks = np.maximum.reduceat(np.append(np.abs(rows.data), 0.0), rows.indptr[:-1]) if rows.shape[0] else np.zeros(0)
     return np.where(np.diff(rows.indptr) > 0, peaks, 0.0)

@@ -89,7 +89,8 @@ class _Transfer:
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
         every = margins_of(self.margins.network, self.margins.label)
-        if some_positive(every.proven_at(self.region.center).lower):
+        # The center of a hollow region is outside by rounding, and says nothing.
+        if not self.region.is_hollow and some_positive(every.proven_at(self.region.center).lower):
             return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
         for means, step in (("interval", self._nothing), ("CROWN", self.known.tighten), ("branch", self._split)):
             step()
@@ -139,7 +140,7 @@ class _Transfer:
         return self._end(Verdict.ROBUST, f"A bound on the difference and {means} prove it.", proof)
 
     def _end(self, status: Verdict, reason: str, proof: Proof | None = None) -> Answer:
-        margins = self.margins.at(self.known.points).max()
+        margins = -np.inf if self.region.is_hollow else self.margins.at(self.known.points).max()
         clock, bound = self.known.clock, float(self.known.upper.max())
         trace, asked, leak = tuple(self.known.trace), self.known.asked, self.known.leak
         label = self.margins.label

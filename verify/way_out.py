@@ -58,6 +58,7 @@ def with_way_out(milp: Milp, level: float, top: float) -> Milp:
     )
 
 
+@np.errstate(all="ignore")
 def scaled_with_way_out(milp: Milp, enough: float, top: float) -> Scaled | None:
     """Return the scaled model whose way out lies just as far below `enough` as a proof needs; None if `top` is below.
 

@@ -24,6 +24,7 @@ which keep to their own tolerances.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -48,6 +49,9 @@ LONGEST = 1e6
 
 # Seconds beyond its limit after which an engine is not waited for any longer.
 GRACE = 10.0
+
+# Seconds that the end of the process waits at most for an engine that nobody waited for.
+FAREWELL = 3.0
 
 
 @dataclass(frozen=True)
@@ -90,21 +94,34 @@ class Backend:
         """
         outcomes: list[Outcome] = []
         limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
-        work = Thread(target=lambda: outcomes.append(self._tried(milp, limited)), daemon=True)
+        # A thread says that it has ended too where Ctrl-C was heard while it was joined.
+        ended = Event()
+
+        def work() -> None:
+            try:
+                outcomes.append(self._tried(milp, limited))
+            finally:
+                ended.set()
+
         deadline = perf_counter() + limited.time_limit + GRACE
-        work.start()
+        Thread(target=work, daemon=True).start()
         try:
-            while work.is_alive() and perf_counter() < deadline:
-                work.join(0.1)
+            while not ended.wait(0.1) and perf_counter() < deadline:
+                pass
         finally:
             # An engine that nobody waits for any more ends where it can hear of it.
             limited.halt.set()
+            if not ended.is_set():
+                # Where Python ends below an engine's own threads, the process aborts.
+                atexit.register(ended.wait, FAREWELL)
         return outcomes[0] if outcomes else _failed("it did not stop at its time limit")
 
     def _tried(self, milp: Milp, request: Request) -> Outcome:
         try:
             # HiGHS of highspy works on a cost that is no number until its time is up.
-            if not all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data)):
+            ends = (milp.lower, milp.upper, milp.row_lower, milp.row_upper)
+            finite = all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data))
+            if not finite or any(np.isnan(part).any() for part in ends):
                 raise ValueError("the model has coefficients that are no numbers")
             self._check_conditions(milp)
             outcome: Outcome = import_module(self.module).maximise(milp, request)

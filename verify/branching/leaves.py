@@ -17,7 +17,10 @@ from verify.branching.parts import Parts
 from verify.branching.relaxation import KIND, Relaxation
 
 # Entries of the affine pieces beyond which a leaf is left as it is, and the accuracy asked of the solver.
-LARGEST, ACCURACY = 1 << 22, 1e-11
+LARGEST, ACCURACY = 1 << 20, 1e-11
+
+# Seconds for a leaf: neither our clock nor Ctrl-C is heard in between. What it has by then is a candidate all the same.
+SECONDS = 1.0
 
 # How far the multipliers of a leaf without a point are stretched, in sizes of its bound over their own.
 STRETCHES = (2.0, 20.0, 200.0)
@@ -91,7 +94,10 @@ def solved(relaxation: Relaxation, leaf: Parts) -> Vertex:
     the leaf (strong duality), and any others a bound too, so that nothing rests on the solver. Of a leaf without a
     point it gives a ray, which proves any bound where it is stretched far enough.
     """
-    piece = _piece(relaxation, leaf)
+    with np.errstate(all="ignore"):
+        piece = _piece(relaxation, leaf)
+    if not all(np.isfinite(part).all() for part in (piece.slope, piece.offset, piece.rows, piece.sides)):
+        return Vertex(None, [])
     cut = relaxation.region.constraints
     solution = _program(relaxation, piece)
     dual, x = np.array(solution.z), np.array(solution.x)[: relaxation.region.size]
@@ -150,6 +156,7 @@ def _program(relaxation: Relaxation, piece: Piece) -> Any:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
+    settings.time_limit = SECONDS
     cost = np.concatenate([-piece.slope, np.zeros(more)])
     quadratic = sp.csc_matrix((len(cost), len(cost)))
     return clarabel.DefaultSolver(quadratic, cost, matrix, np.concatenate(sides), cones, settings).solve()
