@@ -75,10 +75,11 @@ class Optimum:
         return f"<{self.status.name}: {self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}>"
 
     def __str__(self) -> str:
+        tolerance = f", tolerance {self.tolerance:.2g}" if self.tolerance > 0.0 else ""
         lines = [
             f"{self.status.name}: {self.status.value}",
             f"  {self.reason}",
-            f"  {self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}; {self.seconds:.3f} s",
+            f"  {self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}{tolerance}; {self.seconds:.3f} s",
         ]
         return "\n".join(lines)
 
