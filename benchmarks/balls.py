@@ -54,7 +54,7 @@ def trained(images: Floats, labels: Floats, epochs: int = 5) -> SparseReLUNetwor
 def unstable(network: SparseReLUNetwork, region: verify.Box, method: str) -> list[int]:
     """Return how many neurons of each hidden layer can switch over a region."""
     layers = verify.bound(network, region, method)[:-1]
-    return [int(((layer.lower < 0.0) & (layer.upper > 0.0)).sum()) for layer in layers]
+    return [len(layer.switching) for layer in layers]
 
 
 def main(kind: str = "L1", images: int = 10, radius: float = 5.0, seconds: float = 60.0) -> None:

@@ -19,7 +19,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from argparse import ArgumentParser
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from surrogate_methods import Question, Table, by, by_ascent, by_milp, by_relaxation, run_all
+from surrogate_methods import Question, Table, by, by_ascent, by_milp, by_relaxation, options, run_all
 
 import convexnn as cx
 import verify
@@ -143,14 +142,7 @@ def draw(rows: list[dict[str, str]], path: Path) -> None:
 
 def main() -> None:
     """Read the command line, run what is missing, print and draw."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--folder", default="results/surrogate_maximize")
-    parser.add_argument("--engine", default="highspy")
-    given = parser.parse_args()
+    given = options(__doc__, 2, "results/surrogate_maximize")
     table = Table(Path(given.folder) / "runs.csv", KEYS)
     run_all(table, runs_of(given), answer, given.jobs)
     report(table.rows())

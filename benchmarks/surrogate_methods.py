@@ -8,6 +8,7 @@ model included.
 from __future__ import annotations
 
 import csv
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -73,7 +74,7 @@ def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict
     if line is None:
         raise SystemExit(trouble)
     known = verify.bound(copy, question.region)
-    unstable = sum(int(((layer.lower < 0.0) & (layer.upper > 0.0)).sum()) for layer in known[:-1])
+    unstable = sum(len(layer.switching) for layer in known[:-1])
     built = verify.encode(copy, question.region, question.row, known)
     building = record.seconds()
     points_of(Surrogate("", copy), question.region, question.row, line, record.left, record.show, rounds=1)
@@ -112,6 +113,18 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 FIELDS = ("found", "first", "best", "best_at", "seconds", "unstable", "nonzeros", "building", "note")
+
+
+def options(about: str | None, seeds: int, folder: str) -> Namespace:
+    """Return the options of a study from the command line."""
+    parser = ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--folder", default=folder)
+    parser.add_argument("--engine", default="highspy")
+    return parser.parse_args()
 
 
 class Table:

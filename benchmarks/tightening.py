@@ -69,7 +69,7 @@ def main() -> None:
                 began = perf_counter()
                 layers = way(network, region)
                 seconds = perf_counter() - began
-                loose = [int(((layer.lower < 0.0) & (layer.upper > 0.0)).sum()) for layer in layers[:-1]]
+                loose = [len(layer.switching) for layer in layers[:-1]]
                 width = float(np.mean(layers[-1].upper - layers[-1].lower))
                 print(
                     f"{net} {number}: {name:8} {loose} can switch, outputs {width:.3g} wide, {seconds:.2f} s",

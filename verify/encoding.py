@@ -141,9 +141,9 @@ def encode(
     known = bound(network, region) if bounds is None else bounds
     cost = _objective(network, objective)
     hidden = known[:-1]
-    if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in hidden):
+    if not all(layer.finite for layer in hidden):
         raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
-    unstable = tuple(np.flatnonzero((layer.lower < 0.0) & (layer.upper > 0.0)) for layer in hidden)
+    unstable = tuple(layer.switching for layer in hidden)
     inputs = input_variables(region, _used_inputs(network, hidden))
     values = sum(float(layer.upper[neurons].sum()) for layer, neurons in zip(hidden, unstable, strict=True))
     builder = _Builder(inputs.count + 2 * sum(map(len, unstable)), inputs, values, formulation)

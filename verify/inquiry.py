@@ -253,7 +253,7 @@ class Inquiry:
         engine, trouble = backends.first_sound(self.means.engines)
         if engine is None:
             return trouble
-        if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in self.layers):
+        if not all(layer.finite for layer in self.layers):
             return "A pre-activation bound is infinite, so there is no finite big-M."
         self.engine = engine
         return None

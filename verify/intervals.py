@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 
@@ -19,6 +20,16 @@ class Interval:
 
     lower: Floats
     upper: Floats
+
+    @property
+    def finite(self) -> bool:
+        """Whether every bound is finite."""
+        return bool(np.isfinite([self.lower, self.upper]).all())
+
+    @property
+    def switching(self) -> NDArray[np.int64]:
+        """The entries that can be negative and positive."""
+        return np.flatnonzero((self.lower < 0.0) & (self.upper > 0.0))
 
     def relu(self) -> Interval:
         """Return the bounds of max(value, 0)."""

@@ -189,7 +189,7 @@ class _Extremum:
     def _explore(self) -> None:
         """Search for a larger value: with surrogates for most of the time, without after branch and bound alone."""
         clock, means, copies = self.known.clock, self.known.means, self.known.means.surrogates
-        switching = any(((layer.lower < 0.0) & (layer.upper > 0.0)).any() for layer in self.known.layers[:-1])
+        switching = any(len(layer.switching) for layer in self.known.layers[:-1])
         if clock.over() or not (copies or (means.share and switching)):
             return
         portfolio = Portfolio(self.known, copies, lambda point: False)

@@ -108,7 +108,7 @@ def _movable(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floa
 
 def _best_with_pattern(part: Restricted, objective: Floats, x: Floats, engine: Line, time: float) -> Floats | None:
     known = bound(part.network, part.region)
-    if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in known[:-1]):
+    if not all(layer.finite for layer in known[:-1]):
         return None
     encoding = encode(part.network, part.region, objective, known)
     values, binary = encoding.complete(x), encoding.milp.integer

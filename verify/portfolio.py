@@ -27,8 +27,8 @@ class Portfolio:
     """Anytime search for inputs where functions of an inquiry are large.
 
     Sources, for each function: a population of ascents, begun at the peak of the CROWN bound too; the MILPs of
-    surrogates, every incumbent of which joins the population; the point of the linear relaxation; and the best point
-    polished by linear programs. What a surrogate finds counts by its value in the network alone.
+    surrogates, every incumbent of which joins the population; and the best point polished by linear programs. What a
+    surrogate finds counts by its value in the network alone.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Portfolio:
         before = self.known.reached[index]
         self.accepted = self.accept(point)
         self.known.visit(point)
-        if self.known.reached[index] > before and source != self.source:
+        if (self.accepted or self.known.reached[index] > before) and source != self.source:
             self.source = source
             self.known.note(source, f"reached {self.known.reached[index]:.6g}")
         return self.accepted

@@ -97,7 +97,7 @@ def candidates(
     the activation pattern of the last, by a tenth of the binaries (the cut with r = 1: Balas and Jeroslow 1972).
     """
     known = bound(surrogate.network, region)
-    if not all(np.isfinite([layer.lower, layer.upper]).all() for layer in known[:-1]):
+    if not all(layer.finite for layer in known[:-1]):
         return 0
     encoding = encode(surrogate.network, region, objective, known)
     milp, asked, done = encoding.milp, 0, False

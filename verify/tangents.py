@@ -226,6 +226,7 @@ def _settled(outcome: Outcome, encoding: Encoding, found: Callable[[Floats], boo
 
 
 def with_rows(milp: Milp, rows: sp.csr_matrix, upper: Floats) -> Milp:
+    """Return the model with `rows` (r, v) v <= `upper` (r,) after its own."""
     return replace(
         milp,
         rows=sp.vstack([milp.rows, rows], format="csr"),

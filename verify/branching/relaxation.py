@@ -33,8 +33,8 @@ def suits(network: SparseReLUNetwork, known: Sequence[Interval]) -> bool:
     """Whether a network can be bounded by parts: hidden layers of moderate size, finite bounds, neurons that switch."""
     hidden = known[:-1]
     live = [network.n_inputs, *(int((layer.upper > 0.0).sum()) for layer in hidden)]
-    switch = any(((layer.lower < 0.0) & (layer.upper > 0.0)).any() for layer in hidden)
-    finite = all(np.isfinite([layer.lower, layer.upper]).all() for layer in hidden)
+    switch = any(len(layer.switching) for layer in hidden)
+    finite = all(layer.finite for layer in hidden)
     return switch and finite and sum(a * b for a, b in pairwise(live)) <= LARGEST
 
 

@@ -46,7 +46,7 @@ def sharpen(
     for index in range(1, len(network.layers) - 1):
         if stop():
             break
-        loose = np.flatnonzero((result[index].lower < 0.0) & (result[index].upper > 0.0))
+        loose = result[index].switching
         if len(loose):
             result[index] = _sharper(
                 SparseReLUNetwork(network.layers[: index + 1]), region, result, loose, stop, rounds
