@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -161,6 +162,7 @@ def _status(field: str) -> float:
     return 1024 * int(line.split()[1]) / 1e6
 
 
+@cache
 def versions() -> str:
     """Return the versions that a result depends on, as one cell of text."""
     return " ".join([f"python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
