@@ -45,6 +45,7 @@ ORDER = [
     "solvers",
     "recovery",
     "fitting",
+    "baselines",
     "path",
     "rows",
     "crosscheck",
