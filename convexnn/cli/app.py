@@ -20,6 +20,7 @@ from convexnn.cli.files import writable
 from convexnn.cli.fit import fit
 from convexnn.cli.maximize import maximize
 from convexnn.cli.predict import predict
+from convexnn.cli.reproduce import reproduce
 from convexnn.cli.vnnlib import vnnlib
 
 app = typer.Typer(
@@ -102,5 +103,5 @@ def _step(console: Console, title: str) -> AbstractContextManager[None]:
     return shown()
 
 
-for command in (fit, predict, crosscheck, attack, maximize, vnnlib):
+for command in (fit, predict, crosscheck, attack, maximize, vnnlib, reproduce):
     app.command()(command)

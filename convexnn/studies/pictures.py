@@ -1,0 +1,244 @@
+"""Pictures of a study, as PNG files: heatmaps with their spread, curves with their spread, scatters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import Floats, require
+from convexnn.studies.study import Row
+from convexnn.studies.table import distinct, numbers, select
+
+# Most cells of a heatmap whose values are written on it.
+WRITTEN = 60
+
+
+def heatmaps(
+    rows: Sequence[Row],
+    path: Path,
+    value: str,
+    *,
+    limits: tuple[float, float],
+    label: str,
+    title: str = "",
+    down: str = "m",
+    across: str = "s",
+    panel: str = "method",
+    titles: Mapping[str, str] | None = None,
+    digits: int = 0,
+) -> Path:
+    """Draw the mean of a column over two others, a line of panels a method, and its standard deviation beside it.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Whose other columns (seeds) are averaged over.
+    path : Path
+        The file to write.
+    value : str
+        Name of the column.
+    limits : pair of float
+        Ends of the colours; values beyond them have the colour of the end.
+    label : str
+        What the colours mean.
+    title : str, optional
+        Above all.
+    down, across, panel : str
+        Names of the columns that make lines, columns and panels; numbers go up.
+    titles : mapping, optional
+        What stands above a panel in place of its value.
+    digits : int, default 0
+        Of the values written on the cells, where they are few.
+    """
+    panels = distinct(rows, panel)
+    axes_of = [sorted(distinct(rows, name), key=float) for name in (down, across)]
+    width, height = 1.9 + 0.5 * len(axes_of[1]), 1.0 + 0.34 * len(axes_of[0])
+    figure, axes = _grid(len(panels), 2, (width, height), title)
+    for place, name in enumerate(panels):
+        mean, spread = _cells(select(rows, **{panel: name}), value, (down, across), axes_of)
+        head = (titles or {}).get(name, name)
+        shown = (
+            (mean, limits, "viridis", head, label),
+            (spread, (0.0, _spread_limit(limits)), "magma", f"{head}: spread", "standard deviation"),
+        )
+        for axis, part in zip(axes[place], shown, strict=True):
+            _heat(axis, *part, axes_of=axes_of, names=(down, across), digits=digits)
+    return _save(figure, path)
+
+
+def _spread_limit(limits: tuple[float, float]) -> float:
+    """Return the end of the colours of a spread: a quarter of the range of the values."""
+    return (limits[1] - limits[0]) / 4.0
+
+
+def _cells(
+    rows: Sequence[Row], value: str, names: tuple[str, str], axes_of: Sequence[Sequence[str]]
+) -> tuple[Floats, Floats]:
+    """Return mean and sample deviation of every cell; nan where there are no, or too few, values."""
+    mean = np.full((len(axes_of[0]), len(axes_of[1])), np.nan)
+    spread = mean.copy()
+    for i, first in enumerate(axes_of[0]):
+        for j, second in enumerate(axes_of[1]):
+            values = numbers(select(rows, **{names[0]: first, names[1]: second}), value)
+            mean[i, j] = np.mean(values) if values else np.nan
+            spread[i, j] = np.std(values, ddof=1) if len(values) > 1 else np.nan
+    return mean, spread
+
+
+def _heat(
+    axis: Any,
+    values: Floats,
+    limits: tuple[float, float],
+    colours: str,
+    title: str,
+    label: str,
+    *,
+    axes_of: Sequence[Sequence[str]],
+    names: tuple[str, str],
+    digits: int,
+) -> None:
+    image = axis.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    axis.set_facecolor("0.85")
+    axis.set_title(title, fontsize=9)
+    axis.set_yticks(range(len(axes_of[0])), axes_of[0], fontsize=8)
+    axis.set_xticks(range(len(axes_of[1])), axes_of[1], fontsize=8, rotation=90 if len(axes_of[1]) > 8 else 0)
+    axis.set_ylabel(names[0])
+    axis.set_xlabel(names[1])
+    axis.figure.colorbar(image, ax=axis).set_label(label, fontsize=8)
+    if values.size > WRITTEN:
+        return
+    dark = limits[0] + 0.6 * (limits[1] - limits[0])
+    for (i, j), number in np.ndenumerate(values):
+        if np.isfinite(number):
+            colour = "white" if number < dark else "black"
+            axis.text(j, i, f"{number:.{digits}f}", ha="center", va="center", fontsize=7, color=colour)
+
+
+def curves(
+    rows: Sequence[Row],
+    path: Path,
+    x: str,
+    y: str | Sequence[str],
+    *,
+    labels: tuple[str, str],
+    title: str = "",
+    group: str = "method",
+    titles: Mapping[str, str] | None = None,
+    logarithmic: str = "",
+    factor: float = 1.0,
+    lines: Mapping[str, float] | None = None,
+) -> Path:
+    """Draw the mean of a column over another one, a curve a method, with the standard deviation as a band.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Whose other columns (seeds) are averaged over.
+    path : Path
+        The file to write.
+    x, y : str
+        Names of the columns; several names of `y` give a panel each.
+    labels : pair of str
+        Of the axes; with several panels each is titled by its column.
+    title : str, optional
+        Above all.
+    group : str, default "method"
+        Name of the column that tells curves apart.
+    titles : mapping, optional
+        What the legend says in place of a group's value, and a panel's title in place of a column.
+    logarithmic : str, optional
+        Any of the letters x and y.
+    factor : float, default 1
+        Of the values: 100 for percent.
+    lines : mapping, optional
+        Names and heights of level lines to compare with, after `factor`.
+    """
+    columns = [y] if isinstance(y, str) else list(y)
+    figure, axes = _grid(1, len(columns), (5.0, 3.8), title)
+    names = titles or {}
+    for axis, column in zip(axes[0], columns, strict=True):
+        for index, name in enumerate(distinct(rows, group)):
+            _curve(axis, select(rows, **{group: name}), x, column, names.get(name, name), index, factor)
+        for name, height in (lines or {}).items():
+            axis.axhline(height, color="0.4", linestyle=":", linewidth=1.0, label=name)
+        axis.set_xscale("log" if "x" in logarithmic else "linear")
+        axis.set_yscale("log" if "y" in logarithmic else "linear")
+        axis.set_xlabel(labels[0])
+        axis.set_ylabel(labels[1])
+        axis.set_title(names.get(column, column) if len(columns) > 1 else "", fontsize=9)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    return _save(figure, path)
+
+
+def _curve(axis: Any, rows: Sequence[Row], x: str, y: str, name: str, index: int, factor: float) -> None:
+    """Draw one curve; where there are several values at a place, with their deviation as a band."""
+    pairs: dict[float, list[float]] = {}
+    for row in rows:
+        if row[y]:
+            pairs.setdefault(float(row[x]), []).append(factor * float(row[y]))
+    places = sorted(pairs)
+    mean = np.array([np.mean(pairs[place]) for place in places])
+    spread = np.array([np.std(pairs[place], ddof=1) if len(pairs[place]) > 1 else 0.0 for place in places])
+    axis.plot(places, mean, color=f"C{index}", marker="o", markersize=3, linewidth=1.2, label=name)
+    axis.fill_between(places, mean - spread, mean + spread, color=f"C{index}", alpha=0.2, linewidth=0)
+
+
+def scatter(
+    rows: Sequence[Row],
+    path: Path,
+    x: str,
+    y: str,
+    *,
+    labels: tuple[str, str],
+    title: str = "",
+    group: str = "method",
+    titles: Mapping[str, str] | None = None,
+    logarithmic: str = "",
+    diagonal: bool = False,
+) -> Path:
+    """Draw a point a row, a colour a method; with `diagonal` the line on which both columns are the same.
+
+    Parameters
+    ----------
+    rows, path, x, y, labels, title, group, titles, logarithmic
+        As those of :func:`curves`; rows without one of the two values are left out.
+    diagonal : bool, default False
+        Whether to draw the line x = y.
+    """
+    figure, axes = _grid(1, 1, (5.0, 4.4), title)
+    axis = axes[0, 0]
+    full = [row for row in rows if row[x] and row[y]]
+    for index, name in enumerate(distinct(full, group)):
+        here = select(full, **{group: name})
+        axis.scatter(
+            numbers(here, x), numbers(here, y), s=14, alpha=0.7, color=f"C{index}", label=(titles or {}).get(name, name)
+        )
+    if diagonal and full:
+        ends = [bound(numbers(full, x) + numbers(full, y)) for bound in (min, max)]
+        axis.plot(ends, ends, color="0.4", linestyle=":", linewidth=1.0)
+    axis.set_xscale("log" if "x" in logarithmic else "linear")
+    axis.set_yscale("log" if "y" in logarithmic else "linear")
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    axis.grid(alpha=0.3)
+    if full:
+        axis.legend(fontsize=7)
+    return _save(figure, path)
+
+
+def _grid(rows: int, columns: int, panel: tuple[float, float], title: str) -> tuple[Any, Any]:
+    figure = require("matplotlib.figure", "matplotlib", "drawing a study").Figure(
+        figsize=(panel[0] * columns, panel[1] * rows + (0.3 if title else 0.0)), dpi=130, layout="constrained"
+    )
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    figure.savefig(path, format="png")
+    return path

@@ -1,0 +1,82 @@
+"""The page of a study: what was asked, how it was run, and what came out, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from convexnn.studies.study import Row, Study
+from convexnn.studies.table import distinct, numbers, select
+from convexnn.tables import Table as Sheet
+
+# What a cell is made of: the rows of one index and one column.
+Cell = Callable[[list[Row]], str]
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """Return ``mean ± standard deviation`` (of a sample); the mean alone of one value; nothing of none."""
+    if not values:
+        return ""
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}"
+
+
+def averaged(name: str, digits: int = 1, factor: float = 1.0) -> Cell:
+    """Return the cell of a column's mean and spread, times a factor (100 for percent)."""
+    return lambda rows: mean_and_spread([factor * value for value in numbers(rows, name)], digits)
+
+
+def pivot(
+    rows: Sequence[Row],
+    index: Sequence[str],
+    column: str,
+    cell: Cell,
+    titles: Mapping[str, str] | None = None,
+) -> Sheet:
+    """Return a table with a line for each value of the `index` columns and a column for each value of another one.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Values come in the order of their first appearance.
+    index : sequence of str
+        Names of the columns that tell lines apart; they stand first.
+    column : str
+        Name of the column whose values head the others, such as ``method``.
+    cell : callable
+        From the rows of a line and a column to text, as :func:`averaged` gives.
+    titles : mapping, optional
+        What stands above a column in place of the value.
+    """
+    heads = distinct(rows, column)
+    lines = list(dict.fromkeys(tuple(row[name] for name in index) for row in rows))
+    body = []
+    for line in lines:
+        here = select(rows, **dict(zip(index, line, strict=True)))
+        body.append((*line, *(cell(select(here, **{column: head})) for head in heads)))
+    return Sheet.of((*index, *((titles or {}).get(head, head) for head in heads)), body)
+
+
+def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: str) -> str:
+    """Return the page: title, command, what was run and for how long, protocol, tables, pictures."""
+    parts = [
+        f"# {study.title}",
+        f"    {command}",
+        spent(rows),
+        study.protocol,
+        study.tables(list(rows)),
+        *(f"![{path.stem}]({path.name})" for path in pictures),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def spent(rows: Sequence[Row]) -> str:
+    """Return what the rows took and what ran them, in a sentence or two."""
+    seconds = numbers(rows, "seconds")
+    if not seconds:
+        return "No runs."
+    seeds = distinct(rows, "seed") if "seed" in rows[0] else []
+    of = f" of seeds {', '.join(seeds)}" if seeds else ""
+    ran = "; ".join(distinct(rows, "versions"))
+    return f"{len(rows)} rows{of}, {sum(seconds):,.0f} seconds in all on one thread each; {ran}."
