@@ -1,4 +1,4 @@
-"""Data sets for demonstrations and tests, as train and test splits ready for a program."""
+"""The small data sets that come with scikit-learn: digits of 8 x 8 pixels, iris."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convexnn.checks import Floats, require
+from convexnn.checks import Floats, as_count, as_flag, require
+from convexnn.datasets.labelled import LabelledSplit
 
 GREY_LEVELS = 16
 
@@ -73,3 +74,35 @@ def digits(
     parts = selection.train_test_split(X, y, test_size=test_share, random_state=seed, stratify=y)
     shown = names or ("/".join(map(str, negative)), "/".join(map(str, positive)))
     return Split(parts[0], parts[2], parts[1], parts[3], (8, 8), shown)
+
+
+def iris(*, test_share: float = 0.2, scaled: bool = True, seed: int = 0) -> LabelledSplit:
+    """Return Fisher's iris, 150 rows of 4 features in 3 classes, stratified into train and test.
+
+    Parameters
+    ----------
+    test_share : float, default 0.2
+        Share of the rows in the test set, above 0 and below 1.
+    scaled : bool, default True
+        Whether features are brought to mean 0 and variance 1 on the training rows; else they are centimetres.
+    seed : int, default 0
+        Of the split.
+    """
+    if not 0.0 < test_share < 1.0:
+        raise ValueError(f"test_share is {test_share!r}; expected a share above 0 and below 1")
+    data = require("sklearn.datasets", "scikit-learn", "the iris data set").load_iris()
+    selection = require("sklearn.model_selection", "scikit-learn", "the iris data set")
+    split = selection.train_test_split
+    parts = split(
+        data.data,
+        data.target,
+        test_size=test_share,
+        random_state=as_count(seed, "seed", at_least=0),
+        stratify=data.target,
+    )
+    train, test, y_train, y_test = parts
+    if as_flag(scaled, "scaled"):
+        center, scale = train.mean(axis=0), train.std(axis=0)
+        train, test = (train - center) / scale, (test - center) / scale
+    names = tuple(str(name) for name in data.target_names)
+    return LabelledSplit(train, y_train, test, y_test, names)
