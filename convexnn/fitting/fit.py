@@ -9,7 +9,16 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import as_count, as_flag, as_generator, as_matrix, as_moderate, as_nonnegative
+from convexnn.checks import (
+    Floats,
+    as_count,
+    as_flag,
+    as_generator,
+    as_matrix,
+    as_moderate,
+    as_nonnegative,
+    as_vector,
+)
 from convexnn.fitting.result import NetworkFit
 from convexnn.fitting.schedule import Schedule
 from convexnn.losses import loss_named
@@ -37,6 +46,7 @@ def fit_network(
     loss: str = "squared",
     bias: bool = False,
     ridge: float = 0.0,
+    margin: float | ArrayLike = 0.0,
     epochs: int | None = None,
     batch_size: int | None = None,
     start: SparseReLUNetwork | None = None,
@@ -69,6 +79,10 @@ def fit_network(
     ridge : float, default 0
         Strength of 1/2 ||W||^2 on the weights of all layers, at unit scale of the features (and of numbers that are
         fitted).
+    margin : float or array_like (d,), default 0
+        For labels: how far each feature may move, in the units of `X`, without the label changing. The loss is then
+        that of the worst row within reach, as intervals bound it; the network is robust by the bounds that `verify`
+        tries first, and trades accuracy for it.
     epochs : int, optional
         Passes over the data; default 40, or as many as 2,000 steps take.
     batch_size : int, optional
@@ -110,6 +124,12 @@ def fit_network(
     search of :func:`recover` finds W, least squares V, and both layers are thinned together. Deeper networks are
     searched layer by layer, as in the paper, and then refitted as a whole. The network of the lower loss is returned.
 
+    With a margin r the values of each layer are intervals c +- s over the box |x - x_i| <= r: s = |W| r for the first
+    layer, exactly, which is a term ||r * w_j||_1 of the input weights of every neuron; a bound further on. The loss at
+    the worst outputs within the intervals is minimised ("On the Effectiveness of Interval Bound Propagation for
+    Training Verifiably Robust Models", arXiv 1810.12715); the margin grows from 0 while the budget falls. Features are
+    brought to the scale sqrt(mean square + r^2). Of several starts the one of the lowest worst-case loss is returned.
+
     Examples
     --------
     >>> import numpy as np
@@ -129,17 +149,33 @@ def fit_network(
     schedule = _schedule(len(matrix), budget, epochs, batch_size, ridge)
     as_count(patience, "patience", at_least=0)
     limit = Limits(as_count(n_restarts, "n_restarts"), time_limit).time_limit
+    reach = _margin(margin, matrix.shape[1], loss)
     # torch comes with them, and is not loaded before it is used.
     from convexnn.fitting.problem import FitProblem
     from convexnn.fitting.runs import Runs
+    from convexnn.fitting.worst_case import worst_loss
     from convexnn.operator import as_device
 
     def measure(network: SparseReLUNetwork) -> float:
         return function.value(network.predict(matrix), target.values)
 
     values = target.values.reshape(len(matrix), outputs)
-    problem = FitProblem.make(matrix, values, function, bias, as_device(device))
-    runs = Runs(problem, measure, sizes, as_flag(bias, "bias"), schedule, patience, limit, callback, began)
+    problem = FitProblem.make(matrix, values, function, bias, as_device(device), reach)
+
+    def measure_worst(network: SparseReLUNetwork) -> float:
+        return worst_loss(problem, problem.layers(network, network.sizes, bias=True))
+
+    runs = Runs(
+        problem,
+        measure if problem.reach is None else measure_worst,
+        sizes,
+        as_flag(bias, "bias"),
+        schedule,
+        patience,
+        limit,
+        callback,
+        began,
+    )
     status = runs.go(n_restarts, start, as_generator(seed))
     return NetworkFit(
         runs.best,
@@ -171,6 +207,19 @@ def _schedule(n_rows: int, budget: int, epochs: int | None, batch_size: int | No
     batch = min(BATCH, ceil(n_rows / STEPS_A_PASS)) if batch_size is None else as_count(batch_size, "batch_size")
     passes = max(EPOCHS, ceil(STEPS * batch / n_rows)) if epochs is None else as_count(epochs, "epochs")
     return Schedule(int(budget), passes, min(batch, n_rows), ridge=as_nonnegative(ridge, "ridge"))
+
+
+def _margin(margin: float | ArrayLike, n_features: int, loss: str) -> Floats:
+    """Return the margin of each feature (d,)."""
+    if np.ndim(margin) == 0:
+        reach = np.full(n_features, as_nonnegative(margin, "margin"))
+    else:
+        reach = as_vector(margin, "margin", n_features, "feature of X")
+    if reach.min() < 0.0:
+        raise ValueError(f"margin holds {reach.min():g}; expected numbers of at least 0")
+    if loss == "squared" and reach.any():
+        raise ValueError(f"margin is {margin!r}; expected 0 with the squared loss: it keeps labels, not numbers")
+    return reach
 
 
 def _check_start(start: SparseReLUNetwork, sizes: tuple[int, ...]) -> None:

@@ -42,10 +42,17 @@ class Units:
         height = float(root_mean_squares((y - level).reshape(-1, 1))[0]) if numbers else 1.0
         return cls(center, scale, level, height)
 
+    def widened(self, margin: Floats) -> Units:
+        """Return units in which features that move by a margin (d,) at most have root mean square 1 at most.
+
+        At the scale of its values alone, a feature that hardly varies would move by very many units.
+        """
+        return replace(self, scale=np.hypot(self.scale, margin))
+
 
 @dataclass(frozen=True, eq=False)
 class FitProblem:
-    """Rows (n, d) and a target (n, k) in working units; the units; the loss.
+    """Rows (n, d) and a target (n, k) in working units; the units; the loss; how far rows may move (d,), if at all.
 
     The loss of a program takes vectors where there is one output; here every target is (n, k).
     """
@@ -54,22 +61,34 @@ class FitProblem:
     target: Tensor
     units: Units
     loss: Loss
+    reach: Tensor | None = None
 
     @classmethod
-    def make(cls, X: Floats, y: Floats, loss: Loss, bias: bool, device: torch.device) -> FitProblem:
-        """Return the problem for data (n, d) and a target (n, k) as the loss takes it."""
+    def make(
+        cls, X: Floats, y: Floats, loss: Loss, bias: bool, device: torch.device, margin: Floats | None = None
+    ) -> FitProblem:
+        """Return the problem for data (n, d), a target (n, k) as the loss takes it, and a margin (d,) of each feature.
+
+        A margin of zeros is none.
+        """
         units = Units.of(X, y, loss.name == "squared", bias)
         rows, target = (X - units.center) / units.scale, (y - units.level) / units.height
         # Of a feature that does not vary only rounding is left.
         rows[:, np.einsum("nd,nd->d", rows, rows) < 0.5 * len(rows)] = 0.0
+        reach = None
+        if margin is not None and margin.any():
+            wide = units.widened(margin)
+            units, rows, reach = wide, rows * (units.scale / wide.scale), margin / wide.scale
         # Only squared losses are fitted beyond what float32 can show.
         kind = torch.float64 if loss.name == "squared" else torch.float32
         tensors = [torch.as_tensor(part, dtype=kind, device=device) for part in (rows, target)]
-        return cls(tensors[0], tensors[1], units, loss)
+        radius = None if reach is None else torch.as_tensor(reach, dtype=kind, device=device)
+        return cls(tensors[0], tensors[1], units, loss, radius)
 
     def to(self, dtype: torch.dtype) -> FitProblem:
         """Return this problem in another precision."""
-        return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype))
+        reach = None if self.reach is None else self.reach.to(dtype)
+        return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype), reach=reach)
 
     def take(self, index: Tensor) -> FitProblem:
         """Return this problem on some rows, in the same units."""

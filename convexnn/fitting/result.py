@@ -35,7 +35,7 @@ class NetworkFit:
     seconds : float
         Wall-clock time.
     history : ndarray
-        Mean loss over each pass over the rows, all starts one after another.
+        Mean loss over each pass over the rows, all starts one after another; with a margin that of the worst case.
     """
 
     network: SparseReLUNetwork

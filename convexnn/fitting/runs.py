@@ -43,7 +43,7 @@ class Runs:
     problem : FitProblem
         The data at unit scale, for the squared loss in float64; training is in float32.
     measure : callable
-        network -> its mean loss on the data as given.
+        network -> its mean loss on the data as given, or that of the worst case: the lowest is the best.
     sizes : tuple of int
         Inputs, hidden neurons of each layer, outputs.
     bias : bool

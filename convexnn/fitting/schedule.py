@@ -43,6 +43,10 @@ class Schedule:
         left = max(0.0, 1.0 - progress / self.falling)
         return round(self.budget * (1.0 + (self.slack - 1.0) * left**3))
 
+    def margin_at(self, progress: float) -> float:
+        """Return the share of the margin at a share of the steps: it grows while the budget falls."""
+        return min(1.0, progress / self.falling)
+
     def rate_at(self, step: int, steps: int) -> float:
         """Return the learning rate of a step: it rises for a while, then falls as a cosine."""
         rise = min(1.0, (step + 1) / min(WARM_UP, max(1, steps // 10)))

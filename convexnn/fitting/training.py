@@ -12,6 +12,7 @@ from torch import Tensor
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
+from convexnn.fitting.worst_case import intervals, worst_gradient, worst_outputs
 from convexnn.solution import Status
 
 # Adam's averages of the gradient and of its square, and what keeps the division finite.
@@ -90,10 +91,21 @@ class _Run:
         """Take the steps of one pass over the rows; return the mean loss over them."""
         total = 0.0
         for rows, target in batches(problem, self.schedule.batch, generator):
-            values = self.layers.forward(rows)
-            total += problem.loss.value(values[-1], target) * len(rows)
-            self._move(self.layers.gradient(values, problem.loss.gradient(values[-1], target)), steps)
+            loss, gradient = self._descent(problem, rows, target, self.step / steps)
+            total += loss * len(rows)
+            self._move(gradient, steps)
         return total / problem.n_rows
+
+    def _descent(self, problem: FitProblem, rows: Tensor, target: Tensor, progress: float) -> tuple[float, Tensor]:
+        """Return the mean loss over some rows, or that of their worst case, and its gradient (N,)."""
+        if problem.reach is None:
+            values = self.layers.forward(rows)
+            loss = problem.loss.value(values[-1], target)
+            return loss, self.layers.gradient(values, problem.loss.gradient(values[-1], target))
+        steps = intervals(self.layers, rows, self.schedule.margin_at(progress) * problem.reach)
+        outputs, away = worst_outputs(problem, steps, target)
+        slope = problem.loss.gradient(outputs, target)
+        return problem.loss.value(outputs, target), worst_gradient(self.layers, steps, slope, away)
 
     def threshold(self, budget: int) -> None:
         """Zero all but the best `budget` weights, in the parameters and in the mask; none is spent on idle neurons."""
