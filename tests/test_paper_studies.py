@@ -66,6 +66,12 @@ class TestPlanted:
         assert found["fresh_psnr"] > 100.0
         assert found["nnz"] <= run["s"]
 
+    def test_layer_by_layer_meets_the_budget_with_one_network(self) -> None:
+        run = {"kind": "deep", "n": 300, "m": 3, "s": 30, "limit": 4.0, "seed": 0, "method": planted.LAYERWISE}
+        found = planted.answer(run)
+        assert 0 < found["nnz"] <= 30
+        assert found["psnr"] > 10.0
+
     @pytest.mark.parametrize("method", [RELEASED, TRAINED, RIGL])
     @pytest.mark.parametrize("kind", list(planted.KINDS))
     def test_baselines_meet_the_budget(self, kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +113,7 @@ def small_image(monkeypatch: pytest.MonkeyPatch) -> ImageTask:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((36, 8))
     task = ImageTask(X, np.maximum(X[:, 0] - X[:, 1], 0.0), (6, 6))
-    monkeypatch.setattr(images, "image_task", lambda name: task)
+    monkeypatch.setattr(images, "image_task", lambda name, download: task)
     return task
 
 

@@ -160,7 +160,7 @@ def _by_width(cells: Sequence[tuple[int, Cell]]) -> Iterator[tuple[int, int, lis
 
 def answer_of(subject: Subject, run: Run) -> list[dict[str, Any]]:
     """Fit and measure: a row for each budget."""
-    task = image_task(subject.image)
+    task = image_task(subject.image, download=True)
     if run["method"] == OURS:
         return [ours(subject, task, run)]
     options: dict[str, Any] = {"width": run["m"], "depth": run["depth"], "seed": run["seed"]}

@@ -84,7 +84,7 @@ def here(run: Run) -> dict[str, Any]:
         train(small.X, small.y, 4, 5, run["seed"])
         base, began = reset_peak(), perf_counter()
         train(data.X, data.y, run["s"], run["m"], run["seed"])
-        return {"seconds": perf_counter() - began, "peak_mb": peak() - base}
+        return {"seconds": perf_counter() - began, "peak_mb": max(0.0, peak() - base)}
 
 
 def by_recover(X: Floats, y: Floats, budget: int, width: int, seed: int) -> object:

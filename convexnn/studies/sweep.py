@@ -98,7 +98,7 @@ def measured(answer: Callable[[Run], Any], run: Run) -> tuple[Run, list[dict[str
     with one_thread(), whole():
         base, began = reset_peak(), perf_counter()
         found = answer(run)
-        figures = {"seconds": perf_counter() - began, "peak_mb": peak() - base, "versions": versions()}
+        figures = {"seconds": perf_counter() - began, "peak_mb": max(0.0, peak() - base), "versions": versions()}
     rows = found if isinstance(found, list) else [found]
     return run, [{**figures, **row} for row in rows]
 
