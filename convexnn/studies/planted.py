@@ -33,10 +33,10 @@ PAPER_ROWS = 50_000
 
 # The few cells of each kind.
 QUICK = {
-    "scalar": ((5, 50), (20, 50), (20, 100)),
-    "signed": ((5, 50), (20, 100)),
-    "vector": ((5, 50),),
-    "deep": ((20, 50),),
+    "scalar": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "signed": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "vector": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "deep": ((5, 50), (20, 50)),
 }
 
 FEATURES = 100
@@ -206,6 +206,7 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
             label="PSNR in dB",
             title=f"{KINDS[kind].title}: m neurons, s weights",
             titles=NAMES,
+            most=EXACT,
         )
         for kind in distinct(rows, "kind")
     ]
@@ -215,8 +216,11 @@ def tables(rows: list[Row]) -> str:
     """Return the shares of solved and exact runs, then every cell."""
     parts = ["## Runs that are solved and exact", shares(rows).to_markdown()]
     for kind in distinct(rows, "kind"):
-        sheet = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr"), NAMES)
-        parts += [f"## {KINDS[kind].title}", "PSNR in dB, mean and standard deviation over seeds."]
+        sheet = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr", most=EXACT), NAMES)
+        parts += [
+            f"## {KINDS[kind].title}",
+            f"PSNR in dB, counted as {EXACT:.0f} where it is more: mean and standard deviation over seeds.",
+        ]
         parts += [(_with_recorded(sheet) if kind == "scalar" else sheet).to_markdown()]
     return "\n\n".join(parts)
 
