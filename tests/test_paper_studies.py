@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import convexnn as cx
 from convexnn.datasets import ImageTask, image_task
 from convexnn.studies import images, memory, planted
 from convexnn.studies.decibels import psnr
@@ -133,6 +134,16 @@ class TestImages:
         (unknown,) = images.answer_of(images.PHOTOGRAPH, self.key(OURS))
         assert unknown["reached"] is None
 
+    def test_the_first_time_at_a_level_counts(self) -> None:
+        watch = images.Watch(20.0)
+        for best, seconds in ((0.006, 1.0), (0.004, 2.0), (0.001, 3.0)):
+            watch(cx.RecoveryProgress(0, best, best, seconds, 0, ""))
+        watch.note(40.0, 4.0)
+        assert watch.reached == 2.0
+        late = images.Watch(20.0)
+        late.note(20.0, 4.0)
+        assert late.reached == 4.0
+
     @pytest.mark.usefixtures("small_image")
     @pytest.mark.parametrize("depth", [1, 2])
     def test_a_pass_of_pruning_gives_a_row_a_budget(self, depth: int, tmp_path: Path) -> None:
@@ -190,6 +201,17 @@ class TestMemory:
         runs = memory.runs(Scale("quick", (0,)))
         rows = written(memory.MEMORY, tmp_path, [(run, {"peak_mb": float(run["m"])}) for run in runs])
         check_page(memory.MEMORY, tmp_path, rows, ("| growth | 40.0 times |", "500", "IMP, all rows a step"))
+
+
+def test_larger_values_count_as_the_most_in_tables_and_pictures(tmp_path: Path) -> None:
+    from convexnn.studies.pictures import _cells
+    from convexnn.studies.summary import averaged
+
+    rows = [{"m": "1", "s": "1", "psnr": value} for value in ("300.0", "60.0")]
+    assert averaged("psnr", most=100.0)(rows) == "80.0 ± 28.3"
+    mean, spread = _cells(rows, "psnr", ("m", "s"), (("1",), ("1",)), 100.0)
+    assert mean[0, 0] == 80.0
+    assert spread[0, 0] == pytest.approx(np.sqrt(800.0))
 
 
 def test_an_unknown_baseline_is_named() -> None:
