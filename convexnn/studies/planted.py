@@ -23,9 +23,21 @@ from convexnn.tables import Table as Sheet
 
 METHODS = (OURS, RELEASED, TRAINED, RIGL)
 
+# The paper's rule for two hidden layers, with our fits: one after the other, half the budget each.
+LAYERWISE = "layerwise"
+NAMES = {**TITLES, LAYERWISE: "ours, layer by layer"}
+
 # The paper's grid of neurons and of weights, and its rows.
 GRID = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 PAPER_ROWS = 50_000
+
+# The few cells of each kind.
+QUICK = {
+    "scalar": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "signed": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "vector": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "deep": ((5, 50), (20, 50)),
+}
 
 FEATURES = 100
 
@@ -55,18 +67,19 @@ KINDS = {
     "deep": Kind("Ten outputs, two hidden layers (figure 2)", outputs=10, depth=2, passes=100, batch=5000),
 }
 
-# How the baselines train where they are to do well: found on three scalar cells, Adam of 1e-3 is 5 to 10 dB behind.
+# How the baselines train where they are to do well, as found on three scalar cells: IMP with Adam of 1e-3 was 10 to
+# 20 dB behind, RigL with 1e-2 took 2.5 times as many passes for the same.
 TRAINED_OPTIONS: dict[str, Any] = {
     "epochs_a_round": 15,
-    "last_epochs": 100,
+    "last_epochs": 40,
     "decay": True,
     "prune": 0.1,
     "batch_size": 250,
-    "lr": 1e-2,
+    "lr": 3e-2,
 }
-RIGL_OPTIONS: dict[str, Any] = {"epochs": 400, "batch_size": 250, "lr": 1e-2}
+RIGL_OPTIONS: dict[str, Any] = {"epochs": 400, "batch_size": 250, "lr": 3e-2}
 
-# The published solver (15 passes, NumPy in place of CuPy, n = 5000) on planted networks of output weights +1, two seeds.
+# The published solver (15 passes, NumPy in place of CuPy, n = 5000), output weights +1, two seeds of its own.
 RECORDED = {
     ("5", "10"): "28, 165",
     ("5", "50"): "126, 63",
@@ -86,33 +99,33 @@ counts hidden weights (output weights are fixed); with ten outputs all layers, t
 n = {PAPER_ROWS:,} rows (`--full`), here 5,000, and output weights +1 alone; random signs are ours.
 
 *Ours* is `recover` for one output (it is told s and m, not the signs) and `fit_network` for ten, within the limit of
-time in `runs.csv`. *IMP as released*: Adam of 1e-3, 15 full-batch steps a round (figure 2: 100), a tenth of the weights
-pruned, back to the first weights, scored right after the last pruning. *IMP trained*: 15 passes a round in batches of
-250, Adam of 1e-2, and 100 passes after the last pruning with a step size that falls to zero. *RigL*: 400 passes in
-batches of 250, Adam of 1e-2 that falls to zero. Baselines with one output are given the signs. Cells with more weights
-than there are places, and of ten outputs those with fewer than ten weights, are left out.
+time in `runs.csv`; *layer by layer* is the paper's rule for two hidden layers, one after the other with half the budget
+each, by `fit_network` too. *IMP as released*: Adam of 1e-3, 15 full-batch steps a round (figure 2: 100), a tenth of the
+weights pruned, back to the first weights, scored right after the last pruning. *IMP trained*: 15 passes a round in
+batches of 250, Adam of 3e-2, and 40 passes after the last pruning with a step size that falls to zero. *RigL*: 400
+passes in batches of 250, Adam of 3e-2 that falls to zero. Baselines with one output are given the signs. Cells with
+more weights than there are places, and of ten outputs those with fewer than ten weights, are left out.
 """
 
 
 def runs(scale: Scale) -> list[Run]:
-    """Return a run for every kind, seed, cell and method."""
+    """Return a run for every kind, cell, seed and method."""
     rows = PAPER_ROWS if scale.size == "full" else 5000
     limit = {"quick": 20.0, "default": 60.0, "full": 600.0}[scale.size]
     return [
-        {"kind": kind, "n": rows, "m": m, "s": s, "limit": limit if method == OURS else None, "seed": seed}
-        | {"method": method}
-        for kind in KINDS
-        for m, s in cells(kind, scale.size)
+        {"kind": name, "n": rows, "m": m, "s": s, "seed": seed, "method": method}
+        | {"limit": limit if method in (OURS, LAYERWISE) else None}
+        for name, kind in KINDS.items()
+        for m, s in cells(name, scale.size)
         for seed in scale.seeds
-        for method in METHODS
+        for method in (METHODS if kind.depth == 1 else (*METHODS, LAYERWISE))
     ]
 
 
 def cells(kind: str, size: Size) -> list[tuple[int, int]]:
     """Return the cells (m, s) of a kind that there can be."""
     if size == "quick":
-        asked = [(5, 50), (20, 100)] if kind == "vector" else [(5, 10), (20, 50)]
-        asked = [(5, 50), (20, 50), (20, 100)] if KINDS[kind].outputs == 1 else asked
+        asked = list(QUICK[kind])
     elif size == "default":
         widths = (5, 20) if kind == "deep" else (5, 20, 100)
         asked = [(m, s) for m in widths for s in (10, 50, 100, 200)]
@@ -128,7 +141,7 @@ def answer(run: Run) -> dict[str, Any]:
     data = planted(
         run["m"], run["s"], n=run["n"], outputs=kind.outputs, depth=kind.depth, signs=kind.signs, seed=run["seed"]
     )
-    network, nnz, seconds = (ours if run["method"] == OURS else rival)(run, kind, data)
+    network, nnz, seconds = {OURS: ours, LAYERWISE: layerwise}.get(run["method"], rival)(run, kind, data)
     fresh = np.random.default_rng([run["seed"], 1]).standard_normal((FRESH, FEATURES))
     return {
         "psnr": psnr(data.y, network.predict(data.X)),
@@ -149,6 +162,17 @@ def ours(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int
         data.X, data.y, budget, width, depth=kind.depth, n_restarts=starts, seed=seed, time_limit=limit
     )
     return fit.network, fit.nnz, fit.seconds
+
+
+def layerwise(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int, float]:
+    """Return the network of two fits: of one hidden layer, which is kept, and of another one on what it gives."""
+    share, options = max(run["s"] // 2, kind.outputs), {"seed": run["seed"], "time_limit": run["limit"] / 2.0}
+    first = cx.fit_network(data.X, data.y, share, run["m"], **options)
+    kept = first.network.layers[0]
+    hidden = np.maximum(data.X @ kept[0].T.toarray(), 0.0)
+    then = cx.fit_network(hidden, data.y, share, run["m"], **options)
+    network = cx.SparseReLUNetwork([kept, *then.network.layers])
+    return network, int(kept[0].nnz) + then.nnz, first.seconds + then.seconds
 
 
 def rival(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int, float]:
@@ -181,7 +205,8 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
             limits=(-20.0, SOLVED),
             label="PSNR in dB",
             title=f"{KINDS[kind].title}: m neurons, s weights",
-            titles=TITLES,
+            titles=NAMES,
+            most=EXACT,
         )
         for kind in distinct(rows, "kind")
     ]
@@ -191,8 +216,11 @@ def tables(rows: list[Row]) -> str:
     """Return the shares of solved and exact runs, then every cell."""
     parts = ["## Runs that are solved and exact", shares(rows).to_markdown()]
     for kind in distinct(rows, "kind"):
-        sheet = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr"), TITLES)
-        parts += [f"## {KINDS[kind].title}", "PSNR in dB, mean and standard deviation over seeds."]
+        sheet = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr", most=EXACT), NAMES)
+        parts += [
+            f"## {KINDS[kind].title}",
+            f"PSNR in dB, counted as {EXACT:.0f} where it is more: mean and standard deviation over seeds.",
+        ]
         parts += [(_with_recorded(sheet) if kind == "scalar" else sheet).to_markdown()]
     return "\n\n".join(parts)
 
@@ -207,7 +235,7 @@ def shares(rows: Sequence[Row]) -> Sheet:
             fits, fresh, seconds = (numbers(here, name) for name in ("psnr", "fresh_psnr", "seconds"))
             line = [_share(fits, SOLVED), _share(fits, EXACT), _share(fresh, EXACT)]
             times = [f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
-            body.append((kind, TITLES[method], str(len(here)), *line, *times))
+            body.append((kind, NAMES[method], str(len(here)), *line, *times))
     return Sheet.of(header, body)
 
 
@@ -224,7 +252,7 @@ def _with_recorded(sheet: Sheet) -> Sheet:
 def cost(run: Run) -> float:
     """Return a guess of the seconds of a run, on 5,000 rows."""
     kind = KINDS[run["kind"]]
-    if run["method"] == OURS:
+    if run["limit"] is not None:
         return float(min(run["limit"], 0.02 * run["s"] * kind.depth + (60.0 if run["m"] * run["s"] > 5000 else 1.0)))
     return {RELEASED: 0.1 * kind.passes, TRAINED: 8.0, RIGL: 6.0}[run["method"]] * (1.0 + run["m"] / 20.0) * kind.depth
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +22,11 @@ TITLES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-PRUNING = {RELEASED: prune_iteratively, TRAINED: prune_iteratively, ONE_SHOT: prune_once}
+PRUNING: Mapping[str, Callable[..., dict[int, Baseline]]] = {
+    RELEASED: prune_iteratively,
+    TRAINED: prune_iteratively,
+    ONE_SHOT: prune_once,
+}
 
 
 def rivals(method: str, X: Floats, y: Floats, budgets: Sequence[int], **options: Any) -> dict[int, Baseline]:
