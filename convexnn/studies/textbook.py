@@ -10,6 +10,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from verify.backends import candidates, first_sound
+from verify.intervals import Interval
 from verify.request import Request
 
 
@@ -39,7 +40,7 @@ def _beaten(
     network: cx.SparseReLUNetwork,
     region: verify.Box,
     pair: Floats,
-    known: verify.Bounds,
+    known: tuple[Interval, ...],
     ends: float,
     engine: str,
 ) -> verify.Verdict:
