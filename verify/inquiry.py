@@ -111,7 +111,8 @@ class Finding:
         if self.bound < -self.allowance:
             return None
         if self.limited:
-            return f"the time limit was reached with the margin at most {self.bound:.6g}."
+            known = f"with the margin at most {self.bound:.6g}" if np.isfinite(self.bound) else "before there was a bound"
+            return f"the time limit was reached {known}."
         return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
 
 
@@ -133,6 +134,7 @@ class Inquiry:
         known = functions.over(last_hidden(region, self.layers))
         self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
         self.widths = self.upper - self.lower
+        self.relaxed: set[tuple[int, ...]] = set()
         self.reached = np.full(len(functions), -np.inf)
         self.points = np.tile(region.center, (len(functions), 1))
         self.visit(region.center)
@@ -307,9 +309,10 @@ class Inquiry:
         proven = f", {certified:.6g} by its multipliers" if np.isfinite(certified) else ""
         self.note(self.asked, f"{finding}; margin at most {bound:.6g}{proven}")
 
-    def relax(self, chosen: Sequence[int]) -> Finding:
+    def relax(self, chosen: Sequence[int], until: float = np.inf) -> Finding:
         """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
 
+        The engine has until some time, at most that of the question; `relaxed` keeps which functions were asked for.
         It costs a hundredth of the MILP, decides some questions by what its multipliers prove, and its point, though no
         optimum of the network, lies near witnesses that gradient ascent from anywhere else misses. Over an L2 ball the
         engine gets a cube in its place, so nothing but its multipliers is a proof.
@@ -319,7 +322,9 @@ class Inquiry:
         encoding = self._model(chosen)
         milp = encoding.milp.relaxed()
         ball = isinstance(self.region.base, L2Ball)
-        outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, self.clock.left)
+        self.relaxed.add(tuple(chosen))
+        time = min(self.clock.left, self._left(until))
+        outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, time)
         certified = self._certify(chosen, encoding, outcome)
         outcome = replace(outcome, bound=certified, allowance=0.0) if ball else outcome
         self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome.bound, certified)
@@ -381,7 +386,7 @@ def _trouble(outcome: Outcome, reached: float) -> str | None:
         return "the engine calls a model infeasible that the center of the region satisfies."
     if outcome.ending is Ending.FAILED:
         return f"the engine failed ({outcome.detail})."
-    if not np.isfinite(outcome.bound):
+    if not np.isfinite(outcome.bound) and outcome.ending is not Ending.LIMIT:
         return f"the engine gave no bound ({outcome.detail})."
     if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
         return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
