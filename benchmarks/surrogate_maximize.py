@@ -6,8 +6,8 @@
 The grid of "A Surrogate within a Surrogate" (Pham et al.): untrained networks of torch's default weights with one
 output, {100, 1000, 10000} inputs in [0, 1], {2, 3, 5} hidden layers of {50, 200}. Methods, each with the same limit:
 the dense network's MILP; the MILP of a copy without 50, 80, 90 or 95 % of its weights by magnitude; of one pruned at
-random, for the first seed; gradient ascent that begins anew until the time is over; the point of the linear relaxation; and
-`verify.maximize` with surrogates. Every incumbent is worth what the dense network says.
+random, for the first seed; gradient ascent that begins anew until the time is over; the point of the linear
+relaxation; and `verify.maximize` with surrogates. Every incumbent is worth what the dense network says.
 
 A folder keeps one CSV row a run (a run that is there is not run again) and the picture.
 """

@@ -111,8 +111,9 @@ class Finding:
         if self.bound < -self.allowance:
             return None
         if self.limited:
-            known = f"with the margin at most {self.bound:.6g}" if np.isfinite(self.bound) else "before there was a bound"
-            return f"the time limit was reached {known}."
+            if not np.isfinite(self.bound):
+                return "the time limit was reached before there was a bound."
+            return f"the time limit was reached with the margin at most {self.bound:.6g}."
         return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
 
 
