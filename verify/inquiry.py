@@ -24,11 +24,11 @@ from verify.encoding import Encoding, Milp, encode
 from verify.functions import Functions, last_hidden
 from verify.intervals import EPS, Interval
 from verify.outcome import Ending, Outcome
+from verify.over_balls import maximise, with_cube
 from verify.regions import Box
 from verify.replay import Replay
 from verify.request import Request
 from verify.surrogates import Surrogate
-from verify.tangents import maximise, with_cube
 from verify.witness import Exhibit, Test, exhibit
 
 # The share of the time left that branch and bound may take, for the backends that split at all.
