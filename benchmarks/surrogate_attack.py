@@ -238,6 +238,34 @@ def draw(rows: list[dict[str, str]], limit: float, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+SIZES = {
+    "nonzeros": "nonzeros of the MILP",
+    "unstable": "neurons that can switch",
+    "building": "seconds to bound and build it",
+    "seconds": "seconds until it ended, 60 at most",
+}
+
+
+def draw_sizes(rows: list[dict[str, str]], path: Path) -> None:
+    """Draw what pruning does to the MILP: median and quartiles over the networks at each sparsity."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    methods = ["dense", *(f"sparse {share:g}" for share in SPARSITIES)]
+    figure, axes = plt.subplots(1, len(SIZES), figsize=(3.2 * len(SIZES), 3.0))
+    for axis, (column, title) in zip(axes, SIZES.items(), strict=True):
+        groups = [[float(row[column]) for row in rows if row["method"] == method] for method in methods]
+        low, middle, high = np.array([np.percentile(group or [np.nan], (25, 50, 75)) for group in groups]).T
+        axis.errorbar(range(len(methods)), middle, (middle - low, high - middle), marker="o", capsize=3)
+        axis.set_xticks(range(len(methods)), ["none", *(f"{100 * share:g} %" for share in SPARSITIES)])
+        axis.set(title=title, xlabel="weights pruned", yscale="linear" if column == "unstable" else "log")
+        axis.title.set_fontsize(9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     """Read the command line, run what is missing, print and draw."""
     given = options(__doc__, 3, "results/surrogate_attack")
@@ -247,6 +275,7 @@ def main() -> None:
     run_all(table, runs_of(given), answer, given.jobs)
     report(table.rows())
     draw(table.rows(), given.seconds, Path(given.folder) / "first_success.png")
+    draw_sizes(table.rows(), Path(given.folder) / "sizes.png")
 
 
 if __name__ == "__main__":

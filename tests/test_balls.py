@@ -18,11 +18,10 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import Verdict, tangents
+from verify import Verdict, over_balls
 from verify.backends import BACKENDS
 from verify.balls import NormBall, sum_above
 from verify.crown import crown_interval, relax_all
-from verify.inputs import input_variables
 from verify.margins import margins_of
 from verify.outcome import Ending
 
@@ -261,12 +260,12 @@ def test_no_verdict_over_an_l2_ball_is_wrong(shape: tuple[int, ...], seed: int, 
 
 @pytest.mark.parametrize("backend", zoo.ENGINES)
 @pytest.mark.parametrize("seed", range(5))
-def test_tangents_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> None:
+def test_cuts_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> None:
     network = zoo.network((2, 4, 3, 1), seed=seed)
     for center, clip in (([0.0, 0.4], (0, 1)), ([0.3, -0.4], None)):
         ball = verify.L2Ball(center, 0.8, clip)
         encoding = verify.encode(network, ball)
-        outcome = tangents.maximise(BACKENDS[backend], encoding, lambda: 10.0, lambda point: False)
+        outcome = over_balls.maximise(BACKENDS[backend], encoding, lambda: 10.0, lambda point: False)
         best = zoo.enumerated_maximum(network, ball.lower, ball.upper, np.ones(1), polygon(ball))
         if outcome.bound >= -outcome.allowance:
             assert outcome.bound == pytest.approx(best, abs=1e-3)
@@ -275,34 +274,7 @@ def test_tangents_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) ->
         assert outcome.bound >= best - 1e-3
 
 
-@settings(max_examples=100)
-@given(st.data())
-def test_tangents_hold_for_every_point_in_exact_arithmetic(data: Any) -> None:
-    ball = drawn_ball(data, verify.L2Ball, 3, data.draw(st.sampled_from([FLOATS, MILD])))
-    variables = input_variables(ball, np.arange(3))
-    count = len(variables.moved)
-    if not count:
-        return
-    point = variables.upper * data.draw(npst.arrays(float, 2 * count, elements=st.sampled_from([0.0, 0.01, 0.7, 1.0])))
-    cuts = tangents.tangents(point, count, ball.radius, 2 * count)
-    if cuts is None:
-        return
-    rows, sides = cuts[0].toarray(), cuts[1]
-    assert (rows @ point > sides).any()
-    radius = Fraction(ball.radius)
-    for x in drawn_points(data, ball):
-        moves = [
-            max(Fraction(sign) * (Fraction(x[i]) - Fraction(ball.center[i])), Fraction(0))
-            for i, sign in zip(variables.moved, variables.signs, strict=True)
-        ]
-        exact = [*moves, *((move / radius) ** 2 for move in moves)]
-        assert sum(exact[count:], Fraction(0)) <= 1
-        assert all(value <= Fraction(upper) for value, upper in zip(exact, variables.upper, strict=True))
-        for row, side in zip(rows, sides, strict=True):
-            assert sum((Fraction(a) * v for a, v in zip(row, exact, strict=True)), Fraction(0)) <= Fraction(side)
-
-
-def test_a_time_limit_ends_the_tangents() -> None:
+def test_a_time_limit_ends_the_cuts() -> None:
     encoding = verify.encode(zoo.network((2, 4, 3, 1), seed=1), verify.L2Ball([0.0, 0.4], 0.8))
-    outcome = tangents.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
+    outcome = over_balls.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
     assert (outcome.ending, outcome.bound) == (Ending.LIMIT, np.inf)

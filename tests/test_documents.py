@@ -11,6 +11,7 @@ import pytest
 import convexnn as cx
 
 ROOT = Path(__file__).parent.parent
+DOCS = list((ROOT / "docs").glob("*.md"))
 
 
 def test_the_python_of_the_readme_runs_as_printed(
@@ -36,6 +37,15 @@ def test_the_python_of_the_readme_runs_as_printed(
     assert re.search(r"^HT-stable to 1e-08 at step", shown, flags=re.MULTILINE)
     assert re.search(r"^largest output -?\d+\.\d+ at x = ", shown, flags=re.MULTILINE)
     assert re.search(r"^(ROBUST|COUNTEREXAMPLE): ", shown, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in DOCS)])
+def test_links_and_programs_that_a_page_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+    for script in re.findall(r"(?:benchmarks|examples)/\w+\.py", text):
+        assert (ROOT / script).exists(), script
 
 
 # Every example, with words that it prints where it does what it says.

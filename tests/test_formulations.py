@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import convexnn as cx
 import verify
 from tests import zoo
-from verify import tangents
+from verify import over_balls
 from verify.backends import BACKENDS, Line, highspy_direct
 from verify.conjunction import least_of
 from verify.encoding import Encoding
@@ -58,7 +58,9 @@ def test_they_agree_over_every_region(seed: int, backend: str) -> None:
     network, boxes, objective = drawn(seed)
     for region in boxes:
         both = [verify.encode(network, region, objective, formulation=kind) for kind in ("big-m", "indicator")]
-        outcomes = [tangents.maximise(BACKENDS[backend], one, lambda: 30.0, lambda point: False, False) for one in both]
+        outcomes = [
+            over_balls.maximise(BACKENDS[backend], one, lambda: 30.0, lambda point: False, False) for one in both
+        ]
         assert [outcome.ending for outcome in outcomes] == [Ending.OPTIMAL] * 2
         scale = 1.0 + abs(outcomes[0].bound)
         assert outcomes[0].bound == pytest.approx(outcomes[1].bound, abs=1e-6 * scale)

@@ -14,8 +14,9 @@ from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.answer import Event, Proof
 from verify.check import Check, Holding
+from verify.finding import Finding
 from verify.functions import Functions
-from verify.inquiry import Finding, Inquiry, Means, means_of
+from verify.inquiry import Inquiry, Means, means_of
 from verify.property import Case, Condition, Property, read_property
 from verify.reading import read_simple
 from verify.regions import Box, EmptyError

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from math import inf
 from typing import Any
 
@@ -70,11 +69,6 @@ class Units:
     factor: float
 
 
-def available() -> bool:
-    """Return whether Clarabel is installed; cvxpy brings it."""
-    return find_spec("clarabel") is not None
-
-
 @dataclass(frozen=True, eq=False)
 class Ball:
     """A model over an L2 ball, ready for relaxations with any neurons fixed.
@@ -84,7 +78,7 @@ class Ball:
     Attributes
     ----------
     encoding : Encoding
-        Its layout: moves, shares, then for each layer the neurons' values and their binaries.
+        Its layout: moves, then for each layer the neurons' values and their binaries.
     milp : Milp
         Its rows; others may follow those of the encoding.
     """
@@ -146,7 +140,6 @@ class Ball:
         milp, (values, binaries, first) = self.milp, self.neurons
         on, off, free = states == ON, states == OFF, states == FREE
         kept = np.ones(len(milp.cost), dtype=bool)
-        kept[self.moves : self.encoding.inputs.count] = False
         kept[binaries[~free]] = kept[values[off]] = False
         columns = np.flatnonzero(kept)
         plain = self._plain(states)
@@ -173,9 +166,8 @@ class Ball:
         return (cost / factor, matrix, np.concatenate(sides), sizes), Units(columns, lower, widths, heights, factor)
 
     def _plain(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which rows stay inequalities: not that of the shares, nor those that fixed neurons do without."""
+        """Return which rows stay inequalities: not those that fixed neurons do without."""
         plain = np.ones(self.milp.rows.shape[0], dtype=bool)
-        plain[0] = False
         plain[self.neurons[2][states == ON]] = plain[self.switches[:, states != FREE]] = False
         return plain
 

@@ -77,7 +77,7 @@ def milp_bound(milp: Milp, duals: Floats, inputs: InputVariables | None = None) 
     milp : Milp
         Its variables finitely bounded; that they are whole numbers is not used.
     duals : ndarray (s,)
-        Multipliers of at least its r rows; those of further rows, such as tangents of a ball, are left out.
+        Multipliers of at least its r rows; those of further rows, such as cuts of a ball, are left out.
     inputs : InputVariables, optional
         The meaning of the first variables: over a ball these are maximised over the ball itself, and the model's own
         rows for it are not needed.
@@ -101,8 +101,8 @@ def milp_bound(milp: Milp, duals: Floats, inputs: InputVariables | None = None) 
         rest = box_peak(slopes[:, own:], milp.lower[own:], milp.upper[own:])
         return _total(moves_peak(slopes[:, :own], inputs), rest)
 
-    if inputs is not None and ball and inputs.count:
-        used[:, 0] = 0.0  # the row of the ball; linear constraints come after it
+    if inputs is not None:
+        used[:, : len(inputs.row_upper) - len(inputs.region.constraints)] = 0.0  # those of the ball come first
     found = dual_bounds(milp.cost[None], milp.rows, (milp.row_lower, milp.row_upper), used, reach, peak)
     return float(_total(found, np.array([milp.constant]), np.array([milp.error]))[0])
 
@@ -113,11 +113,9 @@ def moves_peak(slopes: Floats, inputs: InputVariables) -> Floats:
     Notes
     -----
     An input moves up or down, never both: a . up + b . down = a . (up - down) + (a + b) . down, where up - down is what
-    x moves from the center, and `region.support` knows the maximum of a . x. Shares of an L2 ball are between bounds.
+    x moves from the center, and `region.support` knows the maximum of a . x.
     """
     region, moved, center = inputs.region.base, inputs.moved, inputs.region.base.center
-    rest = slice(len(moved), inputs.count)
-    others = box_peak(slopes[:, rest], inputs.lower[rest], inputs.upper[rest])
     up, down = np.flatnonzero(inputs.signs > 0.0), np.flatnonzero(inputs.signs < 0.0)
     along = np.zeros((len(slopes), region.size))
     along[:, moved[down]] = -slopes[:, down]
@@ -127,7 +125,7 @@ def moves_peak(slopes: Floats, inputs: InputVariables) -> Floats:
         shift, sizes = along @ center, np.abs(along) @ np.abs(center)
         lost = both @ inputs.upper[down] * (1.0 + 2.0 * (len(down) + 8) * EPS) + 2.0 * len(down) * TINY
         error = (region.size + 8) * EPS * sizes + 2.0 * region.size * TINY
-        return _total(region.support(along), -shift, others, lost + 4.0 * EPS * lost, error)
+        return _total(region.support(along), -shift, lost + 4.0 * EPS * lost, error)
 
 
 def _usable(duals: Floats, lower: Floats, upper: Floats) -> Floats:

@@ -128,7 +128,7 @@ def encode(
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
     and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
     variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its cuts from
-    :func:`verify.tangents.maximise` and is its box before. Rows are widened by the rounding of the products in them.
+    :func:`verify.over_balls.maximise` and is its box before. Rows are widened by the rounding of the products in them.
 
     With indicators the last two rows hold where z says so: a <= p where z = 1, a <= 0 where z = 0. There is no l in
     the model then, and an engine has a big-M of its own, if any. Five questions about a dense 784-64-64-10 network over

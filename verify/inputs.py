@@ -71,7 +71,6 @@ class InputVariables:
         moves = self.signs * (x - self.base)[self.moved]
         if isinstance(self.region.base, L2Ball):
             moves = np.maximum(moves, 0.0)
-            moves = np.concatenate([moves, np.square(moves / (self.region.base.radius or 1.0))])
         return np.clip(moves, self.lower, self.upper)
 
 
@@ -115,16 +114,11 @@ def _positions(region: Box, used: NDArray[np.int64]) -> InputVariables:
 def _moves(region: NormBall, used: NDArray[np.int64]) -> InputVariables:
     """x = center + up - down; a side that an input cannot move to has no variable.
 
-    In an L1 ball the sum of all is at most the radius. In an L2 ball each has a share of the squared radius beside it,
-    at least its square, and the sum of the shares is at most 1.
+    In an L1 ball the sum of all is at most the radius; an L2 ball has no rows.
     """
     up, down = used[region.above[used] > 0.0], used[region.below[used] > 0.0]
     upper = np.concatenate([region.above[up], region.below[down]])
-    row, side = np.ones((1, len(upper))), region.radius
-    if isinstance(region, L2Ball):
-        row, side = np.concatenate([0.0 * row, row], axis=1), 1.0
-        shares = np.minimum(upper / (region.radius or 1.0), 1.0) ** 2 * (1.0 + 16.0 * EPS) + TINY
-        upper = np.concatenate([upper, shares])
+    rows = 0 if isinstance(region, L2Ball) else min(1, len(upper))
     return InputVariables(
         region=region,
         used=used,
@@ -134,6 +128,6 @@ def _moves(region: NormBall, used: NDArray[np.int64]) -> InputVariables:
         reach=np.abs(region.center) + region.above + region.below,
         lower=np.zeros(len(upper)),
         upper=upper,
-        rows=sp.csr_matrix(row if row.size else np.empty((0, 0))),
-        row_upper=np.full(min(1, row.size), side),
+        rows=sp.csr_matrix(np.ones((rows, len(upper)))),
+        row_upper=np.full(rows, region.radius),
     )

@@ -21,14 +21,15 @@ from verify.conjunction import least_of
 from verify.crown import crown_peaks
 from verify.duals import milp_bound
 from verify.encoding import Encoding, Milp, encode
+from verify.finding import Finding, trouble_at_point, trouble_of
 from verify.functions import Functions, last_hidden
 from verify.intervals import EPS, Interval
 from verify.outcome import Ending, Outcome
+from verify.over_balls import maximise, with_cube
 from verify.regions import Box
 from verify.replay import Replay
 from verify.request import Request
 from verify.surrogates import Surrogate
-from verify.tangents import maximise, with_cube
 from verify.witness import Exhibit, Test, exhibit
 
 # The share of the time left that branch and bound may take, for the backends that split at all.
@@ -39,9 +40,6 @@ BESIDE = 0.5
 
 # Seconds of the first search before the bounds of neurons are sharpened by rounds of splits, and how many at first.
 FIRST_STAGE, FIRST_ROUNDS = 1.0, 16
-
-# The share of its size by which an engine's objective may differ from the network at the engine's own point.
-LEAK = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,48 +71,6 @@ def means_of(
     return Means(clock, backends.candidates(backend), as_generator(seed), replay, share, surrogates)
 
 
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """What an engine found for the least of some functions.
-
-    Attributes
-    ----------
-    point : ndarray (d,) or None
-        Its best input, inside the region.
-    bound : float
-        Its proven upper bound.
-    allowance : float
-        What its tolerances can amount to in the bound.
-    limited : bool
-        Whether it was stopped by the time limit.
-    trouble : str or None
-        Why it is not to be believed.
-    leak : float
-        Its objective at its point, minus the value recomputed in the network; 0 without a point. Where the MILP
-        holds the region up to its tolerances alone, it is no doubt: the point is drawn into the region first.
-    certified : float
-        The upper bound that its multipliers of the rows prove, whatever its tolerances; infinite where it gave none.
-    """
-
-    point: Floats | None
-    bound: float
-    allowance: float
-    limited: bool
-    trouble: str | None
-    leak: float = 0.0
-    certified: float = np.inf
-
-    def doubt(self) -> str | None:
-        """Return why it does not prove the functions to be negative together; None if it does."""
-        if self.trouble is not None:
-            return self.trouble
-        if self.bound < -self.allowance:
-            return None
-        if self.limited:
-            return f"the time limit was reached with the margin at most {self.bound:.6g}."
-        return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
-
-
 class Inquiry:
     """What is known of some functions of a network over a region.
 
@@ -133,6 +89,7 @@ class Inquiry:
         known = functions.over(last_hidden(region, self.layers))
         self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
         self.widths = self.upper - self.lower
+        self.relaxed: set[tuple[int, ...]] = set()
         self.reached = np.full(len(functions), -np.inf)
         self.points = np.tile(region.center, (len(functions), 1))
         self.visit(region.center)
@@ -307,9 +264,10 @@ class Inquiry:
         proven = f", {certified:.6g} by its multipliers" if np.isfinite(certified) else ""
         self.note(self.asked, f"{finding}; margin at most {bound:.6g}{proven}")
 
-    def relax(self, chosen: Sequence[int]) -> Finding:
+    def relax(self, chosen: Sequence[int], until: float = np.inf) -> Finding:
         """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
 
+        The engine has until some time, at most that of the question; `relaxed` keeps which functions were asked for.
         It costs a hundredth of the MILP, decides some questions by what its multipliers prove, and its point, though no
         optimum of the network, lies near witnesses that gradient ascent from anywhere else misses. Over an L2 ball the
         engine gets a cube in its place, so nothing but its multipliers is a proof.
@@ -319,13 +277,15 @@ class Inquiry:
         encoding = self._model(chosen)
         milp = encoding.milp.relaxed()
         ball = isinstance(self.region.base, L2Ball)
-        outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, self.clock.left)
+        self.relaxed.add(tuple(chosen))
+        time = min(self.clock.left, self._left(until))
+        outcome = self.engine.maximise(with_cube(encoding, milp) if ball else milp, time)
         certified = self._certify(chosen, encoding, outcome)
         outcome = replace(outcome, bound=certified, allowance=0.0) if ball else outcome
         self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome.bound, certified)
         point = None if outcome.values is None else encoding.point(outcome.values)
         known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
-        limited, trouble = outcome.ending is Ending.LIMIT, None if ball else _trouble(outcome, known)
+        limited, trouble = outcome.ending is Ending.LIMIT, None if ball else trouble_of(outcome, known)
         if trouble is not None:
             self.doubt = self.doubt or f"In the linear relaxation {trouble}"
         return Finding(point, outcome.bound, outcome.allowance, limited, trouble, certified=certified)
@@ -353,9 +313,9 @@ class Inquiry:
             leak = float(milp.cost @ outcome.values) + milp.constant - float(self.visit(point)[chosen].min())
         # Of one function any point is evidence; of several the least at one and the same point.
         known = float(self.functions.at(self.points[chosen])[:, chosen].min(axis=1).max())
-        trouble = _trouble(outcome, known)
+        trouble = trouble_of(outcome, known)
         if trouble is None and not self.region.is_loose:
-            trouble = _leaking(outcome, leak, known)
+            trouble = trouble_at_point(outcome, leak, known)
         limited = outcome.ending is Ending.LIMIT
         return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)
 
@@ -370,28 +330,3 @@ def _moved(milp: Milp, offset: float) -> Milp:
         return milp
     error = milp.error + 2.0 * EPS * (abs(milp.constant) + abs(float(offset)))
     return replace(milp, constant=milp.constant + float(offset), error=error)
-
-
-def _trouble(outcome: Outcome, reached: float) -> str | None:
-    """Return why an outcome is not to be believed; None if nothing speaks against it.
-
-    `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
-    """
-    if outcome.ending is Ending.INFEASIBLE:
-        return "the engine calls a model infeasible that the center of the region satisfies."
-    if outcome.ending is Ending.FAILED:
-        return f"the engine failed ({outcome.detail})."
-    if not np.isfinite(outcome.bound):
-        return f"the engine gave no bound ({outcome.detail})."
-    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
-        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
-    return None
-
-
-def _leaking(outcome: Outcome, leak: float, reached: float) -> str | None:
-    """Return why an engine's own point speaks against it: it is worth less in the network than the engine says."""
-    if not np.isfinite(leak):
-        return "the network overflows at the engine's point."
-    if leak <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
-        return None
-    return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."

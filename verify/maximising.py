@@ -14,8 +14,9 @@ from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.answer import Proof
 from verify.bounds import check_sizes
+from verify.finding import Finding
 from verify.functions import Functions
-from verify.inquiry import Finding, Inquiry, means_of
+from verify.inquiry import Inquiry, means_of
 from verify.optimum import Optimum, OutputRange, Status
 from verify.portfolio import Portfolio
 from verify.reading import read_simple

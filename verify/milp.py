@@ -64,6 +64,15 @@ class Milp:
         """Return the linear relaxation: binaries may be fractions, so that conditions say nothing and are left out."""
         return replace(self, integer=np.zeros_like(self.integer), conditions=_none())
 
+    def with_rows(self, rows: sp.csr_matrix, upper: Floats) -> Milp:
+        """Return the model with `rows` (c, v) v <= `upper` (c,) after its own."""
+        return replace(
+            self,
+            rows=sp.vstack([self.rows, rows], format="csr"),
+            row_lower=np.concatenate([self.row_lower, np.full(len(upper), -np.inf)]),
+            row_upper=np.concatenate([self.row_upper, upper]),
+        )
+
     def __repr__(self) -> str:
         return f"<{self}>"
 

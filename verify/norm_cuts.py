@@ -8,7 +8,7 @@ relaxations leaves an engine with the rows to close all of its parts, at toleran
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
 
@@ -77,12 +77,7 @@ class Search:
         beside = sp.csr_matrix((len(cuts), len(milp.cost) - self.ball.moves))
         # The length of u, and so the side, is off by its rounding.
         side = radius * (1.0 + (self.ball.moves + 16.0) * EPS) + TINY
-        return replace(
-            milp,
-            rows=sp.vstack([milp.rows, sp.hstack([sp.csr_matrix(np.stack(cuts)), beside])], format="csr"),
-            row_lower=np.concatenate([milp.row_lower, np.full(len(cuts), -np.inf)]),
-            row_upper=np.concatenate([milp.row_upper, np.full(len(cuts), side)]),
-        )
+        return milp.with_rows(sp.hstack([sp.csr_matrix(np.stack(cuts)), beside]), np.full(len(cuts), side))
 
     def look(self, values: Floats, seconds: float) -> bool:
         """Add the cut of the pattern of a MILP's point; return whether there was one that is new."""

@@ -93,10 +93,10 @@ class Population:
         self.stale = 0 if gained else self.stale + 1
         return self._note()
 
-    def add(self, points: Floats) -> None:
+    def add(self, points: Floats, stop: Callable[[], bool] = lambda: False) -> None:
         """Bring up points (n, d) found elsewhere and let them join."""
         lengths = np.geomspace(LONGEST / 4.0, SHORTEST, STEPS)
-        self._keep(*self._climbed(_finite(points), lengths, lambda: False))
+        self._keep(*self._climbed(_finite(points), lengths, stop))
         self._note()
 
     def settle(self, stop: Callable[[], bool]) -> Floats:

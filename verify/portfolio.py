@@ -13,8 +13,8 @@ from verify.polishing import polish
 from verify.population import Population
 from verify.surrogates import Surrogate, candidates
 
-# Shares of the time of one search: of the first climbs, of all surrogates together, of what is left for polishing.
-CLIMBING, COPYING, POLISHING = 0.3, 0.3, 0.1
+# Shares of the time of one search: first climbs, linear relaxation, all surrogates together, polishing at the end.
+CLIMBING, RELAXING, COPYING, POLISHING = 0.3, 0.1, 0.25, 0.1
 
 # Seconds for one linear program.
 PROGRAM = 5.0
@@ -26,9 +26,10 @@ RUNS = 1
 class Portfolio:
     """Anytime search for inputs where functions of an inquiry are large.
 
-    Sources, for each function: a population of ascents, begun at the peak of the CROWN bound too; the MILPs of
-    surrogates, every incumbent of which joins the population; and the best point polished by linear programs. What a
-    surrogate finds counts by its value in the network alone.
+    Sources, for each function: a population of ascents, begun at the peak of the CROWN bound too; the point of the
+    network's linear relaxation, unless it was asked before, and the MILPs of surrogates, every incumbent of which joins
+    the population; and the best point polished by linear programs. What a surrogate finds counts by its value in the
+    network alone.
 
     Parameters
     ----------
@@ -62,26 +63,30 @@ class Portfolio:
     def _turn(self, index: int, began: float, until: float, patient: bool) -> bool:
         """Ask every source for one function."""
         span = until - began
-        marks = began + CLIMBING * span, began + (CLIMBING + COPYING) * span, until - POLISHING * span
-        first = marks[0] if self.surrogates else marks[2]
+        climbed, relaxed, copied = began + span * np.cumsum([CLIMBING, RELAXING, COPYING])
+        polishing = until - POLISHING * span
+        if not self.surrogates:
+            return self._climb(index, polishing, patient) or self._polish(index, until)
         return (
-            self._climb(index, first, patient)
-            or self._copy(index, marks[1])
-            or (bool(self.surrogates) and self._climb(index, marks[2], patient))
+            self._climb(index, climbed, patient)
+            or (patient and self._relax(index, relaxed))
+            or self._copy(index, copied)
+            or self._climb(index, polishing, patient)
             or self._polish(index, until)
         )
 
-    def _population(self, index: int) -> Population:
+    def _population(self, index: int, stop: Callable[[], bool]) -> Population:
         if index not in self.populations:
             functions = self.known.functions
             self.populations[index] = Population(
                 functions.network, self.known.region, functions.row(index), self.known.means.rng
             )
-            self.populations[index].add(np.stack([self.known.points[index], self.known.peak([index])]))
+            self.populations[index].add(np.stack([self.known.points[index], self.known.peak([index])]), stop)
         return self.populations[index]
 
     def _climb(self, index: int, until: float, patient: bool) -> bool:
-        population, stop = self._population(index), partial(self._past, until)
+        stop = partial(self._past, until)
+        population = self._population(index, stop)
         best, runs = -np.inf, population.runs
         while not stop() and (patient or population.runs < runs + RUNS):
             if population.grow(stop) and self._offer(index, population.point, "population"):
@@ -90,9 +95,16 @@ class Portfolio:
                 best, runs = population.value, population.runs
         return self._offer(index, population.settle(stop), "population")
 
+    def _relax(self, index: int, until: float) -> bool:
+        """Take the point of the linear relaxation, once."""
+        if (index,) in self.known.relaxed or self.known.trouble() is not None or self._past(until):
+            return False
+        point = self.known.relax([index], until).point
+        return point is not None and self._join(index, "linear relaxation", [], point)
+
     def _copy(self, index: int, until: float) -> bool:
         """Ask the MILPs of the surrogates, each for an equal share of the time that is left."""
-        if not self.surrogates or self.known.trouble() is not None or self.known.engine is None:
+        if self.known.trouble() is not None or self.known.engine is None:
             return False
         functions = self.known.functions
         for place, surrogate in enumerate(self.surrogates):
@@ -115,8 +127,8 @@ class Portfolio:
         points.append(point)
         if self._offer(index, point, name):
             return True
-        population = self._population(index)
-        population.add(point[None])
+        population = self._population(index, self.known.clock.over)
+        population.add(point[None], self.known.clock.over)
         return self._offer(index, population.point, name)
 
     def _polish(self, index: int, until: float) -> bool:
@@ -126,7 +138,7 @@ class Portfolio:
         start, time = self.known.points[index], min(PROGRAM, self._left(until))
         row = functions.row(index)
         best = polish(functions.network, self.known.region, row, start, self.known.engine, time)
-        self._population(index).add(best[None])
+        self._population(index, self.known.clock.over).add(best[None], self.known.clock.over)
         return self._offer(index, best, "polishing")
 
     def _offer(self, index: int, point: Floats, source: str) -> bool:

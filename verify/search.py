@@ -10,7 +10,8 @@ import numpy as np
 from convexnn.checks import Floats
 from verify.answer import Answer, Proof, Verdict
 from verify.bounds import check_sizes
-from verify.inquiry import Finding, Inquiry, Means, means_of
+from verify.finding import Finding
+from verify.inquiry import Inquiry, Means, means_of
 from verify.margins import Margins, class_at, margins_of
 from verify.portfolio import Portfolio
 from verify.reading import read_simple

@@ -20,7 +20,6 @@ from verify.pruning import prune
 from verify.reading import read_simple
 from verify.regions import Box
 from verify.request import Request
-from verify.tangents import with_rows
 
 # The share of the binaries in which the next point's pattern differs at least from those of the points before.
 APART = 0.1
@@ -122,4 +121,4 @@ def _without(milp: Milp, encoding: Encoding, values: Floats) -> Milp:
     on = milp.integer & (values > 0.5)
     signs = np.where(milp.integer, np.where(on, 1.0, -1.0), 0.0)
     apart = max(1.0, np.floor(APART * milp.integer.sum()))
-    return with_rows(milp, sp.csr_matrix(signs[None]), np.array([on.sum() - apart]))
+    return milp.with_rows(sp.csr_matrix(signs[None]), np.array([on.sum() - apart]))

@@ -47,8 +47,8 @@ from verify.way_out import scaled_with_way_out
 # Seconds; engines take no infinite limit, and some none beyond what an integer of microseconds holds.
 LONGEST = 1e6
 
-# Seconds beyond its limit after which an engine is not waited for any longer.
-GRACE = 10.0
+# Seconds beyond its limit, and a share of it, after which an engine is not waited for any longer.
+GRACE, GRACE_SHARE = 1.0, 0.1
 
 # Seconds that the end of the process waits at most for an engine that nobody waited for.
 FAREWELL = 3.0
@@ -103,7 +103,7 @@ class Backend:
             finally:
                 ended.set()
 
-        deadline = perf_counter() + limited.time_limit + GRACE
+        deadline = perf_counter() + (1.0 + GRACE_SHARE) * limited.time_limit + GRACE
         Thread(target=work, daemon=True).start()
         try:
             while not ended.wait(0.1) and perf_counter() < deadline:
@@ -114,7 +114,7 @@ class Backend:
             if not ended.is_set():
                 # Where Python ends below an engine's own threads, the process aborts.
                 atexit.register(ended.wait, FAREWELL)
-        return outcomes[0] if outcomes else _failed("it did not stop at its time limit")
+        return outcomes[0] if outcomes else Outcome(Ending.LIMIT, None, inf, "it did not stop at its time limit")
 
     def _tried(self, milp: Milp, request: Request) -> Outcome:
         try:
