@@ -152,12 +152,12 @@ def ask(engine: str, network: cx.SparseReLUNetwork, region: verify.Box, label: i
 def _figures(found: Looked, limit: float) -> dict[str, Any]:
     """Return the measured columns; what is undecided counts with the limit."""
     times = [limit if letter == "U" else time for letter, time in zip(found.verdicts, found.times, strict=True)]
-    count = len(times)
+    count, decided = len(times), [time for letter, time in zip(found.verdicts, times, strict=True) if letter != "U"]
     return {
         "robust": found.verdicts.count("R") / count,
         "attacked": (found.verdicts.count("A") + found.verdicts.count("M")) / count,
         "undecided": found.verdicts.count("U") / count,
-        "quick": sum(time <= QUICKLY for time in times) / count,
+        "quick": sum(time <= QUICKLY for time in decided) / count,
         "median": median(times),
         "mean": fmean(times),
         "most": max(times),

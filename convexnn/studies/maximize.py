@@ -1,0 +1,155 @@
+"""Largest outputs through pruned copies (arXiv 2505.01985), beside the honest alternatives given the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import convexnn as cx
+import verify
+from convexnn.studies.perceptron import perceptron
+from convexnn.studies.pictures import scatter
+from convexnn.studies.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
+from convexnn.studies.study import Row, Run, Scale, Study
+from convexnn.studies.summary import pivot
+from convexnn.studies.table import distinct
+
+SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+SURROGATES = (0.8, 0.9)
+
+# Columns that name a network.
+NETWORK = ("inputs", "depth", "width", "seed")
+
+# Shapes (inputs, hidden layers, their width) and seconds a method.
+SHAPES = {
+    "quick": [(100, 2, 50), (1000, 3, 50)],
+    "default": list(product((100, 1000, 10000), (2, 3, 5), (50, 200))),
+    "full": list(product((100, 1000, 10000), (2, 3, 4, 5), (50, 100, 200))),
+}
+LIMITS = {"quick": 10.0, "default": 60.0, "full": 600.0}
+
+# The paper's seeds begin here.
+FIRST_SEED = 50
+
+# Networks of so many hidden layers are deep; what is above by this share is above.
+DEEP, ABOVE, SHORT = 3, 1e-9, 1e-4
+
+PROTOCOL = """
+The paper maximises the output of untrained networks, with torch's default weights, over inputs in [0, 1]: 100, 1,000
+and 10,000 inputs, 2 to 5 hidden layers of 50, 100 or 200, five seeds, 600 s with Gurobi (`--full --seeds 0,1,2,3,4`);
+here 2, 3 and 5 layers of 50 and 200. It prunes the network by magnitude, maximises in the MILP of the copy, and
+evaluates each incumbent in the network.
+
+Methods, each with the limit of time in `runs.csv`: the network's own MILP (*dense*); that of a copy without 50 to 95 %
+of its weights (*sparse*); of one pruned at random, for the first seed; gradient ascent that begins anew until the time
+is over (*pgd*); the point of the linear relaxation (*lp*), which the paper logs and does not plot; and
+`verify.maximize` with surrogates (*portfolio*). Every point is worth what the dense network says.
+"""
+
+
+def runs(scale: Scale, limit: float | None = None, engine: str = "highspy") -> list[Run]:
+    """Return a run for every method and network; `limit` in seconds and the MILP engine may be chosen."""
+    seconds = LIMITS[scale.size] if limit is None else limit
+    methods = ["portfolio", "pgd", "lp", "dense", *(f"sparse {share:g}" for share in SPARSITIES), "random 0.9"]
+    return [
+        dict(zip(NETWORK, (*shape, seed), strict=True)) | {"limit": seconds, "engine": engine, "method": method}
+        for method, seed, shape in product(methods, scale.seeds, SHAPES[scale.size])
+        if seed == scale.seeds[0] or not method.startswith("random")
+    ]
+
+
+def untrained(run: Run) -> cx.SparseReLUNetwork:
+    """Return the dense network of a run."""
+    sizes = [run["inputs"], *[run["width"]] * run["depth"], 1]
+    return verify.read_network(perceptron(sizes, FIRST_SEED + run["seed"]))
+
+
+def answer(run: Run) -> dict[str, Any]:
+    """Run one method."""
+    network = untrained(run)
+    region = verify.Box(np.zeros(run["inputs"]), np.ones(run["inputs"]))
+    asked = Question(network, region, np.ones(1), np.inf, run["limit"], run["seed"])
+    kind, _, share = run["method"].partition(" ")
+    if kind == "pgd":
+        return by_ascent(asked)
+    if kind == "lp":
+        return by_relaxation(asked, run["engine"])
+    if kind == "portfolio":
+        return by_portfolio(asked)
+    if kind == "dense":
+        return by_milp(asked, network, run["engine"])
+    method = "random" if kind == "random" else "magnitude"
+    return by_milp(asked, verify.prune(network, float(share), method=method, seed=run["seed"]), run["engine"])
+
+
+def by_portfolio(asked: Question) -> dict[str, Any]:
+    """Return what `maximize` with surrogates finds."""
+    began = perf_counter()
+    found = verify.maximize(asked.network, asked.region, time_limit=asked.limit, seed=asked.seed, surrogates=SURROGATES)
+    sources = [event.source for event in found.trace if event.finding.startswith("reached")]
+    note = f"{found.status.name}: bound {found.bound:.6g}, best by {sources[-1] if sources else 'ascent'}"
+    return {"found": 0, "best": found.value, "seconds": perf_counter() - began, "note": note}
+
+
+def values(rows: Sequence[Row]) -> dict[tuple[str, ...], dict[str, float]]:
+    """Return for each network what each method reaches; minus infinity where it finds no point."""
+    found: dict[tuple[str, ...], dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in NETWORK), {})[row["method"]] = float(row["best"])
+    return found
+
+
+def figures(rows: list[Row], folder: Path) -> list[Path]:
+    """Draw what each method reaches on each network, from the worst of all methods to the best."""
+    names = distinct(rows, "method")
+    points = []
+    for group in values(rows).values():
+        finite = [value for value in group.values() if np.isfinite(value)]
+        span = (max(finite) - min(finite)) or 1.0
+        for method, value in group.items():
+            share = (value - min(finite)) / span if np.isfinite(value) else 0.0
+            points.append({"method": method, "place": str(names.index(method)), "share": f"{share}"})
+    points.sort(key=lambda point: int(point["place"]))
+    labels = ("method, as in the legend", "value, from the worst (0) to the best (1) of all methods")
+    return [scatter(points, folder / "values.png", "place", "share", labels=labels)]
+
+
+def tables(rows: list[Row]) -> str:
+    """Return the best value of each method on each network, and where the portfolio is below one of them."""
+    sheet = pivot(rows, NETWORK, "method", lambda here: f"{float(here[0]['best']):.5g}" if here else "")
+    parts, deep, above = ["The largest value found:", sheet.to_markdown()], 0, 0
+    for network, best in values(rows).items():
+        ours = best.get("portfolio", np.nan)
+        short = [name for name, value in best.items() if value > ours + SHORT * (1.0 + abs(value))]
+        if short:
+            parts.append(f"On the network {' '.join(network)} the portfolio is below {', '.join(short)}.")
+        if int(network[1]) >= DEEP and {"portfolio", "dense"} <= set(best):
+            deep, above = deep + 1, above + (ours > best["dense"] + ABOVE * abs(ours))
+    parts.append(
+        f"Of {deep} networks of {DEEP} layers or more the portfolio is strictly above the dense MILP on {above}."
+    )
+    return "\n\n".join(parts)
+
+
+def cost(run: Run) -> float:
+    """Return a guess of the seconds of a run."""
+    return 1.0 if run["method"] == "lp" else float(run["limit"])
+
+
+MAXIMIZE = Study(
+    name="maximize",
+    title="Largest outputs through pruned copies of a network",
+    protocol=PROTOCOL,
+    keys=(*NETWORK, "limit", "engine", "method"),
+    fields=FIELDS,
+    runs=runs,
+    answer=answer,
+    figures=figures,
+    tables=tables,
+    cost=cost,
+)
