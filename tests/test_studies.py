@@ -182,8 +182,9 @@ list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path /
         # multiprocessing cannot yield results as they come, as Ray's cannot: rounds instead.
         asked, table = runs(Scale("default", (0,))), Table(tmp_path / "runs.csv", FAKE)
         with joblib.parallel_config(backend=backend, n_jobs=2):
-            steps = list(sweep(FAKE, asked, table))
-        assert [step.done for step in steps] == list(range(1, len(asked) + 1))
+            steps = list(sweep(FAKE, asked[:3], table))
+            steps += list(sweep(FAKE, asked, table, jobs=2))
+        assert [step.done for step in steps] == [1, 2, 3, *range(1, len(asked) - 2)]
         assert table.missing(asked) == []
 
     def test_a_run_has_one_thread_and_its_peak_is_its_own(self) -> None:
