@@ -203,9 +203,10 @@ class TestIterative:
             model(rows)
             pairs = [(layer, "weight") for layer in layers]
             prune.global_unstructured(pairs, prune.L1Unstructured, amount=before - after)
-        for weight, layer in zip(weights_of(found), layers, strict=True):
-            np.testing.assert_allclose(weight, layer.weight.detach().numpy(), rtol=1e-3, atol=1e-5)
-            np.testing.assert_array_equal(weight != 0.0, layer.weight.detach().numpy() != 0.0)
+        for ours, layer in zip(weights_of(found), layers, strict=True):
+            theirs = layer.weight.detach().numpy()
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+            np.testing.assert_array_equal(ours != 0.0, theirs != 0.0)
 
     @pytest.mark.parametrize("rewind", [False, True])
     def test_a_round_begins_at_the_first_weights_or_at_those_pruned(self, rewind: bool) -> None:
@@ -412,10 +413,12 @@ class TestRigl:
 
     def test_the_share_falls_as_a_cosine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shares: list[float] = []
-        monkeypatch.setattr(
-            "convexnn.baselines.growth.regrow",
-            lambda weight, kept, slope, share: (shares.append(share), torch.tensor([0]))[1],
-        )
+
+        def note(weight: Any, kept: Any, slope: Any, share: float) -> Any:
+            shares.append(share)
+            return torch.tensor([0])
+
+        monkeypatch.setattr("convexnn.baselines.growth.regrow", note)
         trainee = task_of().trainee()
         for t in (10, 40, 70):
             Regrowth(trainee, 0.3, 10, 80)(t, trainee.layers.parameters, Adam(trainee.layers.parameters))
