@@ -132,6 +132,14 @@ def test_the_first_weights_are_those_of_a_linear_layer_of_torch() -> None:
     assert layers.biases[1].item() != 0.0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_device_is_used(kind: str, device: str) -> None:
+    X, y = teacher()
+    found = KINDS[kind](X, y, [20], width=5, batch_size=30, device=device, weights="hidden")[20]
+    assert found.nnz == 20
+    assert np.isfinite(found.loss)
+
+
 def test_labels_are_told_apart() -> None:
     X, y = targets("softmax")
     found = prune_iteratively(

@@ -21,6 +21,7 @@ from convexnn.studies.mnist import (
     TWO,
     Setting,
     answer_of,
+    asked,
     best_widths,
     cost_of,
     default_width,
@@ -186,12 +187,22 @@ class TestPage:
         text = tables(list(self.ROWS))
         lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "200 |" in line]
         assert lines[0] == ["200", "89.00 ± 1.41 (m=26)", "82.50 (m=50)", "65.50 ± 2.12 (m=50)", "+6.50"]
-        assert "91.50 (m=50)" in text
+        assert "500" not in text
+        assert "91.50 (m=50)" in tables(list(self.ROWS[3:]))
         assert tables([]) != ""
+
+    def test_budgets_that_a_pass_stops_at_on_its_way_are_left_out(self) -> None:
+        assert {one["s"] for one in asked(list(self.ROWS))} == {"200"}
+        assert len(asked(list(self.ROWS[3:]))) == 6
 
     def test_pictures_are_drawn_of_the_grid(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn: list[Any] = []
-        monkeypatch.setattr(room, "heatmaps", lambda rows, path, *rest, **options: drawn.append(rows) or path)
+
+        def note(rows: Any, path: Path, *rest: Any, **options: Any) -> Path:
+            drawn.append(rows)
+            return path
+
+        monkeypatch.setattr(room, "heatmaps", note)
         pictures = figures_of(TEN, list(self.ROWS), tmp_path)
         assert [path.name for path in pictures] == ["accuracy.png", "budgets.png"]
         assert {one["m"] for one in drawn[0]} == {"20", "50"}
