@@ -198,6 +198,17 @@ list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path /
         assert big["peak_mb"] > 75.0
         assert small["peak_mb"] < 40.0
 
+    def test_what_earlier_runs_left_behind_does_not_hide_the_peak(self) -> None:
+        # Pieces of 50 kB come from the heap, which cannot shrink below the one that stays.
+        stay = list[Any]()
+
+        def answer(run: dict[str, Any]) -> dict[str, Any]:
+            pieces = [np.ones(6250) for _ in range(2000)]
+            stay.append(np.ones(6250))
+            return {"value": len(pieces)}
+
+        assert min(measured(answer, {})[1][0]["peak_mb"] for _ in range(3)) > 80.0
+
     def test_a_run_may_measure_for_itself(self) -> None:
         row = measured(lambda run: {"seconds": 0.25, "peak_mb": 7.0}, {})[1][0]
         assert (row["seconds"], row["peak_mb"]) == (0.25, 7.0)

@@ -22,7 +22,7 @@ from convexnn.operator import as_device
 from convexnn.targets import encode
 
 # Rows at a time where the loss of a network is recomputed.
-TILE = 4096
+TILE = 256
 
 
 @dataclass(frozen=True, eq=False)

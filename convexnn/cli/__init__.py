@@ -1,4 +1,4 @@
-"""The command line: the one place that knows both convexnn and verify."""
+"""The command line, which knows both convexnn and verify."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def heatmaps(
     panel: str = "method",
     titles: Mapping[str, str] | None = None,
     digits: int = 0,
+    most: float = inf,
 ) -> Path:
     """Draw the mean of a column over two others, a line of panels a method, and its standard deviation beside it.
 
@@ -52,13 +54,15 @@ def heatmaps(
         What stands above a panel in place of its value.
     digits : int, default 0
         Of the values written on the cells, where they are few.
+    most : float, default inf
+        Larger values count as this one: beyond it they say nothing more.
     """
     panels = distinct(rows, panel)
     axes_of = [sorted(distinct(rows, name), key=float) for name in (down, across)]
     width, height = 1.9 + 0.5 * len(axes_of[1]), 1.0 + 0.34 * len(axes_of[0])
     figure, axes = _grid(len(panels), 2, (width, height), title)
     for place, name in enumerate(panels):
-        mean, spread = _cells(select(rows, **{panel: name}), value, (down, across), axes_of)
+        mean, spread = _cells(select(rows, **{panel: name}), value, (down, across), axes_of, most)
         head = (titles or {}).get(name, name)
         shown = (
             (mean, limits, "viridis", head, label),
@@ -75,14 +79,15 @@ def _spread_limit(limits: tuple[float, float]) -> float:
 
 
 def _cells(
-    rows: Sequence[Row], value: str, names: tuple[str, str], axes_of: Sequence[Sequence[str]]
+    rows: Sequence[Row], value: str, names: tuple[str, str], axes_of: Sequence[Sequence[str]], most: float = inf
 ) -> tuple[Floats, Floats]:
     """Return mean and sample deviation of every cell; nan where there are no, or too few, values."""
     mean = np.full((len(axes_of[0]), len(axes_of[1])), np.nan)
     spread = mean.copy()
     for i, first in enumerate(axes_of[0]):
         for j, second in enumerate(axes_of[1]):
-            values = numbers(select(rows, **{names[0]: first, names[1]: second}), value)
+            here = select(rows, **{names[0]: first, names[1]: second})
+            values = [min(most, number) for number in numbers(here, value)]
             mean[i, j] = np.mean(values) if values else np.nan
             spread[i, j] = np.std(values, ddof=1) if len(values) > 1 else np.nan
     return mean, spread
@@ -107,7 +112,9 @@ def _heat(
     axis.set_xticks(range(len(axes_of[1])), axes_of[1], fontsize=8, rotation=90 if len(axes_of[1]) > 8 else 0)
     axis.set_ylabel(names[0])
     axis.set_xlabel(names[1])
-    axis.figure.colorbar(image, ax=axis).set_label(label, fontsize=8)
+    bar = axis.figure.colorbar(image, ax=axis)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
     if values.size > WRITTEN:
         return
     dark = limits[0] + 0.6 * (limits[1] - limits[0])

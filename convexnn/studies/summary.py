@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -22,9 +23,9 @@ def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{fmean(values):.{digits}f}{spread}"
 
 
-def averaged(name: str, digits: int = 1, factor: float = 1.0) -> Cell:
-    """Return the cell of a column's mean and spread, times a factor (100 for percent)."""
-    return lambda rows: mean_and_spread([factor * value for value in numbers(rows, name)], digits)
+def averaged(name: str, digits: int = 1, factor: float = 1.0, most: float = inf) -> Cell:
+    """Return the cell of a column's mean and spread, of values times a factor (100 for percent) and at most `most`."""
+    return lambda rows: mean_and_spread([min(most, factor * value) for value in numbers(rows, name)], digits)
 
 
 def pivot(

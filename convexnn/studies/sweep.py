@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -96,7 +98,7 @@ def measured(answer: Callable[[Run], Any], run: Run) -> tuple[Run, list[dict[str
     with one_thread(), whole():
         base, began = reset_peak(), perf_counter()
         found = answer(run)
-        figures = {"seconds": perf_counter() - began, "peak_mb": peak() - base, "versions": versions()}
+        figures = {"seconds": perf_counter() - began, "peak_mb": max(0.0, peak() - base), "versions": versions()}
     rows = found if isinstance(found, list) else [found]
     return run, [{**figures, **row} for row in rows]
 
@@ -138,6 +140,10 @@ def whole() -> Iterator[None]:
 
 def reset_peak() -> float:
     """Begin a new peak of resident memory; return what is resident now, in MB (10^6 bytes)."""
+    gc.collect()
+    # What the allocator keeps for itself would hide the growth: glibc gives it back when told so.
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return _status("VmRSS")
