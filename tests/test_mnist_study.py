@@ -30,22 +30,29 @@ from convexnn.studies.mnist import (
     row_of,
     tables,
 )
+from convexnn.studies.rivals import ONE_SHOT, OURS, RELEASED, RIGL, TRAINED
 from convexnn.studies.study import Run, Scale, Size, Study, study_named
 from convexnn.studies.table import Table, mark
 
+METHODS = (OURS, RELEASED, TRAINED, ONE_SHOT, RIGL)
 STUDIES = [(MNIST, TEN), (BINARY, TWO)]
 SIZES: tuple[Size, ...] = ("quick", "default", "full")
 
 
 def short(setting: Setting) -> Setting:
     """Return a setting of a few passes."""
-    return replace(
-        setting,
-        released={**setting.released, "epochs_a_round": 1},
-        trained={**setting.trained, "epochs_a_round": 1, "last_epochs": 1, "prune": 0.5},
-        once={"epochs": 2, "last_epochs": 2},
-        grown={**setting.grown, "epochs": 2},
-    )
+    few: dict[str, dict[str, Any]] = {
+        "imp-released": {"epochs_a_round": 1},
+        "imp-trained": {"epochs_a_round": 1, "last_epochs": 1, "prune": 0.5},
+        "one-shot": {"epochs": 2, "last_epochs": 2},
+        "rigl": {"epochs": 2},
+    }
+    return changed(setting, few)
+
+
+def changed(setting: Setting, options: dict[str, dict[str, Any]]) -> Setting:
+    """Return a setting with some other options."""
+    return replace(setting, options={name: {**old, **options.get(name, {})} for name, old in setting.options.items()})
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> LabelledSplit:
     for digit in range(10):
         pixels[labels == digit, 70 * digit : 70 * digit + 40] += 0.8
     split = LabelledSplit(pixels[:80], labels[:80], pixels[80:], labels[80:], tuple("0123456789"), (28, 28))
-    monkeypatch.setattr(room, "mnist", lambda: split)
+    monkeypatch.setattr(room, "mnist", lambda download: split)
     return split
 
 
@@ -79,7 +86,7 @@ class TestRuns:
         runs = study.runs(Scale(size, (0,)))
         for m in setting.widths[size]:
             wanted = [s for s in setting.budgets[size] if s <= setting.weights(m)]
-            for method in room.TITLES:
+            for method in METHODS:
                 here = [run for run in runs if run["m"] == m and run["method"] == method]
                 budgets = {s for run in here for s in (setting.stops(run) if method in room.PASSES else [run["s"]])}
                 assert set(wanted) <= budgets
@@ -104,7 +111,7 @@ def test_the_default_width_is_that_of_fit_network() -> None:
 
 
 @pytest.mark.parametrize(("study", "setting"), STUDIES)
-@pytest.mark.parametrize("method", room.TITLES)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_run_answers_its_budgets(
     method: str, study: Study, setting: Setting, few: LabelledSplit, tmp_path: Path
 ) -> None:
@@ -124,11 +131,11 @@ def test_a_run_answers_its_budgets(
 
 
 @pytest.mark.parametrize("setting", [TEN, TWO])
-@pytest.mark.parametrize("method", ["ours", "imp_trained"])
+@pytest.mark.parametrize("method", ["ours", "imp-trained"])
 def test_what_is_easy_is_told_apart(method: str, setting: Setting, few: LabelledSplit) -> None:
-    longer = replace(setting, trained={**setting.trained, "epochs_a_round": 30, "prune": 0.5, "last_epochs": 100})
-    # With a batch of the size of the images a pass is a step.
-    longer = replace(longer, trained={**longer.trained, "batch_size": 8})
+    # The batches of the study would make a pass a step.
+    many = {"epochs_a_round": 30, "prune": 0.5, "last_epochs": 100, "batch_size": 8}
+    longer = changed(setting, {"imp-trained": many})
     run = {"seed": 0, "m": 20, "s": setting.budgets["quick"][-1], "method": method}
     assert answer_of(longer, run)[-1]["accuracy"] > 90.0
 
@@ -154,7 +161,7 @@ def test_neurons_without_a_way_through_are_not_counted() -> None:
 
 
 def test_costs_are_passes_times_what_a_pass_takes() -> None:
-    run = {"seed": 0, "m": 20, "s": 2000, "method": "imp_trained"}
+    run = {"seed": 0, "m": 20, "s": 2000, "method": "imp-trained"}
     # 15,880 weights, 15 % less a round: 13 rounds of 4 epochs down to 2,000, and 10 epochs at the end.
     assert cost_of(TEN, run) == (13 * 4 + 10) * 40
     assert cost_of(TEN, {**run, "method": "ours"}) == 40 * 40
@@ -169,8 +176,8 @@ class TestPage:
         row("rigl", 20, 200, 1, 60.0),
         row("rigl", 50, 200, 0, 64.0),
         row("rigl", 50, 200, 1, 67.0),
-        row("imp_trained", 50, 200, 0, 82.5),
-        row("imp_trained", 50, 500, 0, 91.5),
+        row("imp-trained", 50, 200, 0, 82.5),
+        row("imp-trained", 50, 500, 0, 91.5),
     )
 
     def test_ours_has_its_default_and_others_their_best_width(self) -> None:
@@ -180,7 +187,7 @@ class TestPage:
             ("ours", "26", "90.0"),
             ("rigl", "50", "64.0"),
             ("rigl", "50", "67.0"),
-            ("imp_trained", "50", "82.5"),
+            ("imp-trained", "50", "82.5"),
         ]
 
     def test_the_points_are_those_to_the_best_of_the_others(self) -> None:

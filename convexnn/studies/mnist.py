@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from convexnn.baselines import Baseline, prune_iteratively, prune_once, rigl
+from convexnn.baselines import Baseline
 from convexnn.baselines.iterative import rounds
 from convexnn.datasets import LabelledSplit, mnist
 from convexnn.fitting.fit import EPOCHS, WIDTH, WIDTH_FOR_ROOT, fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
 from convexnn.studies.pictures import curves, heatmaps
+from convexnn.studies.rivals import ONE_SHOT, OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
 from convexnn.studies.study import Row, Run, Scale, Size, Study
 from convexnn.studies.summary import mean_and_spread
 from convexnn.studies.table import distinct, numbers, select
@@ -27,16 +28,8 @@ from convexnn.tables import Table
 
 PIXELS = 784
 
-TITLES = {
-    "ours": "fit_network",
-    "imp_released": "IMP as released",
-    "imp_trained": "IMP, trained",
-    "one_shot": "one-shot pruning",
-    "rigl": "RigL",
-}
-
 # One pass of these answers all budgets from the largest down to that of the run.
-PASSES = ("imp_released", "imp_trained", "one_shot")
+PASSES = (RELEASED, TRAINED, ONE_SHOT)
 
 
 @dataclass(frozen=True)
@@ -51,10 +44,8 @@ class Setting:
         Of the networks, but for pruning as released.
     widths, budgets : mapping
         Neurons m and weights s of each size of the study.
-    released : dict
-        Options of pruning as released.
-    trained, once, grown : dict
-        Options of the other baselines.
+    options : mapping
+        Of each rival, by its name.
     lowest : float
         The lower end of the colours, in percent, that of the paper.
     """
@@ -63,10 +54,7 @@ class Setting:
     loss: str
     widths: Mapping[Size, tuple[int, ...]]
     budgets: Mapping[Size, tuple[int, ...]]
-    released: dict[str, Any]
-    trained: dict[str, Any]
-    once: dict[str, Any]
-    grown: dict[str, Any]
+    options: Mapping[str, dict[str, Any]]
     lowest: float
 
     @property
@@ -90,10 +78,14 @@ TEN = Setting(
     budgets=MappingProxyType(
         {"quick": (200, 1000), "default": (200, 500, 1000, 2000), "full": (100, 200, 500, 1000, 2000)}
     ),
-    released={"loss": "softmax", "epochs_a_round": 50, "batch_size": 5000},
-    trained={"epochs_a_round": 4, "prune": 0.15, "last_epochs": 10, "batch_size": 250},
-    once={"epochs": 20, "last_epochs": 20},
-    grown={"epochs": 100, "shares": "equal"},
+    options=MappingProxyType(
+        {
+            RELEASED: {"loss": "softmax", "epochs_a_round": 50, "batch_size": 5000},
+            TRAINED: {"loss": "softmax", "epochs_a_round": 4, "prune": 0.15, "last_epochs": 10, "batch_size": 250},
+            ONE_SHOT: {"loss": "softmax", "epochs": 20, "last_epochs": 20},
+            RIGL: {"loss": "softmax", "epochs": 100, "shares": "equal"},
+        }
+    ),
     lowest=10.0,
 )
 
@@ -106,10 +98,14 @@ TWO = Setting(
     budgets=MappingProxyType(
         {"quick": (20, 50, 100, 200), "default": (20, 50, 100, 200), "full": (2, 5, 10, 20, 50, 100, 200)}
     ),
-    released={"loss": "squared", "epochs_a_round": 15, "batch_size": 1000},
-    trained={"epochs_a_round": 20, "prune": 0.15, "last_epochs": 50},
-    once={"epochs": 50, "last_epochs": 50},
-    grown={"epochs": 200, "shares": "equal"},
+    options=MappingProxyType(
+        {
+            RELEASED: {"loss": "squared", "epochs_a_round": 15, "batch_size": 1000},
+            TRAINED: {"loss": "logistic", "epochs_a_round": 20, "prune": 0.15, "last_epochs": 50},
+            ONE_SHOT: {"loss": "logistic", "epochs": 50, "last_epochs": 50},
+            RIGL: {"loss": "logistic", "epochs": 200, "shares": "equal"},
+        }
+    ),
     lowest=50.0,
 )
 
@@ -123,32 +119,27 @@ def runs_of(setting: Setting, scale: Scale) -> list[Run]:
     """Return the runs: ours and RigL a budget each, passes of pruning for all budgets at once."""
     budgets, found = setting.budgets[scale.size], []
     for seed in scale.seeds:
-        found += [{"seed": seed, "m": default_width(s), "s": s, "method": "ours"} for s in budgets]
+        found += [{"seed": seed, "m": default_width(s), "s": s, "method": OURS} for s in budgets]
         for m in setting.widths[scale.size]:
             cells = [{"seed": seed, "m": m, "s": s} for s in budgets if s <= setting.weights(m)]
-            found += [{**cell, "method": "ours"} for cell in cells if cell["m"] != default_width(cell["s"])]
+            found += [{**cell, "method": OURS} for cell in cells if cell["m"] != default_width(cell["s"])]
             found += [{**cells[0], "method": method} for method in PASSES]
-            found += [{**cell, "method": "rigl"} for cell in cells]
+            found += [{**cell, "method": RIGL} for cell in cells]
     return found
 
 
 def answer_of(setting: Setting, run: Run) -> list[dict[str, Any]]:
     """Return the test accuracy of a run, or of each budget of a pass."""
-    data, seed, loss = mnist().only(setting.digits), run["seed"], setting.loss
-    X, y, s, m = data.X_train, data.y_train, run["s"], run["m"]
-    stops, found = setting.stops(run), dict[int, Baseline | NetworkFit]()
-    if run["method"] == "ours":
-        found[s] = fit_network(X, y, s, m, loss=loss, seed=seed)
-    elif run["method"] == "rigl":
-        found[s] = rigl(X, y, s, width=m, loss=loss, seed=seed, **setting.grown)
-    elif run["method"] == "one_shot":
-        found.update(prune_once(X, y, stops, width=m, loss=loss, seed=seed, **setting.once))
-    elif run["method"] == "imp_trained":
-        found.update(prune_iteratively(X, y, stops, width=m, loss=loss, seed=seed, **setting.trained))
+    data, s, m, method = mnist(download=True).only(setting.digits), run["s"], run["m"], run["method"]
+    X, y, found = data.X_train, data.y_train, dict[int, Baseline | NetworkFit]()
+    if method == OURS:
+        found[s] = fit_network(X, y, s, m, loss=setting.loss, seed=run["seed"])
     else:
+        options = setting.options[method]
         # With the squared loss two digits are 0 and 1 as numbers, told apart at one half.
-        target = y.astype(np.float64) if setting.released["loss"] == "squared" else y
-        found.update(prune_iteratively(X, target, stops, width=m, seed=seed, **setting.released))
+        target = y.astype(np.float64) if options["loss"] == "squared" else y
+        budgets = setting.stops(run) if method in PASSES else [s]
+        found.update(rivals(method, X, target, budgets, width=m, seed=run["seed"], **options))
     return [row_of(budget, one, data) for budget, one in found.items()]
 
 
@@ -184,7 +175,7 @@ def best_widths(rows: list[Row]) -> list[Row]:
     for method in distinct(rows, "method"):
         for s in distinct(rows, "s"):
             here = select(rows, method=method, s=s)
-            if method == "ours":
+            if method == OURS:
                 kept += select(here, m=default_width(int(s)))
             elif here:
                 means = {m: fmean(numbers(select(here, m=m), "accuracy")) for m in distinct(here, "m")}
@@ -194,7 +185,7 @@ def best_widths(rows: list[Row]) -> list[Row]:
 
 def asked(rows: list[Row]) -> list[Row]:
     """Return the rows of budgets that ours was run for; passes of pruning stop at others of the paper on their way."""
-    budgets = distinct(select(rows, method="ours"), "s")
+    budgets = distinct(select(rows, method=OURS), "s")
     return [row for row in rows if row["s"] in budgets] if budgets else rows
 
 
@@ -238,8 +229,8 @@ def _accuracy(rows: list[Row]) -> str:
 def _points(rows: dict[str, list[Row]]) -> str:
     """Return the points between the mean of ours and that of the best other method."""
     means = {method: fmean(numbers(here, "accuracy")) for method, here in rows.items() if here}
-    others = [mean for method, mean in means.items() if method != "ours"]
-    return f"{means['ours'] - max(others):+.2f}" if "ours" in means and others else ""
+    others = [mean for method, mean in means.items() if method != OURS]
+    return f"{means[OURS] - max(others):+.2f}" if OURS in means and others else ""
 
 
 def figures_of(setting: Setting, rows: list[Row], folder: Path) -> list[Path]:
@@ -270,17 +261,14 @@ def figures_of(setting: Setting, rows: list[Row], folder: Path) -> list[Path]:
 def cost_of(setting: Setting, run: Run) -> float:
     """Return passes over the rows times what a pass takes: a part for each row, and one for each neuron."""
     stops, method = setting.stops(run), run["method"]
-    if method == "ours":
-        passes = EPOCHS
-    elif method == "rigl":
-        passes = setting.grown["epochs"]
-    elif method == "one_shot":
-        passes = setting.once["epochs"] + len(stops) * setting.once["last_epochs"]
+    options = setting.options.get(method, {"epochs": EPOCHS})
+    if "epochs_a_round" in options:
+        before = options["epochs_a_round"] * len(
+            list(rounds(setting.weights(run["m"]), stops, options.get("prune", 0.1)))
+        )
     else:
-        options = setting.released if method == "imp_released" else setting.trained
-        share, last = options.get("prune", 0.1), options.get("last_epochs", 0)
-        total = len(list(rounds(setting.weights(run["m"]), stops, share)))
-        passes = total * options["epochs_a_round"] + len(stops) * last
+        before = options["epochs"]
+    passes = before + options.get("last_epochs", 0) * len(stops)
     return float(passes * (20 + run["m"]))
 
 
@@ -302,18 +290,19 @@ round, back to the first weights, scored right after pruning. Here all methods h
 two digits and 20 neurons. It meets each budget exactly here, where the published code stops at or below it."""
 
 TEN_PROTOCOL = f"""\
-{COMMON} *IMP as released* has 50 epochs a round, batches of 5,000, Adam of 1e-3. *IMP, trained* prunes 15 % a round
-after 4 epochs of batches of 250, and ends with 10 epochs on the weights left. *One-shot pruning* has 20 epochs before
-and 20 after. *RigL* has 100 epochs, a falling step, and half the weights in each layer: the shares of Erdos and Renyi
-leave the last layer a few percent of them, and less accuracy. *fit_network* has its defaults, 40 epochs. For the
-published solver with 20 neurons, 500 weights and 50 epochs 81.1 % is on record (360 seconds)."""
+{COMMON} *IMP as released* has 50 epochs a round, batches of 5,000, Adam of 1e-3. *IMP trained* prunes 15 % a round
+after 4 epochs of batches of 250, and ends with 10 epochs on the weights left. *One-shot pruning* has 20 epochs
+before and 20 after. *RigL* has 100 epochs, a falling step, and half the weights in each layer: the shares of Erdos
+and Renyi leave the last layer a few percent of them, and less accuracy. *Ours*, `fit_network`, has its defaults, 40
+epochs. For the published solver with 20 neurons, 500 weights and 50 epochs 81.1 % is on record (360 seconds)."""
 
 TWO_PROTOCOL = f"""\
-{COMMON} *IMP as released* has 15 epochs a round, batches of 1,000, Adam of 1e-3, and the squared loss on 0 and 1 with a
-threshold at one half; all others the logistic loss. *IMP, trained* prunes 15 % a round after 20 epochs of batches of
-256, and ends with 50 epochs on the weights left. *One-shot pruning* has 50 epochs before and 50 after. *RigL* has 200
-epochs, a falling step, and half the weights in each layer. *fit_network* has its defaults, 41 epochs. One image is 0.05
-points. For the published solver 99.1 % with 10 neurons and 20 weights, 99.6 % with 10 and 100, are on record."""
+{COMMON} *IMP as released* has 15 epochs a round, batches of 1,000, Adam of 1e-3, and the squared loss on 0 and 1
+with a threshold at one half; all others the logistic loss. *IMP trained* prunes 15 % a round after 20 epochs of
+batches of 256, and ends with 50 epochs on the weights left. *One-shot pruning* has 50 epochs before and 50 after.
+*RigL* has 200 epochs, a falling step, and half the weights in each layer. *Ours*, `fit_network`, has its defaults,
+41 epochs. One image is 0.05 points. For the published solver 99.1 % with 10 neurons and 20 weights, 99.6 % with 10
+and 100, are on record."""
 
 KEYS, FIELDS = ("seed", "m", "s", "method"), ("accuracy", "nnz", "neurons")
 
