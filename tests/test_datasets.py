@@ -8,6 +8,7 @@ import io
 import pickle
 import struct
 import tarfile
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,22 @@ class TestDownloads:
         missing = Source((tmp_path / "nothing.gz").as_uri(), "0" * 64)
         with pytest.raises(OSError, match=r"cannot be downloaded .*; expected a network, or nothing\.gz in"):
             download([missing], tmp_path / "mine")
+        assert not list((tmp_path / "mine").iterdir())
+
+    @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("reset"), IncompleteRead(b"half", 9)])
+    def test_a_download_that_breaks_leaves_nothing(
+        self, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise error
+
+        monkeypatch.setattr(store, "urlopen", lambda url, timeout: Broken())
+        with pytest.raises(
+            OSError, match=r"http://nowhere/file\.gz cannot be downloaded \(.+\); expected a network"
+        ) as caught:
+            download([Source("http://nowhere/file.gz", "0" * 64)], tmp_path / "mine")
+        assert "\n" not in str(caught.value)
         assert not list((tmp_path / "mine").iterdir())
 
     @pytest.mark.parametrize("which", [images.MNIST, images.FASHION, images.CIFAR], ids=lambda which: which.title)
