@@ -90,10 +90,9 @@ def _download(source: Source, path: Path) -> Path:
             raise OSError(f"{source.url} has the SHA-256 sum {digest.hexdigest()}; expected {source.sha256}")
         part.replace(path)
     except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
-        reason = (
-            f"{source.url} cannot be downloaded ({getattr(error, 'reason', None) or error or type(error).__name__})"
-        )
-        raise OSError(f"{reason}; expected a network, or {path.name} in the folder of CONVEXNN_DATA") from None
+        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        expected = f"expected a network, or {path.name} in the folder of CONVEXNN_DATA"
+        raise OSError(f"{source.url} cannot be downloaded ({reason}); {expected}") from None
     finally:
         part.unlink(missing_ok=True)
     return path
