@@ -142,6 +142,12 @@ class TestSweep:
         assert steps[-1].left == 0.0
         assert list(sweep(FAKE, asked, Table(path, FAKE))) == []
 
+    def test_the_time_left_follows_from_what_runs_cost(self, tmp_path: Path) -> None:
+        asked = runs(Scale("default", (0,)))
+        costs = [run["m"] for run in asked]
+        for count, step in enumerate(sweep(FAKE, asked, Table(tmp_path / "runs.csv", FAKE)), start=1):
+            assert step.left == pytest.approx(step.seconds * sum(costs[count:]) / sum(costs[:count]))
+
     def test_a_kill_loses_the_run_in_flight_alone(self, tmp_path: Path) -> None:
         code = f"""
 import os, signal
