@@ -2,7 +2,7 @@
 
     python benchmarks/balls.py [L1 or L2, images, radius, seconds]
 
-Needs ``mnist.npz`` (x_train, y_train, x_test, y_test) in the folder that CONVEXNN_DATA names. The network, 784-64-64-10
+Needs MNIST (`convexnn.datasets.mnist`) in the folder that CONVEXNN_DATA names. The network, 784-64-64-10
 with ReLU, is trained here with torch on the training images and attacked around the first test images.
 """
 
@@ -13,29 +13,20 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-import numpy as np
 import torch
 
 import verify
 from convexnn.checks import Floats
+from convexnn.datasets import Labels, mnist
 from convexnn.network import SparseReLUNetwork
 
 BALLS = {"L1": verify.L1Ball, "L2": verify.L2Ball}
 
 
-def digits() -> tuple[Floats, Floats, Floats, Floats]:
-    """Return training and test images (n, 784) in [0, 1] with their labels."""
-    folder = Path(os.environ.get("CONVEXNN_DATA", Path.home() / ".cache" / "convexnn"))
-    with np.load(folder / "mnist.npz") as file:
-        train, test = (file[name].reshape(-1, 784) / 255.0 for name in ("x_train", "x_test"))
-        return train, file["y_train"], test, file["y_test"]
-
-
-def trained(images: Floats, labels: Floats, epochs: int = 5) -> SparseReLUNetwork:
+def trained(images: Floats, labels: Labels, epochs: int = 5) -> SparseReLUNetwork:
     """Return a dense network after some epochs of Adam."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -59,7 +50,7 @@ def unstable(network: SparseReLUNetwork, region: verify.Box, method: str) -> lis
 
 def main(kind: str = "L1", images: int = 10, radius: float = 5.0, seconds: float = 60.0) -> None:
     """Print one line an image: neurons that can switch, verdict, seconds."""
-    X, y, tests, truths = digits()
+    X, y, tests, truths = mnist().parts
     began = perf_counter()
     network = trained(X, y)
     right = float((network.predict(tests).argmax(axis=1) == truths).mean())

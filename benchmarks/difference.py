@@ -3,7 +3,7 @@
     CONVEXNN_DATA=folder python benchmarks/difference.py [--images 20] [--eps 0.01 0.02 0.03 0.05]
         [--sparsity 0.1 0.3 0.5 0.8 0.9] [--seconds 20] [--hidden 64 64] [--method magnitude] [--scope layer]
 
-Digits (mnist.npz in CONVEXNN_DATA), pixels in [0, 1], the first test images that the network has right, L-inf balls
+Digits (MNIST in CONVEXNN_DATA), pixels in [0, 1], the first test images that the network has right, L-inf balls
 clipped to [0, 1]. The network 784-64-64-10 (or of other hidden layers) is trained here with torch, 5 epochs of Adam.
 Columns: `difference`, the largest proven bound on how far a margin exceeds the copy's, mean over the images; images
 proven by way of the copy, the copy by CROWN, or by branch and bound and MILP too; of those, the ones that CROWN on the
@@ -19,7 +19,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import mean, median
 
 import numpy as np
@@ -27,22 +26,13 @@ import torch
 
 import verify
 from convexnn.checks import Floats
+from convexnn.datasets import Labels, mnist
 from convexnn.network import SparseReLUNetwork
 from verify.difference import difference_of
 from verify.margins import Margins, margins_of
 
 
-def digits() -> tuple[Floats, Floats, Floats, Floats]:
-    """Return training and test images (n, 784) in [0, 1] with their labels."""
-    folder = os.environ.get("CONVEXNN_DATA")
-    if folder is None:
-        raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds mnist.npz")
-    with np.load(Path(folder) / "mnist.npz") as file:
-        train, test = (file[name].reshape(-1, 784) / 255.0 for name in ("x_train", "x_test"))
-        return train, file["y_train"], test, file["y_test"]
-
-
-def trained(images: Floats, labels: Floats, hidden: list[int], epochs: int = 5) -> SparseReLUNetwork:
+def trained(images: Floats, labels: Labels, hidden: list[int], epochs: int = 5) -> SparseReLUNetwork:
     """Return a dense network after some epochs of Adam."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -71,7 +61,7 @@ class Case:
     seconds: float
 
 
-def cases_of(network: SparseReLUNetwork, images: Floats, labels: Floats, eps: float, seconds: float) -> list[Case]:
+def cases_of(network: SparseReLUNetwork, images: Floats, labels: Labels, eps: float, seconds: float) -> list[Case]:
     """Ask about the network itself."""
     result = []
     for image, label in zip(images, labels, strict=True):
@@ -114,7 +104,7 @@ def main() -> None:
     parser.add_argument("--method", default="magnitude")
     parser.add_argument("--scope", default="layer")
     given = parser.parse_args()
-    X, y, tests, truths = digits()
+    X, y, tests, truths = mnist().parts
     network = trained(X, y, given.hidden)
     right = network.predict(tests).argmax(axis=1) == truths
     print(f"{network}; {100 * right.mean():.1f} % of test images right")

@@ -3,7 +3,7 @@
     CONVEXNN_DATA=folder python benchmarks/sparse_verification.py [--images 100] [--eps 0.05] [--budget 1000]
         [--width 50] [--seconds 60] [--dense-seconds 60] [--networks folder]
 
-Ten digits (mnist.npz in CONVEXNN_DATA), pixels in [0, 1], the first test images, an L-inf ball clipped to [0, 1], all
+Ten digits (MNIST in CONVEXNN_DATA), pixels in [0, 1], the first test images, an L-inf ball clipped to [0, 1], all
 nine targets, licence-free. The sparse network is `fit_network` with that many nonzero weights and no biases; the dense
 one 784-width-10 by Adam, 10 epochs. With --networks both are kept in a folder, and read from there the next time.
 """
@@ -28,19 +28,9 @@ from numpy.typing import NDArray
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
+from convexnn.datasets import mnist
 
 Data = tuple[Floats, NDArray[np.int64], Floats, NDArray[np.int64]]
-
-
-def digits() -> Data:
-    """Return the images (n, 784) in [0, 1] and labels: training, then test."""
-    folder = os.environ.get("CONVEXNN_DATA")
-    if folder is None:
-        raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds mnist.npz")
-    with np.load(Path(folder) / "mnist.npz") as data:
-        images = [data[f"x_{part}"].reshape(-1, 784) / 255.0 for part in ("train", "test")]
-        labels = [data[f"y_{part}"].astype(np.int64) for part in ("train", "test")]
-    return images[0], labels[0], images[1], labels[1]
 
 
 def sparse(data: Data, given: Namespace) -> cx.SparseReLUNetwork:
@@ -87,7 +77,7 @@ def main() -> None:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--networks")
     given = parser.parse_args()
-    data = digits()
+    data = mnist().parts
     kinds = (("sparse", sparse, given.seconds), ("dense", dense, given.dense_seconds))
     for name, make, seconds in kinds:
         network = network_of(name, make, data, given)

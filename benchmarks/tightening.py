@@ -19,9 +19,10 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from balls import BALLS, digits, trained
+from balls import BALLS, trained
 
 import verify
+from convexnn.datasets import mnist
 from convexnn.network import SparseReLUNetwork
 from verify.branching import sharpen
 from verify.intervals import Interval
@@ -32,7 +33,7 @@ Layers = tuple[Interval, ...]
 def questions(net: str, given: Namespace) -> Iterator[tuple[SparseReLUNetwork, verify.Box]]:
     """Yield a network and a region, image by image."""
     if net == "dense":
-        X, y, tests, _ = digits()
+        X, y, tests, _ = mnist().parts
         network, ball = trained(X, y), {**BALLS, "Linf": verify.LinfBall}[given.ball]
         yield from ((network, ball(x, given.eps, clip=(0, 1))) for x in tests[: given.images])
         return

@@ -77,7 +77,7 @@ class Task:
     ) -> Task:
         """Return the task for arguments as a caller gives them; what does not fit is one clear line."""
         matrix = as_matrix(X, "X", min_rows=2)
-        target = encode(y, loss, len(matrix))
+        function, target = loss_named(loss), encode(y, loss, len(matrix))
         values = target.values.reshape(len(matrix), -1)
         neurons = as_count(width, "width")
         sizes = (matrix.shape[1], *[neurons] * as_count(depth, "depth"), values.shape[1])
@@ -85,7 +85,7 @@ class Task:
         rows, targets = (torch.as_tensor(part, dtype=torch.float32, device=place) for part in (matrix, values))
         generator = torch.Generator().manual_seed(int(as_generator(seed).integers(2**62)))
         return cls(
-            FitProblem(rows, targets, _as_given(sizes), loss_named(loss)),
+            FitProblem(rows, targets, _as_given(sizes), function),
             sizes,
             as_flag(bias, "bias"),
             _signs(weights, output_signs, sizes, place),

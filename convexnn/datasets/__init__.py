@@ -3,7 +3,7 @@
 from convexnn.datasets.embedded import GREY_LEVELS, Split, digits, iris
 from convexnn.datasets.fourier import ImageTask, fourier_features, image_task
 from convexnn.datasets.images import cifar10, fashion_mnist, mnist
-from convexnn.datasets.labelled import LabelledSplit
+from convexnn.datasets.labelled import LabelledSplit, Labels
 from convexnn.datasets.planting import Planted, planted
 from convexnn.datasets.store import DataNotFoundError
 
@@ -12,6 +12,7 @@ __all__ = [
     "DataNotFoundError",
     "ImageTask",
     "LabelledSplit",
+    "Labels",
     "Planted",
     "Split",
     "cifar10",

@@ -48,7 +48,7 @@ def read_idx(path: Path) -> Bytes:
 def read_archive(path: Path, names: tuple[str, ...]) -> list[Bytes]:
     """Return arrays of bytes by name from a NumPy archive; objects, which need pickle, are refused with ValueError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive.files]
             if missing:
                 raise ValueError(f"it lacks {missing[0]}")

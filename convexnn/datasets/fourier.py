@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_count, as_known, as_matrix
 from convexnn.datasets.formats import Bytes, read_archive
@@ -97,12 +98,12 @@ def image_task(
     if as_known(name, "name", ("mnist", "cifar10")) == "mnist":
         parts = MNIST.load(folder, download)
         images, labels = (paper_split(*parts) if paper else parts)[2:]
-        image = images[_chosen(index, len(images), PAPER_INDEX if paper else int(np.flatnonzero(labels == 0)[500]))]
+        image = images[_chosen(index, len(images), [PAPER_INDEX] if paper else np.flatnonzero(labels == 0)[500:])]
         return _task(image, random.normal(size=(FREQUENCIES, 2)) * MNIST_SCALE)
     images, labels = _photographs(folder, download)
     vehicles = np.flatnonzero(labels <= 1)
     images = images[vehicles] if paper else images
-    image = images[_chosen(index, len(images), PAPER_INDEX if paper else int(vehicles[0]))]
+    image = images[_chosen(index, len(images), [PAPER_INDEX] if paper else vehicles)]
     space = random.normal(size=(FREQUENCIES, 2)) * CIFAR_SCALE
     colour = random.normal(size=(FREQUENCIES, 1)) * COLOUR_SCALE
     return _task(image.transpose(2, 0, 1), np.concatenate([space, colour], axis=1))
@@ -117,8 +118,11 @@ def _task(image: Bytes, frequencies: Floats) -> ImageTask:
     return ImageTask(fourier_features(places.astype(np.float64), frequencies), image.ravel() / 255.0, shape)
 
 
-def _chosen(index: int | None, size: int, default: int) -> int:
-    chosen = default if index is None else as_count(index, "index", at_least=0)
+def _chosen(index: int | None, size: int, defaults: Sequence[int] | NDArray[np.int64]) -> int:
+    """Return the index of one of so many images; where none is given, the first of the defaults."""
+    if index is None and len(defaults) == 0:
+        raise ValueError(f"index is not given and there is no such image by default; expected at most {size - 1}")
+    chosen = int(defaults[0]) if index is None else as_count(index, "index", at_least=0)
     if chosen >= size:
         raise ValueError(f"index is {chosen}; expected at most {size - 1}: there are {size} images")
     return chosen

@@ -36,6 +36,11 @@ class LabelledSplit:
     names: tuple[str, ...]
     image_shape: tuple[int, ...] = ()
 
+    @property
+    def parts(self) -> tuple[Floats, Labels, Floats, Labels]:
+        """X_train, y_train, X_test, y_test."""
+        return self.X_train, self.y_train, self.X_test, self.y_test
+
     def only(self, labels: Sequence[int]) -> LabelledSplit:
         """Return the rows with these labels, which keep their values."""
         if not set(labels) or not set(labels) <= set(range(len(self.names))):

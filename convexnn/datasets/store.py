@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -88,9 +89,10 @@ def _download(source: Source, path: Path) -> Path:
         if digest.hexdigest() != source.sha256:
             raise OSError(f"{source.url} has the SHA-256 sum {digest.hexdigest()}; expected {source.sha256}")
         part.replace(path)
-    except URLError as error:
-        reason = f"{source.url} cannot be downloaded ({error.reason})"
-        raise OSError(f"{reason}; expected a network, or {path.name} in the folder of CONVEXNN_DATA") from None
+    except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
+        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        expected = f"expected a network, or {path.name} in the folder of CONVEXNN_DATA"
+        raise OSError(f"{source.url} cannot be downloaded ({reason}); {expected}") from None
     finally:
         part.unlink(missing_ok=True)
     return path

@@ -1,10 +1,12 @@
-"""The baselines of fits to numbers, by name: how each is run where a study says so."""
+"""The baselines, by name: how each is run where a study says so."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+
+from numpy.typing import NDArray
 
 from convexnn.baselines import Baseline, prune_iteratively, prune_once, rigl
 from convexnn.checks import Floats, as_known
@@ -29,7 +31,7 @@ PRUNING: Mapping[str, Callable[..., dict[int, Baseline]]] = {
 }
 
 
-def rivals(method: str, X: Floats, y: Floats, budgets: Sequence[int], **options: Any) -> dict[int, Baseline]:
+def rivals(method: str, X: Floats, y: NDArray[Any], budgets: Sequence[int], **options: Any) -> dict[int, Baseline]:
     """Return a baseline's network for each budget: pruning serves all in one pass, RigL takes them one by one.
 
     Parameters
@@ -37,7 +39,7 @@ def rivals(method: str, X: Floats, y: Floats, budgets: Sequence[int], **options:
     method : str
         ``imp-released``, ``imp-trained``, ``one-shot`` or ``rigl``.
     X, y : ndarray
-        The data.
+        The data, with numbers or labels.
     budgets : sequence of int
         Numbers of weights.
     options : dict

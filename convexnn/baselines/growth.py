@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, pi
@@ -20,6 +21,13 @@ from convexnn.fitting.training import Adam
 
 # Share of the steps after which the mask stays.
 STOP = 0.75
+
+# What the weights of a layer with so many inputs and outputs are in proportion to.
+PULLS: dict[str, Callable[[int, int], float]] = {
+    "erdos_renyi": lambda inputs, outputs: inputs + outputs,
+    "uniform": lambda inputs, outputs: inputs * outputs,
+    "equal": lambda inputs, outputs: 1.0,
+}
 
 
 def rigl(
@@ -58,8 +66,9 @@ def rigl(
         steps, and the mask stays from then on. At most 1.
     every : int, default 100
         Steps between two changes of the mask.
-    shares : {"erdos_renyi", "uniform"}
-        How the budget is shared among layers: in proportion to inputs + outputs, or to inputs x outputs.
+    shares : {"erdos_renyi", "uniform", "equal"}
+        How the budget is shared among layers: in proportion to inputs + outputs, or to inputs x outputs, or evenly,
+        which no layer starves of where weights are very few.
     decay : bool, default True
         Whether the step size falls to zero as a half cosine.
     weights, output_signs
@@ -100,7 +109,7 @@ def rigl(
     passes = as_count(epochs, "epochs")
     trainee = task.trainee()
     shapes = list(pairwise(task.sizes if task.signs is None else task.sizes[:-1]))
-    sizes = layer_sizes(shapes, count, as_known(shares, "shares", ("erdos_renyi", "uniform")))
+    sizes = layer_sizes(shapes, count, as_known(shares, "shares", tuple(PULLS)))
     draw_mask(trainee, sizes, task.generator)
     last = int(STOP * passes * steps_a_pass(task))
     regrowth = Regrowth(trainee, _as_drop(drop), as_count(every, "every"), last)
@@ -111,10 +120,10 @@ def rigl(
 def layer_sizes(shapes: list[tuple[int, int]], budget: int, shares: str) -> list[int]:
     """Return how many weights each layer of a shape (in, out) gets: in all the budget, none more than it holds.
 
-    The shares are in + out for "erdos_renyi", in x out for "uniform"; what a full layer cannot take, the others share.
+    What a full layer cannot take, the others share.
     """
     full = [inputs * outputs for inputs, outputs in shapes]
-    pulls = [float(sum(shape)) for shape in shapes] if shares == "erdos_renyi" else [float(size) for size in full]
+    pulls = [PULLS[shares](*shape) for shape in shapes]
     sizes = [0] * len(shapes)
     # Weight by weight to whom it is due most, which shares without remainder; each layer has one at least if it can.
     for _ in range(budget):
