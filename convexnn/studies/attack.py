@@ -75,7 +75,7 @@ def methods(first: bool) -> list[str]:
 def digits(pixels: int, part: str) -> tuple[Floats, Any]:
     """Return images (n, pixels^2) and labels of "train" or "test"; smaller ones by bilinear interpolation."""
     torch = require("torch", "torch", "resizing images")
-    data = mnist()
+    data = mnist(download=True)
     rows, labels = (data.X_train, data.y_train) if part == "train" else (data.X_test, data.y_test)
     raw = torch.tensor(rows.reshape(-1, 1, 28, 28), dtype=torch.float32)
     sized = torch.nn.functional.interpolate(raw, (pixels, pixels), mode="bilinear", antialias=True)

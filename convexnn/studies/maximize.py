@@ -121,7 +121,7 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
 
 def tables(rows: list[Row]) -> str:
     """Return the best value of each method on each network, and where the portfolio is below one of them."""
-    sheet = pivot(rows, NETWORK, "method", lambda here: f"{float(here[0]['best']):.5g}" if here else "")
+    sheet = pivot(rows, NETWORK, "method", _value)
     parts, deep, above = ["The largest value found:", sheet.to_markdown()], 0, 0
     for network, best in values(rows).items():
         ours = best.get("portfolio", np.nan)
@@ -134,6 +134,11 @@ def tables(rows: list[Row]) -> str:
         f"Of {deep} networks of {DEEP} layers or more the portfolio is strictly above the dense MILP on {above}."
     )
     return "\n\n".join(parts)
+
+
+def _value(rows: list[Row]) -> str:
+    value = float(rows[0]["best"]) if rows else np.nan
+    return f"{value:.5g}" if np.isfinite(value) else "none" if rows else ""
 
 
 def cost(run: Run) -> float:

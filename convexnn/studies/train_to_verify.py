@@ -108,7 +108,7 @@ def runs(scale: Scale) -> list[Run]:
 
 def answer(run: Run) -> list[dict[str, Any]]:
     """Train the network, ask about the images at every radius; a row a radius."""
-    data = mnist()
+    data = mnist(download=True)
     network, training = trained(run["method"], run["weights"], run["margin"], run["seed"])
     accuracy = float(np.mean(network.predict(data.X_test).argmax(axis=1) == data.y_test))
     common = {"accuracy": accuracy, "nnz": network.nnz, "training": training}
@@ -118,7 +118,7 @@ def answer(run: Run) -> list[dict[str, Any]]:
 @lru_cache(maxsize=4)
 def trained(method: str, weights: int, margin: float | None, seed: int) -> tuple[cx.SparseReLUNetwork, float]:
     """Return a network, and the seconds it took; runs that ask the same one by several engines share it."""
-    data, began = mnist(), perf_counter()
+    data, began = mnist(download=True), perf_counter()
     X, y = data.X_train, data.y_train
     options: dict[str, Any] = {"width": WIDTH, "loss": "softmax", "seed": seed}
     if method == OURS:
