@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,31 @@ def test_features_that_hardly_vary_are_brought_to_the_scale_of_their_margin() ->
     assert float(problem.rows.square().mean(0).max()) <= 1.0
     again = problem.rows.double().numpy() * problem.units.scale
     np.testing.assert_allclose(again, X, atol=1e-6)
+
+
+class TestClassifier:
+    def test_its_margin_is_in_the_units_of_raw_features(self) -> None:
+        X, y = handwritten()
+        radius, proven = 0.06, []
+        for margin in (0.0, radius):
+            model = cx.SparseReLUClassifier(300, 20, margin=100.0 * margin, ridge=0.0, random_state=0)
+            model.fit(100.0 * X[:1200], y[:1200])
+            regions = [verify.LinfBall(100.0 * row, 100.0 * radius) for row in X[1200:1240]]
+            bounds = [verify.bound(model.network_, region)[-1] for region in regions]
+            right = [(np.delete(b.upper, k) < b.lower[k]).all() for b, k in zip(bounds, y[1200:1240], strict=True)]
+            proven.append(sum(map(bool, right)))
+            assert model.score(100.0 * X[1200:], y[1200:]) > 0.85
+        assert proven[1] >= proven[0] + 5
+
+    def test_a_bad_margin_is_one_clear_line(self) -> None:
+        X, y = handwritten()
+        with pytest.raises(ValueError, match="margin is -1; expected a finite number of at least 0"):
+            cx.SparseReLUClassifier(100, margin=-1).fit(X, y)
+
+    def test_it_is_kept_in_files(self, tmp_path: Path) -> None:
+        X, y = handwritten()
+        model = cx.SparseReLUClassifier(60, 6, margin=0.05, ridge=0.0, epochs=2, random_state=0).fit(X, y)
+        assert cx.SparseReLUClassifier.load(model.save(tmp_path / "model.npz")).margin == 0.05
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             self.network_ = constant_network(X.shape[1], constant)
             self.ridge_, self.status_, self.n_iter_ = 0.0, Status.CONVERGED, 0
             return
-        fit = self._fitted(inputs.apply(X), y, loss, self._start(inputs, outputs))
+        fit = self._fitted(inputs.apply(X), y, loss, self._start(inputs, outputs), self._options(inputs))
         self.network_ = to_raw(fit.network, inputs, outputs)
         self.status_, self.n_iter_ = fit.status, len(fit.history)
 
@@ -118,7 +118,13 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         fits = len(before.sizes) == len(sizes) and max(before.sizes[1:-1]) <= self.width_
         return to_scaled(before, inputs, outputs) if ends and fits else None
 
-    def _fitted(self, rows: Floats, y: NDArray[Any], loss: str, start: SparseReLUNetwork | None) -> NetworkFit:
+    def _options(self, inputs: Scaling) -> dict[str, Any]:
+        """Return further options of `fit_network`, for features as they are scaled."""
+        return {}
+
+    def _fitted(
+        self, rows: Floats, y: NDArray[Any], loss: str, start: SparseReLUNetwork | None, options: dict[str, Any]
+    ) -> NetworkFit:
         """Return the fit with the ridge given, or with one that follows from the noise; set ``ridge_``."""
         batch = None if self.batch_size is None else as_count(self.batch_size, "batch_size")
         engine = Engine(
@@ -134,6 +140,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
                 "bias": self.bias,
                 "batch_size": batch,
                 "start": start,
+                **options,
                 "seed": int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
                 "device": self.device,
             },

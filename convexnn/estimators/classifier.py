@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, as_nonnegative
 from convexnn.estimators.base import SparseReLUEstimator
 from convexnn.estimators.scaling import Scaling
 
@@ -24,6 +24,9 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
     ----------
     budget, width, depth, bias, ridge, epochs, batch_size, n_restarts, patience, time_limit, random_state, device
         As in :class:`SparseReLURegressor`; a class counts as an output, two classes as one; `patience` has no effect.
+    margin : float, default 0
+        How far each feature may move, in the units of X, without the label changing: as in
+        :func:`convexnn.fit_network`. One number for all features, so bring them to one scale where they differ.
     warm_start : bool, default False
         As in :class:`SparseReLURegressor`.
 
@@ -57,6 +60,41 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
     (True, array(['far'], dtype='<U4'))
     """
 
+    def __init__(
+        self,
+        budget: int | None = None,
+        width: int | None = None,
+        depth: int = 1,
+        *,
+        bias: bool = True,
+        ridge: float | None = None,
+        margin: float = 0.0,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        n_restarts: int = 1,
+        patience: int = 0,
+        time_limit: float | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(
+            budget,
+            width,
+            depth,
+            bias=bias,
+            ridge=ridge,
+            epochs=epochs,
+            batch_size=batch_size,
+            n_restarts=n_restarts,
+            patience=patience,
+            time_limit=time_limit,
+            warm_start=warm_start,
+            random_state=random_state,
+            device=device,
+        )
+        self.margin = margin
+
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the network to X (n, d) and labels y (n,); return the estimator."""
         _refuse_mixed(y)
@@ -75,6 +113,9 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
         """Return the logits for X (n, d): (n,) for two classes, positive for ``classes_[1]``, else (n, k)."""
         check_is_fitted(self)
         return self._outputs(X)
+
+    def _options(self, inputs: Scaling) -> dict[str, Any]:
+        return {"margin": as_nonnegative(self.margin, "margin") / inputs.kept.deviations}
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Return the probabilities of ``classes_`` for X (n, d): (n, k), rows of sum 1."""
