@@ -172,7 +172,7 @@ def title(row: Row) -> str:
         return DENSE
     if row["method"] == TRAINED:
         return "IMP trained"
-    return "ours" if float(row["margin"]) == 0.0 else f"ours, margin {row['margin']}"
+    return "ours, no margin" if float(row["margin"]) == 0.0 else f"ours, margin {row['margin']}"
 
 
 def titled(rows: Sequence[Row]) -> list[Row]:
@@ -205,7 +205,7 @@ def _decided(rows: Sequence[Row], path: Path, engine: str, eps: str) -> Path:
         steps.append((limit, len(times) / count))
         points += [{"network": network, "time": f"{max(x, 1e-4)}", "share": f"{y}"} for x, y in steps]
     head = f"{engine}: images decided, eps {eps}"
-    labels = ("CPU seconds", "images decided, %")
+    labels = ("CPU seconds, the limit at the right", "images decided, %")
     return curves(
         points, path, "time", "share", labels=labels, title=head, group="network", logarithmic="x", factor=100.0
     )
