@@ -33,7 +33,13 @@ def test_runs_have_their_keys_and_are_told_apart(name: str, size: Size) -> None:
     assert len({mark(run) for run in runs}) == len(runs) > 0
     assert all(study.cost(run) > 0.0 for run in runs)
     assert pickle.loads(pickle.dumps(study.answer))
-    assert study.runs(Scale(size, (1,))) == [run for run in runs if run["seed"] == 1]
+
+
+@pytest.mark.parametrize("name", MINE)
+def test_a_seed_has_the_same_runs_whatever_stands_beside_it(name: str) -> None:
+    study = study_named(name)
+    runs = study.runs(Scale("default", (0, 1)))
+    assert study.runs(Scale("default", (1,))) == [run for run in runs if run["seed"] == 1]
 
 
 def written(study: Study, folder: Path, answers: list[tuple[Run, Any]]) -> list[Row]:
