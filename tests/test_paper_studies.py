@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def test_runs_have_their_keys_and_are_told_apart(name: str, size: Size) -> None:
     assert all(set(run) == set(study.keys) for run in runs)
     assert len({mark(run) for run in runs}) == len(runs) > 0
     assert all(study.cost(run) > 0.0 for run in runs)
+    assert pickle.loads(pickle.dumps(study.answer))
     assert study.runs(Scale(size, (1,))) == [run for run in runs if run["seed"] == 1]
 
 
@@ -187,15 +190,22 @@ class TestImages:
 
 class TestMemory:
     @pytest.mark.parametrize("method", list(memory.METHODS))
-    def test_every_method_is_measured_in_a_process_of_its_own(self, method: str) -> None:
-        run = {"n": 200, "m": 5, "s": 60, "seed": 0, "method": method}
-        found = memory.answer(run)
+    def test_every_method_is_measured(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory, "FEATURES", 40)
+        monkeypatch.setattr(memory, "LIMIT", 1.0)
+        found = memory.here({"n": 200, "m": 5, "s": 60, "seed": 0, "method": method})
         assert found["seconds"] > 0.0
         assert 0.0 <= found["peak_mb"] < 200.0
 
-    def test_a_process_that_fails_is_one_line(self) -> None:
+    def test_a_run_has_a_process_of_its_own(self) -> None:
+        found = memory.answer({"n": 200, "m": 5, "s": 60, "seed": 0, "method": "imp-batches"})
+        assert found["seconds"] > 0.0
+        assert 0.0 <= found["peak_mb"] < 200.0
+
+    def test_a_process_that_fails_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "executable", "false")
         with pytest.raises(OSError, match=r"the process of the run .* ended with exit code 1"):
-            memory.answer({"n": 200, "m": 5, "s": 60, "seed": 0, "method": "unknown"})
+            memory.answer({"n": 200, "m": 5, "s": 60, "seed": 0, "method": "niht"})
 
     def test_the_page(self, tmp_path: Path) -> None:
         runs = memory.runs(Scale("quick", (0,)))

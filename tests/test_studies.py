@@ -142,6 +142,12 @@ class TestSweep:
         assert steps[-1].left == 0.0
         assert list(sweep(FAKE, asked, Table(path, FAKE))) == []
 
+    def test_the_time_left_follows_from_what_runs_cost(self, tmp_path: Path) -> None:
+        asked = runs(Scale("default", (0,)))
+        costs = [run["m"] for run in asked]
+        for count, step in enumerate(sweep(FAKE, asked, Table(tmp_path / "runs.csv", FAKE)), start=1):
+            assert step.left == pytest.approx(step.seconds * sum(costs[count:]) / sum(costs[:count]))
+
     def test_a_kill_loses_the_run_in_flight_alone(self, tmp_path: Path) -> None:
         code = f"""
 import os, signal
@@ -182,8 +188,9 @@ list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path /
         # multiprocessing cannot yield results as they come, as Ray's cannot: rounds instead.
         asked, table = runs(Scale("default", (0,))), Table(tmp_path / "runs.csv", FAKE)
         with joblib.parallel_config(backend=backend, n_jobs=2):
-            steps = list(sweep(FAKE, asked, table))
-        assert [step.done for step in steps] == list(range(1, len(asked) + 1))
+            steps = list(sweep(FAKE, asked[:3], table))
+            steps += list(sweep(FAKE, asked, table, jobs=2))
+        assert [step.done for step in steps] == [1, 2, 3, *range(1, len(asked) - 2)]
         assert table.missing(asked) == []
 
     def test_a_run_has_one_thread_and_its_peak_is_its_own(self) -> None:

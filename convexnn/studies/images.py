@@ -17,6 +17,7 @@ from convexnn.studies.pictures import heatmaps, scatter
 from convexnn.studies.rivals import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
 from convexnn.studies.study import Row, Run, Scale, Size, Study
 from convexnn.studies.summary import averaged, mean_and_spread, pivot
+from convexnn.studies.sweep import peak, reset_peak
 from convexnn.studies.table import distinct, numbers, select
 from convexnn.tables import Table as Sheet
 
@@ -159,10 +160,15 @@ def _by_width(cells: Sequence[tuple[int, Cell]]) -> Iterator[tuple[int, int, lis
 
 
 def answer_of(subject: Subject, run: Run) -> list[dict[str, Any]]:
-    """Fit and measure: a row for each budget."""
+    """Fit and measure: a row for each budget; the peak of memory is that of fitting, not of reading the data."""
     task = image_task(subject.image, download=True)
-    if run["method"] == OURS:
-        return [ours(subject, task, run)]
+    base = reset_peak()
+    rows = [ours(subject, task, run)] if run["method"] == OURS else rival(task, run)
+    return [{**row, "peak_mb": max(0.0, peak() - base)} for row in rows]
+
+
+def rival(task: ImageTask, run: Run) -> list[dict[str, Any]]:
+    """Fit by a baseline, all budgets of the run."""
     options: dict[str, Any] = {"width": run["m"], "depth": run["depth"], "seed": run["seed"]}
     if run["depth"] == 1 and run["method"] != RIGL:
         options["weights"] = "hidden"

@@ -44,8 +44,8 @@ PROTOCOL = f"""
 A planted network of 50 neurons and {BUDGET} weights, {FEATURES} features, is fitted by networks of m neurons with
 {BUDGET} weights left. Each run has a process of its own, in which the same method has solved a small problem before, so
 that pages of libraries do not count; the figure is the peak of resident memory above what is resident once imports,
-data and that are there. Steps are few ({ITERATIONS} iterations of `niht`, {PASSES} pass a round of the others): what
-these hold does not depend on their number; `recover` has {LIMIT:.0f} seconds. The paper states memory in
+data and that are there. Steps are few ({ITERATIONS} iterations of `niht` on plain rows, {PASSES} pass a round of the
+others): what these hold does not depend on their number; `recover` has {LIMIT:.0f} seconds. The paper states memory in
 proportion to s for hard thresholding and to m d for pruning, and has no figures. *IMP, all rows a step* is the released
 baseline. `fit_network` trains dense layers, with a mask, as pruning does: it is not a method of little memory.
 """

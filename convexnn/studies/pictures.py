@@ -171,10 +171,7 @@ def curves(
             _curve(axis, select(rows, **{group: name}), x, column, names.get(name, name), index, factor)
         for name, height in (lines or {}).items():
             axis.axhline(height, color="0.4", linestyle=":", linewidth=1.0, label=name)
-        axis.set_xscale("log" if "x" in logarithmic else "linear")
-        axis.set_yscale("log" if "y" in logarithmic else "linear")
-        axis.set_xlabel(labels[0])
-        axis.set_ylabel(labels[1])
+        _scale(axis, labels, logarithmic)
         axis.set_title(names.get(column, column) if len(columns) > 1 else "", fontsize=9)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
@@ -227,14 +224,23 @@ def scatter(
     if diagonal and full:
         ends = [bound(numbers(full, x) + numbers(full, y)) for bound in (min, max)]
         axis.plot(ends, ends, color="0.4", linestyle=":", linewidth=1.0)
-    axis.set_xscale("log" if "x" in logarithmic else "linear")
-    axis.set_yscale("log" if "y" in logarithmic else "linear")
-    axis.set_xlabel(labels[0])
-    axis.set_ylabel(labels[1])
+    _scale(axis, labels, logarithmic)
     axis.grid(alpha=0.3)
     if full:
         axis.legend(fontsize=7)
     return _save(figure, path)
+
+
+def _scale(axis: Any, labels: tuple[str, str], logarithmic: str) -> None:
+    """Name both axes; logarithmic ones have plain numbers, between the powers of ten too where there are few."""
+    ticker = require("matplotlib.ticker", "matplotlib", "drawing a study")
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    for letter, side in (("x", axis.xaxis), ("y", axis.yaxis)):
+        if letter in logarithmic:
+            getattr(axis, f"set_{letter}scale")("log")
+            side.set_major_formatter(ticker.LogFormatter())
+            side.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2.0, 0.5)))
 
 
 def _grid(rows: int, columns: int, panel: tuple[float, float], title: str) -> tuple[Any, Any]:

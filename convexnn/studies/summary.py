@@ -78,6 +78,6 @@ def spent(rows: Sequence[Row]) -> str:
     if not seconds:
         return "No runs."
     seeds = distinct(rows, "seed") if "seed" in rows[0] else []
-    of = f" of seeds {', '.join(seeds)}" if seeds else ""
+    of = f" of {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(seeds)}" if seeds else ""
     ran = "; ".join(distinct(rows, "versions"))
-    return f"{len(rows)} rows{of}, {sum(seconds):,.0f} seconds in all on one thread each; {ran}."
+    return f"{len(rows)} rows{of}, one thread each, whose seconds add up to {sum(seconds):,.0f}; {ran}."

@@ -82,7 +82,7 @@ def _answers(
     joblib = require("joblib", "joblib", "a sweep")
     work = [joblib.delayed(measured)(answer, run) for run in runs]
     backend, _ = require("joblib.parallel", "joblib", "a sweep").get_active_backend()
-    if jobs is not None or backend.supports_return_generator:
+    if backend.supports_return_generator:
         yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
         return
     rounds = (joblib.Parallel(n_jobs=jobs)(part) for part in _rounds(work, joblib.effective_n_jobs(jobs)))
