@@ -180,13 +180,18 @@ class TestIterative:
         for large, small in ((40, 30), (30, 12)):
             assert all(np.all(a >= b) for a, b in zip(masks[large], masks[small], strict=True))
 
-    def test_one_pass_gives_what_a_pass_a_budget_gives(self) -> None:
-        # Without last passes a budget takes nothing from those below it but the sizes of the rounds.
+    @pytest.mark.parametrize("last_epochs", [0, 3])
+    def test_a_budget_takes_nothing_from_those_below_it(self, last_epochs: int) -> None:
+        # But the sizes of the rounds, where it is not one of them. The order of rows was such a thing once.
         X, y = teacher()
         sizes = list(rounds(54, [30], 0.2))
-        both = prune_iteratively(X, y, [sizes[1], 30], width=6, epochs_a_round=3, prune=0.2, batch_size=50)
-        alone = prune_iteratively(X, y, [30], width=6, epochs_a_round=3, prune=0.2, batch_size=50)
+        options: dict[str, Any] = {"width": 6, "prune": 0.2, "batch_size": 50, "last_epochs": last_epochs}
+        both = prune_iteratively(X, y, [sizes[1], 30], epochs_a_round=3, **options)
+        alone = prune_iteratively(X, y, [30], epochs_a_round=3, **options)
         assert all(map(np.array_equal, weights_of(both[30]), weights_of(alone[30])))
+        del options["prune"]
+        pair, single = (prune_once(X, y, budgets, epochs=3, **options)[12] for budgets in ([30, 12], [12]))
+        assert all(map(np.array_equal, weights_of(pair), weights_of(single)))
 
     @pytest.mark.parametrize("depth", [1, 2])
     def test_it_is_the_procedure_with_the_tools_of_torch(self, depth: int) -> None:

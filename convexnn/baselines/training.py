@@ -49,6 +49,14 @@ def train(
     part.write_back(trainee)
 
 
+def ending(trainee: Trainee, task: Task, epochs: int, *, decay: bool = False) -> Trainee:
+    """Return a copy after its last passes, and leave the task's generator as it was: nothing else depends on them."""
+    copy, state = trainee.copy(), task.generator.get_state()
+    train(copy, task, epochs, decay=decay)
+    task.generator.set_state(state)
+    return copy
+
+
 def _go(
     trainee: Trainee, problem: FitProblem, task: Task, epochs: int, decay: bool, after_step: AfterStep | None
 ) -> None:
