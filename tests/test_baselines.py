@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 from convexnn.baselines import Baseline, prune_iteratively, prune_once, rigl, train_dense
 from convexnn.baselines.growth import Regrowth, draw_mask, layer_sizes, regrow
 from convexnn.baselines.iterative import rounds
+from convexnn.baselines.live_part import LivePart
 from convexnn.baselines.task import Task
 from convexnn.baselines.trainee import Trainee
 from convexnn.baselines.training import steps_a_pass, train
@@ -179,13 +180,18 @@ class TestIterative:
         for large, small in ((40, 30), (30, 12)):
             assert all(np.all(a >= b) for a, b in zip(masks[large], masks[small], strict=True))
 
-    def test_one_pass_gives_what_a_pass_a_budget_gives(self) -> None:
-        # Without last passes a budget takes nothing from those below it but the sizes of the rounds.
+    @pytest.mark.parametrize("last_epochs", [0, 3])
+    def test_a_budget_takes_nothing_from_those_below_it(self, last_epochs: int) -> None:
+        # But the sizes of the rounds, where it is not one of them. The order of rows was such a thing once.
         X, y = teacher()
         sizes = list(rounds(54, [30], 0.2))
-        both = prune_iteratively(X, y, [sizes[1], 30], width=6, epochs_a_round=3, prune=0.2, batch_size=50)
-        alone = prune_iteratively(X, y, [30], width=6, epochs_a_round=3, prune=0.2, batch_size=50)
+        options: dict[str, Any] = {"width": 6, "prune": 0.2, "batch_size": 50, "last_epochs": last_epochs}
+        both = prune_iteratively(X, y, [sizes[1], 30], epochs_a_round=3, **options)
+        alone = prune_iteratively(X, y, [30], epochs_a_round=3, **options)
         assert all(map(np.array_equal, weights_of(both[30]), weights_of(alone[30])))
+        del options["prune"]
+        pair, single = (prune_once(X, y, budgets, epochs=3, **options)[12] for budgets in ([30, 12], [12]))
+        assert all(map(np.array_equal, weights_of(pair), weights_of(single)))
 
     @pytest.mark.parametrize("depth", [1, 2])
     def test_it_is_the_procedure_with_the_tools_of_torch(self, depth: int) -> None:
@@ -331,15 +337,52 @@ class TestCollapse:
         assert found.nnz == 1
         np.testing.assert_allclose(found.predict(X), np.mean(y + 3.0), atol=0.01)
 
-    def test_a_trainee_that_is_stuck_is_left_alone(self) -> None:
+    @pytest.mark.parametrize("gap", [slice(48, None), slice(48, 51)], ids=["no layer", "no way"])
+    def test_a_trainee_without_a_way_from_input_to_output_is_left_alone(self, gap: slice) -> None:
         task = task_of()
         trainee = task.trainee()
-        trainee.kept[48:] = False
+        trainee.kept[gap] = False
+        # Without this the first three neurons have inputs alone, with it the last three outputs alone.
+        trainee.kept[24:48] = False
         trainee.apply()
         before = trainee.layers.parameters.clone()
-        assert trainee.stuck
+        assert LivePart.of(trainee) is None
         train(trainee, task, 3)
         assert torch.equal(trainee.layers.parameters, before)
+
+
+class TestLivePart:
+    @pytest.mark.parametrize("weights", ["all", "hidden"])
+    @pytest.mark.parametrize("bias", [False, True])
+    @pytest.mark.parametrize("depth", [1, 2, 3])
+    @pytest.mark.parametrize("budget", [6, 15, 40])
+    def test_it_trains_as_the_whole_does(
+        self, budget: int, depth: int, bias: bool, weights: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        both = []
+        for share in (0.0, 1.0):
+            monkeypatch.setattr("convexnn.baselines.training.WORTHWHILE", share)
+            task = task_of(width=7, depth=depth, bias=bias, weights=weights, seed=budget)
+            trainee = task.trainee()
+            trainee.keep_largest(budget)
+            train(trainee, task, 4, decay=True)
+            assert not trainee.layers.parameters[~trainee.kept].any()
+            both.append(trainee.layers.parameters)
+        torch.testing.assert_close(both[0], both[1], rtol=1e-4, atol=1e-5)
+
+    def test_it_has_what_is_on_a_way_from_input_to_output(self) -> None:
+        trainee = Trainee.random((4, 3, 3, 1), False, None, torch.device("cpu"), torch.Generator().manual_seed(0))
+        masks = trainee.layers.split(trainee.kept)[0]
+        for mask in masks:
+            mask.zero_()
+        # Input 2 to neurons 1, 0 and out; a way that ends in neuron 2; one that begins in neuron 0.
+        for layer, after, before in ((0, 1, 2), (1, 0, 1), (2, 0, 0), (0, 2, 3), (1, 2, 2), (1, 1, 0), (2, 0, 1)):
+            masks[layer][after, before] = True
+        part = LivePart.of(trainee)
+        assert part is not None
+        assert part.trainee.layers.sizes == (1, 1, 1, 1)
+        assert part.inputs.tolist() == [2]
+        assert part.places.tolist() == [1 * 4 + 2, 12 + 0 * 3 + 1, 21 + 0]
 
 
 class TestRigl:

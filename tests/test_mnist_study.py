@@ -125,6 +125,7 @@ def test_a_run_answers_its_budgets(
         assert answer["nnz"] <= answer["s"]
         assert answer["neurons"] <= 4
         assert answer["seconds"] > 0.0
+        assert answer["peak_mb"] >= 0.0
     table = Table(tmp_path / "runs.csv", study)
     table.append(run, answers)
     assert len(table.rows([run])) == len(expected)
@@ -214,3 +215,15 @@ class TestPage:
         assert [path.name for path in pictures] == ["accuracy.png", "budgets.png"]
         assert {one["m"] for one in drawn[0]} == {"20", "50"}
         assert pictures[1].stat().st_size > 1000
+
+    def test_no_error_is_drawn_as_half_an_image(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn: list[Any] = []
+
+        def note(rows: Any, path: Path, *rest: Any, **options: Any) -> Path:
+            drawn.append(rows)
+            return path
+
+        monkeypatch.setattr(room, "curves", note)
+        rows = [row("ours", 9, 20, 0, 100.0), row("rigl", 20, 20, 0, 99.5)]
+        figures_of(TWO, rows, tmp_path)
+        assert [float(one["error"]) for one in drawn[0]] == [100.0 * 0.5 / 2115, 0.5]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from convexnn.baselines.result import Baseline
 from convexnn.baselines.task import Stopwatch, Task, as_budgets
-from convexnn.baselines.training import train
+from convexnn.baselines.training import ending, train
 from convexnn.checks import as_count, as_flag, as_nonnegative
 
 
@@ -103,9 +103,8 @@ def prune_iteratively(
         trainee.keep_largest(size)
         if size in targets:
             until = watch.read()
-            ending = trainee.copy()
-            train(ending, task, last, decay=falling)
-            found[size] = task.baseline(ending, "iterative magnitude pruning", watch.read())
+            ended = ending(trainee, task, last, decay=falling)
+            found[size] = task.baseline(ended, "iterative magnitude pruning", watch.read())
             watch.back_to(until)
     return found
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from convexnn.baselines.result import Baseline
 from convexnn.baselines.task import Stopwatch, Task, as_budgets
-from convexnn.baselines.training import train
+from convexnn.baselines.training import ending, train
 from convexnn.checks import as_count, as_flag
 
 
@@ -75,9 +75,9 @@ def prune_once(
     train(trainee, task, as_count(epochs, "epochs"))
     trained, found = watch.read(), {}
     for budget in targets:
-        ending = trainee.copy()
-        ending.keep_largest(budget)
-        train(ending, task, last, decay=falling)
-        found[budget] = task.baseline(ending, "one-shot magnitude pruning", watch.read())
+        pruned = trainee.copy()
+        pruned.keep_largest(budget)
+        ended = ending(pruned, task, last, decay=falling)
+        found[budget] = task.baseline(ended, "one-shot magnitude pruning", watch.read())
         watch.back_to(trained)
     return found

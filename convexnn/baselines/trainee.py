@@ -74,11 +74,6 @@ class Trainee:
         """Number of weights that a budget counts and the mask keeps."""
         return int(torch.count_nonzero(self.kept[: self.layers.n_weights] & self.counted))
 
-    @property
-    def stuck(self) -> bool:
-        """Whether no step can change the output: a layer has lost all of its weights and there are no biases."""
-        return not (self.layers.bias or all(bool(mask.any()) for mask in self.layers.split(self.kept)[0]))
-
     def keep_largest(self, budget: int) -> None:
         """Prune to the `budget` weights of largest magnitude among those kept, all layers together."""
         count = self.layers.n_weights

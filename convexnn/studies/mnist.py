@@ -23,6 +23,7 @@ from convexnn.studies.pictures import curves, heatmaps
 from convexnn.studies.rivals import ONE_SHOT, OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
 from convexnn.studies.study import Row, Run, Scale, Size, Study
 from convexnn.studies.summary import mean_and_spread
+from convexnn.studies.sweep import peak, reset_peak
 from convexnn.studies.table import distinct, numbers, select
 from convexnn.tables import Table
 
@@ -48,6 +49,8 @@ class Setting:
         Of each rival, by its name.
     lowest : float
         The lower end of the colours, in percent, that of the paper.
+    tests : int
+        Number of test images.
     """
 
     digits: tuple[int, ...]
@@ -56,6 +59,7 @@ class Setting:
     budgets: Mapping[Size, tuple[int, ...]]
     options: Mapping[str, dict[str, Any]]
     lowest: float
+    tests: int
 
     @property
     def outputs(self) -> int:
@@ -87,6 +91,7 @@ TEN = Setting(
         }
     ),
     lowest=10.0,
+    tests=10_000,
 )
 
 TWO = Setting(
@@ -107,6 +112,7 @@ TWO = Setting(
         }
     ),
     lowest=50.0,
+    tests=2_115,
 )
 
 
@@ -132,6 +138,7 @@ def answer_of(setting: Setting, run: Run) -> list[dict[str, Any]]:
     """Return the test accuracy of a run, or of each budget of a pass."""
     data, s, m, method = mnist(download=True).only(setting.digits), run["s"], run["m"], run["method"]
     X, y, found = data.X_train, data.y_train, dict[int, Baseline | NetworkFit]()
+    base = reset_peak()
     if method == OURS:
         found[s] = fit_network(X, y, s, m, loss=setting.loss, seed=run["seed"])
     else:
@@ -140,7 +147,8 @@ def answer_of(setting: Setting, run: Run) -> list[dict[str, Any]]:
         target = y.astype(np.float64) if options["loss"] == "squared" else y
         budgets = setting.stops(run) if method in PASSES else [s]
         found.update(rivals(method, X, target, budgets, width=m, seed=run["seed"], **options))
-    return [row_of(budget, one, data) for budget, one in found.items()]
+    held = max(0.0, peak() - base)
+    return [{**row_of(budget, one, data), "peak_mb": held} for budget, one in found.items()]
 
 
 def row_of(s: int, found: Baseline | NetworkFit, data: LabelledSplit) -> dict[str, Any]:
@@ -201,7 +209,7 @@ def tables(rows: list[Row]) -> str:
         _sheet(chosen, methods, budgets, (*heads, "points"), _accuracy, points=True),
         "Seconds of training on one thread (of a pass of pruning, down to this budget).",
         _sheet(chosen, methods, budgets, heads, lambda here: mean_and_spread(numbers(here, "seconds"), 0)),
-        "Peak memory of the run in MB, the images, in float64 and as the method keeps them, included.",
+        "Peak memory of training in MB, above that of the images in float64 (of a pass of pruning, as a whole).",
         _sheet(chosen, methods, budgets, heads, lambda here: mean_and_spread(numbers(here, "peak_mb"), 0)),
     ]
     return "\n\n".join(parts)
@@ -234,26 +242,28 @@ def _points(rows: dict[str, list[Row]]) -> str:
 
 
 def figures_of(setting: Setting, rows: list[Row], folder: Path) -> list[Path]:
-    """Draw the heatmaps of the paper, and the accuracy of the tables against the budget."""
+    """Draw the heatmaps of the paper, and the errors of the tables against the budget."""
     grid = [row for row in asked(rows) if int(row["m"]) in setting.widths["full"]]
-    label = "test accuracy, %"
+    # No error has no logarithm: it is drawn as half an image.
+    least = 50.0 / setting.tests
+    wrong = [{**row, "error": str(max(100.0 - float(row["accuracy"]), least))} for row in best_widths(asked(rows))]
     maps = heatmaps(
         grid,
         folder / "accuracy.png",
         "accuracy",
         limits=(setting.lowest, 100.0),
-        label=label,
+        label="test accuracy, %",
         titles=TITLES,
-        digits=1,
+        digits=2,
     )
     drawn = curves(
-        best_widths(asked(rows)),
+        wrong,
         folder / "budgets.png",
         "s",
-        "accuracy",
-        labels=("weights", label),
+        "error",
+        labels=("weights", "test error, %"),
         titles=TITLES,
-        logarithmic="x",
+        logarithmic="xy",
     )
     return [maps, drawn]
 

@@ -243,7 +243,8 @@ def _scale(axis: Any, labels: tuple[str, str], logarithmic: str) -> None:
     for letter, side in (("x", axis.xaxis), ("y", axis.yaxis)):
         if letter in logarithmic:
             getattr(axis, f"set_{letter}scale")("log")
-            side.set_major_formatter(ticker.LogFormatter())
+            # That for logarithms writes 1e-01.
+            side.set_major_formatter(ticker.FuncFormatter(lambda value, place: f"{value:g}"))
             side.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2.0, 0.5)))
 
 
