@@ -72,12 +72,12 @@ ASKED = {
 PROTOCOL = f"""
 No paper has this experiment. 784-{WIDTH}-10 networks without biases are trained on MNIST (pixels from 0 to 1, standard
 split): dense ones (Adam, 10 passes), and of {WEIGHTS:,} weights those of magnitude pruning, trained after each round
-with a last fine-tune, and ours (`fit_network`, 20 passes), with a `margin` and without. Each is asked about the first test images:
-is any input within eps of an image, pixel by pixel, classified wrong? *Robust* counts images with a proof, *attacked or
-wrong* those with an input that the network gets wrong, and those wrong as they stand; *undecided* those left at the
-limit of time (wall clock). Seconds are CPU time on one thread, so that a busy machine does not count; an image that is
-left undecided counts with the limit, so that a ratio to the dense network is then a lower bound. Verdicts and seconds
-of every image are in `runs.csv`. Three ways to ask, the second and the third for seed 0:
+with a last fine-tune, and ours (`fit_network`, 20 passes), with a `margin` and without. Each is asked about the first
+test images: is any input within eps of an image, pixel by pixel, classified wrong? *Robust* counts images with a
+proof, *attacked or wrong* those with an input that the network gets wrong, and those wrong as they stand; *undecided*
+those left at the limit of time (wall clock). Seconds are CPU time on one thread, so that a busy machine does not
+count; an image that is left undecided counts with the limit, so that a ratio to the dense network is then a lower
+bound. Verdicts and seconds of every image are in `runs.csv`. Three ways to ask, the second and the third for seed 0:
 {"; ".join(f"*{name}*, {title}" for name, title in ENGINE_TITLES.items())}.
 
 A margin trains on the worst case that intervals allow, so that intervals suffice for most proofs. Margins and passes
