@@ -215,7 +215,7 @@ def _sizes(rows: Sequence[Row], path: Path) -> Path:
         if all(own.values())
     ]
     labels = ("weights pruned, %", "median over networks")
-    return curves(points, path, "pruned", list(titles), labels=labels, titles=titles, logarithmic="y")
+    return curves(points, path, "pruned", list(titles), labels=labels, titles=titles)
 
 
 def tables(rows: list[Row]) -> str:

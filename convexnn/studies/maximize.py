@@ -115,7 +115,7 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
         finite = [value for value in group.values() if np.isfinite(value)]
         span = (max(finite) - min(finite)) or 1.0
         for method, value in group.items():
-            share = (value - min(finite)) / span if np.isfinite(value) else 0.0
+            share = 1.0 - (max(finite) - value) / span if np.isfinite(value) else 0.0
             points.append({"method": method, "place": str(names.index(method)), "share": f"{share}"})
     points.sort(key=lambda point: int(point["place"]))
     labels = ("method, as in the legend", "value, from the worst (0) to the best (1) of all methods")
