@@ -16,14 +16,14 @@ from convexnn.datasets import ImageTask, image_task
 from convexnn.studies import images, memory, planted
 from convexnn.studies.decibels import psnr
 from convexnn.studies.rivals import OURS, RELEASED, RIGL, TRAINED, rivals
-from convexnn.studies.study import Row, Run, Scale, Size, Study, study_named
+from convexnn.studies.study import STUDIES, Row, Run, Scale, Size, Study, study_named
 from convexnn.studies.summary import page
 from convexnn.studies.table import Table, mark
 
 MINE = ("planted", "inr-mnist", "inr-cifar", "memory")
 
 
-@pytest.mark.parametrize("name", MINE)
+@pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("size", ["quick", "default", "full"])
 def test_runs_have_their_keys_and_are_told_apart(name: str, size: Size) -> None:
     study = study_named(name)
