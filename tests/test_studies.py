@@ -169,6 +169,15 @@ list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path /
         missing = Table(tmp_path / "runs.csv", FAKE).missing(asked)
         assert missing == [run for run in asked if run["m"] == 5]
 
+    def test_a_worker_that_is_killed_is_one_line(self, tmp_path: Path) -> None:
+        def answer(run: dict[str, Any]) -> dict[str, Any]:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return {}
+
+        study, asked = dataclasses.replace(FAKE, answer=answer), runs(Scale("quick", (0,)))
+        with pytest.raises(OSError, match="a worker process was killed, perhaps for want of memory; runs that ended"):
+            list(sweep(study, asked, Table(tmp_path / "runs.csv", study), jobs=2))
+
     @pytest.mark.parametrize("jobs", [1, 2])
     def test_processes_give_the_same_rows(self, tmp_path: Path, jobs: int) -> None:
         asked, table = runs(Scale("default", (0,))), Table(tmp_path / "runs.csv", FAKE)

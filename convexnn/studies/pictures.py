@@ -13,8 +13,8 @@ from convexnn.checks import Floats, require
 from convexnn.studies.study import Row
 from convexnn.studies.table import distinct, numbers, select
 
-# Most cells of a heatmap whose values are written on it.
-WRITTEN = 60
+# Most cells of a heatmap whose values are written on it, and most places of a curve that are named on its axis.
+WRITTEN, FEW = 60, 10
 
 
 def heatmaps(
@@ -172,6 +172,10 @@ def curves(
         for name, height in (lines or {}).items():
             axis.axhline(height, color="0.4", linestyle=":", linewidth=1.0, label=name)
         _scale(axis, labels, logarithmic)
+        places = sorted({float(row[x]) for row in rows})
+        if "x" in logarithmic and len(places) <= FEW:
+            axis.set_xticks(places, [f"{place:g}" for place in places])
+            axis.set_xticks([], minor=True)
         axis.set_title(names.get(column, column) if len(columns) > 1 else "", fontsize=9)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)

@@ -233,13 +233,12 @@ def shares(rows: Sequence[Row]) -> Sheet:
     """Return for every kind and method how many runs are solved, exact, and exact on fresh rows, and their seconds."""
     header = ("kind", "method", "runs", "solved", "exact", "exact on fresh rows", "median seconds", "most seconds")
     body = []
-    for kind in distinct(rows, "kind"):
-        for method in distinct(rows, "method"):
-            here = select(rows, kind=kind, method=method)
-            fits, fresh, seconds = (numbers(here, name) for name in ("psnr", "fresh_psnr", "seconds"))
-            line = [_share(fits, SOLVED), _share(fits, EXACT), _share(fresh, EXACT)]
-            times = [f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
-            body.append((kind, NAMES[method], str(len(here)), *line, *times))
+    for kind, method in dict.fromkeys((row["kind"], row["method"]) for row in rows):
+        here = select(rows, kind=kind, method=method)
+        fits, fresh, seconds = (numbers(here, name) for name in ("psnr", "fresh_psnr", "seconds"))
+        line = [_share(fits, SOLVED), _share(fits, EXACT), _share(fresh, EXACT)]
+        times = [f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
+        body.append((kind, NAMES[method], str(len(here)), *line, *times))
     return Sheet.of(header, body)
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -64,6 +65,11 @@ def sweep(study: Study, runs: Sequence[Run], table: Table, *, jobs: int | None =
     jobs : int, optional
         Processes; default what `joblib.parallel_config` says around this call, or one, this process. Dask, Ray and
         other backends are chosen there too.
+
+    Raises
+    ------
+    OSError
+        A worker process was killed.
     """
     wanted = table.missing(runs)
     began, done = perf_counter(), 0.0
@@ -82,11 +88,15 @@ def _answers(
     joblib = require("joblib", "joblib", "a sweep")
     work = [joblib.delayed(measured)(answer, run) for run in runs]
     backend, _ = require("joblib.parallel", "joblib", "a sweep").get_active_backend()
-    if backend.supports_return_generator:
-        yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
-        return
-    rounds = (joblib.Parallel(n_jobs=jobs)(part) for part in _rounds(work, joblib.effective_n_jobs(jobs)))
-    yield from chain.from_iterable(rounds)
+    try:
+        if backend.supports_return_generator:
+            yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
+            return
+        rounds = (joblib.Parallel(n_jobs=jobs)(part) for part in _rounds(work, joblib.effective_n_jobs(jobs)))
+        yield from chain.from_iterable(rounds)
+    except BrokenProcessPool:
+        lost = "a worker process was killed, perhaps for want of memory"
+        raise OSError(f"{lost}; runs that ended are kept: go on with fewer jobs") from None
 
 
 def _rounds(work: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
