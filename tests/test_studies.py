@@ -20,7 +20,7 @@ import pytest
 import convexnn
 from convexnn.cli.reproduce import _clock
 from convexnn.studies import study as room
-from convexnn.studies.pictures import curves, heatmaps, scatter
+from convexnn.studies.pictures import curves, heatmaps, scatter, strips
 from convexnn.studies.reproduce import reproduce
 from convexnn.studies.study import Scale
 from convexnn.studies.summary import mean_and_spread, page, pivot
@@ -365,14 +365,24 @@ class TestPictures:
         mean, _ = _cells(select(self.ROWS, method="theirs"), "value", ("m", "s"), (("2", "10"), ("3", "20")))
         assert np.isnan(mean[1]).all()
 
+    def test_a_band_is_the_deviation_or_the_middle_half(self) -> None:
+        from convexnn.studies.pictures import _band
+
+        values = [1.0, 2.0, 3.0, 4.0, 10.0]
+        assert _band(values, True) == (2.0, 3.0, 4.0)
+        assert _band(values, False) == pytest.approx((4.0 - 12.5**0.5, 4.0, 4.0 + 12.5**0.5))
+        assert _band([3.0], False) == (3.0, 3.0, 3.0)
+
     def test_all_kinds_are_drawn_without_rows_too(self, tmp_path: Path) -> None:
         for rows, name in ((self.ROWS, "full"), ([], "empty")):
             if rows:
                 heatmaps(rows, tmp_path / f"{name}1.png", "value", limits=(0, 50), label="dB", title="title")
             curves(rows, tmp_path / f"{name}2.png", "s", ["value", "m"], labels=("s", "dB"), lines={"recorded": 30.0})
             scatter(rows, tmp_path / f"{name}3.png", "s", "value", labels=("s", "dB"), diagonal=True, logarithmic="xy")
+            scatter(rows, tmp_path / f"{name}4.png", "s", "value", labels=("s", "dB"), apart=True)
+            strips(rows, tmp_path / f"{name}5.png", "value", label="dB")
         pictures = sorted(tmp_path.glob("*.png"))
-        assert len(pictures) == 5
+        assert len(pictures) == 9
         for path in pictures:
             assert np.ptp(matplotlib.image.imread(path)[..., :3]) > 0.5
 

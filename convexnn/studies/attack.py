@@ -188,9 +188,11 @@ def _first_success(rows: Sequence[Row], path: Path) -> Path:
         for group in networks(rows)
         if {name, "dense"} <= set(group)
     ]
-    labels = ("dense MILP, seconds to the first success", "method, seconds")
+    labels = ("dense MILP, seconds", "method, seconds")
     title = "Seconds to the first success; the limit where there was none"
-    return scatter(points, path, "dense", "own", labels=labels, title=title, logarithmic="xy", diagonal=True)
+    return scatter(
+        points, path, "dense", "own", labels=labels, title=title, logarithmic="xy", diagonal=True, apart=True
+    )
 
 
 def _time(row: Row) -> str:
@@ -198,7 +200,7 @@ def _time(row: Row) -> str:
 
 
 def _sizes(rows: Sequence[Row], path: Path) -> Path:
-    """Draw medians over the networks at each sparsity."""
+    """Draw what pruning does to the MILP over the networks at each sparsity."""
     titles = {
         "nonzeros": "nonzeros of the MILP",
         "unstable": "neurons that can switch",
@@ -207,15 +209,12 @@ def _sizes(rows: Sequence[Row], path: Path) -> Path:
     }
     pruned = {"dense": 0.0} | {f"sparse {share:g}": share for share in SPARSITIES}
     points = [
-        {"method": "median"}
-        | {"pruned": f"{100.0 * share:g}"}
-        | {name: f"{median(values)}" for name, values in own.items()}
-        for method, share in pruned.items()
-        for own in [{name: numbers(select(rows, method=method), name) for name in titles}]
-        if all(own.values())
+        row | {"what": "median, and the middle half", "pruned": f"{100.0 * pruned[row['method']]:g}"}
+        for row in rows
+        if row["method"] in pruned
     ]
-    labels = ("weights pruned, %", "median over networks")
-    return curves(points, path, "pruned", list(titles), labels=labels, titles=titles)
+    labels = ("weights pruned, %", "")
+    return curves(points, path, "pruned", list(titles), labels=labels, titles=titles, group="what", quartiles=True)
 
 
 def tables(rows: list[Row]) -> str:

@@ -13,11 +13,10 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.studies.perceptron import perceptron
-from convexnn.studies.pictures import scatter
+from convexnn.studies.pictures import strips
 from convexnn.studies.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
 from convexnn.studies.study import Row, Run, Scale, Study
 from convexnn.studies.summary import pivot
-from convexnn.studies.table import distinct
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
 SURROGATES = (0.8, 0.9)
@@ -109,17 +108,15 @@ def values(rows: Sequence[Row]) -> dict[tuple[str, ...], dict[str, float]]:
 
 def figures(rows: list[Row], folder: Path) -> list[Path]:
     """Draw what each method reaches on each network, from the worst of all methods to the best."""
-    names = distinct(rows, "method")
     points = []
     for group in values(rows).values():
         finite = [value for value in group.values() if np.isfinite(value)]
         span = (max(finite) - min(finite)) or 1.0
         for method, value in group.items():
             share = 1.0 - (max(finite) - value) / span if np.isfinite(value) else 0.0
-            points.append({"method": method, "place": str(names.index(method)), "share": f"{share}"})
-    points.sort(key=lambda point: int(point["place"]))
-    labels = ("method, as in the legend", "value, from the worst (0) to the best (1) of all methods")
-    return [scatter(points, folder / "values.png", "place", "share", labels=labels)]
+            points.append({"method": method, "share": f"{share}"})
+    label = "value, from the worst (0)\nto the best (1) of all methods"
+    return [strips(points, folder / "values.png", "share", label=label)]
 
 
 def tables(rows: list[Row]) -> str:

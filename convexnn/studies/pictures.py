@@ -1,4 +1,4 @@
-"""Pictures of a study, as PNG files: heatmaps with their spread, curves with their spread, scatters."""
+"""Pictures of a study, as PNG files: heatmaps with their spread, curves with their spread, scatters, strips."""
 
 from __future__ import annotations
 
@@ -137,6 +137,7 @@ def curves(
     logarithmic: str = "",
     factor: float = 1.0,
     lines: Mapping[str, float] | None = None,
+    quartiles: bool = False,
 ) -> Path:
     """Draw the mean of a column over another one, a curve a method, with the standard deviation as a band.
 
@@ -162,13 +163,16 @@ def curves(
         Of the values: 100 for percent.
     lines : mapping, optional
         Names and heights of level lines to compare with, after `factor`.
+    quartiles : bool, default False
+        Whether to draw medians, and the middle half of the values as the band.
     """
     columns = [y] if isinstance(y, str) else list(y)
     figure, axes = _grid(1, len(columns), (5.0, 3.8), title)
     names = titles or {}
     for axis, column in zip(axes[0], columns, strict=True):
         for index, name in enumerate(distinct(rows, group)):
-            _curve(axis, select(rows, **{group: name}), x, column, names.get(name, name), index, factor)
+            points = _places(select(rows, **{group: name}), x, column, factor)
+            _curve(axis, points, names.get(name, name), index, quartiles)
         for name, height in (lines or {}).items():
             axis.axhline(height, color="0.4", linestyle=":", linewidth=1.0, label=name)
         _scale(axis, labels, logarithmic)
@@ -182,17 +186,29 @@ def curves(
     return _save(figure, path)
 
 
-def _curve(axis: Any, rows: Sequence[Row], x: str, y: str, name: str, index: int, factor: float) -> None:
-    """Draw one curve; where there are several values at a place, with their deviation as a band."""
+def _places(rows: Sequence[Row], x: str, y: str, factor: float) -> dict[float, list[float]]:
+    """Return the values at each place, places going up."""
     pairs: dict[float, list[float]] = {}
     for row in rows:
         if row[y]:
             pairs.setdefault(float(row[x]), []).append(factor * float(row[y]))
-    places = sorted(pairs)
-    mean = np.array([np.mean(pairs[place]) for place in places])
-    spread = np.array([np.std(pairs[place], ddof=1) if len(pairs[place]) > 1 else 0.0 for place in places])
-    axis.plot(places, mean, color=f"C{index}", marker="o", markersize=3, linewidth=1.2, label=name)
-    axis.fill_between(places, mean - spread, mean + spread, color=f"C{index}", alpha=0.2, linewidth=0)
+    return dict(sorted(pairs.items()))
+
+
+def _curve(axis: Any, points: Mapping[float, list[float]], name: str, index: int, quartiles: bool) -> None:
+    """Draw one curve; where there are several values at a place, with their deviation as a band."""
+    low, middle, high = np.array([_band(values, quartiles) for values in points.values()]).reshape(-1, 3).T
+    axis.plot(list(points), middle, color=f"C{index}", marker="o", markersize=3, linewidth=1.2, label=name)
+    axis.fill_between(list(points), low, high, color=f"C{index}", alpha=0.2, linewidth=0)
+
+
+def _band(values: Sequence[float], quartiles: bool) -> tuple[float, float, float]:
+    """Return the middle of some values between the ends of their band."""
+    if quartiles:
+        low, middle, high = np.percentile(values, (25, 50, 75))
+        return float(low), float(middle), float(high)
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return mean - spread, mean, mean + spread
 
 
 def scatter(
@@ -207,6 +223,7 @@ def scatter(
     titles: Mapping[str, str] | None = None,
     logarithmic: str = "",
     diagonal: bool = False,
+    apart: bool = False,
 ) -> Path:
     """Draw a point a row, a colour a method; with `diagonal` the line on which both columns are the same.
 
@@ -216,22 +233,59 @@ def scatter(
         As those of :func:`curves`; rows without one of the two values are left out.
     diagonal : bool, default False
         Whether to draw the line x = y.
+    apart : bool, default False
+        Whether each method has a panel, all with the same ends.
     """
-    figure, axes = _grid(1, 1, (5.0, 4.4), title)
-    axis = axes[0, 0]
     full = [row for row in rows if row[x] and row[y]]
-    for index, name in enumerate(distinct(full, group)):
-        here = select(full, **{group: name})
-        axis.scatter(
-            numbers(here, x), numbers(here, y), s=14, alpha=0.7, color=f"C{index}", label=(titles or {}).get(name, name)
-        )
-    if diagonal and full:
-        ends = [bound(numbers(full, x) + numbers(full, y)) for bound in (min, max)]
-        axis.plot(ends, ends, color="0.4", linestyle=":", linewidth=1.0)
-    _scale(axis, labels, logarithmic)
-    axis.grid(alpha=0.3)
-    if full:
-        axis.legend(fontsize=7)
+    names = distinct(full, group)
+    figure, axes = _grid(1, max(1, len(names)) if apart else 1, (2.8, 3.0) if apart else (5.0, 4.4), title, apart)
+    for index, name in enumerate(names):
+        here, axis = select(full, **{group: name}), axes[0, index if apart else 0]
+        head = (titles or {}).get(name, name)
+        axis.scatter(numbers(here, x), numbers(here, y), s=14, alpha=0.7, color=f"C{index}", label=head)
+        axis.set_title(head if apart else "", fontsize=9)
+    for axis in axes[0]:
+        if diagonal and full:
+            ends = [bound(numbers(full, x) + numbers(full, y)) for bound in (min, max)]
+            axis.plot(ends, ends, color="0.4", linestyle=":", linewidth=1.0)
+        _scale(axis, labels, logarithmic)
+        axis.grid(alpha=0.3)
+        axis.label_outer()
+    if full and not apart:
+        axes[0, 0].legend(fontsize=7)
+    return _save(figure, path)
+
+
+def strips(
+    rows: Sequence[Row],
+    path: Path,
+    value: str,
+    *,
+    label: str,
+    title: str = "",
+    group: str = "method",
+    titles: Mapping[str, str] | None = None,
+) -> Path:
+    """Draw a point a row, a named column of points a method, and a line at the median of each.
+
+    Parameters
+    ----------
+    rows, path, title, group, titles
+        As those of :func:`curves`; rows without a value are left out.
+    value, label : str
+        The column, and what it means.
+    """
+    full = [row for row in rows if row[value]]
+    names = distinct(full, group)
+    figure, axes = _grid(1, 1, (1.5 + 0.8 * len(names), 3.8), title)
+    axis = axes[0, 0]
+    for place, name in enumerate(names):
+        here = numbers(select(full, **{group: name}), value)
+        axis.scatter(np.full(len(here), place), here, s=16, alpha=0.5, color=f"C{place}")
+        axis.hlines(np.median(here), place - 0.3, place + 0.3, color="0.2", linewidth=1.2)
+    axis.set_xticks(range(len(names)), [(titles or {}).get(name, name) for name in names], rotation=30, ha="right")
+    axis.set_ylabel(label)
+    axis.grid(alpha=0.3, axis="y")
     return _save(figure, path)
 
 
@@ -245,16 +299,26 @@ def _scale(axis: Any, labels: tuple[str, str], logarithmic: str) -> None:
             getattr(axis, f"set_{letter}scale")("log")
             # That for logarithms writes 1e-01.
             side.set_major_formatter(ticker.FuncFormatter(lambda value, place: f"{value:g}"))
-            side.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(2.0, 0.5)))
+            side.set_minor_formatter(_plain(ticker))
 
 
-def _grid(rows: int, columns: int, panel: tuple[float, float], title: str) -> tuple[Any, Any]:
+def _plain(ticker: Any) -> Any:
+    """Return a formatter of what is between powers of ten: where there is room, and without powers."""
+
+    class Plain(ticker.LogFormatter):  # type: ignore[misc]
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    return Plain(minor_thresholds=(2.0, 0.5))
+
+
+def _grid(rows: int, columns: int, panel: tuple[float, float], title: str, shared: bool = False) -> tuple[Any, Any]:
     figure = require("matplotlib.figure", "matplotlib", "drawing a study").Figure(
         figsize=(panel[0] * columns, panel[1] * rows + (0.3 if title else 0.0)), dpi=130, layout="constrained"
     )
     if title:
         figure.suptitle(title, fontsize=10)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)
 
 
 def _save(figure: Any, path: Path) -> Path:
