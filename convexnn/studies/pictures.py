@@ -140,6 +140,8 @@ def curves(
 ) -> Path:
     """Draw the mean of a column over another one, a curve a method, with the standard deviation as a band.
 
+    A band on a logarithmic axis does not go below the least value.
+
     Parameters
     ----------
     rows : sequence of dict
@@ -168,7 +170,8 @@ def curves(
     names = titles or {}
     for axis, column in zip(axes[0], columns, strict=True):
         for index, name in enumerate(distinct(rows, group)):
-            _curve(axis, select(rows, **{group: name}), x, column, names.get(name, name), index, factor)
+            here = select(rows, **{group: name})
+            _curve(axis, here, x, column, names.get(name, name), index, factor, "y" in logarithmic)
         for name, height in (lines or {}).items():
             axis.axhline(height, color="0.4", linestyle=":", linewidth=1.0, label=name)
         _scale(axis, labels, logarithmic)
@@ -182,8 +185,13 @@ def curves(
     return _save(figure, path)
 
 
-def _curve(axis: Any, rows: Sequence[Row], x: str, y: str, name: str, index: int, factor: float) -> None:
-    """Draw one curve; where there are several values at a place, with their deviation as a band."""
+def _curve(
+    axis: Any, rows: Sequence[Row], x: str, y: str, name: str, index: int, factor: float, logarithmic: bool
+) -> None:
+    """Draw one curve; where there are several values at a place, with their deviation as a band.
+
+    On a logarithmic axis a band ends at the least value: mean less deviation may be negative, and fill all below.
+    """
     pairs: dict[float, list[float]] = {}
     for row in rows:
         if row[y]:
@@ -191,8 +199,11 @@ def _curve(axis: Any, rows: Sequence[Row], x: str, y: str, name: str, index: int
     places = sorted(pairs)
     mean = np.array([np.mean(pairs[place]) for place in places])
     spread = np.array([np.std(pairs[place], ddof=1) if len(pairs[place]) > 1 else 0.0 for place in places])
+    least = np.array([min(pairs[place]) for place in places]) if logarithmic else np.full(len(places), -inf)
     axis.plot(places, mean, color=f"C{index}", marker="o", markersize=3, linewidth=1.2, label=name)
-    axis.fill_between(places, mean - spread, mean + spread, color=f"C{index}", alpha=0.2, linewidth=0)
+    axis.fill_between(
+        places, np.maximum(mean - spread, least), mean + spread, color=f"C{index}", alpha=0.2, linewidth=0
+    )
 
 
 def scatter(
