@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from convexnn.datasets import (
     DataNotFoundError,
     cifar10,
+    digits,
     fashion_mnist,
     fourier_features,
     image_task,
@@ -31,6 +32,7 @@ from convexnn.datasets import (
 from convexnn.datasets.formats import RECORD, read_archive, read_cifar, read_idx
 from convexnn.datasets.images import IDX, paper_split
 from convexnn.datasets.store import Source, download
+from convexnn.network import SparseReLUNetwork
 
 Bytes = NDArray[np.uint8]
 
@@ -120,6 +122,19 @@ class TestPlanted:
         # With one weight in each layer most draws have no path from an input to an output.
         for seed in range(20):
             assert planted(5, 2, n=10, d=3, outputs=2, seed=seed).y.any()
+
+    def test_no_rows_are_drawn_for_networks_without_a_way_through(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn = list[int]()
+        predict = SparseReLUNetwork.predict
+
+        def counted(network: SparseReLUNetwork, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            drawn.append(len(rows))
+            return predict(network, rows)
+
+        monkeypatch.setattr(SparseReLUNetwork, "predict", counted)
+        # One way through in some 400 draws.
+        assert planted(20, 3, n=10, d=3, outputs=2, depth=2).y.any()
+        assert len(drawn) < 10
 
     def test_the_noise_is_a_share_of_the_signal(self) -> None:
         made = planted(5, 20, n=20_000, d=10, outputs=2, noise=0.1)
@@ -432,10 +447,15 @@ class TestIris:
         np.testing.assert_allclose(back, raw.X_test)
         assert not np.array_equal(raw.X_test, iris(seed=4, scaled=False).X_test)
 
-    @pytest.mark.parametrize("share", [0.0, 1.0])
-    def test_a_share_is_a_share(self, share: float) -> None:
-        with pytest.raises(ValueError, match="test_share is"):
+    @pytest.mark.parametrize("share", [0.0, 1.0, 0.001, 0.999, np.nan, "a fifth"])
+    def test_a_share_is_a_share(self, share: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match="test_share is"):
             iris(test_share=share)
+
+    @pytest.mark.parametrize(("name", "value"), [("test_share", 2.0), ("test_share", "half"), ("seed", -1)])
+    def test_digits_name_the_argument_too(self, name: str, value: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match=f"^{name} is .*; expected"):
+            digits(**{name: value})
 
 
 @pytest.mark.data

@@ -115,6 +115,8 @@ class TestPlanted:
         sheet = planted.shares(rows)
         assert sheet.rows[0] == ("scalar", "ours", "4", "50 %", "0 %", "0 %", "0.5", "0.5")
         check_page(planted.PLANTED, tmp_path, rows, ("60.0 ± 28.3", "29, 26", "Ten outputs, two hidden layers"))
+        # What is recorded is of 5,000 rows: it says nothing beside those of the whole grid.
+        assert "29, 26" not in planted.tables([{**row, "n": "50000"} for row in rows])
 
 
 @pytest.fixture

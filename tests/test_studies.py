@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -266,25 +267,51 @@ class TestReproduce:
         reproduce(FAKE, "full", seeds=[0], output=tmp_path)
         report = reproduce(FAKE, "quick", seeds=[0], output=tmp_path)
         assert distinct(report.rows, "m") == ["2"]
-        again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, told=lambda step: pytest.fail("run again"))
+        steps = list[Progress]()
+        again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, told=steps.append)
+        assert [(step.done, step.total) for step in steps] == [(0, 0)]
         assert distinct(again.rows, "m") == ["2", "5", "10"]
 
     def test_progress_is_told(self, tmp_path: Path) -> None:
         steps = list[Progress]()
         reproduce(FAKE, "quick", seeds=[3], output=tmp_path, told=steps.append)
-        assert [step.done for step in steps] == [1, 2, 3]
+        # Before the first run too, so that a caller knows how many there will be.
+        assert [step.done for step in steps] == [0, 1, 2, 3]
+        assert [step.total for step in steps] == [3] * 4
+        assert steps[0].run is None
+        assert steps[0].left == math.inf
 
     @pytest.mark.parametrize(
         ("name", "size", "seeds", "words"),
         [
             ("figure9", "quick", None, "study 'figure9' is unknown; expected one of: planted, mnist-binary"),
             (FAKE, "large", None, "size 'large' is unknown"),
-            (FAKE, "quick", [-1], "seeds is -1"),
+            (FAKE, "quick", [-1], r"seeds\[0\] is -1"),
+            (FAKE, "quick", 3, "seeds is 3; expected a sequence of whole numbers"),
+            (FAKE, "quick", [], "seeds is empty; expected at least one whole number"),
         ],
     )
     def test_bad_arguments(self, tmp_path: Path, name: Any, size: Any, seeds: Any, words: str) -> None:
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises((TypeError, ValueError), match=words):
             reproduce(name, size, seeds=seeds, output=tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("jobs", [0, -1, 1.5, "2"])
+    def test_jobs_are_a_whole_number(self, tmp_path: Path, jobs: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"jobs is .*; expected a whole number of at least 1"):
+            reproduce(FAKE, "quick", jobs=jobs, output=tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_folder_is_a_path(self) -> None:
+        with pytest.raises(TypeError, match="output is 3; expected the path of a folder"):
+            reproduce(FAKE, "quick", output=3)  # type: ignore[arg-type]
+
+    def test_a_seed_that_is_named_twice_counts_once(self, tmp_path: Path) -> None:
+        # Its rows would stand in every mean twice, and make the spread too small.
+        report = reproduce(FAKE, "quick", seeds=[1, 0, 1], output=tmp_path)
+        assert len(report.rows) == 8
+        assert distinct(report.rows, "seed") == ["1", "0"]
+        assert "--seeds 1,0\n" in (tmp_path / "fake" / "summary.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("known")
@@ -300,7 +327,9 @@ class TestCommand:
 
     def test_a_second_call_runs_nothing(self, tmp_path: Path, trace: Callable[[], list[str]]) -> None:
         for _ in range(2):
-            assert call("reproduce", "fake", "--output", tmp_path).exit_code == 0
+            result = call("reproduce", "fake", "--output", tmp_path)
+            assert result.exit_code == 0
+            assert "0/?" not in result.stderr
         assert len(trace()) == len(set(trace())) == 18
 
     @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,7 @@ class _Bar:
         self.task = self.bar.add_task(title, total=None, left="")
 
     def __call__(self, step: Step) -> None:
-        left = f"{_clock(step.left)} left"
+        left = f"{_clock(step.left)} left" if isfinite(step.left) else ""
         self.bar.update(self.task, total=step.total, completed=step.done, left=left)
 
     def __enter__(self) -> _Bar:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
-from convexnn.checks import Floats, as_count, as_flag, require
+from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, require
 from convexnn.datasets.labelled import LabelledSplit
 
 GREY_LEVELS = 16
@@ -56,10 +57,11 @@ def digits(
     names : tuple of str, optional
         What -1 and +1 stand for; default the digits themselves.
     test_share : float, default 0.4
-        Share of the rows in the test set.
+        Share of the rows in the test set, above 0 and below 1.
     seed : int, default 0
         Of the split.
     """
+    share, first = _as_share(test_share), as_count(seed, "seed", at_least=0)
     groups = {"negative": set(negative), "positive": set(positive)}
     for name, group in groups.items():
         if not group or not group <= set(range(10)):
@@ -71,7 +73,7 @@ def digits(
     images, labels = data.load_digits(return_X_y=True)
     chosen = np.isin(labels, [*negative, *positive])
     X, y = 2.0 * images[chosen] / GREY_LEVELS - 1.0, np.where(np.isin(labels[chosen], positive), 1.0, -1.0)
-    parts = selection.train_test_split(X, y, test_size=test_share, random_state=seed, stratify=y)
+    parts = selection.train_test_split(X, y, test_size=share, random_state=first, stratify=y)
     shown = names or ("/".join(map(str, negative)), "/".join(map(str, positive)))
     return Split(parts[0], parts[2], parts[1], parts[3], (8, 8), shown)
 
@@ -88,15 +90,17 @@ def iris(*, test_share: float = 0.2, scaled: bool = True, seed: int = 0) -> Labe
     seed : int, default 0
         Of the split.
     """
-    if not 0.0 < test_share < 1.0:
-        raise ValueError(f"test_share is {test_share!r}; expected a share above 0 and below 1")
+    share = _as_share(test_share)
+    rows = ceil(150 * share - 1e-9)
+    if not 3 <= rows <= 147:
+        raise ValueError(f"test_share is {test_share!r}, {rows} of 150 rows; expected 3 to 147, one a class")
     data = require("sklearn.datasets", "scikit-learn", "the iris data set").load_iris()
     selection = require("sklearn.model_selection", "scikit-learn", "the iris data set")
     split = selection.train_test_split
     parts = split(
         data.data,
         data.target,
-        test_size=test_share,
+        test_size=share,
         random_state=as_count(seed, "seed", at_least=0),
         stratify=data.target,
     )
@@ -106,3 +110,10 @@ def iris(*, test_share: float = 0.2, scaled: bool = True, seed: int = 0) -> Labe
         train, test = (train - center) / scale, (test - center) / scale
     names = tuple(str(name) for name in data.target_names)
     return LabelledSplit(train, y_train, test, y_test, names)
+
+
+def _as_share(test_share: float) -> float:
+    share = as_nonnegative(test_share, "test_share")
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"test_share is {test_share!r}; expected a share above 0 and below 1")
+    return share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 
@@ -91,6 +92,9 @@ def planted(
     for attempt in count():
         rng = np.random.default_rng([as_count(seed, "seed", at_least=0), m, s, depth, attempt])
         layers = [_layer(*shape, share, rng) for shape in pairwise(drawn)]
+        # Rows are dear: of 1,000 neurons in two layers and few weights thousands of draws have no way through.
+        if not _connected(layers):
+            continue
         if outputs == 1:
             layers.append(rng.choice([-1.0, 1.0], (1, m)) if signs == "random" else np.ones((1, m)))
         network = SparseReLUNetwork([(layer, None) for layer in layers])
@@ -100,6 +104,14 @@ def planted(
             break
     y = clean + deviation * clean.std(axis=0) * rng.standard_normal(clean.shape) if deviation else clean
     return Planted(X, y, network, clean)
+
+
+def _connected(layers: Sequence[Floats]) -> bool:
+    """Return whether a way of weights (out, in) leads from an input to an output."""
+    reached = np.ones(layers[0].shape[1])
+    for layer in layers:
+        reached = (np.abs(layer) @ reached > 0.0).astype(np.float64)
+    return bool(reached.any())
 
 
 def _layer(inputs: int, outputs: int, size: int, rng: np.random.Generator) -> Floats:

@@ -117,7 +117,8 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
 
 PROTOCOL = """
 A network from Fourier features of the places of an image's pixels to their values in [0, 1], fitted to all of them:
-750 frequencies, sines and cosines, at whole-number places. The PSNR has the peak 1. {about}
+750 frequencies, sines and cosines, at whole-number places. The PSNR has the peak 1.
+{about}
 
 *Ours* is `recover` (with two hidden layers `fit_network`) within the limit of time in `runs.csv`, which is a third of
 the published solver's time where that is recorded; `reached` is when it first had the published solver's PSNR. *IMP as

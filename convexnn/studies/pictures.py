@@ -141,6 +141,8 @@ def curves(
 ) -> Path:
     """Draw the mean of a column over another one, a curve a method, with the standard deviation as a band.
 
+    A band on a logarithmic axis does not go below the least value.
+
     Parameters
     ----------
     rows : sequence of dict
@@ -172,7 +174,8 @@ def curves(
     for axis, column in zip(axes[0], columns, strict=True):
         for index, name in enumerate(distinct(rows, group)):
             points = _places(select(rows, **{group: name}), x, column, factor)
-            _curve(axis, points, names.get(name, name), index, quartiles)
+            bands = [_band(values, quartiles, "y" in logarithmic) for values in points.values()]
+            _curve(axis, list(points), bands, names.get(name, name), index)
         for name, height in (lines or {}).items():
             axis.axhline(height, color="0.4", linestyle=":", linewidth=1.0, label=name)
         _scale(axis, labels, logarithmic)
@@ -195,20 +198,23 @@ def _places(rows: Sequence[Row], x: str, y: str, factor: float) -> dict[float, l
     return dict(sorted(pairs.items()))
 
 
-def _curve(axis: Any, points: Mapping[float, list[float]], name: str, index: int, quartiles: bool) -> None:
-    """Draw one curve; where there are several values at a place, with their deviation as a band."""
-    low, middle, high = np.array([_band(values, quartiles) for values in points.values()]).reshape(-1, 3).T
-    axis.plot(list(points), middle, color=f"C{index}", marker="o", markersize=3, linewidth=1.2, label=name)
-    axis.fill_between(list(points), low, high, color=f"C{index}", alpha=0.2, linewidth=0)
+def _curve(axis: Any, places: list[float], bands: list[tuple[float, float, float]], name: str, index: int) -> None:
+    """Draw one curve, the middle of each band, with the bands behind it."""
+    low, middle, high = np.array(bands).reshape(-1, 3).T
+    axis.plot(places, middle, color=f"C{index}", marker="o", markersize=3, linewidth=1.2, label=name)
+    axis.fill_between(places, low, high, color=f"C{index}", alpha=0.2, linewidth=0)
 
 
-def _band(values: Sequence[float], quartiles: bool) -> tuple[float, float, float]:
-    """Return the middle of some values between the ends of their band."""
+def _band(values: Sequence[float], quartiles: bool, logarithmic: bool = False) -> tuple[float, float, float]:
+    """Return the middle of some values between the ends of their band.
+
+    On a logarithmic axis it ends at the least value: mean less deviation may be negative, and fill all below.
+    """
     if quartiles:
         low, middle, high = np.percentile(values, (25, 50, 75))
         return float(low), float(middle), float(high)
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return mean - spread, mean, mean + spread
+    return max(mean - spread, min(values)) if logarithmic else mean - spread, mean, mean + spread
 
 
 def scatter(

@@ -34,17 +34,17 @@ class Progress:
 
     Attributes
     ----------
-    run : dict
-        The run that has just ended.
+    run : dict or None
+        The run that has just ended; None before the first one.
     done, total : int
         Runs that ended in this sweep, and those that it has to do.
     seconds : float
         Since it began.
     left : float
-        Seconds still to come if the rest goes on at the same rate.
+        Seconds still to come if the rest goes on at the same rate; infinite before the first run.
     """
 
-    run: Run
+    run: Run | None
     done: int
     total: int
     seconds: float

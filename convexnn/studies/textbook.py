@@ -10,6 +10,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from verify.backends import candidates, first_sound
+from verify.finding import trouble_of
 from verify.intervals import Interval
 from verify.request import Request
 
@@ -62,4 +63,6 @@ def _beaten(
     outcome = line.maximise(encoding.milp, Request(left, enough=0.0, on_incumbent=wins))
     if found or (outcome.values is not None and wins(outcome.values)):
         return verify.Verdict.COUNTEREXAMPLE
-    return verify.Verdict.ROBUST if outcome.bound < -outcome.allowance else verify.Verdict.UNKNOWN
+    # An engine that contradicts the network at the center proves nothing.
+    sound = trouble_of(outcome, float(network.predict(region.center[None])[0] @ row)) is None
+    return verify.Verdict.ROBUST if sound and outcome.bound < -outcome.allowance else verify.Verdict.UNKNOWN
