@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,25 +18,10 @@ from convexnn.studies import attack, maximize, textbook, train_to_verify
 from convexnn.studies.perceptron import perceptron
 from convexnn.studies.question import Question, by_ascent, by_milp, by_relaxation
 from convexnn.studies.rivals import OURS, TRAINED
-from convexnn.studies.study import Run, Scale, Size, study_named
-from convexnn.studies.table import mark
+from convexnn.studies.study import Run, Scale, Size
 from convexnn.studies.textbook import by_textbook
 from tests.test_paper_studies import check_page, written
 from verify.outcome import Ending, Outcome
-
-
-@pytest.mark.parametrize("name", ["attack", "maximize", "train-to-verify"])
-@pytest.mark.parametrize("size", ["quick", "default", "full"])
-def test_runs_have_their_keys_and_are_told_apart(name: str, size: Size) -> None:
-    study = study_named(name)
-    runs = study.runs(Scale(size, (0, 1)))
-    assert study.name == name
-    assert all(set(run) == set(study.keys) for run in runs)
-    assert len({mark(run) for run in runs}) == len(runs) > 0
-    assert {run["seed"] for run in runs} == {0, 1}
-    assert all(study.cost(run) > 0.0 for run in runs)
-    assert pickle.loads(pickle.dumps(study.answer))
-    assert study.runs(Scale(size, (1,))) == [run for run in runs if run["seed"] == 1]
 
 
 def images() -> LabelledSplit:
@@ -51,13 +35,14 @@ def images() -> LabelledSplit:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[LabelledSplit]:
-    """Small digits in place of MNIST, networks of 8 neurons, one pass."""
+    """Small digits in place of MNIST, networks of 8 neurons, and as many passes as they need."""
     data = images()
     for module in (attack, train_to_verify):
         monkeypatch.setattr(module, "mnist", lambda download: data)
         module.trained.cache_clear()
     monkeypatch.setattr(train_to_verify, "WIDTH", 8)
     monkeypatch.setitem(train_to_verify.TRAINED_OPTIONS, "epochs_a_round", 1)
+    monkeypatch.setitem(train_to_verify.OURS_OPTIONS, "epochs", 60)
     yield data
     attack.trained.cache_clear()
     train_to_verify.trained.cache_clear()
