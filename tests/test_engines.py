@@ -19,6 +19,7 @@ from tests import zoo
 from verify import Verdict, backends
 from verify.backends import BACKENDS, Line, first_sound, self_test
 from verify.encoding import Encoding
+from verify.finding import Finding, trouble_of
 from verify.outcome import Ending, Outcome
 from verify.request import Request
 from verify.scaling import scale
@@ -420,3 +421,16 @@ except KeyboardInterrupt:
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (found.returncode, found.stdout.strip()) == (0, "interrupted"), found.stderr
+
+
+@pytest.mark.parametrize("reached", [-np.inf, 0.0])
+@pytest.mark.parametrize("bound", [-np.inf, np.nan])
+def test_a_limit_without_a_bound_proves_nothing(bound: float, reached: float) -> None:
+    # Where no input of the region is known, a bound of minus infinity was below nothing that is reached.
+    outcome = Outcome(Ending.LIMIT, None, bound, "as told", 0.0)
+    finding = Finding(None, bound, 0.0, True, trouble_of(outcome, reached))
+    assert finding.trouble is not None
+    assert finding.doubt() is not None
+    assert trouble_of(replace(outcome, bound=np.inf), reached) is None
+    early = replace(finding, bound=np.inf, trouble=None)
+    assert early.doubt() == "the time limit was reached before there was a bound."

@@ -66,7 +66,9 @@ def trouble_of(outcome: Outcome, reached: float) -> str | None:
         return "the engine calls a model infeasible that the center of the region satisfies."
     if outcome.ending is Ending.FAILED:
         return f"the engine failed ({outcome.detail})."
-    if not np.isfinite(outcome.bound) and outcome.ending is not Ending.LIMIT:
+    # A time limit may come before there is a bound; minus infinity or no number is none at any time.
+    early = outcome.ending is Ending.LIMIT and outcome.bound == np.inf
+    if not (np.isfinite(outcome.bound) or early):
         return f"the engine gave no bound ({outcome.detail})."
     if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
         return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
