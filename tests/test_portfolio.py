@@ -23,7 +23,7 @@ from verify.outcome import Ending
 from verify.polishing import polish, restrict
 from verify.population import Population
 from verify.request import Request
-from verify.surrogates import Surrogate, candidates, read_surrogates
+from verify.surrogates import Surrogate, encoded, incumbents, read_surrogates
 
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
     "box": lambda x: verify.Box(x - 0.7, x + 0.7),
@@ -230,7 +230,9 @@ def test_points_of_a_surrogate_lie_in_the_region_and_apart(kind: str) -> None:
         points.append(point)
         return False
 
-    asked = candidates(copy, region, np.array([1.0, -1.0]), Line([BACKENDS["scipy"]]), lambda: 20.0, found, rounds=3)
+    model = encoded(copy, region, np.array([1.0, -1.0]))
+    assert model is not None
+    asked = incumbents(model, Line([BACKENDS["scipy"]]), lambda: 20.0, found, rounds=3)
     assert 1 <= asked <= 3
     assert len(points) == asked
     assert all(region.contains(point) for point in points)
@@ -244,7 +246,9 @@ def test_points_of_a_surrogate_lie_in_the_region_and_apart(kind: str) -> None:
 def test_surrogates_end_where_a_point_is_taken() -> None:
     network, region = zoo.network((3, 8, 1), seed=4), region_of("box", 3)
     copy = Surrogate("copy", verify.prune(network, 0.5))
-    asked = candidates(copy, region, np.ones(1), Line([BACKENDS["scipy"]]), lambda: 20.0, lambda point: True)
+    model = encoded(copy, region, np.ones(1))
+    assert model is not None
+    asked = incumbents(model, Line([BACKENDS["scipy"]]), lambda: 20.0, lambda point: True)
     assert asked == 1
 
 

@@ -11,7 +11,7 @@ from convexnn.checks import Floats
 from verify.inquiry import Inquiry
 from verify.polishing import polish
 from verify.population import Population
-from verify.surrogates import Surrogate, candidates
+from verify.surrogates import Surrogate, encoded, incumbents
 
 # Shares of the time of one search: first climbs, linear relaxation, all surrogates together, polishing at the end.
 CLIMBING, RELAXING, COPYING, POLISHING = 0.3, 0.1, 0.25, 0.1
@@ -113,7 +113,8 @@ class Portfolio:
             points: list[Floats] = []
             found = partial(self._join, index, surrogate.name, points)
             left = partial(self._left, mark)
-            asked = candidates(surrogate, self.known.region, functions.row(index), self.known.engine, left, found)
+            model = encoded(surrogate, self.known.region, functions.row(index))
+            asked = 0 if model is None else incumbents(model, self.known.engine, left, found)
             raw = functions.at(np.stack(points))[:, index].max() if points else -np.inf
             gain = "a gain" if self.known.reached[index] > before else "no gain"
             words = f"{len(points)} points of {asked} MILPs, the best {raw:.6g} as it was; {gain} after climbing"

@@ -61,21 +61,27 @@ def _surrogate(network: SparseReLUNetwork, given: Any, number: int) -> Surrogate
     return Surrogate(f"surrogate {number}", copy)
 
 
-def candidates(
-    surrogate: Surrogate,
-    region: Box,
-    objective: Floats,
+def encoded(surrogate: Surrogate, region: Box, objective: Floats) -> Encoding | None:
+    """Return the MILP max c . copy(x) over the region; None where bounds of its neurons overflow."""
+    known = bound(surrogate.network, region)
+    if not all(layer.finite for layer in known[:-1]):
+        return None
+    return encode(surrogate.network, region, objective, known)
+
+
+def incumbents(
+    encoding: Encoding,
     engine: Line,
     left: Callable[[], float],
     found: Callable[[Floats], bool],
     rounds: float = inf,
 ) -> int:
-    """Show `found` every incumbent of the MILPs max c . copy(x), until it says that one is enough or time runs out.
+    """Show `found` every incumbent of a MILP, again and again, until it says that one is enough or time runs out.
 
     Parameters
     ----------
-    surrogate, region, objective : Surrogate, Box, ndarray (k,)
-        The copy, where, and c.
+    encoding : Encoding
+        The MILP, of a copy or of any network.
     engine : Line
         The engine; where it streams no incumbents, its last point is shown.
     left : callable
@@ -95,10 +101,6 @@ def candidates(
     A no-good cut sum_{z_i = 1} (1 - z_i) + sum_{z_i = 0} z_i >= r after each MILP keeps the next one's point away from
     the activation pattern of the last, by a tenth of the binaries (the cut with r = 1: Balas and Jeroslow 1972).
     """
-    known = bound(surrogate.network, region)
-    if not all(layer.finite for layer in known[:-1]):
-        return 0
-    encoding = encode(surrogate.network, region, objective, known)
     milp, asked, done = encoding.milp, 0, False
     while not done and left() > 0.0 and asked < rounds:
         seen: list[bool] = []
@@ -112,11 +114,11 @@ def candidates(
         if outcome.values is None:
             break
         done = any(seen) or found(encoding.point(outcome.values)) or not milp.integer.any()
-        milp = _without(milp, encoding, outcome.values)
+        milp = _without(milp, outcome.values)
     return asked
 
 
-def _without(milp: Milp, encoding: Encoding, values: Floats) -> Milp:
+def _without(milp: Milp, values: Floats) -> Milp:
     """Return the model with patterns close to that of `values` cut off."""
     on = milp.integer & (values > 0.5)
     signs = np.where(milp.integer, np.where(on, 1.0, -1.0), 0.0)

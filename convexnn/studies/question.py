@@ -18,8 +18,7 @@ import verify
 from convexnn.checks import Floats
 from verify.ascent import ascend
 from verify.backends import candidates, first_sound
-from verify.surrogates import Surrogate
-from verify.surrogates import candidates as points_of
+from verify.surrogates import incumbents
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict
     unstable = sum(len(layer.switching) for layer in known[:-1])
     built = verify.encode(copy, question.region, question.row, known)
     building = record.seconds()
-    points_of(Surrogate("", copy), question.region, question.row, line, record.left, record.show, rounds=1)
+    incumbents(built, line, record.left, record.show, rounds=1)
     more = {"unstable": unstable, "nonzeros": built.milp.rows.nnz, "building": building}
     return record.row() | more
 
