@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from convexnn.network import SparseReLUNetwork
+from convexnn.network import Layer, SparseReLUNetwork
 from verify.bounds import bound
 from verify.crown import output_interval
 from verify.intervals import EPS, TINY, Interval, affine_interval
@@ -55,9 +57,10 @@ class Functions:
         """Return outward-rounded bounds for last hidden values in `hidden`."""
         if not len(self):
             return Interval(np.zeros(0), np.zeros(0))
-        weight, bias = self.network.layers[-1]
+        known = affine_interval(*self._combined, hidden)
+        if self._plain.all():
+            return known
         with np.errstate(all="ignore"):
-            known = affine_interval(sp.csr_matrix(self.rows @ weight), self.rows @ bias + self.offsets, hidden)
             slack = self._slack(np.maximum(np.abs(hidden.lower), np.abs(hidden.upper)))
             lower, upper = known.lower - slack, known.upper + slack
         return Interval(np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper))
@@ -77,19 +80,32 @@ class Functions:
         box = Box(x, x)
         return self.over(last_hidden(box, bound(self.network, box, "interval")))
 
-    def _slack(self, sizes: Floats) -> Floats:
-        """Return what the rounding of rows @ weight, rows @ bias + offsets amounts to, where `sizes` bounds |hidden|.
+    @cached_property
+    def _combined(self) -> Layer:
+        """The functions as a layer: rows @ weight and rows @ bias + offsets, both rounded."""
+        weight, bias = self.network.layers[-1]
+        with np.errstate(all="ignore"):
+            return sp.csr_matrix(self.rows @ weight), self.rows @ bias + self.offsets
 
-        A weight row, negated or minus another, and a bias with one constant are rounded once an entry:
-        `affine_interval` allows for that, and exact ties stay exact. Other sums can cancel, and are widened.
+    @cached_property
+    def _plain(self) -> NDArray[np.bool_]:
+        """The functions (t,) whose combination rounds each entry once at most.
+
+        A weight row, negated or minus another, and a bias with one constant: `affine_interval` allows for that, and
+        exact ties stay exact. Other sums can cancel, and are widened.
         """
+        terms = np.diff(self.rows.indptr)
+        places = np.repeat(np.arange(len(terms)), terms)
+        units = np.bincount(places, np.abs(self.rows.data) == 1.0, len(terms)) == terms
+        return units & ((terms <= 1) | ((terms == 2) & (self.offsets == 0.0)))
+
+    def _slack(self, sizes: Floats) -> Floats:
+        """Return what the rounding of rows @ weight and of the constants amounts to, where `sizes` bounds |hidden|."""
         weight, bias = self.network.layers[-1]
         terms = np.diff(self.rows.indptr)
-        units = np.bincount(self.rows.tocoo().row, np.abs(self.rows.data) == 1.0, len(terms)) == terms
-        plain = units & ((terms <= 1) | ((terms == 2) & (self.offsets == 0.0)))
         reach = abs(self.rows) @ (abs(weight) @ sizes + np.abs(bias)) + np.abs(self.offsets)
         lost = TINY * (terms + 2.0) * (weight.shape[1] + 2.0) * (1.0 + float(sizes.sum()))
-        return np.where(plain, 0.0, 2.0 * (terms + 8.0) * EPS * reach + lost)
+        return np.where(self._plain, 0.0, 2.0 * (terms + 8.0) * EPS * reach + lost)
 
 
 def last_hidden(region: Box, layers: tuple[Interval, ...]) -> Interval:

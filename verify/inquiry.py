@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -44,18 +44,23 @@ FIRST_STAGE, FIRST_ROUNDS = 1.0, 16
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """What a question may use: time, engines in order of preference, a source of starts, and the model as given.
+    """What a question may use: time, a backend by name, a source of starts, and the model as given.
 
     `share` is that of the time left that branch and bound may take before an engine is asked; `surrogates` are sparse
     copies to take points from.
     """
 
     clock: Clock
-    engines: list[Backend]
+    backend: str
     rng: np.random.Generator
     replay: Replay | None = None
     share: float = 0.0
     surrogates: tuple[Surrogate, ...] = ()
+
+    @cached_property
+    def engines(self) -> list[Backend]:
+        """The engines in order of preference; looked for once they are needed, which they seldom are."""
+        return backends.candidates(self.backend)
 
 
 def means_of(
@@ -67,8 +72,10 @@ def means_of(
 ) -> Means:
     """Return the means of a question from its arguments, checked."""
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
+    if backend != "auto":
+        backends.candidates(backend)  # raises where the name is unknown or its package missing
     share = SHARES.get(backend, 0.0) * (BESIDE if surrogates else 1.0)
-    return Means(clock, backends.candidates(backend), as_generator(seed), replay, share, surrogates)
+    return Means(clock, backend, as_generator(seed), replay, share, surrogates)
 
 
 class Inquiry:

@@ -13,6 +13,9 @@ from convexnn.checks import Floats
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
 
+# Which way a lower and an upper bound are rounded.
+OUTWARD = np.array([[-1.0], [1.0]])
+
 
 @dataclass(frozen=True, eq=False)
 class Interval:
@@ -41,32 +44,32 @@ class Interval:
 
 
 def affine_interval(weight: sp.csr_matrix, bias: Floats, values: Interval) -> Interval:
-    """Return outward-rounded bounds of W h + b for h in `values`."""
-    with np.errstate(all="ignore"):
-        lower = _one_side(weight, bias, values.lower, values.upper, -1.0)
-        upper = _one_side(weight, bias, values.upper, values.lower, 1.0)
-    # 0 * inf is NaN: an entry that overflowed is unknown, never proven.
-    return Interval(np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper))
+    """Return outward-rounded bounds of W h + b for h in `values`.
 
-
-def _one_side(weight: sp.csr_matrix, bias: Floats, rising: Floats, falling: Floats, outward: float) -> Floats:
-    """Return W+ rising + W- falling + bias, moved `outward` (-1 or 1) by more than its rounding error.
-
-    A sum whose terms are all zero is exact and stays, so that ties of equal outputs are seen as such.
+    They are W+ l + W- u + b and W+ u + W- l + b, moved outward by more than their rounding error. A sum whose terms are
+    all zero is exact and stays, so that ties of equal outputs are seen as such.
     """
-    ends = np.where(weight.data > 0.0, rising[weight.indices], falling[weight.indices])
-    terms = np.append(weight.data * ends, 0.0)
-    used = np.append(((weight.data != 0.0) & (ends != 0.0)).astype(float), 0.0)
-    total = _row_sums(weight, terms) + bias
-    sizes = _row_sums(weight, np.abs(terms)) + np.abs(bias)
-    count = _row_sums(weight, used) + (bias != 0.0)
-    error = rounding(weight) * sizes + (count + 1.0) * TINY
-    return np.where(count == 0.0, total, np.nextafter(total + outward * error, outward * np.inf))
+    with np.errstate(all="ignore"):
+        ends = np.stack([values.lower[weight.indices], values.upper[weight.indices]])
+        ends = np.where(weight.data > 0.0, ends, ends[::-1])
+        terms = weight.data * ends
+        # The last column is a row's that has no entries.
+        parts = np.zeros((3, 2, len(weight.data) + 1))
+        parts[0, :, :-1], parts[1, :, :-1] = terms, np.abs(terms)
+        parts[2, :, :-1] = (weight.data != 0.0) & (ends != 0.0)
+        total, sizes, count = _row_sums(weight, parts)
+        total, sizes, count = total + bias, sizes + np.abs(bias), count + (bias != 0.0)
+        error = rounding(weight) * sizes + (count + 1.0) * TINY
+        moved = np.nextafter(total + OUTWARD * error, OUTWARD * np.inf)
+    known = np.where(count == 0.0, total, moved)
+    # 0 * inf is NaN: an entry that overflowed is unknown, never proven.
+    lower, upper = np.where(np.isnan(known), OUTWARD * np.inf, known)
+    return Interval(lower, upper)
 
 
 def _row_sums(weight: sp.csr_matrix, entries: Floats) -> Floats:
-    """Return the sums of `entries`, one for each stored entry of `weight` and a last 0, over the rows."""
-    sums = np.add.reduceat(entries, weight.indptr[:-1])
+    """Return the sums over the rows of `entries` (..., nnz + 1): one for each stored entry of `weight`, a last 0."""
+    sums: Floats = np.add.reduceat(entries, weight.indptr[:-1], axis=-1)
     return np.where(np.diff(weight.indptr) > 0, sums, 0.0)
 
 

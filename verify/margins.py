@@ -30,6 +30,11 @@ class Margins(Functions):
     label: int
     targets: tuple[int, ...]
 
+    @property
+    def of_all(self) -> bool:
+        """Whether the targets are all other classes."""
+        return len(self.targets) == len(classes_of(self.network)) - 1
+
 
 def margins_of(network: SparseReLUNetwork, label: int, target: int | None = None) -> Margins:
     """Return the margins of `network` for `label`, of all other classes or of one `target` alone.
@@ -42,12 +47,16 @@ def margins_of(network: SparseReLUNetwork, label: int, target: int | None = None
         if _as_class(network, target, "target") == kept:
             raise ValueError(f"target is {target}, which is the label; expected another class")
         others = (int(target),)
-    if network.n_outputs == 1:
-        rows = np.array([[-float(kept)]])
-    else:
-        rows = np.eye(network.n_outputs)[list(others)]
-        rows[:, kept] = -1.0
-    return Margins(sp.csr_matrix(rows), np.zeros(len(others)), network, kept, others)
+    return Margins(_rows(network.n_outputs, kept, others), np.zeros(len(others)), network, kept, others)
+
+
+def _rows(n_outputs: int, kept: int, others: tuple[int, ...]) -> sp.csr_matrix:
+    """Return y_t - y_kept for every class t of `others`, or -kept * y for one output."""
+    if n_outputs == 1:
+        return sp.csr_matrix([[-float(kept)]])
+    pairs = np.column_stack([others, np.full(len(others), kept)]).ravel()
+    signs, ends = np.tile([1.0, -1.0], len(others)), np.arange(0, len(pairs) + 1, 2)
+    return sp.csr_matrix((signs, pairs, ends), shape=(len(others), n_outputs))
 
 
 def _as_class(network: SparseReLUNetwork, value: int, name: str) -> int:

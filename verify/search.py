@@ -111,8 +111,11 @@ class _Attack:
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
-        first = (self._look_at_center, self._look_at_intervals, self._relax, self._ascend)
-        for attempt in (*first, self._explore, self._split, self._ask_shortly, self._explore_more):
+        # The center lies in the region: no look at it is needed where every other class is ruled out at once.
+        looks = (self._look_at_intervals, self._look_at_center)
+        first = looks if self.margins.of_all else looks[::-1]
+        then = (self._relax, self._ascend, self._explore, self._split, self._ask_shortly, self._explore_more)
+        for attempt in (*first, *then):
             answer = attempt()
             if answer is not None:
                 return answer
@@ -120,7 +123,7 @@ class _Attack:
 
     def _look_at_center(self) -> Answer | None:
         # All other classes: a center that is wrong already is no attack, whichever class is the target.
-        every = margins_of(self.margins.network, self.margins.label)
+        every = self.margins if self.margins.of_all else margins_of(self.margins.network, self.margins.label)
         center = self.region.center
         if self.region.is_hollow or not some_positive(every.proven_at(center).lower):
             return None

@@ -47,7 +47,8 @@ def _pass(network: SparseReLUNetwork) -> SparseReLUNetwork:
     for index in range(len(layers) - 1):
         layers[index], layers[index + 1] = _fold_constants(layers[index], layers[index + 1])
     for index in reversed(range(len(layers) - 1)):
-        used = np.diff(sp.csc_matrix(layers[index + 1][0]).indptr) > 0
+        after = layers[index + 1][0]
+        used = np.bincount(after.indices, minlength=after.shape[1]) > 0
         layers[index], layers[index + 1] = _keep(layers[index], layers[index + 1], used)
     changed = any(new is not old for (new, _), (old, _) in zip(layers, network.layers, strict=True))
     return SparseReLUNetwork(layers) if changed else network
