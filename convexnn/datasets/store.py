@@ -41,8 +41,16 @@ class Source:
 
 
 def folders(folder: str | os.PathLike[str] | None) -> list[Path]:
-    """Return where to look: the folder given, else that of CONVEXNN_DATA (if it is set) and that of downloads."""
+    """Return where to look: the folder given, else that of CONVEXNN_DATA (if it is set) and that of downloads.
+
+    Raises
+    ------
+    TypeError
+        The folder is no path.
+    """
     if folder is not None:
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"folder is {folder!r}; expected the path of a folder")
         return [Path(folder)]
     named = os.environ.get("CONVEXNN_DATA")
     return [*([Path(named)] if named else []), cache()]
