@@ -4,9 +4,9 @@
                                 [--memory-limit BYTES --merge-within 0.01 --warm 1]
 
 Each case has a process of its own and planted weights. Figures are resident memory above that after imports and data,
-in MB (10^6 bytes): the peak of sampling and merging, of the solve, of the printed solution, and of all. Warm: after
-a small solve, so that the pages of the libraries that a first call touches do not count. Linux alone: the peak of a
-stretch is read from /proc.
+in MB (10^6 bytes), after the allocator gave back what it held: the peak of sampling and merging, of the solve, of the
+printed solution, and of all. Warm: after a small solve, so that the pages of the libraries that a first call touches do
+not count. Linux alone: the peak of a stretch is read from /proc.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import convexnn as cx
 import convexnn.solvers.niht
 from convexnn.checks import Floats
 from convexnn.patterns import masks
+from convexnn.studies.sweep import peak, reset_peak
 
 STAGES = ("sampling", "solve", "print", "peak")
 OPTIONS = {
@@ -45,19 +46,11 @@ OPTIONS = {
 }
 
 
-def resident(field: str) -> float:
-    """Return VmRSS, the resident memory now, or VmHWM, its peak since the last reset, in MB."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        line = next(line for line in file if line.startswith(field))
-    return 1024 * int(line.split()[1]) / 1e6
-
-
-def peak(work: Callable[[], Any], base: float) -> tuple[Any, float]:
+def within(work: Callable[[], Any], base: float) -> tuple[Any, float]:
     """Return the result of `work` and the peak of resident memory within it above `base`, in MB."""
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
+    reset_peak()
     result = work()
-    return result, resident("VmHWM") - base
+    return result, peak() - base
 
 
 def planted(n: int, d: int, weights: int, seed: int) -> tuple[Floats, Floats]:
@@ -88,11 +81,11 @@ def case(m: int, asked: argparse.Namespace) -> dict[str, Any]:
         few, values = planted(200, asked.features, 10, seed=1)
         solved(few, values, cx.sample_patterns(few, 20), 10, asked.iterations, {})
     limits = {} if asked.memory_limit is None else {"memory_limit": asked.memory_limit}
-    base, began = resident("VmRSS"), perf_counter()
-    patterns, sampling = peak(lambda: cx.sample_patterns(X, m, seed=1, merge_within=asked.merge_within), base)
+    base, began = reset_peak(), perf_counter()
+    patterns, sampling = within(lambda: cx.sample_patterns(X, m, seed=1, merge_within=asked.merge_within), base)
 
-    solution, solve = peak(lambda: solved(X, y, patterns, asked.budget, asked.iterations, limits), base)
-    _, printed = peak(lambda: str(solution), base)
+    solution, solve = within(lambda: solved(X, y, patterns, asked.budget, asked.iterations, limits), base)
+    _, printed = within(lambda: str(solution), base)
     figures = dict(zip(STAGES, (sampling, solve, printed, max(sampling, solve, printed)), strict=True))
     estimate = 0.0 if solution.memory is None else solution.memory / 1e6
     return {**figures, "estimate": estimate, "seconds": perf_counter() - began}
