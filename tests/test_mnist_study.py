@@ -86,7 +86,7 @@ class TestRuns:
         runs = study.runs(Scale(size, (0,)))
         for m in setting.widths[size]:
             wanted = [s for s in setting.budgets[size] if s <= setting.weights(m)]
-            for method in METHODS:
+            for method in [name for name in METHODS if name != RELEASED or m in setting.released[size]]:
                 here = [run for run in runs if run["m"] == m and run["method"] == method]
                 budgets = {s for run in here for s in (setting.stops(run) if method in room.PASSES else [run["s"]])}
                 assert set(wanted) <= budgets

@@ -222,8 +222,13 @@ class TestMaximize:
         values = {"portfolio": 1.0, "dense": 0.5, "pgd": 1.5, "lp": -np.inf}
         answers = [(self.run(method), {"found": 0, "best": value}) for method, value in values.items()]
         rows = written(maximize.MAXIMIZE, tmp_path, answers)
-        words = ("the portfolio is below pgd", "Of 1 networks of 3 layers or more", "| none |")
+        words = ("the portfolio is below pgd", "Of 1 networks of 3 layers or more", "| none |", "Every cell")
         check_page(maximize.MAXIMIZE, tmp_path, rows, words)
+        assert maximize.leads(rows).rows == (
+            ("dense", "1", "0", "1", "50 %", "50 %", "50 %"),
+            ("pgd", "1", "0", "0", "-50 %", "-50 %", "-50 %"),
+            ("lp", "1", "1", "1", "", "", ""),
+        )
 
 
 def test_a_perceptron_is_that_of_its_seed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -17,12 +18,17 @@ from convexnn.studies.pictures import strips
 from convexnn.studies.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
 from convexnn.studies.study import Row, Run, Scale, Study
 from convexnn.studies.summary import pivot
+from convexnn.studies.table import distinct
+from convexnn.tables import Table as Sheet
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
 SURROGATES = (0.8, 0.9)
 
 # The seed whose copies are pruned at random too.
 SIDE_SEED = 0
+
+# Methods that tables name: ours, and the network's own MILP.
+PORTFOLIO, DENSE = "portfolio", "dense"
 
 # Columns that name a network.
 NETWORK = ("inputs", "depth", "width", "seed")
@@ -57,7 +63,7 @@ is over (*pgd*); the point of the linear relaxation (*lp*), which the paper logs
 def runs(scale: Scale, limit: float | None = None, engine: str = "highspy") -> list[Run]:
     """Return a run for every method and network; `limit` in seconds and the MILP engine may be chosen."""
     seconds = LIMITS[scale.size] if limit is None else limit
-    methods = ["portfolio", "pgd", "lp", "dense", *(f"sparse {share:g}" for share in SPARSITIES), "random 0.9"]
+    methods = [PORTFOLIO, "pgd", "lp", DENSE, *(f"sparse {share:g}" for share in SPARSITIES), "random 0.9"]
     return [
         dict(zip(NETWORK, (*shape, seed), strict=True)) | {"limit": seconds, "engine": engine, "method": method}
         for method, seed, shape in product(methods, scale.seeds, SHAPES[scale.size])
@@ -81,9 +87,9 @@ def answer(run: Run) -> dict[str, Any]:
         return by_ascent(asked)
     if kind == "lp":
         return by_relaxation(asked, run["engine"])
-    if kind == "portfolio":
+    if kind == PORTFOLIO:
         return by_portfolio(asked)
-    if kind == "dense":
+    if kind == DENSE:
         return by_milp(asked, network, run["engine"])
     method = "random" if kind == "random" else "magnitude"
     return by_milp(asked, verify.prune(network, float(share), method=method, seed=run["seed"]), run["engine"])
@@ -120,20 +126,48 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
 
 
 def tables(rows: list[Row]) -> str:
-    """Return the best value of each method on each network, and where the portfolio is below one of them."""
-    sheet = pivot(rows, NETWORK, "method", _value)
-    parts, deep, above = ["The largest value found:", sheet.to_markdown()], 0, 0
+    """Return how far the portfolio is above each method, and where it is below one."""
+    parts, deep, above = [leads(rows).to_markdown()], 0, 0
     for network, best in values(rows).items():
-        ours = best.get("portfolio", np.nan)
+        ours = best.get(PORTFOLIO, np.nan)
         short = [name for name, value in best.items() if value > ours + SHORT * (1.0 + abs(value))]
         if short:
             parts.append(f"On the network {' '.join(network)} the portfolio is below {', '.join(short)}.")
-        if int(network[1]) >= DEEP and {"portfolio", "dense"} <= set(best):
-            deep, above = deep + 1, above + (ours > best["dense"] + ABOVE * abs(ours))
+        if int(network[1]) >= DEEP and {PORTFOLIO, DENSE} <= set(best):
+            deep, above = deep + 1, above + _above(ours, best[DENSE])
     parts.append(
         f"Of {deep} networks of {DEEP} layers or more the portfolio is strictly above the dense MILP on {above}."
     )
     return "\n\n".join(parts)
+
+
+def leads(rows: Sequence[Row]) -> Sheet:
+    """Return for every other method on how many networks the portfolio is above it, and by which share of its value.
+
+    The share is over the networks on which both have a point.
+    """
+    header = ("method", "networks", "no point found", "portfolio above", "by, in the median", "least", "most")
+    body, found = [], values(rows)
+    for method in distinct(rows, "method"):
+        pairs = [(best[PORTFOLIO], best[method]) for best in found.values() if {PORTFOLIO, method} <= set(best)]
+        if method == PORTFOLIO or not pairs:
+            continue
+        ahead = [
+            100.0 * (ours - other) / (abs(ours) or 1.0) for ours, other in pairs if np.isfinite([ours, other]).all()
+        ]
+        by = [f"{of(ahead):.3g} %" for of in (median, min, max)] if ahead else ["", "", ""]
+        counts = (len(pairs), sum(other == -np.inf for _, other in pairs), sum(_above(*pair) for pair in pairs))
+        body.append((method, *map(str, counts), *by))
+    return Sheet.of(header, body)
+
+
+def _above(ours: float, other: float) -> bool:
+    return ours > other + ABOVE * abs(ours)
+
+
+def details(rows: list[Row]) -> str:
+    """Return the best value of each method on each network."""
+    return f"The largest value found:\n\n{pivot(rows, NETWORK, 'method', _value).to_markdown()}"
 
 
 def _value(rows: list[Row]) -> str:
@@ -156,5 +190,6 @@ MAXIMIZE = Study(
     answer=answer,
     figures=figures,
     tables=tables,
+    details=details,
     cost=cost,
 )

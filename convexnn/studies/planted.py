@@ -36,8 +36,13 @@ QUICK = {
     "scalar": ((5, 50), (5, 100), (20, 50), (20, 100)),
     "signed": ((5, 50), (5, 100), (20, 50), (20, 100)),
     "vector": ((5, 50), (5, 100), (20, 50), (20, 100)),
+    "deep-one": ((5, 50),),
     "deep": ((5, 50), (20, 50)),
 }
+
+# The cells where no size is named: up to 20 neurons all kinds, beyond that those of one hidden layer.
+DEFAULT = tuple((m, s) for m in (5, 20) for s in (10, 50, 100, 200))
+WIDE = ((100, 50), (100, 100))
 
 FEATURES = 100
 
@@ -59,11 +64,17 @@ class Kind:
     passes: int = 15
     batch: int | None = None
 
+    @property
+    def known_outputs(self) -> bool:
+        """Whether the output weights are given or found as signs, and not counted: one output, one hidden layer."""
+        return self.outputs == 1 and self.depth == 1
+
 
 KINDS = {
     "scalar": Kind("One output, output weights +1 (figure 1)"),
     "signed": Kind("One output, output weights of random signs", signs="random"),
     "vector": Kind("Ten outputs (figure 2)", outputs=10, passes=100, batch=5000),
+    "deep-one": Kind("One output, two hidden layers (figure 1)", depth=2),
     "deep": Kind("Ten outputs, two hidden layers (figure 2)", outputs=10, depth=2, passes=100, batch=5000),
 }
 
@@ -96,17 +107,19 @@ The paper plants a network of m neurons with s weights N(0, 1) at random places,
 features and asks for a network of as many neurons and weights that fits them: the PSNR is
 20 log10(max abs y) - 10 log10(mean square error) on the rows that were fitted; its colours end at {SOLVED:.0f} dB, here
 *solved*; *exact* is {EXACT:.0f} dB. `fresh_psnr` is the same on {FRESH} rows that no method has seen. With one output s
-counts hidden weights (output weights are fixed); with ten outputs all layers, the same number in each. The paper has
-n = {PAPER_ROWS:,} rows (`--full`), here 5,000, and output weights +1 alone; random signs are ours.
+counts hidden weights (output weights are fixed); with ten outputs all layers, the same number in each. With two hidden
+layers and one output a fit has one weight more for each neuron that the output reads, and finds those too. The paper
+has n = {PAPER_ROWS:,} rows (`--full`), here 5,000, and output weights +1 alone; random signs are ours.
 
-*Ours* is `recover` for one output (it is told s and m, not the signs) and `fit_network` for ten, within the limit of
-time in `runs.csv`; *layer by layer* is the paper's rule for two hidden layers, one after the other with half the budget
-each, by `fit_network` too. *IMP as released*: Adam of 1e-3, 15 full-batch steps a round (figure 2: 100 passes in
-batches of 5,000), a tenth of the weights pruned, back to the first weights, scored right after the last pruning. *IMP
-trained*: 15 passes a round in batches of 250, Adam of 3e-2, and 40 passes after the last pruning with a step size that
-falls to zero. *RigL*: 400 passes in batches of 250, Adam of 3e-2 that falls to zero, as many weights in each layer as
-the planted network has. Baselines with one output are given the signs. Cells with more weights than there are places,
-and of ten outputs those with fewer than ten weights, are left out.
+*Ours* is `recover` for one output and one hidden layer (it is told s and m, not the signs), else `fit_network`, within
+the limit of time in `runs.csv`; *layer by layer* is the paper's rule for two hidden layers, one after the other with
+half the budget each, by `fit_network` too. *IMP as released*: Adam of 1e-3, 15 full-batch steps a round (figure 2: 100
+passes in batches of 5,000), a tenth of the weights pruned, back to the first weights, scored right after the last
+pruning. *IMP trained*: 15 passes a round in batches of 250, Adam of 3e-2, and 40 passes after the last pruning with a
+step size that falls to zero. *RigL*: 400 passes in batches of 250, Adam of 3e-2 that falls to zero, as many weights in
+each layer as in any other (as in the planted networks of ten outputs). Baselines with one output and one hidden layer
+are given the signs. Cells with more weights than there are places, those with fewer than a way to each output needs,
+are left out.
 """
 
 
@@ -129,11 +142,11 @@ def cells(kind: str, size: Size) -> list[tuple[int, int]]:
     if size == "quick":
         asked = list(QUICK[kind])
     elif size == "default":
-        widths = (5, 20) if kind == "deep" else (5, 20, 100)
-        asked = [(m, s) for m in widths for s in (10, 50, 100, 200)]
+        asked = [*DEFAULT, *(WIDE if KINDS[kind].depth == 1 else ())]
     else:
         asked = [(m, s) for m in GRID for s in GRID]
-    least, most = (1, FEATURES) if KINDS[kind].outputs == 1 else (10, FEATURES + 10)
+    one = KINDS[kind].outputs == 1
+    least, most = (KINDS[kind].depth, FEATURES) if one else (10, FEATURES + 10)
     return [(m, s) for m, s in asked if least <= s <= most * m]
 
 
@@ -143,7 +156,8 @@ def answer(run: Run) -> dict[str, Any]:
     data = planted(
         run["m"], run["s"], n=run["n"], outputs=kind.outputs, depth=kind.depth, signs=kind.signs, seed=run["seed"]
     )
-    network, nnz, seconds = {OURS: ours, LAYERWISE: layerwise}.get(run["method"], rival)(run, kind, data)
+    fit = {OURS: ours, LAYERWISE: layerwise}.get(run["method"], rival)
+    network, nnz, seconds = fit(run, kind, data, budget_of(run, kind, data))
     fresh = np.random.default_rng([run["seed"], 1]).standard_normal((FRESH, FEATURES))
     return {
         "psnr": psnr(data.y, network.predict(data.X)),
@@ -153,10 +167,18 @@ def answer(run: Run) -> dict[str, Any]:
     }
 
 
-def ours(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int, float]:
+def budget_of(run: Run, kind: Kind, data: Planted) -> int:
+    """Return the weights that a network may have: s, and with two layers to one output one for each neuron it reads."""
+    if kind.outputs > 1 or kind.depth == 1:
+        return int(run["s"])
+    last = data.network.layers[-2][0]
+    return int(run["s"]) + int(np.count_nonzero(last.getnnz(axis=1)))
+
+
+def ours(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseReLUNetwork, int, float]:
     """Return our network, its weights as the budget counts them, and the seconds it took."""
-    budget, width, limit, seed = run["s"], run["m"], run["limit"], run["seed"]
-    if kind.outputs == 1:
+    width, limit, seed = run["m"], run["limit"], run["seed"]
+    if kind.known_outputs:
         found = cx.recover(data.X, data.y, budget, width, seed=seed, n_restarts=RECOVER_STARTS, time_limit=limit)
         return found.to_network(), len(found.support), found.seconds
     starts = DEEP_STARTS if kind.depth > 1 else 1
@@ -166,31 +188,33 @@ def ours(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int
     return fit.network, fit.nnz, fit.seconds
 
 
-def layerwise(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int, float]:
+def layerwise(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseReLUNetwork, int, float]:
     """Return the network of two fits: of one hidden layer, which is kept, and of another one on what it gives."""
-    share, options = max(run["s"] // 2, kind.outputs), {"seed": run["seed"], "time_limit": run["limit"] / 2.0}
+    share, options = max(budget // 2, kind.outputs, 2), {"seed": run["seed"], "time_limit": run["limit"] / 2.0}
     first = cx.fit_network(data.X, data.y, share, run["m"], **options)
     kept = first.network.layers[0]
     hidden = np.maximum(data.X @ kept[0].T.toarray(), 0.0)
-    then = cx.fit_network(hidden, data.y, share, run["m"], **options)
+    # The second layer may have too few places for its half.
+    most = run["m"] * (hidden.shape[1] + kind.outputs)
+    then = cx.fit_network(hidden, data.y, min(share, most), run["m"], **options)
     network = cx.SparseReLUNetwork([kept, *then.network.layers])
     return network, int(kept[0].nnz) + then.nnz, first.seconds + then.seconds
 
 
-def rival(run: Run, kind: Kind, data: Planted) -> tuple[cx.SparseReLUNetwork, int, float]:
+def rival(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseReLUNetwork, int, float]:
     """Return the network of a baseline, its weights as the budget counts them, and the seconds it took."""
     options: dict[str, Any] = {"width": run["m"], "depth": kind.depth, "seed": run["seed"]}
-    if kind.outputs == 1:
+    if kind.known_outputs:
         options |= {"weights": "hidden", "output_signs": _signs(data)}
     elif run["method"] == RIGL:
-        # As the planted network has them; shares by sizes of layers were 8 dB behind.
+        # Much as the planted network has them; shares by sizes of layers were 8 dB behind.
         options |= {"shares": "equal"}
     options |= {
         RELEASED: {"epochs_a_round": kind.passes, "batch_size": kind.batch},
         TRAINED: TRAINED_OPTIONS,
         RIGL: RIGL_OPTIONS,
     }[run["method"]]
-    found = rivals(run["method"], data.X, data.y, [run["s"]], **options)[run["s"]]
+    found = rivals(run["method"], data.X, data.y, [budget], **options)[budget]
     return found.network, found.nnz, found.seconds
 
 
@@ -218,8 +242,13 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
 
 
 def tables(rows: list[Row]) -> str:
-    """Return the shares of solved and exact runs, then every cell."""
-    parts = ["## Runs that are solved and exact", shares(rows).to_markdown()]
+    """Return the shares of solved and exact runs."""
+    return f"## Runs that are solved and exact\n\n{shares(rows).to_markdown()}"
+
+
+def details(rows: list[Row]) -> str:
+    """Return every cell, a table a kind."""
+    parts = list[str]()
     for kind in distinct(rows, "kind"):
         sheet = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr", most=EXACT), NAMES)
         parts += [
@@ -272,5 +301,6 @@ PLANTED = Study(
     answer=answer,
     figures=figures,
     tables=tables,
+    details=details,
     cost=cost,
 )

@@ -60,6 +60,11 @@ def alike(run: Run) -> float:
     return 1.0
 
 
+def nothing(rows: list[Row]) -> str:
+    """Return no details: the tables say it all."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Study:
     """One experiment of a paper, with what stands beside it.
@@ -86,7 +91,9 @@ class Study:
     figures : callable
         Draws the rows of the runs into a folder; returns the files.
     tables : callable
-        From the rows to Markdown: the tables of the page.
+        From the rows to Markdown: the tables of the page, and of the terminal.
+    details : callable
+        From the rows to Markdown: tables of every cell, where those are many; folded at the end of the page.
     cost : callable
         What a run takes, in any unit, as far as it is known before; for the time left.
     """
@@ -100,6 +107,7 @@ class Study:
     answer: Callable[[Run], list[dict[str, Any]] | dict[str, Any]]
     figures: Callable[[list[Row], Path], list[Path]]
     tables: Callable[[list[Row]], str]
+    details: Callable[[list[Row]], str] = nothing
     cost: Callable[[Run], float] = alike
 
 

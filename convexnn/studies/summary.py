@@ -60,7 +60,8 @@ def pivot(
 
 
 def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: str) -> str:
-    """Return the page: title, command, what was run and for how long, protocol, tables, pictures."""
+    """Return the page: title, command, what was run and for how long, protocol, tables, pictures, details (folded)."""
+    details = study.details(list(rows))
     parts = [
         f"# {study.title}",
         f"    {command}",
@@ -68,6 +69,7 @@ def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: s
         study.protocol,
         study.tables(list(rows)),
         *(f"![{path.stem}]({path.name})" for path in pictures),
+        f"<details><summary>Every cell</summary>\n\n{details}\n\n</details>" if details else "",
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
