@@ -57,6 +57,7 @@ class SparseReLUNetwork:
                     f"layers[{index}] takes {after[0].shape[1]} inputs; expected {before[0].shape[0]}, "
                     f"the outputs of layers[{index - 1}]"
                 )
+        self._sizes = (self._layers[0][0].shape[1], *(weight.shape[0] for weight, _ in self._layers))
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -66,7 +67,7 @@ class SparseReLUNetwork:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of inputs, hidden neurons of each layer, outputs."""
-        return (self._layers[0][0].shape[1], *(weight.shape[0] for weight, _ in self._layers))
+        return self._sizes
 
     @property
     def n_inputs(self) -> int:

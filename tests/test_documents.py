@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 import convexnn as cx
+from convexnn.studies.study import SEEDS, Scale, study_named
+from convexnn.studies.table import Table
 
 ROOT = Path(__file__).parent.parent
-DOCS = list((ROOT / "docs").glob("*.md"))
+DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
+RECORDS = sorted((ROOT / "docs" / "results").glob("*/runs.csv"))
 
 
 def test_the_python_of_the_readme_runs_as_printed(
@@ -39,13 +42,26 @@ def test_the_python_of_the_readme_runs_as_printed(
     assert re.search(r"^(ROBUST|COUNTEREXAMPLE): ", shown, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in DOCS)])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *DOCS])
 def test_links_and_programs_that_a_page_names_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / page).parent.joinpath(link).exists(), link
     for script in re.findall(r"(?:benchmarks|examples)/\w+\.py", text):
         assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_the_page_of_a_recorded_study_is_what_its_table_says(path: Path) -> None:
+    study = study_named(path.parent.name)
+    table, text = Table(path, study), (path.parent / "summary.md").read_text(encoding="utf-8")
+    command = re.search(r"^    convexnn reproduce [\w-]+(?: --seeds ([\d,]+))?$", text, flags=re.MULTILINE)
+    assert command is not None
+    seeds = tuple(map(int, command[1].split(","))) if command[1] else SEEDS["default"]
+    rows = table.rows(study.runs(Scale("default", seeds)))
+    assert rows
+    for part in (study.protocol, study.tables(rows), study.details(rows)):
+        assert part.strip("\n") in text
 
 
 # Every example, with words that it prints where it does what it says.

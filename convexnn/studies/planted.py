@@ -118,8 +118,8 @@ passes in batches of 5,000), a tenth of the weights pruned, back to the first we
 pruning. *IMP trained*: 15 passes a round in batches of 250, Adam of 3e-2, and 40 passes after the last pruning with a
 step size that falls to zero. *RigL*: 400 passes in batches of 250, Adam of 3e-2 that falls to zero, as many weights in
 each layer as in any other (as in the planted networks of ten outputs). Baselines with one output and one hidden layer
-are given the signs. Cells with more weights than there are places, those with fewer than a way to each output needs,
-are left out.
+are given the signs. Cells with more weights than there are places, or fewer than a way to each output needs, are left
+out.
 """
 
 
