@@ -220,9 +220,10 @@ def figures_of(subject: Subject, rows: list[Row], folder: Path) -> list[Path]:
         path = folder / f"psnr-{depth}.png"
         looks: dict[str, Any] = {"limits": (0.0, 50.0), "label": "PSNR in dB", "title": title, "titles": TITLES}
         paths.append(heatmaps(here, path, "psnr", **looks, digits=1, most=EXACT))
-    labels = ("seconds", "PSNR in dB")
+    labels = ("seconds", f"PSNR in dB, at most {EXACT:.0f}")
     path = folder / "seconds.png"
-    return [*paths, scatter(rows, path, "seconds", "psnr", labels=labels, titles=TITLES, logarithmic="x")]
+    capped = [{**row, "psnr": f"{min(EXACT, float(row['psnr']))}"} for row in rows]
+    return [*paths, scatter(capped, path, "seconds", "psnr", labels=labels, titles=TITLES, logarithmic="x")]
 
 
 def tables_of(subject: Subject, rows: list[Row]) -> str:
