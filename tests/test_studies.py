@@ -24,7 +24,7 @@ from convexnn.studies import study as room
 from convexnn.studies.pictures import curves, heatmaps, scatter, strips
 from convexnn.studies.reproduce import reproduce
 from convexnn.studies.study import Scale
-from convexnn.studies.summary import mean_and_spread, page, pivot
+from convexnn.studies.summary import mean_and_spread, page, pivot, spent
 from convexnn.studies.sweep import Progress, measured, sweep
 from convexnn.studies.table import Table, distinct, mark, numbers, select
 from tests.fake_study import FAKE, runs, value
@@ -271,6 +271,10 @@ class TestReproduce:
         again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, told=steps.append)
         assert [(step.done, step.total) for step in steps] == [(0, 0)]
         assert distinct(again.rows, "m") == ["2", "5", "10"]
+
+    def test_the_page_names_many_seeds_by_their_stretches(self) -> None:
+        rows = [{"seed": seed, "seconds": "1", "versions": "python"} for seed in ("5", "", "0", "2", "3", "4", "2")]
+        assert spent(rows).startswith("7 rows of seeds 0, 2 to 5, one thread each")
 
     def test_progress_is_told(self, tmp_path: Path) -> None:
         steps = list[Progress]()

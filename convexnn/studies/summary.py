@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
@@ -79,7 +80,18 @@ def spent(rows: Sequence[Row]) -> str:
     seconds = numbers(rows, "seconds")
     if not seconds:
         return "No runs."
-    seeds = distinct(rows, "seed") if "seed" in rows[0] else []
-    of = f" of {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(seeds)}" if seeds else ""
+    seeds = sorted({int(row["seed"]) for row in rows if row.get("seed")})
+    of = f" of {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(_stretches(seeds))}" if seeds else ""
     ran = "; ".join(distinct(rows, "versions"))
     return f"{len(rows)} rows{of}, one thread each, whose seconds add up to {sum(seconds):,.0f}; {ran}."
+
+
+def _stretches(values: Sequence[int]) -> list[str]:
+    """Return sorted whole numbers as text, three or more that follow each other as ``first to last``."""
+    # Less its place in the order, a number is that of its neighbours in a stretch.
+    groups = groupby(enumerate(values), key=lambda pair: pair[1] - pair[0])
+    return [text for _, pairs in groups for text in _stretch([value for _, value in pairs])]
+
+
+def _stretch(group: Sequence[int]) -> list[str]:
+    return [f"{group[0]} to {group[-1]}"] if len(group) > 2 else [str(value) for value in group]
