@@ -53,7 +53,7 @@ def combined_layers(
         return None, run.status
     layers = _with_outputs(sample, hidden[:, : rows.shape[1]], hidden[:, rows.shape[1] :])
     layers = thinned(sample, layers, schedule.budget, schedule.ridge, wish.is_over)
-    narrow = _narrowed(layers, width - bias)
+    narrow = layers.narrowed(width - bias)
     if narrow.sizes != layers.sizes:
         narrow, _ = joint_polish(sample, narrow, schedule.ridge, ROUNDS, stop=wish.is_over)
     return narrow, run.status
@@ -104,17 +104,6 @@ def _with_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layer
     parts = [(weights * length[:, None]).flatten(), (heads / length).flatten()]
     parts += [shift * length, levels.flatten()] if bias else []
     return Layers((weights.shape[1], len(weights), len(heads)), torch.cat(parts), bias)
-
-
-def _narrowed(layers: Layers, width: int) -> Layers:
-    """Return the layers without the weakest of more than `width` neurons."""
-    if layers.sizes[1] <= width:
-        return layers
-    strength = layers.weights[0].norm(dim=1) * layers.weights[1].norm(dim=0)
-    best = strength.topk(width).indices.sort().values
-    parts = [layers.weights[0][best].flatten(), layers.weights[1][:, best].flatten()]
-    parts += [layers.biases[0][best], layers.biases[1]] if layers.bias else []
-    return Layers((layers.sizes[0], width, layers.sizes[2]), torch.cat(parts), layers.bias)
 
 
 def some_rows(problem: FitProblem, rng: np.random.Generator) -> FitProblem:

@@ -47,6 +47,20 @@ class Layers:
         """Return layers of these sizes with other parameters (N,)."""
         return Layers(self.sizes, parameters, self.bias)
 
+    def narrowed(self, width: int) -> Layers:
+        """Return the layers without the weakest neurons of hidden layers of more than `width`."""
+        chosen = [torch.arange(self.sizes[0], device=self.parameters.device)]
+        for before, after in pairwise(self.weights):
+            strength = before.norm(dim=1) * after.norm(dim=0)
+            chosen.append(strength.topk(min(width, len(strength))).indices.sort().values)
+        chosen.append(torch.arange(self.sizes[-1], device=self.parameters.device))
+        weights = [
+            weight[after][:, before] for weight, (before, after) in zip(self.weights, pairwise(chosen), strict=True)
+        ]
+        biases = [bias[after] for bias, after in zip(self.biases, chosen[1:], strict=False)]
+        flat = torch.cat([part.flatten() for part in (*weights, *biases)])
+        return Layers(tuple(map(len, chosen)), flat, self.bias)
+
     @property
     def n_weights(self) -> int:
         """Number of weights, the first so many parameters."""

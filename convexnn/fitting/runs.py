@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain, pairwise
 from time import perf_counter
 
 import numpy as np
@@ -32,6 +33,9 @@ LADDER = (1 / 16, 1 / 4, 1.0)
 
 # Share of a time limit that a search may take.
 SEARCH_SHARE = 0.5
+
+# Every other start trains layers with so many times the neurons first, in turn, but not above so many.
+WIDENINGS, WIDEST = (10, 3), 100
 
 
 @dataclass(eq=False)
@@ -82,11 +86,9 @@ class Runs:
 
     def go(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
-        shares = (1.0,) if self.time_limit is None else LADDER
         status = Status.CONVERGED
-        runs = [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]
         try:
-            for run in runs * n_restarts:
+            for run in chain.from_iterable(self._ways(number, start, rng) for number in range(n_restarts)):
                 status = run()
                 if status is not Status.CONVERGED or self.is_exact:
                     break
@@ -117,6 +119,16 @@ class Runs:
         """Whether the time is up."""
         return self.time_limit is not None and self.seconds >= self.time_limit
 
+    def _ways(
+        self, number: int, start: SparseReLUNetwork | None, rng: np.random.Generator
+    ) -> list[Callable[[], Status]]:
+        """Return the runs of a start: a search and training, or, every other time, training of wider layers."""
+        most = WIDENINGS[number // 2 % len(WIDENINGS)] * self.sizes[1]
+        if start is None and number % 2 and self.sizes[1] < WIDEST:
+            return [partial(self._train_wide, min(most, WIDEST), rng)]
+        shares = (1.0,) if self.time_limit is None or number else LADDER
+        return [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]
+
     def _train(self, share: float, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         schedule = replace(self.schedule, epochs=max(1, round(share * self.schedule.epochs)))
@@ -125,7 +137,19 @@ class Runs:
         else:
             layers = self.coarse.layers(start, self.sizes, self.bias)
             schedule = replace(schedule, slack=max(1.0, float(layers.nnz) / schedule.budget))
+        return self._trained(layers, schedule, generator)
+
+    def _train_wide(self, width: int, rng: np.random.Generator) -> Status:
+        """Train layers of more neurons, among which those of the network are found more easily, down to the width."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        ends, hidden = (self.sizes[0], self.sizes[-1]), len(self.sizes) - 2
+        layers = Layers.random((ends[0], *[width] * hidden, ends[1]), self.bias, self.coarse.rows, generator)
+        weights = sum(before * after for before, after in pairwise(self.sizes))
+        return self._trained(layers, self.schedule.narrowing(self.sizes[1], weights), generator)
+
+    def _trained(self, layers: Layers, schedule: Schedule, generator: torch.Generator) -> Status:
         status = train(self.coarse, layers, schedule, generator, self._after_epoch)
+        layers = layers.narrowed(self.sizes[1])
         try:
             self.keep(self.problem.network(self._refitted(layers)))
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 
 import torch
@@ -73,7 +74,7 @@ def train(
                 break
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    run.threshold(schedule.budget)
+    run.threshold(1.0)
     return status
 
 
@@ -107,10 +108,12 @@ class _Run:
         slope = problem.loss.gradient(outputs, target)
         return problem.loss.value(outputs, target), worst_gradient(self.layers, steps, slope, away)
 
-    def threshold(self, budget: int) -> None:
-        """Zero all but the best `budget` weights, in the parameters and in the mask; none is spent on idle neurons."""
-        count = self.layers.n_weights
-        if budget >= count:
+    def threshold(self, progress: float) -> None:
+        """Zero all but the best weights, in the parameters and in the mask; none is spent on idle neurons."""
+        if self.schedule.width is not None:
+            self._narrow(progress)
+        count, budget = self.layers.n_weights, self.schedule.budget_at(progress)
+        if budget is None or budget >= count:
             return
         weights, mask = self.layers.parameters[:count], self.kept[:count]
         scores = weights.abs() * self.adam.squares[:count].pow(0.25)
@@ -123,6 +126,19 @@ class _Run:
             scores[idle] = 0.0
         weights *= mask
 
+    def _narrow(self, progress: float) -> None:
+        """Zero the weakest neurons of layers that are too wide; strong is what has strong weights on both sides."""
+        weights, squares = self.layers.weights, self.layers.split(self.adam.squares)[0]
+        masks = self.layers.split(self.kept)[0]
+        scores = [weight.square() * square.sqrt() for weight, square in zip(weights, squares, strict=True)]
+        self.kept.fill_(1.0)
+        for index, (before, after) in enumerate(pairwise(scores)):
+            spare = len(before) - self.schedule.width_at(progress, len(before))
+            weak = (before.sum(1) * after.sum(0)).topk(spare, largest=False).indices
+            for parts in (weights, masks):
+                parts[index][weak] = 0.0
+                parts[index + 1][:, weak] = 0.0
+
     def _move(self, gradient: Tensor, steps: int) -> None:
         parameters, count = self.layers.parameters, self.layers.n_weights
         if self.schedule.ridge > 0.0:
@@ -133,7 +149,7 @@ class _Run:
         if self.step > self.schedule.settled * steps:
             parameters *= self.kept
         elif self.step % BETWEEN == 0:
-            self.threshold(self.schedule.budget_at(self.step / steps))
+            self.threshold(self.step / steps)
 
 
 def batches(problem: FitProblem, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:

@@ -46,8 +46,11 @@ WIDE = ((100, 50), (100, 100))
 
 FEATURES = 100
 
-# Starts of `recover`, which ends once the network is exact or its time is up, and of two hidden layers.
-RECOVER_STARTS, DEEP_STARTS = 1000, 3
+# Starts of one output, and of two hidden layers: these end once the network is exact or the time is up.
+STARTS = 1000
+
+# Passes of a start with two hidden layers.
+DEEP_EPOCHS = 1000
 
 # Rows that no method has seen.
 FRESH = 5000
@@ -112,14 +115,14 @@ layers and one output a fit has one weight more for each neuron that the output 
 has n = {PAPER_ROWS:,} rows (`--full`), here 5,000, and output weights +1 alone; random signs are ours.
 
 *Ours* is `recover` for one output and one hidden layer (it is told s and m, not the signs), else `fit_network`, within
-the limit of time in `runs.csv`; *layer by layer* is the paper's rule for two hidden layers, one after the other with
-half the budget each, by `fit_network` too. *IMP as released*: Adam of 1e-3, 15 full-batch steps a round (figure 2: 100
-passes in batches of 5,000), a tenth of the weights pruned, back to the first weights, scored right after the last
-pruning. *IMP trained*: 15 passes a round in batches of 250, Adam of 3e-2, and 40 passes after the last pruning with a
-step size that falls to zero. *RigL*: 400 passes in batches of 250, Adam of 3e-2 that falls to zero, as many weights in
-each layer as in any other (as in the planted networks of ten outputs). Baselines with one output and one hidden layer
-are given the signs. Cells with more weights than there are places, or fewer than a way to each output needs, are left
-out.
+the limit of time in `runs.csv` (two hidden layers: starts of {DEEP_EPOCHS:,} passes until it is up); *layer by layer*
+is the paper's rule for two hidden layers, one after the other with half the budget each, by `fit_network` too. *IMP as
+released*: Adam of 1e-3, 15 full-batch steps a round (figure 2: 100 passes in batches of 5,000), a tenth of the weights
+pruned, back to the first weights, scored right after the last pruning. *IMP trained*: 15 passes a round in batches of
+250, Adam of 3e-2, and 40 passes after the last pruning with a step size that falls to zero. *RigL*: 400 passes in
+batches of 250, Adam of 3e-2 that falls to zero, as many weights in each layer as in any other (as in the planted
+networks of ten outputs). Baselines with one output and one hidden layer are given the signs. Cells with more weights
+than there are places, or fewer than a way to each output needs, are left out.
 """
 
 
@@ -179,12 +182,12 @@ def ours(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseReL
     """Return our network, its weights as the budget counts them, and the seconds it took."""
     width, limit, seed = run["m"], run["limit"], run["seed"]
     if kind.known_outputs:
-        found = cx.recover(data.X, data.y, budget, width, seed=seed, n_restarts=RECOVER_STARTS, time_limit=limit)
+        found = cx.recover(data.X, data.y, budget, width, seed=seed, n_restarts=STARTS, time_limit=limit)
         return found.to_network(), len(found.support), found.seconds
-    starts = DEEP_STARTS if kind.depth > 1 else 1
-    fit = cx.fit_network(
-        data.X, data.y, budget, width, depth=kind.depth, n_restarts=starts, seed=seed, time_limit=limit
-    )
+    options: dict[str, Any] = {"depth": kind.depth, "seed": seed, "time_limit": limit}
+    if kind.depth > 1:
+        options |= {"n_restarts": STARTS, "epochs": DEEP_EPOCHS}
+    fit = cx.fit_network(data.X, data.y, budget, width, **options)
     return fit.network, fit.nnz, fit.seconds
 
 
