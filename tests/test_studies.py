@@ -273,8 +273,16 @@ class TestReproduce:
         assert distinct(again.rows, "m") == ["2", "5", "10"]
 
     def test_the_page_names_many_seeds_by_their_stretches(self) -> None:
-        rows = [{"seed": seed, "seconds": "1", "versions": "python"} for seed in ("5", "", "0", "2", "3", "4", "2")]
-        assert spent(rows).startswith("7 rows of seeds 0, 2 to 5, one thread each")
+        seeds = ("5", "", "0", "2", "3", "4", "2")
+        rows = [{"run": str(place), "seed": seed, "seconds": "1", "versions": "x"} for place, seed in enumerate(seeds)]
+        assert spent(rows) == "7 runs of seeds 0, 2 to 5, one thread each, 7 seconds in all; 7 rows; x."
+
+    def test_the_page_counts_the_seconds_of_a_run_once(self) -> None:
+        rows = [
+            {"run": run, "seconds": seconds, "versions": "x"} for run, seconds in (("a", "2"), ("a", "5"), ("b", "1"))
+        ]
+        assert spent(rows) == "2 runs, one thread each, 6 seconds in all; 3 rows; x."
+        assert spent([]) == "No runs."
 
     def test_progress_is_told(self, tmp_path: Path) -> None:
         steps = list[Progress]()

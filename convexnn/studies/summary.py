@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from convexnn.studies.study import Row, Study
-from convexnn.studies.table import distinct, numbers, select
+from convexnn.studies.table import MARK, distinct, numbers, select
 from convexnn.tables import Table as Sheet
 
 # What a cell is made of: the rows of one index and one column.
@@ -77,13 +77,16 @@ def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: s
 
 def spent(rows: Sequence[Row]) -> str:
     """Return what the rows took and what ran them, in a sentence or two."""
-    seconds = numbers(rows, "seconds")
-    if not seconds:
+    if not rows:
         return "No runs."
     seeds = sorted({int(row["seed"]) for row in rows if row.get("seed")})
     of = f" of {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(_stretches(seeds))}" if seeds else ""
     ran = "; ".join(distinct(rows, "versions"))
-    return f"{len(rows)} rows{of}, one thread each, whose seconds add up to {sum(seconds):,.0f}; {ran}."
+    runs = dict[str, float]()
+    for row in rows:
+        # Rows of one run state the seconds of all of it, or those until each of them was there.
+        runs[row[MARK]] = max(runs.get(row[MARK], 0.0), float(row["seconds"]))
+    return f"{len(runs)} runs{of}, one thread each, {sum(runs.values()):,.0f} seconds in all; {len(rows)} rows; {ran}."
 
 
 def _stretches(values: Sequence[int]) -> list[str]:
