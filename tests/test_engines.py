@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import importlib
 import sys
 import threading
 from collections.abc import Iterator
@@ -326,6 +327,8 @@ class TestWaysToCallMathOpt:
     def way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         from verify.backends import mathopt_calls
 
+        # The package itself needs the module that is taken away: it must be there first.
+        importlib.import_module("ortools.math_opt.python.mathopt")
         taken: list[str] = []
         for name in ("directly", "publicly"):
             right = getattr(mathopt_calls, name)

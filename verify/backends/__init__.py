@@ -31,7 +31,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from math import inf
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter
 
 import numpy as np
@@ -94,26 +94,29 @@ class Backend:
         """
         outcomes: list[Outcome] = []
         limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
-        # A thread says that it has ended too where Ctrl-C was heard while it was joined.
-        ended = Event()
+        # A bare lock, free once the engine has ended: Ctrl-C amid the methods of an Event can leave its own lock taken,
+        # and a thread says that it has ended too where Ctrl-C was heard while it was joined.
+        running = Lock()
+        running.acquire()
 
         def work() -> None:
             try:
                 outcomes.append(self._tried(milp, limited))
             finally:
-                ended.set()
+                running.release()
 
         deadline = perf_counter() + (1.0 + GRACE_SHARE) * limited.time_limit + GRACE
-        Thread(target=work, daemon=True).start()
+        ended = False
         try:
-            while not ended.wait(0.1) and perf_counter() < deadline:
-                pass
+            Thread(target=work, daemon=True).start()
+            while not ended and perf_counter() < deadline:
+                ended = running.acquire(timeout=0.1)
         finally:
             # An engine that nobody waits for any more ends where it can hear of it.
             limited.halt.set()
-            if not ended.is_set():
+            if not ended:
                 # Where Python ends below an engine's own threads, the process aborts.
-                atexit.register(ended.wait, FAREWELL)
+                atexit.register(running.acquire, timeout=FAREWELL)
         return outcomes[0] if outcomes else Outcome(Ending.LIMIT, None, inf, "it did not stop at its time limit")
 
     def _tried(self, milp: Milp, request: Request) -> Outcome:
