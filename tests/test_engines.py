@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import importlib
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator

@@ -51,7 +51,7 @@ LONGEST = 1e6
 GRACE, GRACE_SHARE = 1.0, 0.1
 
 # Seconds that the end of the process waits at most for an engine that nobody waited for.
-FAREWELL = 3.0
+FAREWELL = 10.0
 
 
 @dataclass(frozen=True)
