@@ -90,7 +90,8 @@ def fit_network(
     start : SparseReLUNetwork, optional
         A network to begin with, of this depth and these sizes at most; its weights fall to the budget.
     n_restarts : int, default 1
-        Starts; the network of the lowest loss is returned. Every other one begins with wider layers.
+        Starts; the network of the lowest loss is returned. Every other one begins with wider layers instead of a
+        search, where there is no `start` and `width` is below 100.
     patience : int, default 20
         With the squared loss: candidates without a better one that end the search for a layer's neurons in a random
         combination of the outputs; 0 for no search.
@@ -124,16 +125,17 @@ def fit_network(
     search of :func:`recover` finds W, least squares V, and both layers are thinned together. Deeper networks are
     searched layer by layer, as in the paper, and then refitted as a whole. The network of the lower loss is returned.
 
-    Every other start, where layers have fewer than 100 neurons, trains layers of 10 or 3 times as many (at most 100)
-    without a budget, drops the weakest neurons one by one until they are as wide as asked for, and only then lets the
-    budget fall: among more neurons those of a small deep network are found more often. It takes long runs; `epochs`
-    of 1,000 for 5,000 rows, say.
+    Every other start, where layers have fewer than 100 neurons and no `start` is given, trains layers of 10 or 3 times
+    as many (at most 100) without a budget, drops the weakest neurons step by step until layers are as wide as asked
+    for, and only then lets the budget fall, from all weights that are left: among more neurons those of a small deep
+    network are found more often. It takes long runs; `epochs` of 1,000 for 5,000 rows, say.
 
     With a margin r the values of each layer are intervals c +- s over the box |x - x_i| <= r: s = |W| r for the first
     layer, exactly, which is a term ||r * w_j||_1 of the input weights of every neuron; a bound further on. The loss at
     the worst outputs within the intervals is minimised ("On the Effectiveness of Interval Bound Propagation for
-    Training Verifiably Robust Models", arXiv 1810.12715); the margin grows from 0 while the budget falls. Features are
-    brought to the scale sqrt(mean square + r^2). Of several starts the one of the lowest worst-case loss is returned.
+    Training Verifiably Robust Models", arXiv 1810.12715); the margin grows from 0 until the budget has fallen. Features
+    are brought to the scale sqrt(mean square + r^2). Of several starts the one of the lowest worst-case loss is
+    returned.
 
     Examples
     --------

@@ -28,7 +28,8 @@ AFFORDABLE = 2e10
 # A loss, as a share of the target's mean square, that float64 alone can show.
 EXACT = 1e-20
 
-# With a time limit, shorter runs come first, so that there is a network when time is up: shares of the passes.
+# With a time limit, shorter runs come first in the first start, so that there is a network when time is up: shares of
+# the passes.
 LADDER = (1 / 16, 1 / 4, 1.0)
 
 # Share of a time limit that a search may take.

@@ -71,7 +71,7 @@ class Schedule:
         return round(self.width + (neurons - self.width) * left**2)
 
     def margin_at(self, progress: float) -> float:
-        """Return the share of the margin at a share of the steps: it grows while the budget falls."""
+        """Return the share of the margin at a share of the steps: it grows until the budget has fallen."""
         return min(1.0, progress / self.falling)
 
     def rate_at(self, step: int, steps: int) -> float:

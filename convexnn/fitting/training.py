@@ -52,7 +52,9 @@ def train(
 
     Every few steps the budget's largest |w| (E g^2)^(1/4) are kept: the geometric mean of magnitude and of the
     saliency |w| (E g^2)^(1/2) of optimal brain damage with Adam's estimate of the curvature. Gradients of dropped
-    weights are not followed. `after_epoch(mean loss)` is called after each pass over the rows and says whether to stop.
+    weights are not followed. Layers that are wider than the schedule's width end with weights on so many neurons alone,
+    and keep their sizes: :meth:`Layers.narrowed` takes the other neurons out. `after_epoch(mean loss)` is called after
+    each pass over the rows and says whether to stop.
     """
     run = _Run(layers, Adam(layers.parameters), torch.ones_like(layers.parameters), schedule)
     steps = schedule.epochs * -(-problem.n_rows // schedule.batch)

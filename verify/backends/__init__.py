@@ -94,8 +94,8 @@ class Backend:
         """
         outcomes: list[Outcome] = []
         limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
-        # A bare lock, free once the engine has ended: Ctrl-C amid the methods of an Event can leave its own lock taken,
-        # and a thread says that it has ended too where Ctrl-C was heard while it was joined.
+        # A bare lock, free once the engine has ended: an Event's own lock can stay taken where Ctrl-C is heard amid its
+        # methods, and a thread says that it has ended too where Ctrl-C was heard while it was joined.
         running = Lock()
         running.acquire()
 
@@ -114,7 +114,7 @@ class Backend:
         finally:
             # An engine that nobody waits for any more ends where it can hear of it.
             limited.halt.set()
-            if not ended:
+            if not (ended or outcomes):
                 # Where Python ends below an engine's own threads, the process aborts.
                 atexit.register(running.acquire, timeout=FAREWELL)
         return outcomes[0] if outcomes else Outcome(Ending.LIMIT, None, inf, "it did not stop at its time limit")
