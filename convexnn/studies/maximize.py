@@ -127,7 +127,7 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
 
 def tables(rows: list[Row]) -> str:
     """Return how far the portfolio is above each method, and where it is below one."""
-    parts, deep, above = [leads(rows).to_markdown()], 0, 0
+    parts, deep, above, empty = [leads(rows).to_markdown()], 0, 0, 0
     for network, best in values(rows).items():
         ours = best.get(PORTFOLIO, np.nan)
         short = [name for name, value in best.items() if value > ours + SHORT * (1.0 + abs(value))]
@@ -135,8 +135,10 @@ def tables(rows: list[Row]) -> str:
             parts.append(f"On the network {' '.join(network)} the portfolio is below {', '.join(short)}.")
         if int(network[1]) >= DEEP and {PORTFOLIO, DENSE} <= set(best):
             deep, above = deep + 1, above + _above(ours, best[DENSE])
+            empty += best[DENSE] == -np.inf
     parts.append(
-        f"Of {deep} networks of {DEEP} layers or more the portfolio is strictly above the dense MILP on {above}."
+        f"Of {deep} networks of {DEEP} layers or more the portfolio is strictly above the dense MILP on {above}; "
+        f"the MILP has no point at all on {empty}."
     )
     return "\n\n".join(parts)
 
