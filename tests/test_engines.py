@@ -408,9 +408,11 @@ def bound_otherwise() -> Any:
 
 @pytest.mark.skipif(not BACKENDS["highspy"].installed, reason="highspy is not installed")
 def test_a_process_ends_cleanly_after_an_interruption() -> None:
-    # Python ended below the engine's own threads, and the process aborted.
+    # Python ended below the engine's own threads, and the process aborted. A shell has its background jobs ignore
+    # SIGINT, and so have they their children.
     program = """
-import _thread, threading
+import _thread, signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np, verify
 from tests import zoo
 from verify.backends import BACKENDS
