@@ -21,8 +21,8 @@ from time import perf_counter
 import numpy as np
 
 import convexnn as cx
-from convexnn.solvers.best_subset import BestSubset, best_subset
-from convexnn.solvers.hard_thresholding import hard_thresholding
+from convexnn.solvers.subset.best_subset import BestSubset, best_subset
+from convexnn.solvers.thresholding.hard_thresholding import hard_thresholding
 
 # Rows, gates and budget; 20 features each, so 100, 200, 1,000 and, more than rows, 200 columns.
 SIZES = {"small": (150, 5, 5), "large": (300, 10, 8), "huge": (1500, 50, 8), "wide": (80, 10, 6)}

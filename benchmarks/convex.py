@@ -31,8 +31,8 @@ import torch
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.neurons import NeuronOperator
-from convexnn.solvers.proximal import begin, fista_step, prepared
+from convexnn.program.neurons import NeuronOperator
+from convexnn.solvers.convex.fista import begin, fista_step, prepared
 
 SIZES = {"gated": (500, 20, 100), "cone": (500, 20, 100), "large": (5000, 100, 500)}
 

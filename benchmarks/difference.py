@@ -28,8 +28,8 @@ import verify
 from convexnn.checks import Floats
 from convexnn.datasets import Labels, mnist
 from convexnn.network import SparseReLUNetwork
-from verify.difference import difference_of
-from verify.margins import Margins, margins_of
+from verify.bounds.margins import Margins, margins_of
+from verify.questions.difference import difference_of
 
 
 def trained(images: Floats, labels: Labels, hidden: list[int], epochs: int = 5) -> SparseReLUNetwork:

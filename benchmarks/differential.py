@@ -29,7 +29,7 @@ from scipy.optimize import linprog
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from verify.backends import BACKENDS
+from verify.backends.registry import BACKENDS
 
 KINDS = ("box", "linf", "l1", "l2", "cut box", "cut l1", "cut l2")
 

@@ -27,9 +27,9 @@ from ortools.math_opt.python import mathopt as ortools
 import convexnn as cx
 import verify
 from verify.backends import highspy_direct, mathopt
-from verify.milp import Milp
-from verify.scaling import scale
-from verify.way_out import scaled_with_way_out
+from verify.milp.early_stop import scaled_with_way_out
+from verify.milp.model import Milp
+from verify.milp.scaling import scale
 
 SIZES = (784, 256, 256, 10)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from convexnn.patterns import sample_patterns
+from convexnn.patterns.activation_patterns import sample_patterns
 
 CASES: list[tuple[tuple[int, int], dict[str, Any]]] = [
     ((5000, 100), {"n_patterns": 20_000}),

@@ -29,10 +29,10 @@ import scipy.optimize  # noqa: F401  (imports are no part of the memory of a run
 import torch  # noqa: F401
 
 import convexnn as cx
-import convexnn.solvers.niht
+import convexnn.solvers.thresholding.niht
 from convexnn.checks import Floats
-from convexnn.patterns import masks
-from convexnn.studies.sweep import peak, reset_peak
+from convexnn.patterns.activation_patterns import masks
+from convexnn.studies.harness.sweep import peak, reset_peak
 
 STAGES = ("sampling", "solve", "print", "peak")
 OPTIONS = {

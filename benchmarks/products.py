@@ -20,8 +20,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from convexnn.operator import PatternOperator
-from convexnn.patterns import sample_patterns
+from convexnn.linear.operator import PatternOperator
+from convexnn.patterns.activation_patterns import sample_patterns
 
 
 def milliseconds(work: Callable[[], object], runs: int = 9) -> float:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 import convexnn as cx
-from convexnn.solvers.cosamp import cosamp_step
-from convexnn.solvers.dictionary import Dictionary, open_dictionary
-from convexnn.solvers.htp import htp_step
-from convexnn.solvers.iht import iht_step
-from convexnn.solvers.niht import niht_step
-from convexnn.solvers.sparse_iterate import SparseIterate, first_iterate
-from convexnn.solvers.thresholding import Step
-from convexnn.solvers.whitening import affordable_rows
+from convexnn.solvers.thresholding.cosamp import cosamp_step
+from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary
+from convexnn.solvers.thresholding.htp import htp_step
+from convexnn.solvers.thresholding.iht import iht_step
+from convexnn.solvers.thresholding.niht import niht_step
+from convexnn.solvers.thresholding.phases import Step
+from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, first_iterate
+from convexnn.solvers.thresholding.whitening import affordable_rows
 
 STEPS: dict[str, Step] = {"iht": iht_step, "niht": niht_step, "htp": htp_step, "cosamp": cosamp_step}
 

@@ -24,8 +24,8 @@ import numpy as np
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.losses import loss_named
-from convexnn.refit import refit
+from convexnn.mapping.refit import refit
+from convexnn.program.losses import loss_named
 
 GRID = [(m, s) for m in (5, 20, 100) for s in (10, 50, 100, 200)]
 HARD = ((100, 100), (100, 200))

@@ -23,9 +23,9 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from verify.ascent import ascend
-from verify.backends import BACKENDS
-from verify.request import Request
+from verify.backends.registry import BACKENDS
+from verify.milp.request import Request
+from verify.points.ascent import ascend
 
 Layers = list[tuple[Floats, Floats]]
 Question = tuple[Layers, Floats, Floats]

@@ -8,8 +8,8 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from convexnn.studies.reproduce import reproduce
-from convexnn.studies.study import study_named
+from convexnn.studies.harness.reproduce import reproduce
+from convexnn.studies.harness.study import study_named
 
 
 def main(name: str, about: str | None, seeds: int) -> None:

@@ -24,8 +24,8 @@ from balls import BALLS, trained
 import verify
 from convexnn.datasets import mnist
 from convexnn.network import SparseReLUNetwork
-from verify.branching import sharpen
-from verify.intervals import Interval
+from verify.branching.sharpening import sharpen
+from verify.regions.intervals import Interval
 
 Layers = tuple[Interval, ...]
 

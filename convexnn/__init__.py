@@ -3,19 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 from convexnn import theory
-from convexnn.budget_path import BudgetPath, BudgetStep, budget_path
-from convexnn.crosscheck import Crosscheck, crosscheck
-from convexnn.fitting.fit import fit_network
+from convexnn.comparison.crosscheck import Crosscheck, crosscheck
+from convexnn.comparison.regularization_path import RegularizationPath, regularization_path, strength_max
+from convexnn.estimators.budget_path import BudgetPath, BudgetStep, budget_path
+from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
-from convexnn.memory import Memory, memory_estimate
 from convexnn.network import SparseReLUNetwork
-from convexnn.path import RegularizationPath, regularization_path, strength_max
-from convexnn.patterns import ActivationPatterns, sample_patterns
-from convexnn.program import ConvexProgram
+from convexnn.patterns.activation_patterns import ActivationPatterns, sample_patterns
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.memory import Memory, memory_estimate
+from convexnn.recovery.options import RecoveryProgress
 from convexnn.recovery.recover import recover
-from convexnn.recovery.wish import RecoveryProgress
 from convexnn.solution import Solution, Status
-from convexnn.solvers import solve
+from convexnn.solvers.registry import solve
 
 if TYPE_CHECKING:
     from convexnn.estimators.classifier import SparseReLUClassifier

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_known
-from convexnn.mapping import Mapping, gated_output, map_back, map_parts
+from convexnn.mapping.map_back import Mapping, gated_output, map_back, map_parts
 from convexnn.network import SparseReLUNetwork
-from convexnn.patterns import masks
-from convexnn.program import ConvexProgram
+from convexnn.patterns.activation_patterns import masks
+from convexnn.program.convex_program import ConvexProgram
 
 # A gap, or residual, of this share of its value at zero weights is called converged.
 TOLERANCE = 1e-6

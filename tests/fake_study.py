@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convexnn.studies.pictures import heatmaps
-from convexnn.studies.study import Row, Run, Scale, Study
-from convexnn.studies.summary import averaged, pivot
+from convexnn.studies.harness.pictures import heatmaps
+from convexnn.studies.harness.study import Row, Run, Scale, Study
+from convexnn.studies.harness.summary import averaged, pivot
 
 SIZES = {"quick": (2,), "default": (2, 5), "full": (2, 5, 10)}
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from convexnn import arrangements as room
 from convexnn.checks import Floats
+from convexnn.patterns import arrangements as room
 
 Rows = list[list[Fraction]]
 

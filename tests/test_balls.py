@@ -18,12 +18,13 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import Verdict, over_balls
-from verify.backends import BACKENDS
-from verify.balls import NormBall, sum_above
-from verify.crown import crown_interval, relax_all
-from verify.margins import margins_of
-from verify.outcome import Ending
+from verify import Verdict
+from verify.backends.registry import BACKENDS
+from verify.bounds.crown import crown_interval, relax_all
+from verify.bounds.margins import margins_of
+from verify.encoding import outer_approximation
+from verify.milp.engine_result import Ending
+from verify.regions.balls import NormBall, sum_above
 
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
 MILD = st.floats(-4, 4, allow_subnormal=False).map(lambda value: round(value, 3))
@@ -265,7 +266,7 @@ def test_cuts_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> Non
     for center, clip in (([0.0, 0.4], (0, 1)), ([0.3, -0.4], None)):
         ball = verify.L2Ball(center, 0.8, clip)
         encoding = verify.encode(network, ball)
-        outcome = over_balls.maximise(BACKENDS[backend], encoding, lambda: 10.0, lambda point: False)
+        outcome = outer_approximation.maximise(BACKENDS[backend], encoding, lambda: 10.0, lambda point: False)
         best = zoo.enumerated_maximum(network, ball.lower, ball.upper, np.ones(1), polygon(ball))
         if outcome.bound >= -outcome.allowance:
             assert outcome.bound == pytest.approx(best, abs=1e-3)
@@ -276,5 +277,5 @@ def test_cuts_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> Non
 
 def test_a_time_limit_ends_the_cuts() -> None:
     encoding = verify.encode(zoo.network((2, 4, 3, 1), seed=1), verify.L2Ball([0.0, 0.4], 0.8))
-    outcome = over_balls.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
+    outcome = outer_approximation.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
     assert (outcome.ending, outcome.bound) == (Ending.LIMIT, np.inf)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch.nn.utils import prune
 
 from convexnn.baselines import Baseline, prune_iteratively, prune_once, rigl, train_dense
-from convexnn.baselines.iterative import rounds
-from convexnn.baselines.live_part import LivePart
-from convexnn.baselines.trainee import Trainee
+from convexnn.baselines.iterative_pruning import rounds
+from convexnn.baselines.masked_network import Trainee
+from convexnn.baselines.trainable_part import LivePart
 from convexnn.baselines.training import steps_a_pass, train
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.training import Adam
-from convexnn.losses import loss_named
+from convexnn.program.losses import loss_named
 from tests.baseline_tasks import targets, task_of, teacher, weights_of
 
 KINDS: dict[str, Callable[..., dict[int, Baseline]]] = {

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as npst
 import convexnn as cx
 import verify
 from tests import zoo
-from verify.intervals import affine_interval
-from verify.margins import margins_of
+from verify.bounds.margins import margins_of
+from verify.regions.intervals import affine_interval
 
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
 

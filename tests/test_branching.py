@@ -19,11 +19,15 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify.branching import Modes, Relaxation, branch, leaves, sharpen, suits, tree
+from verify.bounds.margins import margins_of
+from verify.branching import leaves, tree
 from verify.branching.descent import Descent
-from verify.branching.parts import Parts
-from verify.inquiry import Inquiry, means_of
-from verify.margins import margins_of
+from verify.branching.modes import Modes
+from verify.branching.relaxation import Relaxation, suits
+from verify.branching.sharpening import sharpen
+from verify.branching.subproblems import Parts
+from verify.branching.tree import branch
+from verify.questions.inquiry import Inquiry, means_of
 
 SHAPES = [(3, 4, 1), (3, 3, 3, 1), (2, 2, 2, 2, 1)]
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
@@ -249,7 +253,7 @@ def test_what_does_not_suit() -> None:
 
 
 def test_no_time_is_no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verify.branching.sharpen", None)
+    monkeypatch.setattr("verify.branching.sharpening.sharpen", None)
     answer = verify.find_adversarial(zoo.network((4, 6, 6, 3), seed=1), verify.LinfBall(np.zeros(4), 1.0), time_limit=0)
     assert answer.status is verify.Verdict.UNKNOWN
 

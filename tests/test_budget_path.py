@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.model_selection import KFold
 
 import convexnn as cx
-from convexnn.budget_path import BudgetPath, BudgetStep
+from convexnn.estimators.budget_path import BudgetPath, BudgetStep
 
 # What is wrong on purpose is none of the type checker's business.
 budget_path: Any = cx.budget_path

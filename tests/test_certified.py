@@ -10,13 +10,14 @@ import pytest
 
 import convexnn as cx
 import verify
-import verify.functions
+import verify.bounds.functions
 from convexnn.checks import Floats
 from tests import zoo
-from verify import Holding, Proof, Verdict, backends
-from verify.margins import margins_of
-from verify.milp import Milp
-from verify.outcome import Ending, Outcome
+from verify import Holding, Proof, Verdict
+from verify.backends import registry as backends
+from verify.bounds.margins import margins_of
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.model import Milp
 
 WITH_DUALS = [name for name in ("gurobi", "highspy", "highs", "scipy") if backends.BACKENDS[name].installed]
 X = np.array([0.1, 0.2, -0.3, 0.2])
@@ -102,7 +103,9 @@ class Liar:
 @pytest.fixture
 def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every question open that bounds do not decide."""
-    monkeypatch.setattr("verify.inquiry.ascend", lambda network, region, *rest, **more: (region.center, -np.inf))
+    monkeypatch.setattr(
+        "verify.questions.inquiry.ascend", lambda network, region, *rest, **more: (region.center, -np.inf)
+    )
 
 
 @pytest.mark.usefixtures("no_splitting", "no_ascent")
@@ -141,8 +144,8 @@ class TestMultipliersThatAreWrong:
 def test_an_extreme_of_a_linear_program_needs_no_tolerance(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # No neuron can switch: CROWN is exact, so it is made to be off, and the model is a linear program over the ball.
     network = cx.SparseReLUNetwork([(np.eye(2), [5.0, 5.0]), ([[1.0, -2.0]], [0.5])])
-    loosen = verify.functions.Functions.crown
-    monkeypatch.setattr("verify.functions.Functions.crown", lambda *given: loose(loosen(*given)))
+    loosen = verify.bounds.functions.Functions.crown
+    monkeypatch.setattr("verify.bounds.functions.Functions.crown", lambda *given: loose(loosen(*given)))
     found = verify.maximize(network, verify.L1Ball([0.0, 0.0], 1.0), backend=backend)
     assert (found.status, found.proof, found.backend) == (verify.Status.OPTIMAL, Proof.LP, backend)
     assert (found.value, found.bound) == pytest.approx((-2.5, -2.5), abs=1e-9)

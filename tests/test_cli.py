@@ -17,7 +17,7 @@ import pytest
 
 import convexnn as cx
 from convexnn.cli import main
-from convexnn.cli.data_file import read_data
+from convexnn.cli.files.data_file import read_data
 from convexnn.datasets import digits
 
 
@@ -90,7 +90,7 @@ class TestDemo:
         assert "http" not in page
 
     def test_the_tables_are_printed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        import convexnn.cli.demo as room
+        import convexnn.cli.demonstration.experiment as room
 
         monkeypatch.setattr(room, "N_IMAGES", 2)
         monkeypatch.setattr(
@@ -110,7 +110,7 @@ class TestDemo:
         def interrupt(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("convexnn.cli.demo.digits", lambda **options: interrupt())
+        monkeypatch.setattr("convexnn.cli.demonstration.experiment.digits", lambda **options: interrupt())
         result = call("demo", "--output", tmp_path)
         assert result.exit_code == 130
         assert result.stderr.endswith("error: interrupted\n")
@@ -326,7 +326,7 @@ class TestCrosscheck:
         def stop(*arguments: object, **options: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("convexnn.solvers.proximal.fista_step", stop)
+        monkeypatch.setattr("convexnn.solvers.convex.fista.fista_step", stop)
         assert call("crosscheck", table, "--solvers", "fista").exit_code == 130
 
     @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ def test_what_a_library_prints_past_python_stays_out_of_the_answer(tmp_path: Pat
 import os, sys
 import verify
 from convexnn.cli import main
-from convexnn.cli.data_file import read_data
+from convexnn.cli.files.data_file import read_data
 original = verify.find_adversarial
 def loud(*arguments, **options):
     os.write(1, b"stray line of a library\\n")

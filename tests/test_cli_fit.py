@@ -15,7 +15,7 @@ from sklearn.datasets import load_diabetes, load_wine
 
 import convexnn as cx
 import verify
-from convexnn.cli.data_file import read_features
+from convexnn.cli.files.data_file import read_features
 from tests.test_cli import call, complained
 
 

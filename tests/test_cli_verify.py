@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn.cli.batch import Job, logged, run_batch
-from convexnn.cli.points import rows_of
+from convexnn.cli.files.batch import Job, logged, run_batch
+from convexnn.cli.files.points import rows_of
 from tests.test_cli import call, complained
 
 BOX = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y_0 Real) (declare-const Y_1 Real)
@@ -160,7 +160,7 @@ class TestBatch:
         code = """
 import os, sys
 from pathlib import Path
-from convexnn.cli.batch import Job, run_batch
+from convexnn.cli.files.batch import Job, run_batch
 def work(row):
     if row == 2:
         os._exit(9)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn import columns as room
 from convexnn import tiles
-from convexnn.columns import SupportColumns, columns_of
+from convexnn.linear import columns as room
+from convexnn.linear.columns import SupportColumns, columns_of
 from tests import zoo
 
 X, Y = zoo.data(50, 6)

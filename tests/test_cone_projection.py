@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convexnn.solvers.certificate import project
-from convexnn.solvers.cone_projection import ConeProjector
+from convexnn.solvers.common.certificate import project
+from convexnn.solvers.convex.cone_projection import ConeProjector
 from tests import zoo
 
 

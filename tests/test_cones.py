@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from convexnn.checks import Floats
-from convexnn.cones import least_distance
-from convexnn.patterns import Bools
+from convexnn.mapping.cones import least_distance
+from convexnn.patterns.activation_patterns import Bools
 
 
 def problems(n: int, d: int, b: int, seed: int) -> tuple[Floats, Bools, Floats]:
@@ -157,8 +157,8 @@ def test_the_norm_bounds_the_distance_at_any_tolerance(tolerance: float) -> None
 def test_problems_that_wait_are_solved_like_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
     X, active, centres = problems(90, 7, 40, seed=8)
     expected = least_distance(X, active, centres)
-    monkeypatch.setattr("convexnn.active_set.STEP_ENTRIES", 7 * 7 * 3)
-    monkeypatch.setattr("convexnn.cones.BATCH_ENTRIES", 96 * 17)
+    monkeypatch.setattr("convexnn.mapping.active_set.STEP_ENTRIES", 7 * 7 * 3)
+    monkeypatch.setattr("convexnn.mapping.cones.BATCH_ENTRIES", 96 * 17)
     assert np.allclose(least_distance(X, active, centres).points, expected.points, atol=1e-10)
 
 

@@ -22,11 +22,11 @@ import verify
 from convexnn.checks import Floats
 from tests import zoo
 from verify import Holding, Status, Verdict
-from verify.crown import crown_interval, relax_all
-from verify.halfspaces import halfspaces
-from verify.inputs import input_variables
-from verify.margins import margins_of
-from verify.regions import Constrained, EmptyError
+from verify.bounds.crown import crown_interval, relax_all
+from verify.bounds.margins import margins_of
+from verify.milp.input_variables import input_variables
+from verify.regions.box import Constrained, EmptyError
+from verify.regions.halfspaces import halfspaces
 
 WILD = st.floats(-1e6, 1e6, allow_subnormal=True)
 MILD = st.floats(-4, 4, allow_subnormal=False).map(lambda value: round(value, 3))

@@ -10,11 +10,11 @@ import pytest
 from sklearn.linear_model import Lasso, LogisticRegression
 
 import convexnn as cx
-from convexnn.neurons import NeuronOperator
-from convexnn.penalties import PENALTIES
-from convexnn.solvers import able_solvers
-from convexnn.solvers.certificate import Dual, lower_bound, violation
-from convexnn.solvers.descent import Progress
+from convexnn.program.neurons import NeuronOperator
+from convexnn.program.penalties import PENALTIES
+from convexnn.solvers.common.certificate import Dual, lower_bound, violation
+from convexnn.solvers.common.descent import Progress
+from convexnn.solvers.registry import able_solvers
 from tests import zoo
 
 X, Y = zoo.data(40, 5)

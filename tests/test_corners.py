@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn.losses import LOSSES
-from convexnn.solvers import able_solvers
+from convexnn.program.losses import LOSSES
+from convexnn.solvers.registry import able_solvers
 from tests import zoo
 
 X, Y = zoo.data(40, 4)

@@ -13,9 +13,9 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
 import convexnn as cx
-from convexnn.rows import Row
-from convexnn.scores import score
-from convexnn.solvers import SOLVERS, able_solvers
+from convexnn.comparison.metrics import score
+from convexnn.comparison.solver_row import Row
+from convexnn.solvers.registry import SOLVERS, able_solvers
 from convexnn.tables import Table
 from tests import zoo
 
@@ -224,7 +224,7 @@ class TestSolversWithoutAnAnswer:
         def fail(*arguments: Any, **options: Any) -> cx.Solution:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("convexnn.solvers.cvxpy_reference._solved", fail)
+        monkeypatch.setattr("convexnn.solvers.convex.cvxpy_reference._solved", fail)
         assert cx.crosscheck(convex(), ("cvxpy", "fista")).interrupted
 
 

@@ -17,9 +17,9 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import crown
-from verify.crown import crown_interval, output_interval, relax_all
-from verify.margins import margins_of
+from verify.bounds import crown
+from verify.bounds.crown import crown_interval, output_interval, relax_all
+from verify.bounds.margins import margins_of
 
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
 MILD = st.floats(-4, 4, allow_subnormal=False).map(lambda value: round(value, 3))

@@ -16,7 +16,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify.coupling import couple, side_by_side
+from verify.bounds.coupling import couple, side_by_side
 
 SHAPES = [(2, 2, 1), (2, 1, 1, 1), (3, 2, 2), (2, 2, 1, 2), (1, 3, 1)]
 FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import convexnn as cx
-from convexnn.studies.study import SEEDS, Scale, study_named
-from convexnn.studies.table import Table
+from convexnn.studies.harness.study import SEEDS, Scale, study_named
+from convexnn.studies.harness.table import Table
 
 ROOT = Path(__file__).parent.parent
 DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]

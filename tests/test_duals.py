@@ -18,10 +18,10 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify.backends import BACKENDS
-from verify.duals import box_peak, dual_bounds, milp_bound
-from verify.milp import Milp
-from verify.scaling import scale
+from verify.backends.registry import BACKENDS
+from verify.bounds.duals import box_peak, dual_bounds, milp_bound
+from verify.milp.model import Milp
+from verify.milp.scaling import scale
 
 COEFFICIENTS = st.one_of(st.sampled_from([0.0, 1.0, -1.0]), st.floats(-1e6, 1e6, allow_subnormal=True))
 MULTIPLIERS = st.one_of(st.sampled_from([0.0, np.nan, np.inf, -np.inf, 1e300, -1e-300]), st.floats(-1e9, 1e9))

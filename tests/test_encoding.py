@@ -8,10 +8,10 @@ import pytest
 import convexnn as cx
 import verify
 from tests import zoo
-from verify import backends
-from verify.backends import BACKENDS
-from verify.milp import Milp
-from verify.outcome import Ending
+from verify.backends import registry as backends
+from verify.backends.registry import BACKENDS
+from verify.milp.engine_result import Ending
+from verify.milp.model import Milp
 
 SHAPES = [(3, 1), (3, 4, 1), (3, 4, 2), (3, 3, 3, 2)]
 

@@ -17,14 +17,15 @@ import scipy.sparse as sp
 import convexnn as cx
 import verify
 from tests import zoo
-from verify import Verdict, backends
-from verify.backends import BACKENDS, Line, first_sound, self_test
-from verify.encoding import Encoding
-from verify.finding import Finding, trouble_of
-from verify.outcome import Ending, Outcome
-from verify.request import Request
-from verify.scaling import scale
-from verify.way_out import scaled_with_way_out, with_way_out
+from verify import Verdict
+from verify.answers.finding import Finding, trouble_of
+from verify.backends import registry as backends
+from verify.backends.registry import BACKENDS, Line, first_sound, self_test
+from verify.encoding.encode import Encoding
+from verify.milp.early_stop import scaled_with_way_out, with_way_out
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.request import Request
+from verify.milp.scaling import scale
 
 HEARING = [case for case in zoo.ENGINES if case.values[0] not in ("highs", "scipy")]
 BOX = ([-1.0] * 3, [1.0] * 3)
@@ -415,7 +416,7 @@ import _thread, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np, verify
 from tests import zoo
-from verify.backends import BACKENDS
+from verify.backends.registry import BACKENDS
 network = zoo.network((40, 60, 60, 1), seed=0)
 milp = verify.encode(network, verify.Box([-1.0] * 40, [1.0] * 40)).milp
 threading.Timer(1.5, _thread.interrupt_main).start()

@@ -21,9 +21,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import convexnn as cx
 from convexnn.estimators.defaults import network_size, noise_deviation, noise_ridge
 from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_scaled
-from convexnn.fitting.fit import fit_network
-from convexnn.losses import LOSSES
+from convexnn.fitting.fit_network import fit_network
 from convexnn.network import SparseReLUNetwork
+from convexnn.program.losses import LOSSES
 from convexnn.solution import Status
 
 Regressor: Any = partial(cx.SparseReLURegressor, random_state=0)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.solvers.best_subset import SubsetProgress, best_subset
-from convexnn.solvers.descent import Progress
-from convexnn.solvers.exact import exact
-from convexnn.solvers.niht import niht
-from convexnn.solvers.subset_problem import SubsetProblem
-from convexnn.solvers.subset_search import indefinite_subsets
+from convexnn.solvers.common.descent import Progress
+from convexnn.solvers.subset.best_subset import SubsetProgress, best_subset
+from convexnn.solvers.subset.exact import exact
+from convexnn.solvers.subset.indefinite_subsets import indefinite_subsets
+from convexnn.solvers.subset.subset_problem import SubsetProblem
+from convexnn.solvers.thresholding.niht import niht
 from tests import zoo
 
 Groups = NDArray[np.int64]
@@ -174,8 +174,8 @@ def test_two_columns_of_a_group_that_explain_all_together_and_little_alone(cap: 
 def _spectrum(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small matrices are not worth an eigendecomposition; here they get one, and every cap."""
     if request.param:
-        monkeypatch.setattr("convexnn.solvers.subset_search.WORTH_AT_FOUR", -1)
-        monkeypatch.setattr("convexnn.solvers.subset_search.WORTH_BEYOND", -1)
+        monkeypatch.setattr("convexnn.solvers.subset.indefinite_subsets.WORTH_AT_FOUR", -1)
+        monkeypatch.setattr("convexnn.solvers.subset.indefinite_subsets.WORTH_BEYOND", -1)
 
 
 @pytest.mark.usefixtures("_spectrum")
@@ -301,12 +301,12 @@ def test_an_interrupt_before_the_tree_returns_the_heuristic(stage: str, monkeypa
 
     asked, heuristic = program(), niht(program(), whiten=False)
     if stage == "niht":
-        monkeypatch.setattr("convexnn.solvers.niht.niht_step", stop)
+        monkeypatch.setattr("convexnn.solvers.thresholding.niht.niht_step", stop)
         heuristic = niht(asked, whiten=False)
     elif stage == "best_subset":
-        monkeypatch.setattr("convexnn.solvers.best_subset.working_form", stop)
+        monkeypatch.setattr("convexnn.solvers.subset.best_subset.working_form", stop)
     else:
-        monkeypatch.setattr("convexnn.solvers.exact._columns", stop)
+        monkeypatch.setattr("convexnn.solvers.subset.exact._columns", stop)
     solution = exact(asked)
     assert solution.status is cx.Status.INTERRUPTED
     assert solution.objective == solution.gap == pytest.approx(heuristic.objective)

@@ -17,10 +17,10 @@ from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
 from convexnn.fitting.training import train
-from convexnn.losses import LOSSES, loss_named
 from convexnn.network import SparseReLUNetwork
+from convexnn.program.losses import LOSSES, loss_named
 from convexnn.solution import Status
-from convexnn.solvers.descent import Progress
+from convexnn.solvers.common.descent import Progress
 
 SIZES = [(5, 4, 1), (5, 4, 3), (5, 4, 6, 2)]
 

@@ -13,13 +13,14 @@ import scipy.sparse as sp
 import convexnn as cx
 import verify
 from tests import zoo
-from verify import over_balls
-from verify.backends import BACKENDS, Line, highspy_direct
-from verify.conjunction import least_of
-from verify.encoding import Encoding
-from verify.milp import Milp
-from verify.outcome import Ending
-from verify.request import Request
+from verify.backends import highspy_direct
+from verify.backends.registry import BACKENDS, Line
+from verify.encoding.encode import Encoding
+from verify.encoding.outer_approximation import maximise
+from verify.milp.conjunction import least_of
+from verify.milp.engine_result import Ending
+from verify.milp.model import Milp
+from verify.milp.request import Request
 
 ABLE = [case for case in zoo.ENGINES if BACKENDS[str(case.values[0])].conditional]
 UNABLE = [case for case in zoo.ENGINES if not BACKENDS[str(case.values[0])].conditional]
@@ -58,9 +59,7 @@ def test_they_agree_over_every_region(seed: int, backend: str) -> None:
     network, boxes, objective = drawn(seed)
     for region in boxes:
         both = [verify.encode(network, region, objective, formulation=kind) for kind in ("big-m", "indicator")]
-        outcomes = [
-            over_balls.maximise(BACKENDS[backend], one, lambda: 30.0, lambda point: False, False) for one in both
-        ]
+        outcomes = [maximise(BACKENDS[backend], one, lambda: 30.0, lambda point: False, False) for one in both]
         assert [outcome.ending for outcome in outcomes] == [Ending.OPTIMAL] * 2
         scale = 1.0 + abs(outcomes[0].bound)
         assert outcomes[0].bound == pytest.approx(outcomes[1].bound, abs=1e-6 * scale)

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import chisquare
 
 import convexnn as cx
-from convexnn import gates
 from convexnn.checks import Floats
+from convexnn.patterns import gates
 from tests import zoo
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convexnn.baselines import rigl
-from convexnn.baselines.growth import Regrowth, draw_mask, layer_sizes, regrow
+from convexnn.baselines.dynamic_sparse_training import Regrowth, draw_mask, layer_sizes, regrow
 from convexnn.fitting.training import Adam
 from tests.baseline_tasks import task_of, weights_of
 
@@ -107,7 +107,7 @@ def test_the_share_falls_as_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
         shares.append(share)
         return torch.tensor([0])
 
-    monkeypatch.setattr("convexnn.baselines.growth.regrow", note)
+    monkeypatch.setattr("convexnn.baselines.dynamic_sparse_training.regrow", note)
     trainee = task_of().trainee()
     for t in (10, 40, 70):
         Regrowth(trainee, 0.3, 10, 80)(t, trainee.layers.parameters, Adam(trainee.layers.parameters))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from convexnn.studies import iris
-from convexnn.studies.study import Run, Scale, Size, study_named
-from convexnn.studies.table import mark
+from convexnn.studies.harness.study import Run, Scale, Size, study_named
+from convexnn.studies.harness.table import mark
 from tests.test_paper_studies import check_page, written
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convexnn import least_squares as room
 from convexnn import tiles
 from convexnn.checks import Floats
-from convexnn.least_squares import RCOND, least_squares
+from convexnn.linear import least_squares as room
+from convexnn.linear.least_squares import RCOND, least_squares
 from tests import zoo
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import minimize
 
 from convexnn.checks import Floats
-from convexnn.losses import LOSSES
+from convexnn.program.losses import LOSSES
 
 N = 12
 

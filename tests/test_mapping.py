@@ -9,10 +9,10 @@ import pytest
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.losses import SquaredLoss
-from convexnn.mapping import gated_output, map_back, map_parts, network_of
-from convexnn.patterns import Bools
-from convexnn.refit import better_signs
+from convexnn.mapping.map_back import gated_output, map_back, map_parts, network_of
+from convexnn.mapping.refit import better_signs
+from convexnn.patterns.activation_patterns import Bools
+from convexnn.program.losses import SquaredLoss
 from tests import zoo
 
 X, Y = zoo.data(60, 5)

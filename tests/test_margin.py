@@ -17,7 +17,7 @@ from convexnn.checks import Floats
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.worst_case import intervals, worst_gradient, worst_loss, worst_outputs
-from convexnn.losses import loss_named
+from convexnn.program.losses import loss_named
 
 CASES = [("logistic", (5, 4, 1)), ("softmax", (5, 4, 3)), ("softmax", (5, 4, 6, 3))]
 

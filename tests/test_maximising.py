@@ -14,9 +14,10 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import Proof, Status, backends
-from verify.functions import Functions
-from verify.outcome import Ending, Outcome
+from verify import Proof, Status
+from verify.backends import registry as backends
+from verify.bounds.functions import Functions
+from verify.milp.engine_result import Ending, Outcome
 
 SHAPES = [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn import merging
+from convexnn.patterns import merging
 from tests import zoo
 
 

@@ -14,6 +14,9 @@ import convexnn as cx
 from convexnn.baselines import Baseline
 from convexnn.datasets import LabelledSplit
 from convexnn.studies import mnist as room
+from convexnn.studies.harness.study import Run, Scale, Size, Study, study_named
+from convexnn.studies.harness.table import Table, mark
+from convexnn.studies.methods.baselines import ONE_SHOT, OURS, RELEASED, RIGL, TRAINED
 from convexnn.studies.mnist import (
     BINARY,
     MNIST,
@@ -30,9 +33,6 @@ from convexnn.studies.mnist import (
     row_of,
     tables,
 )
-from convexnn.studies.rivals import ONE_SHOT, OURS, RELEASED, RIGL, TRAINED
-from convexnn.studies.study import Run, Scale, Size, Study, study_named
-from convexnn.studies.table import Table, mark
 
 METHODS = (OURS, RELEASED, TRAINED, ONE_SHOT, RIGL)
 STUDIES = [(MNIST, TEN), (BINARY, TWO)]

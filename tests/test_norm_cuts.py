@@ -15,13 +15,14 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import Status, norm_cuts, over_balls
-from verify.backends import BACKENDS
-from verify.conic import FREE, OFF, ON, Ball, Relaxed
-from verify.conjunction import least_of
-from verify.encoding import Encoding
-from verify.norm_cuts import Search
-from verify.outcome import Ending
+from verify import Status
+from verify.backends.registry import BACKENDS
+from verify.encoding import norm_cuts, outer_approximation
+from verify.encoding.conic_relaxation import FREE, OFF, ON, Ball, Relaxed
+from verify.encoding.encode import Encoding
+from verify.encoding.norm_cuts import Search
+from verify.milp.conjunction import least_of
+from verify.milp.engine_result import Ending
 
 SHAPES = [(2, 1), (2, 4, 1), (3, 4, 3, 1), (2, 3, 2, 2, 1)]
 
@@ -65,7 +66,7 @@ def _piece(gain: Floats, rows: Floats, sides: Floats, ball: Any) -> float:
 
 
 def maximised(encoding: Encoding, backend: str = "highspy", about_sign: bool = False) -> Any:
-    return over_balls.maximise(BACKENDS[backend], encoding, lambda: 20.0, lambda point: False, about_sign)
+    return outer_approximation.maximise(BACKENDS[backend], encoding, lambda: 20.0, lambda point: False, about_sign)
 
 
 @pytest.mark.parametrize("backend", zoo.ENGINES)
@@ -178,7 +179,7 @@ def test_a_point_that_settles_ends_it() -> None:
         seen.append(point)
         return True
 
-    outcome = over_balls.maximise(BACKENDS["highspy"], encoding, lambda: 20.0, found)
+    outcome = outer_approximation.maximise(BACKENDS["highspy"], encoding, lambda: 20.0, found)
     assert outcome.ending is Ending.STOPPED
     assert len(seen) == 1
     assert np.allclose(encoding.point(outcome.values), seen[0])  # type: ignore[arg-type]

@@ -9,8 +9,8 @@ import torch
 import convexnn as cx
 from convexnn import tiles as room
 from convexnn.checks import Floats
-from convexnn.masks import DenseMasks, PackedMasks, RecomputedMasks
-from convexnn.operator import PatternOperator
+from convexnn.linear.masks import DenseMasks, PackedMasks, RecomputedMasks
+from convexnn.linear.operator import PatternOperator
 from tests import zoo
 
 N, D = 30, 5

@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from convexnn.checks import Floats
-from convexnn.cones import Projection
-from convexnn.pairs import ConePairs, cone_pairs
-from convexnn.patterns import Bools
+from convexnn.mapping.cones import Projection
+from convexnn.mapping.pairs import ConePairs, cone_pairs
+from convexnn.patterns.activation_patterns import Bools
 from tests import zoo
 
 X, _ = zoo.data(60, 5)
@@ -106,7 +106,7 @@ def test_a_generator_gives_a_pair_where_no_shortest_one_is_found(monkeypatch: py
     def lost(X: Floats, active: Bools, centres: Floats, *_: object) -> Projection:
         return Projection(centres, np.zeros(len(centres), dtype=bool), np.ones(len(centres)))
 
-    monkeypatch.setattr("convexnn.pairs.least_distance", lost)
+    monkeypatch.setattr("convexnn.mapping.pairs.least_distance", lost)
     rng = np.random.default_rng(2)
     gates, weights = rng.standard_normal((2, 10, 5))
     features = every(weights)

@@ -15,11 +15,11 @@ import convexnn as cx
 from convexnn.datasets import ImageTask, image_task
 from convexnn.datasets import planted as plant
 from convexnn.studies import images, memory, planted
-from convexnn.studies.decibels import psnr
-from convexnn.studies.rivals import OURS, RELEASED, RIGL, TRAINED, rivals
-from convexnn.studies.study import STUDIES, Row, Run, Scale, Size, Study, study_named
-from convexnn.studies.summary import page
-from convexnn.studies.table import Table, mark
+from convexnn.studies.harness.study import STUDIES, Row, Run, Scale, Size, Study, study_named
+from convexnn.studies.harness.summary import page
+from convexnn.studies.harness.table import Table, mark
+from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TRAINED, rivals
+from convexnn.studies.methods.decibels import psnr
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -238,8 +238,8 @@ class TestMemory:
 
 
 def test_larger_values_count_as_the_most_in_tables_and_pictures(tmp_path: Path) -> None:
-    from convexnn.studies.pictures import _cells
-    from convexnn.studies.summary import averaged
+    from convexnn.studies.harness.pictures import _cells
+    from convexnn.studies.harness.summary import averaged
 
     rows = [{"m": "1", "s": "1", "psnr": value} for value in ("300.0", "60.0")]
     assert averaged("psnr", most=100.0)(rows) == "80.0 ± 28.3"

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import lasso_path
 
 import convexnn as cx
-from convexnn.penalties import PENALTIES
+from convexnn.program.penalties import PENALTIES
 from tests import zoo
 
 X, Y = zoo.data(40, 5)
@@ -172,7 +172,7 @@ class TestPath:
         assert str(path).endswith("; interrupted")
 
     def test_a_solution_that_was_cut_short_is_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import convexnn.path
+        import convexnn.comparison.regularization_path
 
         calls: list[cx.Solution] = []
 
@@ -183,18 +183,18 @@ class TestPath:
             calls.append(solution)
             return replace(solution, status=cx.Status.INTERRUPTED) if len(calls) == 3 else solution
 
-        monkeypatch.setattr(convexnn.path, "solve", cut)
+        monkeypatch.setattr(convexnn.comparison.regularization_path, "solve", cut)
         path = cx.regularization_path(convex("l1"), n_strengths=5)
         assert len(path) == 2
         assert not path.complete
 
     def test_an_interruption_before_the_first_reads_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import convexnn.path
+        import convexnn.comparison.regularization_path
 
         def stop(*arguments: Any, **options: Any) -> cx.Solution:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(convexnn.path, "solve", stop)
+        monkeypatch.setattr(convexnn.comparison.regularization_path, "solve", stop)
         path = cx.regularization_path(convex("l1"), n_strengths=5)
         assert len(path) == 0
         assert str(path) == "admm: interrupted before the first strength was solved"

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as npst
 from sklearn.datasets import load_digits
 
 import convexnn as cx
-from convexnn import gates
-from convexnn import patterns as room
-from convexnn.operator import PatternOperator
+from convexnn.linear.operator import PatternOperator
+from convexnn.patterns import activation_patterns as room
+from convexnn.patterns import gates
 from tests import zoo
 
 

@@ -14,16 +14,16 @@ import verify
 from convexnn.checks import Floats
 from tests import zoo
 from verify import Status, Verdict
-from verify.ascent import ascend
-from verify.backends import BACKENDS, Line
-from verify.crown import crown_peaks
-from verify.margins import class_at
-from verify.milp import Milp
-from verify.outcome import Ending
-from verify.polishing import polish, restrict
-from verify.population import Population
-from verify.request import Request
-from verify.surrogates import Surrogate, encoded, incumbents, read_surrogates
+from verify.backends.registry import BACKENDS, Line
+from verify.bounds.crown import crown_peaks
+from verify.bounds.margins import class_at
+from verify.milp.engine_result import Ending
+from verify.milp.model import Milp
+from verify.milp.request import Request
+from verify.points.ascent import ascend
+from verify.points.polishing import polish, restrict
+from verify.points.population import Population
+from verify.points.surrogates import Surrogate, encoded, incumbents, read_surrogates
 
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
     "box": lambda x: verify.Box(x - 0.7, x + 0.7),
@@ -303,11 +303,11 @@ def test_verdicts_with_surrogates_are_right(seed: int, backend: str, kind: str) 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_extremes_with_surrogates_are_right(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    import verify.maximising
+    import verify.questions.extremes
 
     # Branch and bound would decide it before the portfolio has a turn.
-    monkeypatch.setattr(verify.maximising, "FIRST_SHARE", 0.0)
-    monkeypatch.setattr(verify.maximising, "SURROGATES_SHARE", 0.05)
+    monkeypatch.setattr(verify.questions.extremes, "FIRST_SHARE", 0.0)
+    monkeypatch.setattr(verify.questions.extremes, "SURROGATES_SHARE", 0.05)
     network, region, row = zoo.network((3, 6, 4, 2), seed=seed), region_of("box", 3, seed), np.array([1.0, -0.3])
     found = verify.maximize(network, region, row, surrogates=(0.5,), time_limit=20.0)
     best = zoo.enumerated_maximum(network, region.lower, region.upper, row)
@@ -320,13 +320,13 @@ def test_extremes_with_surrogates_are_right(seed: int, monkeypatch: pytest.Monke
 
 def test_a_surrogate_never_answers_robust(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trap: a copy that cannot be attacked says nothing about the network."""
-    import verify.backends
+    import verify.backends.registry
 
     network, region = zoo.network((3, 5, 3), seed=1), region_of("box", 3, 1)
     flat = cx.SparseReLUNetwork([(0.0 * weight, None) for weight, _ in network.layers])
     # Nothing but the surrogate is left to decide: no ascent, no bounds that suffice, no engine for the network.
-    monkeypatch.setattr("verify.inquiry.ascend", lambda net, part, *rest, **more: (part.center, -np.inf))
-    monkeypatch.setattr("verify.portfolio.Population.grow", lambda self, stop: False)
+    monkeypatch.setattr("verify.questions.inquiry.ascend", lambda net, part, *rest, **more: (part.center, -np.inf))
+    monkeypatch.setattr("verify.questions.portfolio.Population.grow", lambda self, stop: False)
     answer = verify.find_adversarial(network, region, surrogates=(flat,), backend="branching", time_limit=0.0)
     assert answer.status is Verdict.UNKNOWN
 

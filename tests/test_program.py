@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn.penalties import PENALTIES, into_ball
+from convexnn.program.penalties import PENALTIES, into_ball
 from tests import zoo
 
 X, Y = zoo.data()

@@ -11,7 +11,7 @@ import convexnn as cx
 import verify
 from tests import zoo
 from verify import Nearness, Verdict
-from verify.margins import margins_of
+from verify.bounds.margins import margins_of
 
 
 def line(slope: float = 1.0) -> cx.SparseReLUNetwork:

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.recovery.fits import conjugate_steps, damped_step
-from convexnn.recovery.hidden import Hidden, merge_parallel
-from convexnn.recovery.hunt import stages
+from convexnn.recovery.hidden_layer import Hidden, merge_parallel
 from convexnn.recovery.polish import TILE_ROWS, normal_equations, polish
 from convexnn.recovery.problem import Problem
 from convexnn.recovery.proposals import KINDS, Proposals
+from convexnn.recovery.restarts import stages
 from convexnn.recovery.rounds import Schedule, threshold_rounds
 from convexnn.recovery.search import Found, Plan, Scores, Search, thinned
 from convexnn.recovery.significance import drop_insignificant
+from convexnn.recovery.support_steps import conjugate_steps, damped_step
 
 
 def planted(seed: int, n: int = 400, d: int = 12, m: int = 4, s: int = 10, signed: bool = True) -> tuple[Floats, ...]:

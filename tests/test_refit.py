@@ -10,8 +10,8 @@ import pytest
 from scipy.special import expit, log_softmax, softmax
 
 from convexnn.checks import Floats
-from convexnn.losses import Loss, SquaredLoss
-from convexnn.refit import better_signs, refit
+from convexnn.mapping.refit import better_signs, refit
+from convexnn.program.losses import Loss, SquaredLoss
 from tests import zoo
 
 X, Y = zoo.data(80, 5)

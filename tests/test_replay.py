@@ -14,7 +14,7 @@ import convexnn as cx
 import verify
 from tests import zoo
 from verify import Verdict
-from verify.replay import Replay, replay_of
+from verify.answers.replay import Replay, replay_of
 
 
 def float32(values: Any) -> Any:

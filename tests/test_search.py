@@ -16,11 +16,12 @@ import pytest
 import convexnn as cx
 import verify
 from tests import zoo
-from verify import Proof, Verdict, backends
-from verify.ascent import ascend, held_layers, values_and_slopes
-from verify.backends import BACKENDS
-from verify.margins import class_at, margins_of
-from verify.outcome import Ending, Outcome
+from verify import Proof, Verdict
+from verify.backends import registry as backends
+from verify.backends.registry import BACKENDS
+from verify.bounds.margins import class_at, margins_of
+from verify.milp.engine_result import Ending, Outcome
+from verify.points.ascent import ascend, held_layers, values_and_slopes
 
 SHAPES = [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2), (3, 4, 1)]
 
@@ -57,12 +58,12 @@ def test_no_verdict_is_wrong_on_enumerated_networks(shape: tuple[int, ...], seed
 @pytest.fixture
 def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave every witness to the MILP."""
-    import verify.inquiry
+    import verify.questions.inquiry
 
     def nothing(network: Any, region: verify.Box, objective: Any, rng: Any, **options: Any) -> tuple[Any, float]:
         return region.center, float(values_and_slopes(held_layers(network), region.center[None], objective)[0][0])
 
-    monkeypatch.setattr(verify.inquiry, "ascend", nothing)
+    monkeypatch.setattr(verify.questions.inquiry, "ascend", nothing)
 
 
 @pytest.mark.usefixtures("no_ascent")
@@ -276,13 +277,13 @@ class TestEnginesThatAreWrong:
     def test_the_leak_of_a_loose_big_m_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # With M = 1e9 a binary of 1e-9 is integral to the engine and frees a neuron: it reports a margin that the
         # network does not have. The verdict must come from the network.
-        import verify.inquiry
+        import verify.questions.inquiry
 
         def loose(network: Any, region: Any, row: Any, layers: Any) -> verify.Encoding:
             wide = [verify.Interval(np.full_like(b.lower, -1e9), np.full_like(b.upper, 1e9)) for b in layers]
             return verify.encode(network, region, row, tuple(wide))
 
-        monkeypatch.setattr(verify.inquiry, "encode", loose)
+        monkeypatch.setattr(verify.questions.inquiry, "encode", loose)
         answer = verify.find_adversarial(bent(0.25), HARD_REGION)
         assert answer.status in (Verdict.ROBUST, Verdict.UNKNOWN)
         assert answer.witness is None

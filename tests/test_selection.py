@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import convexnn as cx
-from convexnn.selection import Candidates, capped, largest
-from convexnn.solvers import dictionary as room
-from convexnn.solvers.dictionary import Dictionary, open_dictionary
+from convexnn.linear.selection import Candidates, capped, largest
+from convexnn.solvers.thresholding import dictionary as room
+from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary
 from tests import zoo
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import verify
 from convexnn import SparseReLUNetwork
 from convexnn.checks import Floats
-from verify.simplifying import add_product
+from verify.reading.simplify import add_product
 
 SETTINGS = settings(max_examples=200, deadline=None, derandomize=True)
 # Few different values, so that zeros, ties and cancellations are common; some sums of products round, some do not.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn.solvers import SOLVERS
-from convexnn.solvers.descent import Limits, Progress, descend
+from convexnn.solvers.common.descent import Limits, Progress, descend
+from convexnn.solvers.registry import SOLVERS
 from tests import zoo
 
 X, Y = zoo.data(40, 5)

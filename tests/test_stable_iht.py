@@ -9,8 +9,8 @@ import pytest
 
 import convexnn as cx
 from convexnn import theory
-from convexnn.solvers.descent import Progress
-from convexnn.solvers.unsuited import UnsuitedError
+from convexnn.solvers.common.descent import Progress
+from convexnn.solvers.common.unsuited import UnsuitedError
 from tests import zoo
 
 X, Y = zoo.data(40, 4)

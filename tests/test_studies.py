@@ -20,13 +20,13 @@ import pytest
 
 import convexnn
 from convexnn.cli.reproduce import _clock
-from convexnn.studies import study as room
-from convexnn.studies.pictures import curves, heatmaps, scatter, strips
-from convexnn.studies.reproduce import reproduce
-from convexnn.studies.study import Scale
-from convexnn.studies.summary import mean_and_spread, page, pivot, spent
-from convexnn.studies.sweep import Progress, measured, sweep
-from convexnn.studies.table import Table, distinct, mark, numbers, select
+from convexnn.studies.harness import study as room
+from convexnn.studies.harness.pictures import curves, heatmaps, scatter, strips
+from convexnn.studies.harness.reproduce import reproduce
+from convexnn.studies.harness.study import Scale
+from convexnn.studies.harness.summary import mean_and_spread, page, pivot, spent
+from convexnn.studies.harness.sweep import Progress, measured, sweep
+from convexnn.studies.harness.table import Table, distinct, mark, numbers, select
 from tests.fake_study import FAKE, runs, value
 from tests.test_cli import call, complained
 
@@ -154,9 +154,9 @@ class TestSweep:
 import os, signal
 from pathlib import Path
 from tests import fake_study
-from convexnn.studies.study import Scale
-from convexnn.studies.sweep import sweep
-from convexnn.studies.table import Table
+from convexnn.studies.harness.study import Scale
+from convexnn.studies.harness.sweep import sweep
+from convexnn.studies.harness.table import Table
 def answer(run):
     if run["m"] == 5:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -398,7 +398,7 @@ class TestPictures:
     ]
 
     def test_a_heatmap_shows_mean_and_deviation_of_every_cell(self) -> None:
-        from convexnn.studies.pictures import _cells
+        from convexnn.studies.harness.pictures import _cells
 
         mean, spread = _cells(select(self.ROWS, method="ours"), "value", ("m", "s"), (("2", "10"), ("3", "20")))
         assert np.allclose(mean, [[6.5, 40.5], [30.5, 200.5]])
@@ -407,7 +407,7 @@ class TestPictures:
         assert np.isnan(mean[1]).all()
 
     def test_a_band_is_the_deviation_or_the_middle_half(self) -> None:
-        from convexnn.studies.pictures import _band
+        from convexnn.studies.harness.pictures import _band
 
         values = [1.0, 2.0, 3.0, 4.0, 10.0]
         assert _band(values, True) == (2.0, 3.0, 4.0)

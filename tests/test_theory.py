@@ -12,9 +12,10 @@ import pytest
 import convexnn as cx
 from convexnn import theory
 from convexnn.checks import Floats
-from convexnn.theory import constants, design, eigenvalues
-from convexnn.theory.curvature import hessians
-from convexnn.theory.fits import fit_supports
+from convexnn.theory import constants
+from convexnn.theory.supports import design, eigenvalues
+from convexnn.theory.supports.curvature import hessians
+from convexnn.theory.supports.fits import fit_supports
 from tests import zoo
 from tests.zoo import LOSS_OUTPUTS
 from tests.zoo import smooth_program as program

@@ -13,10 +13,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import convexnn as cx
 from convexnn import theory
 from convexnn.checks import Floats
-from convexnn.losses import LOSSES
-from convexnn.theory import design, exhaustive, separable
-from convexnn.theory.curvature import _HESSIANS, hessians
-from convexnn.theory.fits import fit_supports
+from convexnn.program.losses import LOSSES
+from convexnn.theory import enumerated
+from convexnn.theory.supports import design, separable
+from convexnn.theory.supports.curvature import _HESSIANS, hessians
+from convexnn.theory.supports.fits import fit_supports
 from tests import zoo
 from tests.zoo import LOSS_OUTPUTS
 from tests.zoo import smooth_program as program
@@ -77,7 +78,7 @@ class TestFits:
         part = design.smooth_part(program("softmax", 3))
         supports = np.array(list(combinations(range(9), 3)))
         whole = fit_supports(part, supports)
-        monkeypatch.setattr("convexnn.theory.fits.TILE_ENTRIES", 1000)
+        monkeypatch.setattr("convexnn.theory.supports.fits.TILE_ENTRIES", 1000)
         parts = fit_supports(part, supports)
         assert np.allclose(parts.weights, whole.weights, atol=1e-9)
         assert np.allclose(parts.objectives, whole.objectives, rtol=1e-12)
@@ -125,7 +126,7 @@ class TestEnumeratedOptimum:
         assert "infimum" in str(found)
 
     def test_too_many_supports_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(exhaustive, "MOST_SUPPORTS", 100)
+        monkeypatch.setattr(enumerated, "MOST_SUPPORTS", 100)
         with pytest.raises(ValueError, match=r"sparsity is 3 of 32 weights, .* supports; expected at most 100"):
             theory.enumerated_optimum(program(budget=3))
 

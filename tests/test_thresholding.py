@@ -12,12 +12,12 @@ import torch
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.operator import PatternOperator
-from convexnn.solvers.descent import Progress
-from convexnn.solvers.dictionary import Dictionary, open_dictionary
-from convexnn.solvers.reweighting import Reweighting
-from convexnn.solvers.swaps import Swaps, exchange_gains
-from convexnn.solvers.whitening import affordable_rows, ridge_for, whitened
+from convexnn.linear.operator import PatternOperator
+from convexnn.solvers.common.descent import Progress
+from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary
+from convexnn.solvers.thresholding.reweighting import Reweighting
+from convexnn.solvers.thresholding.swaps import Swaps, exchange_gains
+from convexnn.solvers.thresholding.whitening import affordable_rows, ridge_for, whitened
 from tests import zoo
 
 SOLVERS = ["hard_thresholding", "htp", "cosamp", "niht", "iht"]
@@ -239,7 +239,7 @@ def test_the_default_finds_a_weight_for_every_three_rows(seed: int) -> None:
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_rows_that_are_too_many_to_whiten_are_sampled(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, truth = zoo.planted(n=400, d=10, gates=20, weights=12, seed=0)
-    monkeypatch.setattr("convexnn.solvers.whitening.DENSE_ROWS", 120)
+    monkeypatch.setattr("convexnn.solvers.thresholding.whitening.DENSE_ROWS", 120)
     solution = cx.solve(program, solver)
     assert np.array_equal(solution.support, truth)
     assert solution.objective < 1e-20 * program.zero_loss
@@ -375,7 +375,7 @@ def test_an_interruption_between_iterations_returns_the_best(stage: str, monkeyp
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"convexnn.solvers.{stage}", stop)
+    monkeypatch.setattr(f"convexnn.solvers.thresholding.{stage}", stop)
     if stage == "dictionary.whitened":
         with pytest.raises(KeyboardInterrupt):
             cx.solve(PROGRAM)

@@ -17,10 +17,10 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests import zoo
-from verify import tightening
-from verify.backends.warm import ColdScipy, WarmHighs, warm_engine
-from verify.crown import crown_interval, relax_all
-from verify.milp import Milp
+from verify.backends.warm_start import ColdScipy, WarmHighs, warm_engine
+from verify.bounds import tightening
+from verify.bounds.crown import crown_interval, relax_all
+from verify.milp.model import Milp
 
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
     "box": lambda x: verify.Box(x - 0.8, x + 0.8),

@@ -11,7 +11,7 @@ import convexnn as cx
 import verify
 from tests import zoo
 from verify import Proof, Verdict
-from verify.margins import margins_of
+from verify.bounds.margins import margins_of
 
 BOX = verify.Box([-1.0, -1.0], [1.0, 1.0])
 

@@ -12,7 +12,7 @@ import verify
 from convexnn.checks import Floats
 from tests import zoo
 from verify import Status, Verdict
-from verify.population import Population
+from verify.points.population import Population
 
 BACKENDS = ["auto", "branching", *zoo.ENGINES]
 

@@ -14,14 +14,15 @@ from sklearn.datasets import load_digits
 import convexnn as cx
 import verify
 from convexnn.datasets import LabelledSplit
-from convexnn.studies import attack, maximize, textbook, train_to_verify
-from convexnn.studies.perceptron import perceptron
-from convexnn.studies.question import Question, by_ascent, by_milp, by_relaxation
-from convexnn.studies.rivals import OURS, TRAINED
-from convexnn.studies.study import Run, Scale, Size
-from convexnn.studies.textbook import by_textbook
+from convexnn.studies import attack, maximize, train_to_verify
+from convexnn.studies.harness.study import Run, Scale, Size
+from convexnn.studies.methods import textbook_milp as textbook
+from convexnn.studies.methods.baselines import OURS, TRAINED
+from convexnn.studies.methods.perceptron import perceptron
+from convexnn.studies.methods.question import Question, by_ascent, by_milp, by_relaxation
+from convexnn.studies.methods.textbook_milp import by_textbook
 from tests.test_paper_studies import check_page, written
-from verify.outcome import Ending, Outcome
+from verify.milp.engine_result import Ending, Outcome
 
 
 def images() -> LabelledSplit:

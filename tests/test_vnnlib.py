@@ -13,8 +13,8 @@ import convexnn as cx
 import verify
 from tests import zoo
 from verify import Holding, Proof
-from verify.outcome import Ending, Outcome
-from verify.vnnlib import parse
+from verify.milp.engine_result import Ending, Outcome
+from verify.properties.vnnlib import parse
 
 HEAD = """
 (declare-const X_0 Real)
@@ -241,9 +241,9 @@ class TestVerdicts:
         self, ending: Ending, bound: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         wrong = SimpleNamespace(maximise=lambda milp, request: Outcome(ending, None, bound, ""))
-        monkeypatch.setattr("verify.backends.import_module", lambda name: wrong)
+        monkeypatch.setattr("verify.backends.registry.import_module", lambda name: wrong)
         formula = "(and (>= (+ Y_0 Y_1) 1.5) (<= Y_0 0.25))"
-        monkeypatch.setattr("verify.backends.self_test", lambda name: None)
+        monkeypatch.setattr("verify.backends.registry.self_test", lambda name: None)
         answer = verify.check_vnnlib(identity(), asked(SQUARE, formula, 2))
         assert answer.status is Holding.UNKNOWN
         assert answer.proof is None
@@ -261,8 +261,8 @@ class TestVerdicts:
 
 
 def test_the_point_of_the_linear_relaxation_is_where_ascent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    import verify.inquiry
-    from verify.ascent import ascend
+    import verify.questions.inquiry
+    from verify.points.ascent import ascend
 
     starts = []
 
@@ -272,7 +272,7 @@ def test_the_point_of_the_linear_relaxation_is_where_ascent_goes_on(monkeypatch:
             return region.center, -np.inf
         return ascend(network, region, objective, rng, **options)
 
-    monkeypatch.setattr(verify.inquiry, "ascend", nearby)
+    monkeypatch.setattr(verify.questions.inquiry, "ascend", nearby)
     answer = verify.check_vnnlib(identity(), asked(SQUARE, "(and (>= (+ Y_0 Y_1) 1.5) (>= Y_0 0.7))", 2))
     assert answer.status is Holding.VIOLATED
     assert "gradient ascent from the linear relaxation" in answer.reason

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 
 import verify
 from tests import zoo
-from verify.backends import BACKENDS
-from verify.encoding import Encoding, Milp
-from verify.request import Request
-from verify.writing import write_milp
+from verify.backends.registry import BACKENDS
+from verify.encoding.encode import Encoding, Milp
+from verify.milp.request import Request
+from verify.milp.writing import write_milp
 
 ENDINGS = ["mps", "lp"]
 

@@ -14,8 +14,8 @@ from scipy.optimize import linprog
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.penalties import PENALTIES
-from verify.backends import BACKENDS
+from convexnn.program.penalties import PENALTIES
+from verify.backends.registry import BACKENDS
 
 # Every MILP engine; those whose package is not here are skipped, with the package named.
 ENGINES = [

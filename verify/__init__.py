@@ -1,26 +1,29 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
-from verify.answer import Answer, Proof, Verdict
-from verify.balls import L1Ball, L2Ball, LinfBall
-from verify.bounds import bound
-from verify.check import Check, Holding
-from verify.checking import check_vnnlib
-from verify.difference import difference
-from verify.embedding import Embedding, embed
-from verify.encoding import Encoding, Milp, encode
-from verify.evaluation import Evaluation, evaluate
-from verify.finetuning import Finetune
-from verify.intervals import Interval
-from verify.maximising import maximize, minimize, output_range
-from verify.optimum import Optimum, OutputRange, Status
-from verify.property import Property, parse_property, read_property
-from verify.pruning import prune
-from verify.radius import Nearness, Radius, min_radius
-from verify.reading import read_network
-from verify.regions import Box
-from verify.search import find_adversarial
-from verify.simplifying import simplify
-from verify.transfer import certify_through
+from verify.answers.answer import Answer, Proof, Verdict
+from verify.answers.evaluation import Evaluation
+from verify.answers.optimum import Optimum, OutputRange, Status
+from verify.answers.property_check import Check, Holding
+from verify.answers.radius import Nearness, Radius
+from verify.bounds.bound import bound
+from verify.embedding.embed import Embedding, embed
+from verify.encoding.encode import Encoding, Milp, encode
+from verify.points.finetuning import Finetune
+from verify.points.pruning import prune
+from verify.properties.property import Property
+from verify.properties.read_property import parse_property, read_property
+from verify.questions.certify_through import certify_through
+from verify.questions.check_vnnlib import check_vnnlib
+from verify.questions.difference import difference
+from verify.questions.evaluate import evaluate
+from verify.questions.extremes import maximize, minimize, output_range
+from verify.questions.find_adversarial import find_adversarial
+from verify.questions.min_radius import min_radius
+from verify.reading.read_network import read_network
+from verify.reading.simplify import simplify
+from verify.regions.balls import L1Ball, L2Ball, LinfBall
+from verify.regions.box import Box
+from verify.regions.intervals import Interval
 
 __all__ = [
     "Answer",

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from convexnn.baselines.masked_network import Trainee
 from convexnn.baselines.result import Baseline
-from convexnn.baselines.trainee import Trainee
 from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_nonnegative, as_vector
 from convexnn.fitting.problem import FitProblem, Units
-from convexnn.losses import loss_named
+from convexnn.linear.operator import as_device
 from convexnn.network import SparseReLUNetwork
-from convexnn.operator import as_device
-from convexnn.targets import encode
+from convexnn.program.losses import loss_named
+from convexnn.program.targets import encode
 
 # Rows at a time where the loss of a network is recomputed.
 TILE = 256

@@ -8,9 +8,9 @@ from math import cos, pi
 
 from torch import Tensor
 
-from convexnn.baselines.live_part import LivePart
+from convexnn.baselines.masked_network import Trainee
 from convexnn.baselines.task import Task
-from convexnn.baselines.trainee import Trainee
+from convexnn.baselines.trainable_part import LivePart
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.training import Adam, batches
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from convexnn.cli.attack import attack
 from convexnn.cli.crosscheck import crosscheck
-from convexnn.cli.files import writable
+from convexnn.cli.files.writable import writable
 from convexnn.cli.fit import fit
 from convexnn.cli.maximize import maximize
 from convexnn.cli.predict import predict
@@ -73,9 +73,9 @@ def demo(
 ) -> None:
     """Digits in, a sparse ReLU network out, the network verified: the whole line in under a minute."""
     page = writable(output, "report.html")
-    from convexnn.cli.demo import run_demo
-    from convexnn.cli.report import report
-    from convexnn.cli.tables import recovery_sheet, robustness_sheet, summary
+    from convexnn.cli.demonstration.experiment import run_demo
+    from convexnn.cli.demonstration.report import report
+    from convexnn.cli.demonstration.sheets import recovery_sheet, robustness_sheet, summary
 
     progress, console = Console(stderr=True), Console()
     result = run_demo(seed, lambda title: _step(progress, title))

@@ -12,9 +12,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from convexnn.cli.batch import Job, fingerprint, run_batch
-from convexnn.cli.files import writable
-from convexnn.cli.points import ball, numbers, read_labels, read_point, read_points, rows_of
+from convexnn.cli.files.batch import Job, fingerprint, run_batch
+from convexnn.cli.files.points import ball, numbers, read_labels, read_point, read_points, rows_of
+from convexnn.cli.files.writable import writable
 
 if TYPE_CHECKING:
     import verify
@@ -111,7 +111,7 @@ def _attack(network: Path, digest: str, region: verify.Box, options: dict[str, A
 
 def answer_line(answer: verify.Answer) -> dict[str, Any]:
     """Return an answer for machines."""
-    from convexnn.cli.tables import answer_figures
+    from convexnn.cli.demonstration.sheets import answer_figures
 
     return answer_figures(answer)
 

@@ -13,10 +13,10 @@ from rich.console import Console
 
 import convexnn as cx
 from convexnn.checks import Floats, as_known, as_nonnegative
-from convexnn.cli.data_file import read_data
-from convexnn.cli.files import writable
-from convexnn.crosscheck import asked_solvers
-from convexnn.rows import Row
+from convexnn.cli.files.data_file import read_data
+from convexnn.cli.files.writable import writable
+from convexnn.comparison.crosscheck import asked_solvers
+from convexnn.comparison.solver_row import Row
 
 # Share of the largest strength that is taken where none is given.
 DEFAULT_SHARE = 0.02

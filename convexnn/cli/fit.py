@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from convexnn.checks import as_known, as_nonnegative
-from convexnn.cli.data_file import DataFile, read_data
-from convexnn.cli.files import writable
+from convexnn.cli.files.data_file import DataFile, read_data
+from convexnn.cli.files.writable import writable
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")

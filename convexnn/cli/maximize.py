@@ -34,9 +34,9 @@ from convexnn.cli.attack import (
     show,
     tried,
 )
-from convexnn.cli.batch import fingerprint, run_batch
-from convexnn.cli.files import writable
-from convexnn.cli.points import ball, numbers, read_point, read_points, rows_of
+from convexnn.cli.files.batch import fingerprint, run_batch
+from convexnn.cli.files.points import ball, numbers, read_point, read_points, rows_of
+from convexnn.cli.files.writable import writable
 
 if TYPE_CHECKING:
     import verify

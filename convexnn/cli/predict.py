@@ -12,8 +12,8 @@ import numpy as np
 import typer
 
 from convexnn.checks import Floats
-from convexnn.cli.data_file import read_data, read_features
-from convexnn.cli.files import writable
+from convexnn.cli.files.data_file import read_data, read_features
+from convexnn.cli.files.writable import writable
 from convexnn.tables import write_csv
 
 

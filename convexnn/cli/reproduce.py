@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from convexnn.cli.files import writable
-from convexnn.studies.study import STUDIES, study_named
+from convexnn.cli.files.writable import writable
+from convexnn.studies.harness.study import STUDIES, study_named
 
 if TYPE_CHECKING:
-    from convexnn.studies.sweep import Progress as Step
+    from convexnn.studies.harness.sweep import Progress as Step
 
 
 def reproduce(
@@ -37,7 +37,7 @@ def reproduce(
         raise ValueError("both --quick and --full are given; expected at most one")
     study, chosen = study_named(name), None if seeds is None else _seeds(seeds)
     writable(output / study.name, "runs.csv")
-    from convexnn.studies.reproduce import reproduce as run
+    from convexnn.studies.harness.reproduce import reproduce as run
 
     size = "quick" if quick else "full" if full else "default"
     with _Bar(study.title) as bar:

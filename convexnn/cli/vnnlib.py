@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from convexnn.cli.attack import BACKEND, JSON, NETWORK, SEED, original, read, tried
-from convexnn.cli.batch import Job, fingerprint, run_batch
-from convexnn.cli.files import writable
+from convexnn.cli.files.batch import Job, fingerprint, run_batch
+from convexnn.cli.files.writable import writable
 
 if TYPE_CHECKING:
     import verify

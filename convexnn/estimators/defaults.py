@@ -7,8 +7,8 @@ from math import ceil, log, sqrt
 import numpy as np
 
 from convexnn.checks import Floats, as_count
-from convexnn.fitting.fit import BATCH, STEPS_A_PASS, WIDTH, WIDTH_FOR_ROOT
-from convexnn.losses import Loss
+from convexnn.fitting.fit_network import BATCH, STEPS_A_PASS, WIDTH, WIDTH_FOR_ROOT
+from convexnn.program.losses import Loss
 
 # Fewest passes of a fit over the data, and fewest steps, where the caller sets no number of passes.
 EPOCHS, STEPS = 40, 800

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.estimators.defaults import noise_deviation, noise_ridge
-from convexnn.fitting.fit import fit_network
+from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
-from convexnn.losses import LOSSES
+from convexnn.program.losses import LOSSES
+from convexnn.program.targets import encode
 from convexnn.solution import Status
-from convexnn.targets import encode
 
 # Fits that find the noise, the share of the passes that each takes, and of the time where there is a limit.
 PROBES, PROBE_PASSES, PROBE_TIME = 2, 0.25, 0.15

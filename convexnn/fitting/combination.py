@@ -14,7 +14,7 @@ from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
 from convexnn.recovery.engine import find
-from convexnn.recovery.wish import Wish
+from convexnn.recovery.options import Wish
 from convexnn.solution import Status
 
 # Rows that the search and the thinning see at most.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
-from convexnn.recovery.fits import LEAST_DAMPING
+from convexnn.recovery.support_steps import LEAST_DAMPING
 
 FIRST_DAMPING = 1e-3
 LARGEST_DAMPING = 1e6

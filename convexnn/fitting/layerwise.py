@@ -12,7 +12,7 @@ from convexnn.fitting.combination import combined_layers, some_rows, thinned
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
-from convexnn.recovery.wish import Wish
+from convexnn.recovery.options import Wish
 from convexnn.solution import Status
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from convexnn.checks import Floats
 from convexnn.fitting.layers import Layers
-from convexnn.losses import Loss
 from convexnn.network import SparseReLUNetwork
+from convexnn.program.losses import Loss
 from convexnn.recovery.engine import root_mean_squares
 
 # A deviation of this share of the largest entry of its column is rounding.

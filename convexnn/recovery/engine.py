@@ -6,16 +6,16 @@ import numpy as np
 import torch
 
 from convexnn.checks import Floats
-from convexnn.operator import as_device
-from convexnn.recovery.footprint import stated_bytes
-from convexnn.recovery.hunt import Hunt
+from convexnn.linear.operator import as_device
+from convexnn.recovery.memory import stated_bytes
+from convexnn.recovery.options import RecoveryProgress, Wish
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
+from convexnn.recovery.restarts import Hunt
 from convexnn.recovery.search import EXACT
 from convexnn.recovery.significance import drop_insignificant
-from convexnn.recovery.wish import RecoveryProgress, Wish
 from convexnn.solution import Status
-from convexnn.solvers.certificate import Run
+from convexnn.solvers.common.certificate import Run
 
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50

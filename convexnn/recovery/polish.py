@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convexnn.recovery.fits import LEAST_DAMPING
-from convexnn.recovery.hidden import Hidden
+from convexnn.recovery.hidden_layer import Hidden
 from convexnn.recovery.problem import Problem, mean_square
+from convexnn.recovery.support_steps import LEAST_DAMPING
 
 FIRST_DAMPING = 1e-3
 LARGEST_DAMPING = 1e4

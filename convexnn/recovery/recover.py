@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_moderate
-from convexnn.gates import append_ones
-from convexnn.patterns import ActivationPatterns
-from convexnn.program import ConvexProgram
-from convexnn.recovery.wish import RecoveryProgress, Wish
+from convexnn.patterns.activation_patterns import ActivationPatterns
+from convexnn.patterns.gates import append_ones
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.targets import encode
+from convexnn.recovery.options import RecoveryProgress, Wish
 from convexnn.solution import Solution
-from convexnn.solvers.descent import Limits
-from convexnn.targets import encode
+from convexnn.solvers.common.descent import Limits
 
 # Most neurons where the caller sets no limit.
 WIDTH = 100
@@ -117,7 +117,7 @@ def recover(
     )
     # torch comes with them, and is not loaded before it is used.
     from convexnn.recovery.engine import find
-    from convexnn.solvers.certificate import certify_support
+    from convexnn.solvers.common.certificate import certify_support
 
     gates, weights, run = find(rows, target, wish, as_generator(seed))
     return certify_support(_program(X, y, gates, budget, bias), np.flatnonzero(weights), weights[weights != 0.0], run)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convexnn.recovery.fits import Fit
-from convexnn.recovery.hidden import Hidden, merge_parallel
+from convexnn.recovery.hidden_layer import Hidden, merge_parallel
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem, mean_square
+from convexnn.recovery.support_steps import Fit
 
 # propose(count, residual (n,)) -> gates (count, d) for blocks that are empty.
 Propose = Callable[[int, Tensor], Tensor]

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convexnn.recovery.fits import conjugate_steps, damped_step
-from convexnn.recovery.hidden import Hidden
+from convexnn.recovery.hidden_layer import Hidden
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import Schedule, threshold_rounds
+from convexnn.recovery.support_steps import conjugate_steps, damped_step
 
 # A relative mean square error that float64 alone can show: the network is exact.
 EXACT = 1e-20

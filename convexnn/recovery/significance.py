@@ -7,7 +7,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden import Hidden
+from convexnn.recovery.hidden_layer import Hidden
 from convexnn.recovery.polish import normal_equations, polish
 from convexnn.recovery.problem import Problem
 

@@ -1,1 +1,5 @@
-"""The papers' experiments, each a study: runs, a table that a killed sweep goes on from, pictures and a page."""
+"""The papers' experiments, one study a file: runs, what is measured, figures and tables.
+
+In comes a scale (quick, default, full); out come the rows that `harness/` keeps, draws and writes up. What the
+methods are compared with is in `methods/`. A study is a :class:`~convexnn.studies.harness.study.Study`.
+"""

@@ -16,11 +16,11 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats, require
 from convexnn.datasets import mnist
-from convexnn.studies.perceptron import perceptron
-from convexnn.studies.pictures import curves, scatter
-from convexnn.studies.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
-from convexnn.studies.study import Row, Run, Scale, Study
-from convexnn.studies.table import distinct, numbers, select
+from convexnn.studies.harness.pictures import curves, scatter
+from convexnn.studies.harness.study import Row, Run, Scale, Study
+from convexnn.studies.harness.table import distinct, numbers, select
+from convexnn.studies.methods.perceptron import perceptron
+from convexnn.studies.methods.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
 from convexnn.tables import Table as Sheet
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)

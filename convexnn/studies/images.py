@@ -12,13 +12,13 @@ import numpy as np
 
 import convexnn as cx
 from convexnn.datasets import ImageTask, image_task
-from convexnn.studies.decibels import EXACT, psnr
-from convexnn.studies.pictures import heatmaps, scatter
-from convexnn.studies.rivals import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
-from convexnn.studies.study import Row, Run, Scale, Size, Study
-from convexnn.studies.summary import averaged, mean_and_spread, pivot
-from convexnn.studies.sweep import peak, reset_peak
-from convexnn.studies.table import distinct, numbers, select
+from convexnn.studies.harness.pictures import heatmaps, scatter
+from convexnn.studies.harness.study import Row, Run, Scale, Size, Study
+from convexnn.studies.harness.summary import averaged, mean_and_spread, pivot
+from convexnn.studies.harness.sweep import peak, reset_peak
+from convexnn.studies.harness.table import distinct, numbers, select
+from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
+from convexnn.studies.methods.decibels import EXACT, psnr
 from convexnn.tables import Table as Sheet
 
 METHODS = (OURS, RELEASED, TRAINED, RIGL)

@@ -12,9 +12,9 @@ import numpy as np
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.datasets import iris
-from convexnn.studies.pictures import curves
-from convexnn.studies.study import Row, Run, Scale, Study
-from convexnn.studies.table import numbers, select
+from convexnn.studies.harness.pictures import curves
+from convexnn.studies.harness.study import Row, Run, Scale, Study
+from convexnn.studies.harness.table import numbers, select
 from convexnn.tables import Table as Sheet
 
 # Weights of the layer: 4 features and a bias for each of 3 classes; budgets up to all of them.

@@ -13,12 +13,12 @@ import numpy as np
 
 import convexnn as cx
 import verify
-from convexnn.studies.perceptron import perceptron
-from convexnn.studies.pictures import strips
-from convexnn.studies.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
-from convexnn.studies.study import Row, Run, Scale, Study
-from convexnn.studies.summary import pivot
-from convexnn.studies.table import distinct
+from convexnn.studies.harness.pictures import strips
+from convexnn.studies.harness.study import Row, Run, Scale, Study
+from convexnn.studies.harness.summary import pivot
+from convexnn.studies.harness.table import distinct
+from convexnn.studies.methods.perceptron import perceptron
+from convexnn.studies.methods.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
 from convexnn.tables import Table as Sheet
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)

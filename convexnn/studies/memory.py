@@ -15,11 +15,11 @@ import convexnn as cx
 from convexnn.baselines import prune_iteratively
 from convexnn.checks import Floats
 from convexnn.datasets import planted
-from convexnn.studies.pictures import curves
-from convexnn.studies.study import Row, Run, Scale, Study
-from convexnn.studies.summary import averaged, pivot
-from convexnn.studies.sweep import one_thread, peak, reset_peak
-from convexnn.studies.table import distinct, numbers, select
+from convexnn.studies.harness.pictures import curves
+from convexnn.studies.harness.study import Row, Run, Scale, Study
+from convexnn.studies.harness.summary import averaged, pivot
+from convexnn.studies.harness.sweep import one_thread, peak, reset_peak
+from convexnn.studies.harness.table import distinct, numbers, select
 from convexnn.tables import Table as Sheet
 
 WIDTHS = {"quick": (50, 500, 2000), "default": (50, 100, 200, 500, 1000, 2000), "full": (50, 100, 200, 500, 1000, 2000)}

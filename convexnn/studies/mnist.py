@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from convexnn.baselines import Baseline
-from convexnn.baselines.iterative import rounds
+from convexnn.baselines.iterative_pruning import rounds
 from convexnn.datasets import LabelledSplit, mnist
-from convexnn.fitting.fit import EPOCHS, WIDTH, WIDTH_FOR_ROOT, fit_network
+from convexnn.fitting.fit_network import EPOCHS, WIDTH, WIDTH_FOR_ROOT, fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
-from convexnn.studies.pictures import curves, heatmaps
-from convexnn.studies.rivals import ONE_SHOT, OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
-from convexnn.studies.study import Row, Run, Scale, Size, Study
-from convexnn.studies.summary import mean_and_spread
-from convexnn.studies.sweep import peak, reset_peak
-from convexnn.studies.table import distinct, numbers, select
+from convexnn.studies.harness.pictures import curves, heatmaps
+from convexnn.studies.harness.study import Row, Run, Scale, Size, Study
+from convexnn.studies.harness.summary import mean_and_spread
+from convexnn.studies.harness.sweep import peak, reset_peak
+from convexnn.studies.harness.table import distinct, numbers, select
+from convexnn.studies.methods.baselines import ONE_SHOT, OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
 from convexnn.tables import Table
 
 PIXELS = 784

@@ -13,12 +13,12 @@ import numpy as np
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.datasets import Planted, planted
-from convexnn.studies.decibels import EXACT, SOLVED, psnr
-from convexnn.studies.pictures import heatmaps
-from convexnn.studies.rivals import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
-from convexnn.studies.study import Row, Run, Scale, Size, Study
-from convexnn.studies.summary import averaged, pivot
-from convexnn.studies.table import distinct, numbers, select
+from convexnn.studies.harness.pictures import heatmaps
+from convexnn.studies.harness.study import Row, Run, Scale, Size, Study
+from convexnn.studies.harness.summary import averaged, pivot
+from convexnn.studies.harness.table import distinct, numbers, select
+from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
+from convexnn.studies.methods.decibels import EXACT, SOLVED, psnr
 from convexnn.tables import Table as Sheet
 
 METHODS = (OURS, RELEASED, TRAINED, RIGL)

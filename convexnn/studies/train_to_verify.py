@@ -16,12 +16,12 @@ import convexnn as cx
 import verify
 from convexnn.baselines import prune_iteratively, train_dense
 from convexnn.datasets import LabelledSplit, mnist
-from convexnn.studies.pictures import curves, scatter
-from convexnn.studies.rivals import OURS, TRAINED
-from convexnn.studies.study import Row, Run, Scale, Study
-from convexnn.studies.summary import mean_and_spread
-from convexnn.studies.table import distinct, numbers, select
-from convexnn.studies.textbook import by_textbook
+from convexnn.studies.harness.pictures import curves, scatter
+from convexnn.studies.harness.study import Row, Run, Scale, Study
+from convexnn.studies.harness.summary import mean_and_spread
+from convexnn.studies.harness.table import distinct, numbers, select
+from convexnn.studies.methods.baselines import OURS, TRAINED
+from convexnn.studies.methods.textbook_milp import by_textbook
 from convexnn.tables import Table as Sheet
 
 WIDTH, WEIGHTS = 100, 3000

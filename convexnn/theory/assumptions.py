@@ -8,12 +8,12 @@ from math import ceil, log, sqrt
 import numpy as np
 
 from convexnn.checks import Floats
-from convexnn.program import ConvexProgram
+from convexnn.program.convex_program import ConvexProgram
 from convexnn.theory.constants import RestrictedConstant, restricted_smoothness, restricted_strong_convexity
 from convexnn.theory.coverage import separation_and_coverage
-from convexnn.theory.design import Design, as_sparsity, smooth_part
-from convexnn.theory.separable import separates
 from convexnn.theory.spectrum import RestrictedSpectrum, restricted_spectrum
+from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
+from convexnn.theory.supports.separable import separates
 
 # A feature that i.i.d. Gaussian data would show in one of this many data sets contradicts them.
 RARE = 1e4

@@ -8,10 +8,10 @@ from math import comb
 import numpy as np
 
 from convexnn.checks import as_count, as_generator, as_known
-from convexnn.program import ConvexProgram
-from convexnn.theory.design import Design, as_sparsity, smooth_part
-from convexnn.theory.eigenvalues import MOST_SETS, lower_bounds, set_extremes, upper_bounds
-from convexnn.theory.sampled import secants
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
+from convexnn.theory.supports.eigenvalues import MOST_SETS, lower_bounds, set_extremes, upper_bounds
+from convexnn.theory.supports.secants import secants
 
 # Entries of T up to which every split of them over two outputs is looked at.
 MOST_SPLIT = 64
@@ -75,7 +75,7 @@ def restricted_smoothness(
     method : {"safe", "monte_carlo", "exact"}, default "safe"
         * ``safe``: an upper bound, c max_T lambda_max(Z_T^T Z_T / n) + ridge with c = 1, 1/4, 1/2 for squared, logistic
           and softmax (for it less where T cannot fill two outputs); the least of the bounds of
-          :func:`convexnn.theory.eigenvalues.upper_bounds`, rounded outward.
+          :func:`convexnn.theory.supports.eigenvalues.upper_bounds`, rounded outward.
         * ``monte_carlo``: a lower bound, the largest ||(grad f(x) - grad f(y))_T|| / ||x - y|| of random pairs.
         * ``exact``: the supremum by enumeration of every T; squared and logistic loss.
     n_samples : int, default 1000
@@ -135,7 +135,7 @@ def restricted_strong_convexity(
         As in :func:`restricted_smoothness`.
     method : {"safe", "monte_carlo", "exact"}, default "safe"
         * ``safe``: a lower bound, min_T lambda_min(Z_T^T Z_T / n) + ridge for the squared loss, the ridge alone for
-          losses of labels; the largest of the bounds of :func:`convexnn.theory.eigenvalues.lower_bounds`.
+          losses of labels; the largest of the bounds of :func:`convexnn.theory.supports.eigenvalues.lower_bounds`.
         * ``monte_carlo``: an upper bound, the least <grad f(x) - grad f(y), x - y> / ||x - y||^2 of random pairs.
         * ``exact``: the infimum, by enumeration of every T for the squared loss.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from convexnn.checks import as_nonnegative
-from convexnn.program import ConvexProgram
-from convexnn.theory.design import Weights, smooth_part
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.theory.supports.design import Weights, smooth_part
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.milp import Conditions, Milp
-from verify.outcome import Ending, Outcome
-from verify.request import Request
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.model import Conditions, Milp
+from verify.milp.request import Request
 
 # Gurobi's codes of errors that are about its licence; 10010 is a model too large for a limited one.
 TOO_LARGE, NO_LICENCE = 10010, 10009

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.milp import Milp
-from verify.outcome import Ending, Outcome
-from verify.request import Request
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.model import Milp
+from verify.milp.request import Request
 
 
 def maximise(milp: Milp, request: Request) -> Outcome:

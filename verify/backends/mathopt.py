@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
 from verify.backends.mathopt_calls import Call, call
-from verify.milp import Conditions, Milp
-from verify.outcome import Ending, Outcome
-from verify.request import Request
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.model import Conditions, Milp
+from verify.milp.request import Request
 
 
 def parameters(mathopt: Any, request: Request, **more: Any) -> Any:

@@ -7,9 +7,9 @@ does not know), with a cutoff its Python layer raises on an end that the same la
 from __future__ import annotations
 
 from verify.backends import mathopt
-from verify.milp import Milp
-from verify.outcome import Outcome
-from verify.request import Request
+from verify.milp.engine_result import Outcome
+from verify.milp.model import Milp
+from verify.milp.request import Request
 
 
 def maximise(milp: Milp, request: Request) -> Outcome:

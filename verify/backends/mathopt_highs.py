@@ -8,9 +8,9 @@ It hears no callback (registered ones are ignored without a word) and refuses a 
 from __future__ import annotations
 
 from verify.backends import mathopt
-from verify.milp import Milp
-from verify.outcome import Outcome
-from verify.request import Request
+from verify.milp.engine_result import Outcome
+from verify.milp.model import Milp
+from verify.milp.request import Request
 
 
 def maximise(milp: Milp, request: Request) -> Outcome:

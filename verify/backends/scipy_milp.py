@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.milp import Milp
-from verify.outcome import Ending, Outcome
-from verify.request import Request
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.model import Milp
+from verify.milp.request import Request
 
 # scipy's status codes; 1 is a time or node limit, 4 anything else.
 ENDINGS = {0: Ending.OPTIMAL, 1: Ending.LIMIT, 2: Ending.INFEASIBLE}

@@ -1,8 +1,5 @@
-"""Branch and bound: a question is split at neurons until linear relaxation answers every part."""
+"""Branch and bound: a question is split at neurons until linear relaxation answers every subproblem.
 
-from verify.branching.modes import Modes
-from verify.branching.relaxation import Relaxation, suits
-from verify.branching.sharpening import sharpen
-from verify.branching.tree import Branched, branch
-
-__all__ = ["Branched", "Modes", "Relaxation", "branch", "sharpen", "suits"]
+In come linear functions and bounds of the layers; out come proven upper bounds, or a point. Start reading in
+`tree.py`; `relaxation.py` bounds a batch of subproblems in float32 and proves what counts in float64.
+"""

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 import torch
 
 from convexnn.checks import Floats
-from verify.balls import L1Ball, L2Ball
-from verify.branching.parts import Parts
 from verify.branching.relaxation import KIND, Relaxation
+from verify.branching.subproblems import Parts
+from verify.regions.balls import L1Ball, L2Ball
 
 # Entries of the affine pieces beyond which a leaf is left as it is, and the accuracy asked of the solver.
 LARGEST, ACCURACY = 1 << 20, 1e-11

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from verify.bounds.crown import Relaxed, Split, crown_upper, relax_all, straight
 from verify.branching.descent import Descent
-from verify.branching.parts import Parts
-from verify.crown import Relaxed, Split, crown_upper, relax_all, straight
-from verify.intervals import Interval
-from verify.regions import Box
+from verify.branching.subproblems import Parts
+from verify.regions.box import Box
+from verify.regions.intervals import Interval
 
 # Bounds are searched in float32; what they are is then computed anew in float64.
 KIND = torch.float32

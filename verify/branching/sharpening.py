@@ -11,8 +11,8 @@ from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.branching.relaxation import Relaxation
 from verify.branching.tree import Tree
-from verify.intervals import Interval
-from verify.regions import Box
+from verify.regions.box import Box
+from verify.regions.intervals import Interval
 
 # Rows bounded at a time.
 BATCH = 512

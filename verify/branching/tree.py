@@ -11,8 +11,8 @@ from torch import Tensor
 
 from convexnn.checks import Floats
 from verify.branching.leaves import finished
-from verify.branching.parts import Parts
 from verify.branching.relaxation import Course, Relaxation
+from verify.branching.subproblems import Parts
 
 # Steps on the slopes of the whole region, and of each half of a part.
 ROOT_STEPS, STEPS = 50, 10

@@ -1,5 +1,5 @@
-"""Networks inside the user's own optimisation model: outputs as expressions of the model's variables."""
+"""Networks inside the user's own optimisation model: outputs as expressions of the model's variables.
 
-from verify.embedding.embed import Embedding, embed
-
-__all__ = ["Embedding", "embed"]
+In come a network and variables of cvxpy, MathOpt or gurobipy; out comes an :class:`Embedding`. One package a file;
+start reading in `embed.py`.
+"""

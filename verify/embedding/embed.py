@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.bounds import check_sizes
-from verify.encoding import Encoding, encode
-from verify.reading import read_network
-from verify.regions import Box
+from verify.bounds.layer_bounds import check_sizes
+from verify.encoding.encode import Encoding, encode
+from verify.reading.read_network import read_network
+from verify.regions.box import Box
 
 # The file for each modelling layer, by the package that its expressions come from.
 ROOMS = {

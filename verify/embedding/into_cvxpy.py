@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.encoding import Encoding
-from verify.regions import Box
+from verify.encoding.encode import Encoding
+from verify.regions.box import Box
 
 
 def vector_of(inputs: Any, size: int) -> cp.Expression:

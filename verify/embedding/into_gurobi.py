@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.encoding import Encoding
-from verify.regions import Box
+from verify.encoding.encode import Encoding
+from verify.regions.box import Box
 
 
 def _gurobipy() -> Any:

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from ortools.math_opt.python import mathopt
 
 from convexnn.checks import Floats
-from verify.encoding import Encoding
-from verify.regions import Box
+from verify.encoding.encode import Encoding
+from verify.regions.box import Box
 
 
 def vector_of(inputs: Any, size: int) -> list[Any]:

@@ -1,0 +1,5 @@
+"""Comparisons: one program by every solver, or one solver at every strength.
+
+In comes a program; out come tables whose rows are answers and what each one proves. Start reading in
+`crosscheck.py` or `regularization_path.py`.
+"""

@@ -1,0 +1,196 @@
+"""The runs of a fit: starts, short and long, each trained and refitted; the best network so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import chain, pairwise
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from convexnn.fitting.joint import joint_polish
+from convexnn.fitting.layers import Layers
+from convexnn.fitting.layerwise import layer_by_layer
+from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.schedule import Schedule
+from convexnn.fitting.training import train
+from convexnn.network import SparseReLUNetwork
+from convexnn.recovery.options import Wish
+from convexnn.solution import Status
+from convexnn.solvers.common.descent import Callback, Progress
+
+# Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so.
+AFFORDABLE = 2e10
+
+# A loss, as a share of the target's mean square, that float64 alone can show.
+EXACT = 1e-20
+
+# With a time limit, shorter runs come first in the first start, so that there is a network when time is up: shares of
+# the passes.
+LADDER = (1 / 16, 1 / 4, 1.0)
+
+# Share of a time limit that a search may take.
+SEARCH_SHARE = 0.5
+
+# Every other start trains layers with so many times the neurons first, in turn, but not above so many.
+WIDENINGS, WIDEST = (10, 3), 100
+
+
+@dataclass(eq=False)
+class Runs:
+    """Runs of a fit.
+
+    Attributes
+    ----------
+    problem : FitProblem
+        The data at unit scale, for the squared loss in float64; training is in float32.
+    measure : callable
+        network -> its mean loss on the data as given, or that of the worst case: the lowest is the best.
+    sizes : tuple of int
+        Inputs, hidden neurons of each layer, outputs.
+    bias : bool
+        Whether there are biases.
+    schedule : Schedule
+        Of a full run.
+    patience : int
+        Candidates without a better one that end a search; 0 for no search.
+    time_limit : float or None
+        Seconds from `began`.
+    callback : callable or None
+        Told of each pass.
+    best, objective
+        The best network so far and its loss; after :meth:`go` there is one, if need be without weights.
+    history : list of float
+        Mean loss over each pass.
+    """
+
+    problem: FitProblem
+    measure: Callable[[SparseReLUNetwork], float]
+    sizes: tuple[int, ...]
+    bias: bool
+    schedule: Schedule
+    patience: int
+    time_limit: float | None
+    callback: Callback | None
+    began: float
+    best: SparseReLUNetwork = field(init=False)
+    objective: float | None = None
+    history: list[float] = field(default_factory=list)
+
+    @cached_property
+    def coarse(self) -> FitProblem:
+        """The data at unit scale, float32."""
+        return self.problem.to(torch.float32)
+
+    def go(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
+        """Run all starts; return how they ended."""
+        status = Status.CONVERGED
+        try:
+            for run in chain.from_iterable(self._ways(number, start, rng) for number in range(n_restarts)):
+                status = run()
+                if status is not Status.CONVERGED or self.is_exact:
+                    break
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+        if self.objective is None:
+            self.keep(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
+        return status
+
+    def keep(self, network: SparseReLUNetwork) -> None:
+        """Make a network the best if its loss on the data is the lowest, or it is the first."""
+        value = self.measure(network)
+        if self.objective is None or value < self.objective:
+            self.best, self.objective = network, value
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the best network fits numbers up to rounding."""
+        level = EXACT * self.problem.units.height**2
+        return self.problem.loss.name == "squared" and self.objective is not None and self.objective <= level
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return perf_counter() - self.began
+
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.time_limit is not None and self.seconds >= self.time_limit
+
+    def _ways(
+        self, number: int, start: SparseReLUNetwork | None, rng: np.random.Generator
+    ) -> list[Callable[[], Status]]:
+        """Return the runs of a start: a search and training, or, every other time, training of wider layers."""
+        most = WIDENINGS[number // 2 % len(WIDENINGS)] * self.sizes[1]
+        if start is None and number % 2 and self.sizes[1] < WIDEST:
+            return [partial(self._train_wide, min(most, WIDEST), rng)]
+        shares = (1.0,) if self.time_limit is None or number else LADDER
+        return [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]
+
+    def _train(self, share: float, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        schedule = replace(self.schedule, epochs=max(1, round(share * self.schedule.epochs)))
+        if start is None:
+            layers = Layers.random(self.sizes, self.bias, self.coarse.rows, generator)
+        else:
+            layers = self.coarse.layers(start, self.sizes, self.bias)
+            schedule = replace(schedule, slack=max(1.0, float(layers.nnz) / schedule.budget))
+        return self._trained(layers, schedule, generator)
+
+    def _train_wide(self, width: int, rng: np.random.Generator) -> Status:
+        """Train layers of more neurons, among which those of the network are found more easily, down to the width."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        ends, hidden = (self.sizes[0], self.sizes[-1]), len(self.sizes) - 2
+        layers = Layers.random((ends[0], *[width] * hidden, ends[1]), self.bias, self.coarse.rows, generator)
+        weights = sum(before * after for before, after in pairwise(self.sizes))
+        return self._trained(layers, self.schedule.narrowing(self.sizes[1], weights), generator)
+
+    def _trained(self, layers: Layers, schedule: Schedule, generator: torch.Generator) -> Status:
+        status = train(self.coarse, layers, schedule, generator, self._after_epoch)
+        layers = layers.narrowed(self.sizes[1])
+        try:
+            self.keep(self.problem.network(self._refitted(layers)))
+        except KeyboardInterrupt:
+            self.keep(self.problem.network(layers))
+            return Status.INTERRUPTED
+        return status
+
+    def _search(self, rng: np.random.Generator) -> Status:
+        """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
+        if not self.patience or self.problem.loss.name != "squared":
+            return Status.CONVERGED
+        limit = None if self.time_limit is None else SEARCH_SHARE * max(0.0, self.time_limit - self.seconds)
+        wish = Wish(
+            budget=self.schedule.budget,
+            width=self.sizes[1],
+            signs="both",
+            n_restarts=1,
+            patience=self.patience,
+            significant=False,
+            time_limit=limit,
+            began=perf_counter(),
+            device=str(self.problem.rows.device),
+            callback=None,
+        )
+        layers, status = layer_by_layer(self.problem, wish, self.schedule, len(self.sizes) - 2, self.bias, rng)
+        if layers is not None:
+            self.keep(self.problem.network(self._refitted(layers)))
+        # A search that is out of its share of the time leaves the rest to training.
+        return Status.CONVERGED if status is Status.TIME_LIMIT else status
+
+    def _refitted(self, layers: Layers) -> Layers:
+        cost = self.problem.target.numel() * float(layers.nnz) ** 2
+        if self.problem.loss.name != "squared" or cost > AFFORDABLE or self.is_over():
+            return layers
+        exact = layers.with_parameters(layers.parameters.double())
+        return joint_polish(self.problem, exact, self.schedule.ridge, stop=self.is_over)[0]
+
+    def _after_epoch(self, loss: float) -> bool:
+        self.history.append(loss * self.problem.units.height**2)
+        if self.callback is not None:
+            now = self.history[-1]
+            self.callback(Progress(len(self.history), now, min(self.history), self.seconds))
+        return self.is_over()

@@ -1,0 +1,32 @@
+"""Warm starts: the neurons to begin with, from a Solution or from weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from convexnn.checks import Floats, as_floats
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.solution import Solution
+
+Start = Solution | ArrayLike | None
+
+
+def start_neurons(program: ConvexProgram, start: Start) -> Floats | None:
+    """Return the neurons (q, d) of a warm start, None for None.
+
+    `start` is the Solution of a program of the same shape, or weights of :attr:`ConvexProgram.weights_shape`; with a
+    cone (u, v), shape (2, m, d) or (2, m, d, k).
+    """
+    if start is None:
+        return None
+    if isinstance(start, Solution):
+        given, name = (start.weights if start.pair is None else np.stack(start.pair)), "the weights of start"
+    else:
+        given, name = np.asarray(start), "start"
+    expected = ((2,) if program.cone else ()) + program.weights_shape
+    if given.shape != expected:
+        parts = "; (u, v) of a program with cone=True" if program.cone else ""
+        raise ValueError(f"{name} have shape {given.shape}; expected {expected}{parts}")
+    checked = as_floats(given, name, len(expected), f"an array of shape {expected}")
+    return program.neurons(checked) * program.owned

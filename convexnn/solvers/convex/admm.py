@@ -1,0 +1,260 @@
+"""ADMM with whitened rows: for every convex program whose rows fit an n x n factorisation, with or without cones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import Floats, as_nonnegative
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.neurons import NeuronOperator, to_numpy
+from convexnn.solution import Solution
+from convexnn.solvers.common.certificate import TOLERANCE, Dual, Residual, Run, certify, cone_slope, lower_bound
+from convexnn.solvers.common.descent import Callback, Limits, descend
+from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.common.warm_start import Start, start_neurons
+from convexnn.solvers.convex.cone_projection import ConeProjector
+
+# Over-relaxation, and the iterations between two looks at the gap.
+RELAXATION = 1.6
+CHECK = 5
+
+# The penalty parameter moves at iterations 10, 20, 40, ...: each move costs a factorisation, and few moves converge.
+FIRST_MOVE = 10
+
+# It moves when the two residuals differ by this factor.
+BALANCE = 3.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """An iterate: `copies` (c, q, d) of the neurons w, each with its scaled dual, and the split of the prediction.
+
+    Copy 0 is the one that the penalty moves, the last one lies in the cones; they are one copy where the proximal map
+    of both is known. `prediction` and `prediction_dual` (n, k) split A w off from losses other than the squared one.
+    `rho` is the penalty parameter, `theta` -dL/dp at the point where w stepped to, `dual` the candidate of the best
+    lower `bound`.
+    """
+
+    copies: Tensor
+    duals: Tensor
+    prediction: Tensor
+    prediction_dual: Tensor
+    rho: float
+    theta: Tensor
+    objective: float
+    iteration: int = 0
+    bound: float = -float("inf")
+    dual: Dual | None = None
+    final: bool = False
+
+
+def admm(
+    program: ConvexProgram,
+    *,
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 5000,
+    time_limit: float | None = None,
+    start: Start = None,
+    device: str = "cpu",
+    memory_limit: int = 1 << 30,
+    callback: Callback | None = None,
+) -> Solution:
+    """Solve a convex program, gated or with cones, by the alternating direction method of multipliers.
+
+    Parameters
+    ----------
+    program : ConvexProgram
+        With a penalty, or penalty ``none``.
+    tolerance : float, default 1e-6
+        Stop when the duality gap is below this share of the loss at zero weights (where nothing is penalised: the
+        largest entry of the gradient, below this share of the one at zero weights).
+    max_iterations : int, default 5000
+    time_limit : float, optional
+        Seconds for the iterations.
+    start : Solution or array_like, optional
+        Weights to begin with, (m, d) or (m, d, k); with a cone (u, v), (2, m, d) or (2, m, d, k). Default zero.
+        The duals begin at the slope there, so that an optimum is kept; with a cone and l1 or feature_l1 their split
+        between penalty and cone has to be found again.
+    device : str, default "cpu"
+        A torch device; the cones are projected onto on the CPU.
+    memory_limit : int, default 2^30
+        Bytes for the masks, and for the n x n factor: 16 n^2 must fit, else an UnsuitedError.
+    callback : callable, optional
+        Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
+        in it or from outside, returns the best iterate so far.
+
+    Returns
+    -------
+    Solution
+        At a point of the cones, with ``gap`` (or ``residual``) recomputed; INACCURATE above the tolerance.
+
+    Notes
+    -----
+    min L(p) + strength R(z) subject to p = A w, z = w, all in float64. With q = z - dual the step for w is
+    w = q + A^T (A A^T + (n rho / c) I)^-1 (b - A q): the rows are whitened, so that the number of iterations hardly
+    depends on how coherent the patterns are, and an iteration costs one product with A and one with A^T. For the
+    squared loss b = y; for others the prediction is split off as well, with weight c/n, c the smoothness of the loss.
+    With cones, the step for z projects each neuron onto its cone, exactly, then shrinks it: for penalties that scale a
+    neuron as a whole that is the proximal map of both, for the others the cone has a copy of its own.
+    """
+    as_nonnegative(tolerance, "tolerance")
+    began, limits = perf_counter(), Limits(max_iterations, time_limit)
+    n = len(program.rows)
+    if 16 * n * n > memory_limit:
+        raise UnsuitedError(f"memory_limit is {memory_limit}; admm expects at least 16 n^2 = {16 * n * n} bytes")
+    operator = NeuronOperator(program, device=device, memory_limit=memory_limit)
+    problem = Splitting(program, operator, tolerance)
+    now = problem.begin(start_neurons(program, start))
+    run = descend(now, problem.step, limits, callback)
+    return certify(
+        program,
+        to_numpy(run.answer.copies[-1]),
+        operator,
+        Run("admm", run.status, len(run.history), perf_counter() - began, np.array(run.history)),
+        duals=[] if run.last.dual is None else [run.last.dual],
+        tolerance=tolerance,
+    )
+
+
+class Splitting:
+    """What stays fixed in a run, and the step.
+
+    Parameters
+    ----------
+    program, operator, tolerance
+        The program, its operator in float64, and the goal of the relative gap.
+    """
+
+    def __init__(self, program: ConvexProgram, operator: NeuronOperator, tolerance: float) -> None:
+        assert program.penalty is not None
+        self.program, self.operator, self.tolerance = program, operator, tolerance
+        self.penalty, self.strength = program.penalty, program.strength or 0.0
+        self.targets = operator.tensor(program.targets)
+        self.gram = operator.patterns.row_gram() * program.n_parts
+        self.curvature = program.loss.smoothness / len(self.targets)
+        self.splits_prediction = program.loss.name != "squared"
+        self.n_copies = 2 if program.cone and not self.penalty.scales_rows else 1
+        self.residual = Residual(program, operator) if self.penalty.name == "none" else None
+        # One for the neurons, and one for the slopes of each dual candidate: each remembers its own active rows.
+        self.projectors = [ConeProjector(program) for _ in range(3)] if program.cone else []
+        self._factor: tuple[float, Tensor] | None = None
+
+    def begin(self, neurons: Floats | None) -> Split:
+        """Return the first iterate, at `neurons` (q, d) or zero, with duals that would keep an optimum."""
+        weights = self.operator.zeros() if neurons is None else self.operator.tensor(neurons)
+        prediction = self.operator.forward(weights)
+        # In the units of A: the mean curvature of the loss along a weight, which rho trades against.
+        mean = float(self.gram.diagonal().sum()) / max(1, int(self.program.owned.sum()))
+        rho = max(0.1 * self.curvature * mean, 1e-300)
+        theta = -self.program.loss.gradient(prediction, self.targets)
+        duals = torch.zeros((self.n_copies, *weights.shape), dtype=weights.dtype, device=weights.device)
+        if neurons is not None:
+            # At an optimum the duals sum to the slope; a cone's own copy has the part in the polar cone (Moreau).
+            duals[0] = self.operator.adjoint(theta) / rho
+            if self.n_copies == 2:
+                duals[1] = duals[0] - self._project(duals[0])
+                duals[0] -= duals[1]
+        copies = weights.expand(self.n_copies, -1, -1).clone()
+        objective = self.objective(weights, prediction)
+        return Split(copies, duals, prediction, -theta / self.curvature, rho, theta, objective)
+
+    def objective(self, weights: Tensor, prediction: Tensor) -> float:
+        """Return the objective at weights (q, d) with their prediction."""
+        return self.program.loss.value(prediction, self.targets) + self.strength * self.penalty.value(weights)
+
+    def step(self, now: Split) -> Split:
+        """Return the next iterate; every few iterations it comes with its objective, gap, and a new rho."""
+        centre = (now.copies - now.duals).mean(dim=0)
+        goal = now.prediction - now.prediction_dual if self.splits_prediction else self.targets
+        missing = goal - self.operator.forward(centre)
+        dual = self.solve(self.shift(now.rho), missing)
+        weights = centre + self.operator.adjoint(dual)
+        # y - A w = shift * dual, and -dL/dp of the squared loss is 1/n of it.
+        theta = self.curvature * self.shift(now.rho) * dual
+        after = replace(now, theta=theta, iteration=now.iteration + 1)
+        if self.splits_prediction:
+            after = self._split_prediction(after, goal - self.shift(now.rho) * dual)
+        copies, duals = self._split_weights(now, weights)
+        after = replace(after, copies=copies, duals=duals)
+        if after.iteration % CHECK:
+            return after
+        return self._rebalanced(now, self._judged(after), weights)
+
+    def shift(self, rho: float) -> float:
+        """Return what is added to the diagonal of A A^T."""
+        return rho * self.n_copies / self.curvature
+
+    def solve(self, shift: float, right: Tensor) -> Tensor:
+        """Return (A A^T + shift I)^-1 right; the factor is kept until the shift changes."""
+        if self._factor is None or self._factor[0] != shift:
+            matrix = self.gram.clone()
+            matrix.diagonal().add_(shift)
+            self._factor = shift, torch.linalg.cholesky(matrix)
+        return torch.cholesky_solve(right, self._factor[1])
+
+    def _split_prediction(self, now: Split, prediction: Tensor) -> Split:
+        relaxed = RELAXATION * prediction + (1.0 - RELAXATION) * now.prediction + now.prediction_dual
+        moved = self.program.loss.prox(relaxed, self.targets, self.curvature * len(self.targets))
+        theta = -self.program.loss.gradient(moved, self.targets)
+        return replace(now, prediction=moved, prediction_dual=relaxed - moved, theta=theta)
+
+    def _split_weights(self, now: Split, weights: Tensor) -> tuple[Tensor, Tensor]:
+        relaxed = RELAXATION * weights + (1.0 - RELAXATION) * now.copies + now.duals
+        amount = self.strength / now.rho
+        if not self.program.cone:
+            copies = self.penalty.prox(relaxed[0], amount)[None]
+        elif self.n_copies == 1:
+            copies = self.penalty.prox(self._project(relaxed[0]), amount)[None]
+        else:
+            copies = torch.stack([self.penalty.prox(relaxed[0], amount), self._project(relaxed[1])])
+        return copies, relaxed - copies
+
+    def _project(self, neurons: Tensor) -> Tensor:
+        return self.operator.tensor(self.projectors[0](to_numpy(neurons)))
+
+    def _judged(self, now: Split) -> Split:
+        """Return the iterate with its objective and the best bound so far, final where the gap is small enough."""
+        weights = now.copies[-1]
+        prediction = self.operator.forward(weights)
+        objective = self.objective(weights, prediction)
+        theta = -self.program.loss.gradient(prediction, self.targets)
+        if self.residual is not None:
+            share = self.residual.share(cone_slope(self.program, self.operator, to_numpy(theta)))
+            return replace(now, objective=objective, final=share <= self.tolerance)
+        duals = [self._dual(now, candidate, index) for index, candidate in enumerate((theta, now.theta), start=1)]
+        bounds = [lower_bound(self.program, self.operator, dual) for dual in duals]
+        best = int(np.argmax(bounds))
+        if bounds[best] > now.bound:
+            now = replace(now, bound=bounds[best], dual=duals[best])
+        gap = objective - now.bound
+        return replace(now, objective=objective, final=gap <= self.tolerance * self.program.zero_loss)
+
+    def _dual(self, now: Split, theta: Tensor, index: int) -> Dual:
+        """Return the candidate with its element of the polar cones: what projecting its slope takes away.
+
+        Where the cone has a copy of its own, that copy's dual is the element.
+        """
+        if not self.program.cone:
+            return Dual(to_numpy(theta))
+        if self.n_copies == 2:
+            return Dual(to_numpy(theta), to_numpy(now.rho * now.duals[1]))
+        slope = to_numpy(self.operator.adjoint(theta))
+        return Dual(to_numpy(theta), slope - self.projectors[index](slope))
+
+    def _rebalanced(self, before: Split, now: Split, weights: Tensor) -> Split:
+        """Return the iterate with rho moved towards equal residuals, at ever rarer iterations."""
+        turn = now.iteration // FIRST_MOVE
+        if now.final or now.iteration % FIRST_MOVE or turn & (turn - 1):
+            return now
+        primal = float((weights - now.copies).norm()) / max(float(weights.norm()), float(now.copies.norm()), 1e-300)
+        dual = float((now.copies - before.copies).norm()) / max(float(now.duals.norm()), 1e-300)
+        ratio = primal / max(dual, 1e-300)
+        if 1.0 / BALANCE < ratio < BALANCE:
+            return now
+        factor = min(max(ratio**0.5, 0.1), 10.0)
+        return replace(now, rho=now.rho * factor, duals=now.duals / factor)

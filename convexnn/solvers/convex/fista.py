@@ -1,0 +1,241 @@
+"""Accelerated proximal gradients (FISTA) for the gated programs, stopped by their duality gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from math import sqrt
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import as_known, as_nonnegative
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.neurons import NeuronOperator, to_numpy
+from convexnn.solution import Solution, Status
+from convexnn.solvers.common.certificate import TOLERANCE, Dual, Residual, Run, certify
+from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
+from convexnn.solvers.common.warm_start import Start, start_neurons
+
+# Each iteration first tries a step longer by this factor, so that the step follows the local curvature.
+LENGTHEN = 1.05
+
+# Iterations without a better gap after which float32 has given what it can.
+STALLED = 200
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What stays fixed in a run: the program, its operator, its target on the device, the goal of the gap."""
+
+    program: ConvexProgram
+    operator: NeuronOperator
+    targets: Tensor
+    tolerance: float
+    residual: Residual | None
+
+    @property
+    def strength(self) -> float:
+        """The factor of the penalty, 0 where there is none."""
+        return self.program.strength or 0.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """An iterate: `weights` (q, d) with `prediction` A w, and `ahead`, where momentum leads, with its prediction.
+
+    `curvature` is the local bound on the Hessian (1 / step), `momentum` FISTA's t; `gap` is the objective less the
+    best lower bound so far (or the KKT residual, relative), proven by `theta`.
+    """
+
+    weights: Tensor
+    prediction: Tensor
+    ahead: Tensor
+    ahead_prediction: Tensor
+    curvature: float
+    objective: float
+    momentum: float = 1.0
+    bound: float = -float("inf")
+    theta: Tensor | None = None
+    gap: float = float("inf")
+    best_gap: float = float("inf")
+    stale: int = 0
+    final: bool = False
+
+
+def fista(
+    program: ConvexProgram,
+    *,
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 20_000,
+    time_limit: float | None = None,
+    start: Start = None,
+    dtype: str = "mixed",
+    device: str = "cpu",
+    memory_limit: int = 1 << 30,
+    callback: Callback | None = None,
+) -> Solution:
+    """Solve a gated convex program by accelerated proximal gradients.
+
+    Parameters
+    ----------
+    program : ConvexProgram
+        With a penalty (or penalty ``none``) and without cone.
+    tolerance : float, default 1e-6
+        Stop when the duality gap is below this share of the loss at zero weights; where nothing is penalised, when
+        the largest entry of the gradient is below this share of the one at zero weights.
+    max_iterations : int, default 20000
+    time_limit : float, optional
+        Seconds for the iterations.
+    start : Solution or array_like (m, d) or (m, d, k), optional
+        Weights to begin with, of a program with the same shape; default zero.
+    dtype : {"mixed", "float32", "float64"}, default "mixed"
+        Precision of the products; ``mixed`` goes as far as float32 does and finishes in float64.
+    device : str, default "cpu"
+        A torch device.
+    memory_limit : int, default 2^30
+        Bytes for the masks: see :class:`convexnn.linear.operator.PatternOperator`.
+    callback : callable, optional
+        Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
+        in it or from outside, returns the best iterate so far.
+
+    Returns
+    -------
+    Solution
+        With ``gap`` (or ``residual``) recomputed in float64; INACCURATE where that is above the tolerance.
+
+    Notes
+    -----
+    Beck and Teboulle's iteration (SIAM J. Imaging Sciences 2, 2009) with the gradient restart of O'Donoghue and Candes
+    (2015): w+ = prox(z - grad/L), t+ = (1 + sqrt(1 + 4 t^2)) / 2, z+ = w+ + (t - 1)/t+ (w+ - w). L is the local
+    curvature, the least (up to 5 % a step) with (c/n) ||A(w+ - z)||^2 <= L ||w+ - z||^2 and c the smoothness of the
+    loss. A z is carried along by linearity, so an iteration costs one product with A and one with its adjoint; the
+    adjoint at z also gives the dual point, so the gap costs none.
+    """
+    as_nonnegative(tolerance, "tolerance")
+    as_known(dtype, "dtype", ("mixed", "float32", "float64"))
+    began, limits = perf_counter(), Limits(max_iterations, time_limit)
+    neurons = start_neurons(program, start)
+    stages = _stages(program) if dtype == "mixed" else (dtype,)
+    operator = NeuronOperator(program, device=device, dtype=stages[0], memory_limit=memory_limit)
+    history: list[float] = []
+    for stage in stages:
+        problem = prepared(program, operator.cast(stage), tolerance)
+        now = begin(problem, neurons if neurons is not None else np.zeros(program.neurons_shape))
+        run = descend(now, partial(fista_step, problem), limits.left(len(history), perf_counter() - began), callback)
+        history += run.history
+        neurons = to_numpy(run.answer.weights)
+        solution = _certified(problem, run, history, began)
+        if solution.status not in (Status.INACCURATE, Status.NOT_FINITE):
+            break
+    return solution
+
+
+def _stages(program: ConvexProgram) -> tuple[str, ...]:
+    """Return the precisions of ``mixed``: float32 first where its range holds the squares of the data."""
+    peaks = [float(np.abs(array).max()) for array in (program.rows, program.targets)]
+    return ("float32", "float64") if all(1e-6 <= peak <= 1e6 for peak in peaks) else ("float64",)
+
+
+def fista_step(problem: Problem, now: Point) -> Point:
+    """Return the next iterate: one product with A (more while the step is too long) and one with its adjoint."""
+    program, operator = problem.program, problem.operator
+    gradient = program.loss.gradient(now.ahead_prediction, problem.targets)
+    slope = operator.adjoint(gradient)
+    bounded = _bounded(problem, now, -gradient, -slope)
+    weights, prediction, curvature = _proximal_step(problem, now, slope)
+    after = replace(
+        bounded,
+        weights=weights,
+        prediction=prediction,
+        curvature=curvature,
+        objective=_objective(problem, weights, prediction),
+    )
+    return _judged(problem, _accelerated(now, after))
+
+
+def prepared(program: ConvexProgram, operator: NeuronOperator, tolerance: float) -> Problem:
+    """Return what stays fixed in a run."""
+    unpenalised = program.penalty is not None and program.penalty.name == "none"
+    residual = Residual(program, operator.cast("float64")) if unpenalised else None
+    return Problem(program, operator, operator.tensor(program.targets), tolerance, residual)
+
+
+def begin(problem: Problem, neurons: Any) -> Point:
+    """Return the first iterate, its curvature that along the gradient."""
+    program, operator = problem.program, problem.operator
+    weights = operator.tensor(neurons)
+    prediction = operator.forward(weights)
+    slope = operator.adjoint(program.loss.gradient(prediction, problem.targets))
+    along = float(operator.forward(slope).square().sum()) / max(float(slope.square().sum()), 1e-300)
+    curvature = max(program.loss.smoothness / len(problem.targets) * along, 1e-300)
+    objective = _objective(problem, weights, prediction)
+    return Point(weights, prediction, weights, prediction, curvature, objective)
+
+
+def _objective(problem: Problem, weights: Tensor, prediction: Tensor) -> float:
+    program = problem.program
+    loss = program.loss.value(prediction, problem.targets)
+    return loss if program.penalty is None else loss + problem.strength * program.penalty.value(weights)
+
+
+def _bounded(problem: Problem, now: Point, theta: Tensor, slope: Tensor) -> Point:
+    """Return the iterate with the better of its lower bound and that of theta; where none exists, with the residual."""
+    if problem.residual is not None:
+        return replace(now, gap=problem.residual.share(to_numpy(slope)))
+    bound = problem.program.lower_bound(theta, slope, problem.targets)
+    return replace(now, bound=bound, theta=theta) if bound > now.bound else now
+
+
+def _proximal_step(problem: Problem, now: Point, slope: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return prox(z - grad / L), its prediction and L, the first of L, 2 L, 4 L, ... that bounds the curvature."""
+    program, operator = problem.program, problem.operator
+    assert program.penalty is not None
+    scale = program.loss.smoothness / len(problem.targets)
+    curvature = now.curvature / LENGTHEN
+    for _ in range(60):
+        weights = program.penalty.prox(now.ahead - slope / curvature, problem.strength / curvature)
+        prediction = operator.forward(weights)
+        change = float((weights - now.ahead).square().sum())
+        # Where the change drowns in the rounding of the predictions, doubling would never end.
+        noise = torch.finfo(prediction.dtype).eps ** 2 * float(prediction.square().sum())
+        if scale * (float((prediction - now.ahead_prediction).square().sum()) - 8 * noise) <= curvature * change:
+            break
+        curvature *= 2.0
+    return weights, prediction, curvature
+
+
+def _accelerated(now: Point, after: Point) -> Point:
+    """Return the iterate with its momentum, started anew where it points uphill."""
+    move = after.weights - now.weights
+    uphill = float(((now.ahead - after.weights) * move).sum()) > 0.0
+    before = 1.0 if uphill else now.momentum
+    momentum = (1.0 + sqrt(1.0 + 4.0 * before * before)) / 2.0
+    share = (before - 1.0) / momentum
+    return replace(
+        after,
+        ahead=after.weights + share * move,
+        ahead_prediction=after.prediction + share * (after.prediction - now.prediction),
+        momentum=momentum,
+    )
+
+
+def _judged(problem: Problem, now: Point) -> Point:
+    """Return the iterate with its gap, final where it is small enough, or where float32 gets no further."""
+    bounded = problem.residual is None
+    gap = now.objective - now.bound if bounded else now.gap
+    goal = problem.tolerance * (problem.program.zero_loss if bounded else 1.0)
+    better = gap < 0.99 * now.best_gap
+    stale = 0 if better else now.stale + 1
+    stuck = problem.targets.dtype == torch.float32 and stale >= STALLED
+    return replace(now, gap=gap, best_gap=min(gap, now.best_gap), stale=stale, final=gap <= goal or stuck)
+
+
+def _certified(problem: Problem, run: Descent[Point], history: list[float], began: float) -> Solution:
+    duals = [] if run.last.theta is None else [Dual(to_numpy(run.last.theta))]
+    story = Run("fista", run.status, len(history), perf_counter() - began, np.array(history))
+    neurons = to_numpy(run.answer.weights)
+    return certify(problem.program, neurons, problem.operator, story, duals=duals, tolerance=problem.tolerance)

@@ -1,0 +1,63 @@
+"""Iterative hard thresholding with a fixed step, short enough to be safe everywhere."""
+
+from __future__ import annotations
+
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.solution import Solution
+from convexnn.solvers.common.descent import Callback
+from convexnn.solvers.common.warm_start import Start
+from convexnn.solvers.thresholding.dictionary import Dictionary
+from convexnn.solvers.thresholding.niht import settled
+from convexnn.solvers.thresholding.phases import Settings, threshold
+from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, broken, direction, stepped, weighted
+
+
+def iht(
+    program: ConvexProgram,
+    *,
+    max_iterations: int = 1000,
+    time_limit: float | None = None,
+    whiten: bool | str = "auto",
+    ridge: float | str = "auto",
+    start: Start = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    memory_limit: int = 1 << 30,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Solution:
+    """Solve a cardinality program by iterative hard thresholding with the fixed step 1/L.
+
+    Parameters
+    ----------
+    program : ConvexProgram
+        With a budget, any loss, any number of outputs.
+    max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback
+        As in :func:`convexnn.solvers.thresholding.htp.htp`.
+
+    Returns
+    -------
+    Solution
+        Of the best support met, with the best weights on it; ``gap`` is None.
+
+    Notes
+    -----
+    On unit columns, with g = -n A^T dL/dp, c the smoothness of the loss and L = c ||A||^2 (by power iterations):
+    w <- H_s(w + g / L) (Blumensath and Davies 2009), so the objective never rises, up to rounding. Where columns are
+    coherent L is large and the step tiny: this is the textbook method, to hold the others against. Once the support
+    has settled, the best fit on it replaces w; if the next step keeps it, it is a fixed point and the run ends. With
+    whitened rows all of it is in the metric (A A^T + ridge I)^-1, in which L is near the largest 1 / norm^2 at most.
+    """
+    settings = Settings(max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback)
+    return threshold(program, "iht", iht_step, settings)
+
+
+def iht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
+    """Return the next iterate of IHT; a settled support is polished by the best fit on it."""
+    gradient = direction(dictionary, now)
+    if not gradient.isfinite().all():
+        return broken(now)
+    size = 1.0 / (dictionary.loss.smoothness * dictionary.squared_norm)
+    moved = stepped(now, gradient, size)
+    support = dictionary.largest(moved, len(now.support))
+    return settled(dictionary, now, weighted(dictionary, now, support, moved[support]))

@@ -1,0 +1,121 @@
+"""Normalised iterative hard thresholding: gradient step, keep the largest entries, repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from convexnn.linear.selection import Candidates
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.solution import Solution
+from convexnn.solvers.common.descent import Callback
+from convexnn.solvers.common.warm_start import Start
+from convexnn.solvers.thresholding.dictionary import Dictionary
+from convexnn.solvers.thresholding.phases import Settings, threshold
+from convexnn.solvers.thresholding.sparse_iterate import (
+    SparseIterate,
+    broken,
+    normalised_step,
+    refitted,
+    weighted,
+)
+
+# Iterations with the same support after which the best weights on it are tried.
+SETTLED = 50
+
+# Share of the longest safe step that is taken where the support changes (c = 0.01 of Blumensath and Davies).
+SAFE = 0.99
+
+# Halvings of a step before it is lost in rounding.
+MAX_HALVINGS = 40
+
+
+def niht(
+    program: ConvexProgram,
+    *,
+    max_iterations: int = 1000,
+    time_limit: float | None = None,
+    whiten: bool | str = "auto",
+    ridge: float | str = "auto",
+    start: Start = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    memory_limit: int = 1 << 30,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Solution:
+    """Solve a cardinality program by normalised iterative hard thresholding.
+
+    Parameters
+    ----------
+    program : ConvexProgram
+        With a budget, any loss, any number of outputs.
+    max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback
+        As in :func:`convexnn.solvers.thresholding.htp.htp`.
+
+    Returns
+    -------
+    Solution
+        Of the best support met, with the best weights on it; ``gap`` is None.
+
+    Notes
+    -----
+    On unit columns, with g = -n A^T dL/dp (A^T(y - A w) for the squared loss), S the support and c the smoothness of
+    the loss: w <- H_s(w + mu g), mu = ||g_S||^2 / (c ||A_S g_S||^2); where the support changes, mu is halved until
+    mu <= 0.99 ||dw||^2 / (c ||A dw||^2) (Blumensath and Davies 2010), so the objective never rises, up to rounding.
+    With `budget_per_neuron` H_s first keeps the largest entries of each block, which is the projection onto both
+    limits. Once the support has settled, the best fit on it (least squares) replaces w; if the next step keeps it, it
+    is a fixed point and the run ends. Columns that are zero on the data are never chosen, so the support can be
+    smaller than the budget. With whitened rows all of it is in the metric (A A^T + ridge I)^-1: there the squared
+    residual never rises, while the objective may.
+    """
+    settings = Settings(max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback)
+    return threshold(program, "niht", niht_step, settings)
+
+
+def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
+    """Return the next iterate of normalised IHT; a settled support is polished by the best fit on it."""
+    gradient = dictionary.gradient(dictionary.residual(now.prediction), now.support, len(now.support))
+    if not gradient.values.isfinite().all():
+        return broken(now)
+    return settled(dictionary, now, _thresholded(dictionary, now, gradient))
+
+
+def settled(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> SparseIterate:
+    """Return the next iterate, polished where its support has long been the same; final where that kept it."""
+    if not torch.equal(after.support, now.support):
+        return after
+    if now.polished:
+        return replace(now, final=True)
+    if after.repeats < SETTLED:
+        return after
+    # The best fit is that of the objective: in another metric a step can lead away from it, and so back to it.
+    met = after.key in after.seen
+    return replace(refitted(dictionary, after), seen=after.seen | {after.key}, final=met)
+
+
+def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Candidates) -> SparseIterate:
+    """Return H_s(w + mu g), mu halved until a step that changes the support is safe.
+
+    Where none is, before it is lost in rounding, the iterate stays and counts as settled.
+    """
+    step_size = normalised_step(dictionary, now, gradient.at(now.support))
+    for _ in range(MAX_HALVINGS):
+        moved = dictionary.chosen(gradient.moved(step_size, now.support, now.weights), len(now.support))
+        after = weighted(dictionary, now, moved.indices, moved.values, step_size)
+        if after.repeats or step_size <= SAFE * _safe_step_size(dictionary, now, after):
+            return after
+        step_size /= 2
+        del after  # before the next is made
+    return replace(now, repeats=SETTLED)
+
+
+def _safe_step_size(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> float:
+    """Return ||dw||^2 / (c ||A dw||^2) for the move: with a smaller mu the objective falls."""
+    stays, stayed = torch.isin(now.support, after.support), torch.isin(after.support, now.support)
+    # Both supports ascend, so the entries that stay come in the same order in both.
+    change = (after.weights[stayed] - now.weights[stays]).square().sum()
+    change += after.weights[~stayed].square().sum() + now.weights[~stays].square().sum()
+    curvature = dictionary.loss.smoothness * dictionary.energy(now.prediction - after.prediction)
+    return float(change) / curvature if curvature > 0.0 else float("inf")

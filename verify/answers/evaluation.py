@@ -1,0 +1,56 @@
+"""The result of questions about all rows of a data set: certified accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from verify.answers.answer import Answer, Verdict
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """What is proven about the rows of a data set.
+
+    Attributes
+    ----------
+    answers : tuple of Answer
+        One a row, about the ball around it and its true class.
+    seconds : float
+        Sum over the rows.
+    """
+
+    answers: tuple[Answer, ...]
+    seconds: float
+
+    def share(self, status: Verdict) -> float:
+        """Return the share of rows with a verdict."""
+        return float(np.mean([answer.status is status for answer in self.answers]))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of rows that are not misclassified at their center."""
+        return 1.0 - self.share(Verdict.MISCLASSIFIED)
+
+    @property
+    def certified_accuracy(self) -> float:
+        """Share of rows that are classified right over their whole region: proven, a lower bound."""
+        return self.share(Verdict.ROBUST)
+
+    @property
+    def attacked_accuracy(self) -> float:
+        """Share of rows that no attack has turned: an upper bound of what is robust."""
+        return 1.0 - self.share(Verdict.MISCLASSIFIED) - self.share(Verdict.COUNTEREXAMPLE)
+
+    def __repr__(self) -> str:
+        return f"<certified accuracy {self.certified_accuracy:.1%} over {len(self.answers)} rows>"
+
+    def __str__(self) -> str:
+        times = [answer.seconds for answer in self.answers]
+        lines = [f"{len(self.answers)} rows: accuracy {self.accuracy:.1%}, certified {self.certified_accuracy:.1%}"]
+        for status in Verdict:
+            count = sum(answer.status is status for answer in self.answers)
+            lines.append(f"  {status.name.lower():14} {count}")
+        lines.append(f"  seconds a row: median {np.median(times):.3f}, most {max(times):.3f}")
+        return "\n".join(lines)

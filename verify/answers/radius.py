@@ -1,0 +1,60 @@
+"""The result of a search for the smallest adversarial radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from convexnn.checks import Floats
+from verify.answers.answer import Answer
+
+
+class Nearness(Enum):
+    """What is known of the smallest adversarial radius; the name is stable, the value is a sentence."""
+
+    FOUND = "The smallest adversarial radius is known within the tolerance."
+    ROBUST = "No input of the whole region is misclassified; this is proven."
+    MISCLASSIFIED = "The center of the region is already misclassified, so the radius is 0."
+    LIMIT = "The time limit was reached; the radius lies between the bounds."
+    UNKNOWN = "A radius between the bounds was neither attacked nor proven."
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Radius:
+    """The smallest radius of a ball around an input that holds a misclassified one.
+
+    Attributes
+    ----------
+    status : Nearness
+        What is known.
+    lower : float
+        No input within this distance is misclassified: proven, up to the engine's tolerances where one was asked.
+    upper : float
+        The distance of the witness, rounded up; infinite without one.
+    witness : ndarray (d,) or None
+        The nearest misclassified input found.
+    label : int or None
+        The class to be kept.
+    reason : str
+        Why this status.
+    seconds : float
+        Wall-clock time.
+    answers : tuple of Answer
+        The questions asked, in order.
+    """
+
+    status: Nearness
+    lower: float
+    upper: float
+    witness: Floats | None
+    label: int | None
+    reason: str
+    seconds: float
+    answers: tuple[Answer, ...]
+
+    def __repr__(self) -> str:
+        return f"<{self.status.name}: {self.lower:.6g} to {self.upper:.6g}>"
+
+    def __str__(self) -> str:
+        span = f"between {self.lower:.6g} and {self.upper:.6g}; {len(self.answers)} questions, {self.seconds:.3f} s"
+        return "\n".join([f"{self.status.name}: {self.status.value}", f"  {self.reason}", f"  {span}"])

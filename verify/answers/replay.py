@@ -1,0 +1,153 @@
+"""Replay: a witness run by the model as it was given, in the precision of that model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from convexnn.checks import Floats, as_file, require
+from convexnn.network import SparseReLUNetwork
+from verify.regions.box import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A model that runs one input.
+
+    Attributes
+    ----------
+    run : callable
+        Takes an input (d,) of type `kind`, returns the outputs, of any shape.
+    kind : dtype
+        The precision of the inputs.
+    name : str
+        Who replays.
+    """
+
+    run: Callable[[Any], Any]
+    kind: np.dtype[Any]
+    name: str
+
+    def outputs(self, x: Floats) -> Floats:
+        """Return the outputs (k,) of the model at `x` (d,) rounded to its precision; as float64 numbers."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.run(x.astype(self.kind)), dtype=np.float64).ravel()
+
+    def rounded(self, region: Box, x: Floats) -> list[Floats]:
+        """Return inputs near `x` (d,) whose entries the model takes as they are, those likely inside `region` first.
+
+        An entry that has no number of the model's precision between the ends of the region stays as it is.
+        """
+        with np.errstate(all="ignore"):
+            nearest = x.astype(self.kind)
+            inward = np.nextafter(nearest, np.where(nearest > region.upper, -np.inf, np.inf).astype(self.kind))
+            outside = (nearest < region.lower) | (nearest > region.upper)
+            first = np.where(outside, inward, nearest).astype(np.float64)
+            # Nearer to the center than x in every entry: inside any ball.
+            past = np.abs(first - region.center) > np.abs(x - region.center)
+            towards = np.nextafter(first.astype(self.kind), region.center.astype(self.kind)).astype(np.float64)
+            second = np.where(past, towards, first)
+            # Linear constraints: from points drawn in from their rims.
+            drawn = [y.astype(self.kind).astype(np.float64) for y in region.drawn(x)]
+        found = [np.where((y >= region.lower) & (y <= region.upper), y, x) for y in (first, second, *drawn)]
+        return found[:1] if not drawn and np.array_equal(found[0], found[1]) else found
+
+
+def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Replay | None:
+    """Return what replays witnesses: `model`, or else the `network` as the caller gave it; None for our own networks.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork, torch.nn.Module, or path
+        As given to the question.
+    model : torch.nn.Module, path of an .onnx file, or callable, optional
+        The original; a callable takes an input (d,) in float32 and returns the outputs.
+    x : ndarray (d,), optional
+        An input to try the model on; a `model` that cannot run it raises ValueError, a `network` is then not replayed.
+    """
+    source = network if model is None else model
+    replay = _replay(source, explicit=model is not None)
+    if replay is None or x is None:
+        return replay
+    try:
+        replay.outputs(x)
+    except Exception as error:
+        if model is None:
+            return None
+        first = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"model cannot be run on an input of {len(x)} numbers ({type(error).__name__}: {first})"
+        ) from None
+    return replay
+
+
+def original_of(network: Any, model: Any, x: Floats) -> Any:
+    """Return what replays witnesses of a question whose network is read once: `model`, else the network if it can."""
+    return model if model is not None or replay_of(network, None, x) is None else network
+
+
+def _replay(source: Any, explicit: bool) -> Replay | None:
+    if isinstance(source, SparseReLUNetwork):
+        return None
+    if isinstance(source, str | os.PathLike):
+        path = as_file(source, "model")
+        return _of_onnx(path) if path.suffix == ".onnx" else None
+    if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
+        return _of_torch(source)
+    if explicit and callable(source):
+        return Replay(source, np.dtype(np.float32), "the model")
+    if explicit:
+        raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an .onnx path, or a callable")
+    return None
+
+
+def _of_torch(module: Any) -> Replay:
+    import torch
+
+    first = next(module.parameters(), torch.empty(0))
+    # Half precisions have no numpy type or lose the input: they take the nearest float32.
+    kind = np.dtype(np.float64 if first.dtype == torch.float64 else np.float32)
+
+    def run(x: Any) -> Any:
+        modes = {part: part.training for part in module.modules()}
+        try:
+            module.eval()
+            with torch.no_grad():
+                return module(torch.tensor(x[None], dtype=first.dtype, device=first.device)).double().cpu().numpy()
+        finally:
+            for part, training in modes.items():
+                part.training = training
+
+    return Replay(run, kind, "the torch module")
+
+
+def _of_onnx(path: Path) -> Replay:
+    onnx = require("onnx", "onnx", "reading an .onnx file")
+    model = onnx.load(str(path))
+    constants = {constant.name for constant in model.graph.initializer}
+    tensor = next(value for value in model.graph.input if value.name not in constants)
+    kind: DTypeLike = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
+    sizes = [max(dim.dim_value, 1) for dim in tensor.type.tensor_type.shape.dim]
+    if find_spec("onnxruntime") is not None:
+        session = _session(path)
+        return Replay(lambda x: session.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(kind), "onnxruntime")
+    from onnx.reference import ReferenceEvaluator
+
+    graph: Any = ReferenceEvaluator(model)
+    return Replay(lambda x: graph.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(kind), "the onnx reference")
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Warnings go past Python to standard error; threads would compete with the MILP engine.
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

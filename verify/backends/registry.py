@@ -1,0 +1,283 @@
+"""MILP engines: one file each behind ``maximise(milp, request) -> Outcome``; tested before first use.
+
+What of a :class:`~verify.milp.request.Request` an engine heeds; what it cannot do it ignores:
+
+========  =============================  =======  =====  ==========  ==========  ===========  ==========
+name      engine                         threads  start  incumbents  early halt  multipliers  conditions
+========  =============================  =======  =====  ==========  ==========  ===========  ==========
+gurobi    Gurobi, of gurobipy            yes      yes    yes         yes         yes          yes
+highspy   HiGHS, of highspy              yes      no     yes         yes         yes          refused
+highs     HiGHS, of ortools' MathOpt     no       no     no          no          yes          refused
+gscip     SCIP, of ortools' MathOpt      yes      yes    yes         no          no           yes
+scip      SCIP, of pyscipopt             no       yes    yes         yes         no           yes
+scipy     HiGHS, of scipy                no       no     no          no          yes          refused
+========  =============================  =======  =====  ==========  ==========  ===========  ==========
+
+The multipliers are those of the rows of a model without integer variables: proofs by linear relaxations need them.
+
+All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a way out in the model
+(:mod:`verify.milp.early_stop`), which needs nothing from an engine. HiGHS could take a start, and is given none: it can
+take a hinted point for the optimum where a better one exists. HiGHS has no conditions (indicator constraints): a model
+with some fails there, in words. Rows hold to 1e-9 where a request is `tight`, but for the engines of ortools and scipy,
+which keep to their own tolerances.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from math import inf
+from threading import Event, Lock, Thread
+from time import perf_counter
+
+import numpy as np
+import scipy.sparse as sp
+
+from convexnn.checks import as_known
+from verify.milp.early_stop import scaled_with_way_out
+from verify.milp.engine_result import Ending, Outcome
+from verify.milp.model import Milp
+from verify.milp.request import Request
+from verify.milp.scaling import closed_form, scale
+
+# Seconds; engines take no infinite limit, and some none beyond what an integer of microseconds holds.
+LONGEST = 1e6
+
+# Seconds beyond its limit, and a share of it, after which an engine is not waited for any longer.
+GRACE, GRACE_SHARE = 1.0, 0.1
+
+# Seconds that the end of the process waits at most for an engine that nobody waited for.
+FAREWELL = 10.0
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where an engine lives and which package brings it; its file is imported at first use.
+
+    `conditional` says whether it takes a model with conditions.
+    """
+
+    name: str
+    module: str
+    package: str
+    conditional: bool = False
+
+    def maximise(self, milp: Milp, request: Request | float) -> Outcome:
+        """Maximise `milp` as `request` asks; a number is a time limit in seconds.
+
+        The engine sees a scaled model, with a way out where the request has a level that is enough; its bound comes
+        back with every rounding error added.
+        """
+        asked = request if isinstance(request, Request) else Request(float(request))
+        if not milp.rows.shape[0]:
+            return closed_form(milp)
+        if asked.time_limit <= 0.0:
+            return Outcome(Ending.LIMIT, None, inf, "no time was left")
+        cut = None if asked.enough is None else scaled_with_way_out(milp, asked.enough, asked.top)
+        # The way out is a start by itself, and a start has no values for its variables.
+        asked = asked if cut is None else replace(asked, start=None)
+        scaled = scale(milp) if cut is None else cut
+        outcome = scaled.restore(self.run(scaled.milp, scaled.request(asked)))
+        if cut is not None and outcome.ending is Ending.OPTIMAL:
+            return replace(outcome, ending=Ending.STOPPED)
+        return outcome
+
+    def run(self, milp: Milp, request: Request) -> Outcome:
+        """Hand a model to the engine as it is.
+
+        The engine works in a thread of its own, so that Ctrl-C is heard at once and our own clock has the last word.
+        Whatever it raises is an Outcome that failed: an error must never pass for an answer.
+        """
+        outcomes: list[Outcome] = []
+        limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
+        # A bare lock, free once the engine has ended: an Event's own lock can stay taken where Ctrl-C is heard amid its
+        # methods, and a thread says that it has ended too where Ctrl-C was heard while it was joined.
+        running = Lock()
+        running.acquire()
+
+        def work() -> None:
+            try:
+                outcomes.append(self._tried(milp, limited))
+            finally:
+                running.release()
+
+        deadline = perf_counter() + (1.0 + GRACE_SHARE) * limited.time_limit + GRACE
+        ended = False
+        try:
+            Thread(target=work, daemon=True).start()
+            while not ended and perf_counter() < deadline:
+                ended = running.acquire(timeout=0.1)
+        finally:
+            # An engine that nobody waits for any more ends where it can hear of it.
+            limited.halt.set()
+            if not (ended or outcomes):
+                # Where Python ends below an engine's own threads, the process aborts.
+                atexit.register(running.acquire, timeout=FAREWELL)
+        return outcomes[0] if outcomes else Outcome(Ending.LIMIT, None, inf, "it did not stop at its time limit")
+
+    def _tried(self, milp: Milp, request: Request) -> Outcome:
+        try:
+            # HiGHS of highspy works on a cost that is no number until its time is up.
+            ends = (milp.lower, milp.upper, milp.row_lower, milp.row_upper)
+            finite = all(np.isfinite(part).all() for part in (milp.cost, milp.rows.data))
+            if not finite or any(np.isnan(part).any() for part in ends):
+                raise ValueError("the model has coefficients that are no numbers")
+            self._check_conditions(milp)
+            outcome: Outcome = import_module(self.module).maximise(milp, request)
+        except Exception as error:
+            return _failed(f"{type(error).__name__}: {error}")
+        return outcome
+
+    def _check_conditions(self, milp: Milp) -> None:
+        if len(milp.conditions) and not self.conditional:
+            able = ", ".join(backend.name for backend in BACKENDS.values() if backend.conditional)
+            raise ValueError(
+                f"the engine {self.name!r} takes no conditions, and the model has {len(milp.conditions)}; "
+                f"expected one of: {able}, or a model with formulation='big-m'"
+            )
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package that the engine needs is there."""
+        return find_spec(self.package) is not None
+
+
+def _failed(detail: str) -> Outcome:
+    return Outcome(Ending.FAILED, None, inf, detail)
+
+
+# In order of preference. CP-SAT is not here and must not be: it rounds continuous variables, so through MathOpt it
+# calls feasible models infeasible, which would be a false proof.
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("gurobi", "verify.backends.gurobi", "gurobipy", conditional=True),
+        Backend("highspy", "verify.backends.highspy_direct", "highspy"),
+        Backend("highs", "verify.backends.mathopt_highs", "ortools"),
+        Backend("gscip", "verify.backends.mathopt_gscip", "ortools", conditional=True),
+        Backend("scip", "verify.backends.scip", "pyscipopt", conditional=True),
+        Backend("scipy", "verify.backends.scipy_milp", "scipy"),
+    )
+}
+
+
+def candidates(name: str) -> list[Backend]:
+    """Return the backend of that name; all that are installed, best first, for ``auto``; none for ``branching``.
+
+    Raises
+    ------
+    ValueError
+        An unknown name; the message lists the known ones.
+    ImportError
+        The package of the backend is missing; the message names it.
+    """
+    if as_known(name, "backend", ("auto", "branching", *BACKENDS)) == "branching":
+        return []
+    if name == "auto":
+        return [backend for backend in BACKENDS.values() if backend.installed]
+    if not BACKENDS[name].installed:
+        package = BACKENDS[name].package
+        raise ImportError(f"backend {name!r} needs the package {package}; install it with: pip install {package}")
+    return [BACKENDS[name]]
+
+
+class Line:
+    """Engines in order of preference as one: where an engine fails on a model, the next one gets it.
+
+    An engine joins once it has passed its self-test. `name` is that of the engine asked last, `notes` says for the last
+    model which engines failed on it and why.
+    """
+
+    def __init__(self, backends: list[Backend]) -> None:
+        self._waiting, self._sound = list(backends), list[Backend]()
+        self.troubles: list[str] = []
+        self.notes: list[str] = []
+        self.name = ""
+
+    def first(self) -> Backend | None:
+        """Return the first engine that passes its self-test; None if none does."""
+        return next(self._engines(), None)
+
+    def maximise(self, milp: Milp, request: Request | float) -> Outcome:
+        """Maximise `milp` by the first engine that does not fail, all within the time limit of `request`."""
+        asked = request if isinstance(request, Request) else Request(float(request))
+        began, outcome = perf_counter(), _failed("no engine passes its self-test")
+        self.notes = []
+        for engine in self._engines():
+            left = asked.time_limit - (perf_counter() - began)
+            if self.notes and left <= 0.0:
+                break
+            outcome, self.name = engine.maximise(milp, replace(asked, time_limit=left)), engine.name
+            if outcome.ending is not Ending.FAILED:
+                break
+            self.notes.append(f"{engine.name} failed: {outcome.detail}")
+        return outcome
+
+    def _engines(self) -> Iterator[Backend]:
+        yield from self._sound
+        while self._waiting:
+            engine = self._waiting.pop(0)
+            trouble = self_test(engine.name)
+            if trouble is not None:
+                self.troubles.append(f"The backend {engine.name} failed its self-test: {trouble}.")
+                continue
+            self._sound.append(engine)
+            yield engine
+
+
+def first_sound(backends: list[Backend]) -> tuple[Line | None, str]:
+    """Return the engines as a line that begins with one that passes its self-test, and what was wrong before it."""
+    line = Line(backends)
+    engine = line.first()
+    if engine is None:
+        return None, " ".join(line.troubles)
+    line.name = engine.name
+    return line, " ".join(line.troubles)
+
+
+@cache
+def self_test(name: str) -> str | None:
+    """Solve two tiny models once with a backend; return None if it is right, else what was wrong.
+
+    The first is one that HiGHS 1.14 gets wrong (15 instead of 9); the second a single ReLU with its big-M.
+    """
+    for milp, expected in _known_models():
+        outcome = BACKENDS[name].run(milp, Request(10.0))
+        if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
+            return f"a model with optimum {expected:g} ended as {outcome.ending.name} ({outcome.detail})"
+        found = float(milp.cost @ outcome.values) + milp.constant
+        if abs(found - expected) > 1e-6 or abs(outcome.bound - expected) > 1e-6:
+            return f"a model with optimum {expected:g} got {found:g} with bound {outcome.bound:g}"
+    return None
+
+
+def _known_models() -> list[tuple[Milp, float]]:
+    infinite = np.array([np.inf])
+    presolve = Milp(
+        cost=np.array([-2.0, -3.0]),
+        constant=0.0,
+        error=0.0,
+        rows=sp.csr_matrix([[1.0, 1.0]]),
+        row_lower=np.array([4.5]),
+        row_upper=infinite,
+        lower=np.zeros(2),
+        upper=np.full(2, np.inf),
+        integer=np.array([False, True]),
+    )
+    # max 2 relu(x) - x + 0.5 over x in [-1, 1]: variables x, a, z; the optimum 1.5 is at both ends.
+    relu = Milp(
+        cost=np.array([-1.0, 2.0, 0.0]),
+        constant=0.5,
+        error=0.0,
+        rows=sp.csr_matrix([[-1.0, 1.0, 0.0], [-1.0, 1.0, 1.0], [0.0, 1.0, -1.0]]),
+        row_lower=np.array([0.0, -np.inf, -np.inf]),
+        row_upper=np.array([np.inf, 1.0, 0.0]),
+        lower=np.array([-1.0, 0.0, 0.0]),
+        upper=np.ones(3),
+        integer=np.array([False, False, True]),
+    )
+    return [(presolve, -9.0), (relu, 1.5)]

@@ -1,0 +1,52 @@
+"""Bounds on the pre-activations of a network over a region, sound in floating point."""
+
+from __future__ import annotations
+
+from convexnn.checks import as_known, as_nonnegative
+from convexnn.network import SparseReLUNetwork
+from verify.bounds.layer_bounds import check_sizes, crown_bounds, interval_bounds
+from verify.bounds.tightening import tighten
+from verify.regions.box import Box
+from verify.regions.intervals import Interval
+
+METHODS = ("interval", "crown", "lp")
+
+
+def bound(
+    network: SparseReLUNetwork, region: Box, method: str = "crown", *, time_limit: float = 10.0
+) -> tuple[Interval, ...]:
+    """Bound the pre-activations of every layer over a region.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork
+        L layers.
+    region : Box
+        Over as many inputs as the network has.
+    method : {"crown", "interval", "lp"}, default "crown"
+        CROWN, a linear relaxation from each neuron back to the inputs, met with interval arithmetic; interval
+        arithmetic alone, layer by layer: faster, looser from the second layer on; or CROWN and then linear programs.
+    time_limit : float, default 10
+        Seconds, at least 0, for the linear programs, by their own clock; at 0 the bounds are those of CROWN.
+
+    Returns
+    -------
+    tuple of Interval
+        One a layer, the last for the outputs; each `lower` and `upper` has shape (out,).
+
+    Notes
+    -----
+    Intervals: lower = W+ l + W- u + b and upper = W+ u + W- l + b. CROWN (Zhang et al. 2018): see
+    :func:`verify.bounds.crown.crown_interval`. Linear programs, two for a neuron that can switch, over the tightest
+    relaxation of each neuron before it (Ehlers 2017): see :func:`verify.bounds.tightening.tighten`. All are moved
+    outward by more than the rounding error of their sums, so they hold for the real-number network with these float64
+    weights; of a linear program only its multipliers are used. The first layer is exact over the region, up to that
+    rounding. CROWN costs the products of each layer with all before it: time quadratic in the depth.
+    """
+    as_known(method, "method", METHODS)
+    limit = as_nonnegative(time_limit, "time_limit")
+    check_sizes(network, region)
+    if method == "interval":
+        return interval_bounds(network, region)
+    known = crown_bounds(network, region)
+    return tighten(network, region, known, limit) if method == "lp" else known

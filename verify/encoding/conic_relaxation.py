@@ -1,0 +1,202 @@
+"""Conic relaxations over an L2 ball: a MILP's linear relaxation with the ball itself, some neurons fixed, by Clarabel.
+
+Nothing is proven here. What comes of it is a point, and the direction in which the ball holds the point back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from convexnn.checks import Floats
+from verify.encoding.encode import Encoding
+from verify.milp.model import Milp
+from verify.milp.scaling import largest_of_rows, power_of_two
+
+# What fixes a neuron: off, on, or neither.
+OFF, ON, FREE = 0, 1, -1
+
+# Of the residuals and of the gap; Clarabel reaches it where neurons that are fixed leave no thin slice of space.
+ACCURACY = 1e-10
+
+# The share of the largest part of a multiplier below which a part is zero.
+NEARLY = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """The optimum of a relaxation.
+
+    Attributes
+    ----------
+    feasible : bool
+        Whether there is a point at all.
+    value : float
+        The objective.
+    values : ndarray (v,)
+        The variables of the MILP, those that were left out at 0.
+    direction : ndarray (m,) or None
+        The multiplier of the ball, of length 1; None where the ball does not bind.
+    worth : ndarray (neurons,)
+        What each free neuron gains the objective by lying above its activation, to first order; 0 for the others.
+    """
+
+    feasible: bool
+    value: float
+    values: Floats
+    direction: Floats | None
+    worth: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What a solver's numbers stand for, so that its absolute tolerances fit: powers of two.
+
+    The variable `columns`[i] of the MILP is `lower` there + `widths`[i] times its own i; row r is divided by
+    `heights`[r], the objective by `factor`.
+    """
+
+    columns: NDArray[np.int64]
+    lower: Floats
+    widths: Floats
+    heights: Floats
+    factor: float
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """A model over an L2 ball, ready for relaxations with any neurons fixed.
+
+    Where binaries switch their neurons by conditions, those of free neurons are left out.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        Its layout: moves, then for each layer the neurons' values and their binaries.
+    milp : Milp
+        Its rows; others may follow those of the encoding.
+    """
+
+    encoding: Encoding
+    milp: Milp
+
+    @cached_property
+    def moves(self) -> int:
+        """How many moves from the center there are."""
+        return len(self.encoding.inputs.moved)
+
+    @cached_property
+    def neurons(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The value and the binary of each neuron that can switch, and its row a >= p."""
+        none = np.empty(0, dtype=np.int64)
+        values, binaries, rows = [none], [none], [none]
+        column, row = self.encoding.inputs.count, len(self.encoding.inputs.row_upper)
+        for neurons in self.encoding.unstable:
+            count = len(neurons)
+            values.append(np.arange(column, column + count))
+            binaries.append(np.arange(column + count, column + 2 * count))
+            rows.append(np.arange(row, row + count))
+            column, row = column + 2 * count, row + (1 if len(self.milp.conditions) else 3) * count
+        return np.concatenate(values), np.concatenate(binaries), np.concatenate(rows)
+
+    @cached_property
+    def switches(self) -> NDArray[np.int64]:
+        """The two rows with the binary of each neuron, (2, neurons); none where conditions stand for them."""
+        counts = [len(neurons) for neurons in self.encoding.unstable]
+        apart = np.repeat(counts, counts).astype(np.int64)
+        first = self.neurons[2]
+        rows = np.stack([first + apart, first + 2 * apart])
+        return rows[:0] if len(self.milp.conditions) else rows
+
+    def relaxed(self, states: NDArray[np.int64], seconds: float = inf) -> Relaxed | None:
+        """Return the optimum with neurons fixed by `states` (one of OFF, ON, FREE each); None where Clarabel fails.
+
+        Past the time limit what it has by then.
+
+        A neuron that is on has one equation a = p, one that is off a = 0 and one row p <= 0: their big-M rows would
+        leave a slice without an inside, which an interior point method needs.
+        """
+        import clarabel
+
+        problem, units = self._problem(states)
+        settings = clarabel.DefaultSettings()
+        settings.verbose = False
+        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
+        settings.time_limit = max(seconds, 1e-3)
+        cost, matrix, sides, sizes = problem
+        names = (clarabel.ZeroConeT, clarabel.NonnegativeConeT, clarabel.SecondOrderConeT)
+        cones = [cone(size) for cone, size in zip(names, sizes, strict=True) if size]
+        quadratic = sp.csc_matrix((len(cost), len(cost)))
+        solution = clarabel.DefaultSolver(quadratic, -cost, matrix, sides, cones, settings).solve()
+        return self._read(solution, units, states)
+
+    def _problem(self, states: NDArray[np.int64]) -> tuple[Any, Units]:
+        milp, (values, binaries, first) = self.milp, self.neurons
+        on, off, free = states == ON, states == OFF, states == FREE
+        kept = np.ones(len(milp.cost), dtype=bool)
+        kept[binaries[~free]] = kept[values[off]] = False
+        columns = np.flatnonzero(kept)
+        plain = self._plain(states)
+        lower = np.where(kept, milp.lower, 0.0)
+        span = (milp.upper - lower)[columns]
+        widths = power_of_two(span)
+        rows, base = sp.csr_matrix(milp.rows[:, columns] @ sp.diags(widths)), milp.rows @ lower
+        heights = power_of_two(largest_of_rows(rows))
+        rows = sp.csr_matrix(sp.diags(1.0 / heights) @ rows)
+        cost = milp.cost[columns] * widths
+        factor = float(power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
+        above = plain & np.isfinite(milp.row_lower)
+        below = plain & np.isfinite(milp.row_upper)
+        eye, count = sp.identity(len(columns), format="csr"), len(columns)
+        radius = float(self.encoding.region.base.radius)  # type: ignore[attr-defined]
+        ball = sp.csr_matrix((-widths[: self.moves] / radius, (np.arange(1, self.moves + 1), np.arange(self.moves))))
+        ball.resize(self.moves + 1, count)
+        blocks = [rows[first[on]], rows[below], -rows[above], eye, -eye, ball]
+        low, high = (milp.row_lower - base) / heights, (milp.row_upper - base) / heights
+        sides = [low[first[on]], high[below], -low[above]]
+        sides += [span / widths, np.zeros(count), [1.0], np.zeros(self.moves)]
+        sizes = int(on.sum()), int(below.sum() + above.sum()) + 2 * count, self.moves + 1
+        matrix = sp.vstack(blocks, format="csc")
+        return (cost / factor, matrix, np.concatenate(sides), sizes), Units(columns, lower, widths, heights, factor)
+
+    def _plain(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows stay inequalities: not those that fixed neurons do without."""
+        plain = np.ones(self.milp.rows.shape[0], dtype=bool)
+        plain[self.neurons[2][states == ON]] = plain[self.switches[:, states != FREE]] = False
+        return plain
+
+    def _read(self, solution: Any, units: Units, states: NDArray[np.int64]) -> Relaxed | None:
+        status, dual = str(solution.status), np.array(solution.z)
+        feasible = "Infeasible" not in status
+        found, values = np.array(solution.x), units.lower.copy()
+        if not np.isfinite(dual).all() or (feasible and not np.isfinite(found).all()):
+            return None
+        if feasible:
+            values[units.columns] += units.widths * found
+        pull = -dual[len(dual) - self.moves :]
+        # What is nearly zero is so by the interior point alone, and an engine's dropping it would widen the cut. No
+        # move is negative, so that no part of a multiplier needs to be.
+        peak = float(np.abs(pull).max(initial=0.0))
+        # The largest part first, so that squares neither overflow nor vanish.
+        pull = np.where(pull > NEARLY * peak, pull, 0.0) / (peak or 1.0)
+        size = float(np.linalg.norm(pull))
+        direction = pull / size if size > 0.0 else None
+        value = float(self.milp.cost @ values) + self.milp.constant if feasible else -np.inf
+        return Relaxed(feasible, value, values, direction, self._worth(values, dual, units, states))
+
+    def _worth(self, values: Floats, dual: Floats, units: Units, states: NDArray[np.int64]) -> Floats:
+        """Return the multipliers of the rows that hold each free neuron down, times how far it is above."""
+        milp, (places, _, first), free = self.milp, self.neurons, states == FREE
+        above = np.minimum(values[places], milp.rows[first] @ values - milp.row_lower[first])
+        if not len(self.switches):
+            return np.where(free, above, 0.0)
+        below, held = self._plain(states) & np.isfinite(milp.row_upper), np.zeros(milp.rows.shape[0])
+        # The multipliers of the equations come first.
+        held[below] = units.factor * dual[int((states == ON).sum()) :][: int(below.sum())] / units.heights[below]
+        return np.where(free, np.maximum(above, 0.0) * held[self.switches].sum(axis=0), 0.0)

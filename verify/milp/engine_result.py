@@ -1,0 +1,48 @@
+"""What a MILP engine says, in one form for all engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+
+from convexnn.checks import Floats
+
+
+class Ending(Enum):
+    """How an engine ended; the value is a sentence."""
+
+    OPTIMAL = "The engine reports an optimum within its gap tolerance."
+    STOPPED = "The engine stopped early: its bound was low enough, or whoever asked had a point that was good enough."
+    INFEASIBLE = "The engine reports that no point satisfies the rows."
+    LIMIT = "The engine stopped at its time limit."
+    FAILED = "The engine failed."
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The outcome of one maximisation.
+
+    Attributes
+    ----------
+    ending : Ending
+        How the engine ended.
+    values : ndarray (v,) or None
+        Its best point; to be checked, never trusted.
+    bound : float
+        Its proven upper bound on the objective (constant included); infinite where it gave none.
+    detail : str
+        The engine's own words.
+    allowance : float
+        What the engine's tolerances can amount to in the bound; infinite unless the model was scaled to say.
+    duals : ndarray (r,) or None
+        For a model without integer variables, where the engine gives them: multipliers of its rows, positive ones of
+        their upper sides; to be evaluated by :func:`verify.bounds.duals.milp_bound`, never trusted.
+    """
+
+    ending: Ending
+    values: Floats | None
+    bound: float
+    detail: str
+    allowance: float = inf
+    duals: Floats | None = None

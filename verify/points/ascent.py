@@ -1,0 +1,125 @@
+"""Gradient ascent on a margin: projected sign steps from many starts at once. Finds witnesses, proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+
+from convexnn.checks import Floats
+from convexnn.network import SparseReLUNetwork
+from verify.bounds.crown import DENSE
+from verify.regions.box import Box
+
+# A weight, sparse or dense, and a bias.
+Held = tuple[sp.csr_matrix | Floats, Floats]
+
+STARTS = 32
+STEPS = 40
+
+
+def ascend(
+    network: SparseReLUNetwork,
+    region: Box,
+    objective: Floats,
+    rng: np.random.Generator,
+    starts: int = STARTS,
+    steps: int = STEPS,
+    stop: Callable[[], bool] | None = None,
+    offsets: Floats | float = 0.0,
+    near: Floats | None = None,
+) -> tuple[Floats, float]:
+    """Return the best point found for max c . outputs over a region, or of the least of several, and its value.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork
+        k outputs.
+    region : Box
+        Where to search.
+    objective : ndarray (k,) or (m, k)
+        c, or one row for each of several functions of which the least is to be large.
+    rng : numpy.random.Generator
+        Source of the starts.
+    starts, steps : int
+        Points moved at once, and steps of each.
+    stop : callable, optional
+        Asked before each step; True ends the search with what it has.
+    offsets : ndarray (m,), optional
+        Constants of the functions; default 0.
+    near : ndarray (d,), optional
+        A point to start at and around, with shorter steps; default the center and points all over the region.
+
+    Notes
+    -----
+    On a box x <- project(x + t (upper - lower) sign(grad)), t falling geometrically from 1/2 to 1/200: the best point
+    of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
+    of the linear function.
+    """
+    points = random_starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
+    held = held_layers(network)
+    best, value = points[0], -np.inf
+    for length in [*np.geomspace(0.5 if near is None else 0.1, 0.005 if near is None else 0.002, steps), 0.0]:
+        if stop is not None and stop():
+            break
+        with np.errstate(all="ignore"):
+            values, slopes = values_and_slopes(held, points, objective, offsets)
+        values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
+        leader = int(np.argmax(values))
+        if values[leader] > value:
+            best, value = points[leader].copy(), float(values[leader])
+        points = region.step(points, slopes, length)
+    return best, value
+
+
+def random_starts(network: SparseReLUNetwork, region: Box, rng: np.random.Generator, count: int) -> Floats:
+    """Return the center, random corners and random points; inputs that the network does not read stay as they are."""
+    draws = rng.random((count, region.size))
+    draws[1::2] = np.round(draws[1::2])
+    points = region.project(region.lower + draws * (region.upper - region.lower))
+    points[0] = region.center
+    unread = np.diff(network.layers[0][0].tocsc().indptr) == 0
+    points[:, unread] = region.center[unread]
+    return region.project(points)
+
+
+def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) -> Floats:
+    """Return a point and others around it, a third of the region's width off in the mean of squares."""
+    noise = rng.standard_normal((count, region.size)) * (region.upper - region.lower) / 3.0
+    points = region.project(point + noise)
+    points[0] = region.project(point)
+    return points
+
+
+def held_layers(network: SparseReLUNetwork) -> list[Held]:
+    """Return the layers with weights that are hardly sparse as dense arrays, whose products are faster."""
+    return [
+        (weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight, bias)
+        for weight, bias in network.layers
+    ]
+
+
+def values_and_slopes(
+    layers: list[Held], points: Floats, objective: Floats, offsets: Floats | float = 0.0
+) -> tuple[Floats, Floats]:
+    """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0.
+
+    Of several rows c in `objective` (m, k) it is the least function, with its `offsets`, at each point.
+    """
+    before, hidden = [], points
+    for weight, bias in layers:
+        before.append(_product(weight, hidden) + bias)
+        hidden = np.maximum(before[-1], 0.0)
+    rows = np.atleast_2d(objective)
+    values = before[-1] @ rows.T + offsets
+    least = values.argmin(axis=1)
+    slopes = rows[least]
+    for (weight, _), inner in zip(layers[:0:-1], before[-2::-1], strict=True):
+        slopes = _product(weight.T, slopes) * (inner > 0.0)
+    return values[np.arange(len(points)), least], _product(layers[0][0].T, slopes)
+
+
+def _product(weight: sp.csr_matrix | Floats, rows: Floats) -> Floats:
+    """Return W x for every row x."""
+    return np.asarray(rows @ weight.T if isinstance(weight, np.ndarray) else (weight @ rows.T).T)

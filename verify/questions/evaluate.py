@@ -1,0 +1,110 @@
+"""Evaluation: certified accuracy over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from convexnn.checks import Floats, as_count, as_rows
+from convexnn.network import SparseReLUNetwork
+from verify.answers.answer import Answer
+from verify.answers.evaluation import Evaluation
+from verify.answers.replay import original_of
+from verify.bounds.margins import classes_of
+from verify.questions.find_adversarial import find_adversarial
+from verify.reading.read_network import read_simple
+from verify.regions.box import Box
+
+
+def evaluate(
+    network: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    region: Callable[[Floats], Box],
+    *,
+    time_limit: float = 60.0,
+    backend: str = "auto",
+    seed: int = 0,
+    model: Any = None,
+    n_jobs: int = 1,
+    on_answer: Callable[[int, Answer], None] | None = None,
+) -> Evaluation:
+    """Ask for every row whether an input of its region is misclassified.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork, torch module, or path
+        Anything that :func:`verify.read_network` takes.
+    X : array_like (n, d)
+        The rows.
+    y : array_like (n,)
+        Their true classes: -1 and +1 with one output, else 0 to k - 1.
+    region : callable
+        Takes a row (d,), returns the region around it, such as ``lambda x: verify.LinfBall(x, 0.05, clip=(0, 1))``.
+    time_limit : float, default 60
+        Seconds for each row.
+    backend, seed, model
+        As in :func:`verify.find_adversarial`.
+    n_jobs : int, default 1
+        Processes, by joblib (which Dask or Ray can serve).
+    on_answer : callable, optional
+        Called with the row's number and its answer as soon as it is there, such as for a progress bar.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    TypeError, ValueError, ImportError
+        An argument is of the wrong type or range, or a package is missing; the message names it.
+    """
+    net = read_simple(network)
+    rows = as_rows(X, "X", net.n_inputs, "network has inputs")
+    labels = _labels(net, y, len(rows))
+    regions = [region(row) for row in rows]
+    as_count(n_jobs, "n_jobs")
+    original = original_of(network, model, rows[0])
+    options = {"time_limit": time_limit, "backend": backend, "seed": seed, "model": original}
+    answers: dict[int, Answer] = {}
+    for index, answer in _answers(net, regions, labels, options, n_jobs):
+        answers[index] = answer
+        if on_answer is not None:
+            on_answer(index, answer)
+    ordered = tuple(answers[index] for index in range(len(rows)))
+    return Evaluation(ordered, sum(answer.seconds for answer in ordered))
+
+
+def _labels(network: SparseReLUNetwork, y: ArrayLike, count: int) -> list[int]:
+    values: NDArray[Any] = np.asarray(y)
+    if values.shape != (count,):
+        raise ValueError(f"y has shape {values.shape}; expected ({count},), one class per row of X")
+    known = classes_of(network)
+    bad = next((index for index, value in enumerate(values.tolist()) if value not in known), None)
+    if bad is not None:
+        span = "-1 or 1" if network.n_outputs == 1 else f"0 to {network.n_outputs - 1}"
+        raise ValueError(f"y holds {values[bad]!r} at index {bad}; expected {span}")
+    return [int(value) for value in values]
+
+
+def _answers(
+    network: SparseReLUNetwork, regions: list[Box], labels: list[int], options: dict[str, Any], n_jobs: int
+) -> Iterator[tuple[int, Answer]]:
+    jobs = list(enumerate(zip(regions, labels, strict=True)))
+    if n_jobs == 1:
+        for index, (region, label) in jobs:
+            yield index, find_adversarial(network, region, label, **options)
+        return
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    yield from pool(delayed(_answer)(index, network, region, label, options) for index, (region, label) in jobs)
+
+
+def _answer(
+    index: int, network: SparseReLUNetwork, region: Box, label: int, options: dict[str, Any]
+) -> tuple[int, Answer]:
+    return index, find_adversarial(network, region, label, **options)

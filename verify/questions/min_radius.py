@@ -1,0 +1,157 @@
+"""The smallest adversarial radius: bisection between what is proven robust and the nearest witness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convexnn.checks import Floats, as_nonnegative
+from verify.answers.answer import Answer, Verdict
+from verify.answers.radius import Nearness, Radius
+from verify.answers.replay import original_of, replay_of
+from verify.answers.witness import exhibit, some_positive
+from verify.bounds.layer_bounds import check_sizes
+from verify.bounds.margins import class_at, margins_of
+from verify.clock import Clock
+from verify.questions.find_adversarial import find_adversarial
+from verify.reading.read_network import read_simple
+from verify.regions.box import Box
+
+# Halvings of the way from the center to a witness, and questions of one bisection.
+HALVINGS = 30
+QUESTIONS = 60
+
+
+def min_radius(
+    network: Any,
+    region: Box,
+    label: int | None = None,
+    *,
+    target: int | None = None,
+    tolerance: float = 1e-3,
+    time_limit: float = 60.0,
+    backend: str = "auto",
+    seed: int = 0,
+    model: Any = None,
+) -> Radius:
+    """Find the smallest radius at which an input around a center is misclassified.
+
+    Parameters
+    ----------
+    network : SparseReLUNetwork, torch module, or path
+        Anything that :func:`verify.read_network` takes.
+    region : LinfBall, L1Ball or L2Ball
+        The largest ball to look in; its center, norm, clip and linear constraints are those of the answer.
+    label, target, backend, seed, model
+        As in :func:`verify.find_adversarial`.
+    tolerance : float, default 1e-3
+        How far `upper` may exceed `lower`, as a share of `upper`.
+    time_limit : float, default 60
+        Seconds, for all questions together.
+
+    Returns
+    -------
+    Radius
+        FOUND, ROBUST, MISCLASSIFIED, LIMIT or UNKNOWN, with bounds on the radius and the nearest witness.
+
+    Raises
+    ------
+    TypeError, ValueError, ImportError
+        An argument is of the wrong type or range, or a package is missing; the message names it.
+
+    Notes
+    -----
+    Bisection over balls inside the region. A witness is drawn towards the center as long as it stays one, which costs
+    evaluations alone, and its distance is the new upper end; a ball that is proven robust is the new lower end.
+    """
+    net = read_simple(network)
+    check_sizes(net, region)
+    if not hasattr(region.base, "radius"):
+        raise TypeError(f"region is a {type(region.base).__name__}; expected a ball, such as LinfBall")
+    share = as_nonnegative(tolerance, "tolerance")
+    original = original_of(network, model, region.center)
+    ask = {"label": label, "target": target, "backend": backend, "seed": seed, "model": original}
+    return _Bisection(net, region, Clock(as_nonnegative(time_limit, "time_limit")), ask, share).run()
+
+
+class _Bisection:
+    """The search for one radius; what is proven robust is `lower`, the distance of the nearest witness `upper`."""
+
+    def __init__(self, network: Any, region: Any, clock: Clock, ask: dict[str, Any], share: float) -> None:
+        self.network, self.region, self.clock, self.ask, self.share = network, region, clock, ask, share
+        self.lower, self.upper = 0.0, np.inf
+        self.witness: Floats | None = None
+        self.answers: list[Answer] = []
+        self.replay = replay_of(network, ask["model"])
+
+    def run(self) -> Radius:
+        """Ask about the whole region first, then halve."""
+        first = self._question(self.region)
+        if first.status is not Verdict.COUNTEREXAMPLE:
+            return self._without_witness(first)
+        self._draw_near(first)
+        for _ in range(QUESTIONS):
+            if self.upper - self.lower <= self.share * self.upper:
+                return self._end(Nearness.FOUND, "Bounds and witness meet.")
+            if self.clock.over():
+                return self._end(Nearness.LIMIT, "The time limit was reached.")
+            middle = 0.5 * (self.lower + self.upper)
+            answer = self._question(self._ball(middle))
+            if answer.status is Verdict.COUNTEREXAMPLE:
+                self._draw_near(answer)
+            elif answer.status is Verdict.ROBUST:
+                self.lower = middle
+            else:
+                kind = Nearness.LIMIT if self.clock.over() else Nearness.UNKNOWN
+                return self._end(kind, f"At radius {middle:.6g}: {answer.reason}")
+        return self._end(Nearness.UNKNOWN, f"{QUESTIONS} questions were asked.")
+
+    def _without_witness(self, first: Answer) -> Radius:
+        if first.status is Verdict.ROBUST:
+            self.lower = float(self.region.base.radius)
+            return self._end(Nearness.ROBUST, first.reason)
+        if first.status is Verdict.MISCLASSIFIED:
+            self.upper = 0.0
+            return self._end(Nearness.MISCLASSIFIED, first.reason)
+        return self._end(Nearness.LIMIT if self.clock.over() else Nearness.UNKNOWN, first.reason)
+
+    def _question(self, region: Box) -> Answer:
+        answer = find_adversarial(self.network, region, time_limit=max(self.clock.left, 0.0), **self.ask)
+        self.answers.append(answer)
+        return answer
+
+    def _ball(self, radius: float) -> Box:
+        cut = self.region.constraints
+        ball: Box = type(self.region.base)(self.region.center, radius, clip=(self.region.lower, self.region.upper))
+        return ball.where(cut.rows, cut.upper)
+
+    def _draw_near(self, answer: Answer) -> None:
+        """Take a witness as near to the center as it stays one; each step is tried in full."""
+        if answer.witness is None or answer.label is None:
+            return
+        margins = margins_of(self.network, answer.label, self.ask["target"])
+        center, best, way = self.region.center, answer.witness, answer.witness - self.region.center
+        low, high = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            tried = exhibit(margins, self.region, center + middle * way, some_positive, self.replay)
+            if tried.holds:
+                high, best = middle, tried.point
+            else:
+                low = middle
+        if self._distance(best) < self.upper:
+            self.upper, self.witness = self._distance(best), best
+
+    def _distance(self, x: Floats) -> float:
+        """Return the distance from the center in the norm of the ball, rounded up."""
+        order = {"L1": 1, "L2": 2}.get(getattr(self.region.base, "NORM", ""), np.inf)
+        length = float(np.linalg.norm(x - self.region.center, order))
+        return length * (1.0 + 4.0 * (len(x) + 8) * float(np.finfo(np.float64).eps))
+
+    def _end(self, status: Nearness, reason: str) -> Radius:
+        label = self.answers[-1].label
+        if label is None:
+            label = class_at(self.network, self.region.center)
+        seconds, answers = self.clock.seconds, tuple(self.answers)
+        return Radius(status, self.lower, self.upper, self.witness, label, reason, seconds, answers)

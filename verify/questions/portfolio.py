@@ -1,0 +1,159 @@
+"""The portfolio: several sources of points under one clock, each point climbed from in the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from convexnn.checks import Floats
+from verify.points.polishing import polish
+from verify.points.population import Population
+from verify.points.surrogates import Surrogate, encoded, incumbents
+from verify.questions.inquiry import Inquiry
+
+# Shares of the time of one search: first climbs, linear relaxation, all surrogates together, polishing at the end.
+CLIMBING, RELAXING, COPYING, POLISHING = 0.3, 0.1, 0.25, 0.1
+
+# Seconds for one linear program.
+PROGRAM = 5.0
+
+# Runs of a population without a gain after which a search that need not use its time is over.
+RUNS = 1
+
+
+class Portfolio:
+    """Anytime search for inputs where functions of an inquiry are large.
+
+    Sources, for each function: a population of ascents, begun at the peak of the CROWN bound too; the point of the
+    network's linear relaxation, unless it was asked before, and the MILPs of surrogates, every incumbent of which joins
+    the population; and the best point polished by linear programs. What a surrogate finds counts by its value in the
+    network alone.
+
+    Parameters
+    ----------
+    inquiry : Inquiry
+        What is known; every point is evaluated there.
+    surrogates : sequence of Surrogate
+        Sparse copies; none leaves the other sources.
+    accept : callable
+        Whether a point (d,) ends the search.
+    """
+
+    def __init__(self, inquiry: Inquiry, surrogates: Sequence[Surrogate], accept: Callable[[Floats], bool]) -> None:
+        self.known, self.surrogates, self.accept = inquiry, surrogates, accept
+        self.populations: dict[int, Population] = {}
+        self.source, self.accepted = "", False
+
+    def search(self, chosen: Sequence[int], until: float, patient: bool = True) -> bool:
+        """Search for the chosen functions until some time; return whether a point was accepted.
+
+        The function with the largest value so far comes first; each has an equal share of the time that is left. With
+        `patient` False a function is left once its population has stagnated some times in a row.
+        """
+        for place, index in enumerate(sorted(chosen, key=lambda index: -self.known.reached[index])):
+            now = self.known.clock.seconds
+            if now >= until:
+                return False
+            if self._turn(index, now, now + (until - now) / (len(chosen) - place), patient):
+                return True
+        return False
+
+    def _turn(self, index: int, began: float, until: float, patient: bool) -> bool:
+        """Ask every source for one function."""
+        span = until - began
+        climbed, relaxed, copied = began + span * np.cumsum([CLIMBING, RELAXING, COPYING])
+        polishing = until - POLISHING * span
+        if not self.surrogates:
+            return self._climb(index, polishing, patient) or self._polish(index, until)
+        return (
+            self._climb(index, climbed, patient)
+            or (patient and self._relax(index, relaxed))
+            or self._copy(index, copied)
+            or self._climb(index, polishing, patient)
+            or self._polish(index, until)
+        )
+
+    def _population(self, index: int, stop: Callable[[], bool]) -> Population:
+        if index not in self.populations:
+            functions = self.known.functions
+            self.populations[index] = Population(
+                functions.network, self.known.region, functions.row(index), self.known.means.rng
+            )
+            self.populations[index].add(np.stack([self.known.points[index], self.known.peak([index])]), stop)
+        return self.populations[index]
+
+    def _climb(self, index: int, until: float, patient: bool) -> bool:
+        stop = partial(self._past, until)
+        population = self._population(index, stop)
+        best, runs = -np.inf, population.runs
+        while not stop() and (patient or population.runs < runs + RUNS):
+            if population.grow(stop) and self._offer(index, population.point, "population"):
+                return True
+            if population.value > best + 1e-6 * abs(best):
+                best, runs = population.value, population.runs
+        return self._offer(index, population.settle(stop), "population")
+
+    def _relax(self, index: int, until: float) -> bool:
+        """Take the point of the linear relaxation, once."""
+        if (index,) in self.known.relaxed or self.known.trouble() is not None or self._past(until):
+            return False
+        point = self.known.relax([index], until).point
+        return point is not None and self._join(index, "linear relaxation", [], point)
+
+    def _copy(self, index: int, until: float) -> bool:
+        """Ask the MILPs of the surrogates, each for an equal share of the time that is left."""
+        if self.known.trouble() is not None or self.known.engine is None:
+            return False
+        functions = self.known.functions
+        for place, surrogate in enumerate(self.surrogates):
+            now, before = self.known.clock.seconds, self.known.reached[index]
+            mark = now + max(until - now, 0.0) / (len(self.surrogates) - place)
+            points: list[Floats] = []
+            found = partial(self._join, index, surrogate.name, points)
+            left = partial(self._left, mark)
+            model = encoded(surrogate, self.known.region, functions.row(index))
+            asked = 0 if model is None else incumbents(model, self.known.engine, left, found)
+            raw = functions.at(np.stack(points))[:, index].max() if points else -np.inf
+            gain = "a gain" if self.known.reached[index] > before else "no gain"
+            words = f"{len(points)} points of {asked} MILPs, the best {raw:.6g} as it was; {gain} after climbing"
+            self.known.note(surrogate.name, words)
+            if self.accepted:
+                return True
+        return False
+
+    def _join(self, index: int, name: str, points: list[Floats], point: Floats) -> bool:
+        """Take a point of a surrogate: as it is, and after climbing from it."""
+        points.append(point)
+        if self._offer(index, point, name):
+            return True
+        population = self._population(index, self.known.clock.over)
+        population.add(point[None], self.known.clock.over)
+        return self._offer(index, population.point, name)
+
+    def _polish(self, index: int, until: float) -> bool:
+        if self.known.trouble() is not None or self.known.engine is None or self._past(until):
+            return False
+        functions = self.known.functions
+        start, time = self.known.points[index], min(PROGRAM, self._left(until))
+        row = functions.row(index)
+        best = polish(functions.network, self.known.region, row, start, self.known.engine, time)
+        self._population(index, self.known.clock.over).add(best[None], self.known.clock.over)
+        return self._offer(index, best, "polishing")
+
+    def _offer(self, index: int, point: Floats, source: str) -> bool:
+        """Show a point; note its source where it is the best yet, and return whether it is accepted."""
+        before = self.known.reached[index]
+        self.accepted = self.accept(point)
+        self.known.visit(point)
+        if (self.accepted or self.known.reached[index] > before) and source != self.source:
+            self.source = source
+            self.known.note(source, f"reached {self.known.reached[index]:.6g}")
+        return self.accepted
+
+    def _past(self, moment: float) -> bool:
+        return self.known.clock.seconds >= moment
+
+    def _left(self, moment: float) -> float:
+        return max(0.0, moment - self.known.clock.seconds)
