@@ -45,7 +45,7 @@ DATA = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EngineResult:
     """Score on the rows held out, number of weights and biases, seconds."""
 
     score: float
@@ -53,16 +53,16 @@ class Outcome:
     seconds: float
 
 
-def ours(parts: Any, regression: bool, seed: int, options: dict[str, Any]) -> Outcome:
+def ours(parts: Any, regression: bool, seed: int, options: dict[str, Any]) -> EngineResult:
     """Fit the estimator with its defaults, or with the options given."""
     X, fresh, y, truth = parts
     kind = cx.SparseReLURegressor if regression else cx.SparseReLUClassifier
     began = perf_counter()
     model = kind(random_state=seed, **options).fit(X, y)
-    return Outcome(model.score(fresh, truth), model.network_.nnz, perf_counter() - began)
+    return EngineResult(model.score(fresh, truth), model.network_.nnz, perf_counter() - began)
 
 
-def dense(parts: Any, regression: bool, seed: int) -> Outcome:
+def dense(parts: Any, regression: bool, seed: int) -> EngineResult:
     """Tune scikit-learn's MLP by a grid search."""
     X, fresh, y, truth = parts
     grid: dict[str, Any] = {"hidden_layer_sizes": [(50,), (100,), (200,)], "alpha": [1e-4, 0.1, 10.0]}
@@ -79,10 +79,10 @@ def dense(parts: Any, regression: bool, seed: int) -> Outcome:
     seconds = perf_counter() - began
     found = search.best_estimator_.regressor_[-1] if regression else search.best_estimator_[-1]
     weights = sum(part.size for part in (*found.coefs_, *found.intercepts_))
-    return Outcome(search.score(fresh, truth), weights, seconds)
+    return EngineResult(search.score(fresh, truth), weights, seconds)
 
 
-def linear(parts: Any, regression: bool) -> Outcome:
+def linear(parts: Any, regression: bool) -> EngineResult:
     """Fit a linear model whose strength is cross-validated: what there is to gain over it."""
     X, fresh, y, truth = parts
     alphas = np.logspace(-3, 3, 13)
@@ -94,7 +94,7 @@ def linear(parts: Any, regression: bool) -> Outcome:
     began = perf_counter()
     model = make_pipeline(StandardScaler(), best).fit(X, y)
     weights = model[-1].coef_.size + np.size(model[-1].intercept_)
-    return Outcome(model.score(fresh, truth), weights, perf_counter() - began)
+    return EngineResult(model.score(fresh, truth), weights, perf_counter() - began)
 
 
 def split(name: str, seed: int) -> tuple[Any, bool]:
@@ -106,12 +106,12 @@ def split(name: str, seed: int) -> tuple[Any, bool]:
 
 def row(name: str, splits: int, options: dict[str, Any]) -> tuple[str, ...]:
     """Return the figures of one data set, means over the splits."""
-    runs: list[tuple[Outcome, Outcome, Outcome]] = []
+    runs: list[tuple[EngineResult, EngineResult, EngineResult]] = []
     for seed in range(splits):
         parts, regression = split(name, seed)
         runs.append((ours(parts, regression, seed, options), dense(parts, regression, seed), linear(parts, regression)))
     own, rival, simple = (
-        Outcome(*(np.mean([getattr(run[i], field) for run in runs]) for field in ("score", "weights", "seconds")))
+        EngineResult(*(np.mean([getattr(run[i], field) for run in runs]) for field in ("score", "weights", "seconds")))
         for i in range(3)
     )
     spread = 100.0 * np.std([run[0].score - run[1].score for run in runs])

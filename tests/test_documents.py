@@ -11,8 +11,8 @@ import pytest
 import convexnn as cx
 from convexnn.studies.harness.study import SEEDS, Scale, study_named
 from convexnn.studies.harness.table import Table
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
 RECORDS = sorted((ROOT / "docs" / "results").glob("*/runs.csv"))
 

@@ -1,4 +1,8 @@
-"""The command line, which knows both convexnn and verify."""
+"""The command line, which knows both convexnn and verify: one command a file, put together in `app.py`.
+
+In come arguments; out come tables or JSON, and an exit code. What commands read and write is in `files/`, the
+demonstration in `demonstration/`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Data sets: planted networks, MNIST and its like, images as functions of their pixels, and small tables."""
+"""Data sets: planted networks, MNIST and its like, images as functions of their pixels, and small tables.
+
+In come sizes, seeds or files; out come arrays in a part to train on and a part to test on. No reader runs code of a
+file. Start reading in `labelled.py`.
+"""
 
 from convexnn.datasets.embedded import GREY_LEVELS, Split, digits, iris
 from convexnn.datasets.fourier import ImageTask, fourier_features, image_task

@@ -1,4 +1,8 @@
-"""Theory: the quantities that the papers' theorems need, measured or bounded for a program."""
+"""Theory: the quantities that the papers' theorems need, measured or bounded for a program.
+
+In comes a program; out come restricted constants, spectra, coverage, stability and the verdict on each assumption,
+with what each rests on. Kernels on supports are in `supports/`. Start reading in `assumptions.py`.
+"""
 
 from convexnn.theory.assumptions import Assumption, Assumptions, assumptions
 from convexnn.theory.constants import (

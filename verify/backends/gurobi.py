@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Conditions, Milp
 from verify.milp.request import Request
 
@@ -16,7 +16,7 @@ from verify.milp.request import Request
 TOO_LARGE, NO_LICENCE = 10010, 10009
 
 
-def maximise(milp: Milp, request: Request) -> Outcome:
+def maximise(milp: Milp, request: Request) -> EngineResult:
     """Maximise `milp` within the limits of `request`."""
     gurobi = require("gurobipy", "gurobipy", "the backend 'gurobi'")
     try:
@@ -26,10 +26,10 @@ def maximise(milp: Milp, request: Request) -> Outcome:
             with gurobi.Model(env=environment) as model:
                 return _solve(gurobi, model, milp, request)
     except gurobi.GurobiError as error:
-        return Outcome(Ending.FAILED, None, float("inf"), _words(error, milp))
+        return EngineResult(EngineStatus.FAILED, None, float("inf"), _words(error, milp))
 
 
-def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> Outcome:
+def _solve(gurobi: Any, model: Any, milp: Milp, request: Request) -> EngineResult:
     variables = _fill(gurobi.GRB, model, milp)
     options = {"TimeLimit": request.time_limit, "Threads": request.threads, "MIPGap": 0.0, "MIPGapAbs": 1e-9}
     if request.tight:
@@ -71,18 +71,18 @@ def _add_conditions(grb: Any, model: Any, variables: list[Any], conditions: Cond
         model.addGenConstrIndicator(variables[binary], bool(at), left, grb.LESS_EQUAL, float(upper))
 
 
-def _outcome(grb: Any, model: Any, variables: Any, stopped: bool) -> Outcome:
+def _outcome(grb: Any, model: Any, variables: Any, stopped: bool) -> EngineResult:
     endings = {
-        grb.OPTIMAL: Ending.OPTIMAL,
-        grb.INFEASIBLE: Ending.INFEASIBLE,
-        grb.TIME_LIMIT: Ending.LIMIT,
-        grb.INTERRUPTED: Ending.STOPPED if stopped else Ending.LIMIT,
+        grb.OPTIMAL: EngineStatus.OPTIMAL,
+        grb.INFEASIBLE: EngineStatus.INFEASIBLE,
+        grb.TIME_LIMIT: EngineStatus.LIMIT,
+        grb.INTERRUPTED: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
     }
-    ending = endings.get(model.Status, Ending.FAILED)
+    ending = endings.get(model.Status, EngineStatus.FAILED)
     values = np.asarray(variables.X, dtype=np.float64) if model.SolCount else None
-    proven = ending in (Ending.OPTIMAL, Ending.LIMIT, Ending.STOPPED)
+    proven = ending in (EngineStatus.OPTIMAL, EngineStatus.LIMIT, EngineStatus.STOPPED)
     bound = _bound(model) if proven else float("inf")
-    return Outcome(
+    return EngineResult(
         ending,
         values if values is not None and np.isfinite(values).all() else None,
         bound if np.isfinite(bound) and abs(bound) < grb.INFINITY else float("inf"),

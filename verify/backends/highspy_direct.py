@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Milp
 from verify.milp.request import Request
 
 
-def maximise(milp: Milp, request: Request) -> Outcome:
+def maximise(milp: Milp, request: Request) -> EngineResult:
     """Maximise `milp` within the limits of `request`."""
     highspy = require("highspy", "highspy", "the backend 'highspy'")
     engine = highspy.Highs()
@@ -84,27 +84,27 @@ def _listen(engine: Any, request: Request) -> list[bool]:
     return stopped
 
 
-def _outcome(highspy: Any, engine: Any, milp: Milp, stopped: bool) -> Outcome:
+def _outcome(highspy: Any, engine: Any, milp: Milp, stopped: bool) -> EngineResult:
     status, info = engine.getModelStatus(), engine.getInfo()
     kinds = highspy.HighsModelStatus
     endings = {
-        kinds.kOptimal: Ending.OPTIMAL,
-        kinds.kInfeasible: Ending.INFEASIBLE,
-        kinds.kTimeLimit: Ending.LIMIT,
-        kinds.kInterrupt: Ending.STOPPED if stopped else Ending.LIMIT,
+        kinds.kOptimal: EngineStatus.OPTIMAL,
+        kinds.kInfeasible: EngineStatus.INFEASIBLE,
+        kinds.kTimeLimit: EngineStatus.LIMIT,
+        kinds.kInterrupt: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
     }
-    ending = endings.get(status, Ending.FAILED)
+    ending = endings.get(status, EngineStatus.FAILED)
     # Statuses decide, never values: without an incumbent the solution is garbage.
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     values = np.array(engine.getSolution().col_value, dtype=np.float64) if found else None
-    proven = ending in (Ending.OPTIMAL, Ending.LIMIT, Ending.STOPPED)
+    proven = ending in (EngineStatus.OPTIMAL, EngineStatus.LIMIT, EngineStatus.STOPPED)
     bound = _bound(info, milp, ending) if proven else float("inf")
-    return Outcome(
+    return EngineResult(
         ending,
         values if values is not None and np.isfinite(values).all() else None,
         bound if np.isfinite(bound) else float("inf"),
         engine.modelStatusToString(status).lower(),
-        duals=_duals(engine, milp) if ending is Ending.OPTIMAL else None,
+        duals=_duals(engine, milp) if ending is EngineStatus.OPTIMAL else None,
     )
 
 
@@ -114,8 +114,8 @@ def _duals(engine: Any, milp: Milp) -> Floats | None:
     return np.array(solution.row_dual, dtype=np.float64) if known else None
 
 
-def _bound(info: Any, milp: Milp, ending: Ending) -> float:
+def _bound(info: Any, milp: Milp, ending: EngineStatus) -> float:
     """Return the dual bound; without integer variables HiGHS has none, and the optimum of the LP is its own."""
     if milp.integer.any():
         return float(info.mip_dual_bound)
-    return float(info.objective_function_value) if ending is Ending.OPTIMAL else float("inf")
+    return float(info.objective_function_value) if ending is EngineStatus.OPTIMAL else float("inf")

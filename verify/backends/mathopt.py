@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
 from verify.backends.mathopt_calls import Call, call
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Conditions, Milp
 from verify.milp.request import Request
 
@@ -23,7 +23,7 @@ def parameters(mathopt: Any, request: Request, **more: Any) -> Any:
     )
 
 
-def solve(milp: Milp, engine: str, request: Request, hears: bool, **parameter: Any) -> Outcome:
+def solve(milp: Milp, engine: str, request: Request, hears: bool, **parameter: Any) -> EngineResult:
     """Maximise `milp` by the engine of that name in MathOpt; `hears` says whether it takes callbacks and a start."""
     mathopt = require("ortools.math_opt.python.mathopt", "ortools", f"the engine {engine} of MathOpt")
     stopped: list[bool] = []
@@ -118,21 +118,21 @@ def _best(result: Any, count: int) -> Floats | None:
     return values if np.isfinite(values).all() else None
 
 
-def _outcome(mathopt: Any, result: Any, milp: Milp, stopped: bool) -> Outcome:
+def _outcome(mathopt: Any, result: Any, milp: Milp, stopped: bool) -> EngineResult:
     reason = mathopt.TerminationReason
     endings = {
-        reason.OPTIMAL: Ending.OPTIMAL,
-        reason.INFEASIBLE: Ending.INFEASIBLE,
-        reason.FEASIBLE: Ending.STOPPED if stopped else Ending.LIMIT,
-        reason.NO_SOLUTION_FOUND: Ending.STOPPED if stopped else Ending.LIMIT,
+        reason.OPTIMAL: EngineStatus.OPTIMAL,
+        reason.INFEASIBLE: EngineStatus.INFEASIBLE,
+        reason.FEASIBLE: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
+        reason.NO_SOLUTION_FOUND: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
     }
     termination = result.termination
     ended = reason(termination.reason)
     # A field that is not there reads as 0, which would be a bound that nobody proved.
     told = termination.HasField("objective_bounds")
     bound = float(termination.objective_bounds.dual_bound) if told else float("inf")
-    return Outcome(
-        endings.get(ended, Ending.FAILED),
+    return EngineResult(
+        endings.get(ended, EngineStatus.FAILED),
         _best(result, len(milp.cost)),
         bound if np.isfinite(bound) else float("inf"),
         f"{ended.name.lower()} {termination.detail}".strip(),

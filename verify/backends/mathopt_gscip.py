@@ -7,11 +7,11 @@ does not know), with a cutoff its Python layer raises on an end that the same la
 from __future__ import annotations
 
 from verify.backends import mathopt
-from verify.milp.engine_result import Outcome
+from verify.milp.engine_result import EngineResult
 from verify.milp.model import Milp
 from verify.milp.request import Request
 
 
-def maximise(milp: Milp, request: Request) -> Outcome:
+def maximise(milp: Milp, request: Request) -> EngineResult:
     """Maximise `milp` within the limits of `request`."""
     return mathopt.solve(milp, "GSCIP", request, hears=True, threads=request.threads)

@@ -8,11 +8,11 @@ It hears no callback (registered ones are ignored without a word) and refuses a 
 from __future__ import annotations
 
 from verify.backends import mathopt
-from verify.milp.engine_result import Outcome
+from verify.milp.engine_result import EngineResult
 from verify.milp.model import Milp
 from verify.milp.request import Request
 
 
-def maximise(milp: Milp, request: Request) -> Outcome:
+def maximise(milp: Milp, request: Request) -> EngineResult:
     """Maximise `milp` within the time limit of `request`."""
     return mathopt.solve(milp, "HIGHS", request, hears=False)

@@ -1,4 +1,4 @@
-"""MILP engines: one file each behind ``maximise(milp, request) -> Outcome``; tested before first use.
+"""MILP engines: one file each behind ``maximise(milp, request) -> EngineResult``; tested before first use.
 
 What of a :class:`~verify.milp.request.Request` an engine heeds; what it cannot do it ignores:
 
@@ -39,7 +39,7 @@ import scipy.sparse as sp
 
 from convexnn.checks import as_known
 from verify.milp.early_stop import scaled_with_way_out
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Milp
 from verify.milp.request import Request
 from verify.milp.scaling import closed_form, scale
@@ -66,7 +66,7 @@ class Backend:
     package: str
     conditional: bool = False
 
-    def maximise(self, milp: Milp, request: Request | float) -> Outcome:
+    def maximise(self, milp: Milp, request: Request | float) -> EngineResult:
         """Maximise `milp` as `request` asks; a number is a time limit in seconds.
 
         The engine sees a scaled model, with a way out where the request has a level that is enough; its bound comes
@@ -76,23 +76,23 @@ class Backend:
         if not milp.rows.shape[0]:
             return closed_form(milp)
         if asked.time_limit <= 0.0:
-            return Outcome(Ending.LIMIT, None, inf, "no time was left")
+            return EngineResult(EngineStatus.LIMIT, None, inf, "no time was left")
         cut = None if asked.enough is None else scaled_with_way_out(milp, asked.enough, asked.top)
         # The way out is a start by itself, and a start has no values for its variables.
         asked = asked if cut is None else replace(asked, start=None)
         scaled = scale(milp) if cut is None else cut
         outcome = scaled.restore(self.run(scaled.milp, scaled.request(asked)))
-        if cut is not None and outcome.ending is Ending.OPTIMAL:
-            return replace(outcome, ending=Ending.STOPPED)
+        if cut is not None and outcome.ending is EngineStatus.OPTIMAL:
+            return replace(outcome, ending=EngineStatus.STOPPED)
         return outcome
 
-    def run(self, milp: Milp, request: Request) -> Outcome:
+    def run(self, milp: Milp, request: Request) -> EngineResult:
         """Hand a model to the engine as it is.
 
         The engine works in a thread of its own, so that Ctrl-C is heard at once and our own clock has the last word.
-        Whatever it raises is an Outcome that failed: an error must never pass for an answer.
+        Whatever it raises is an EngineResult that failed: an error must never pass for an answer.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[EngineResult] = []
         limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
         # A bare lock, free once the engine has ended: an Event's own lock can stay taken where Ctrl-C is heard amid its
         # methods, and a thread says that it has ended too where Ctrl-C was heard while it was joined.
@@ -117,9 +117,13 @@ class Backend:
             if not (ended or outcomes):
                 # Where Python ends below an engine's own threads, the process aborts.
                 atexit.register(running.acquire, timeout=FAREWELL)
-        return outcomes[0] if outcomes else Outcome(Ending.LIMIT, None, inf, "it did not stop at its time limit")
+        return (
+            outcomes[0]
+            if outcomes
+            else EngineResult(EngineStatus.LIMIT, None, inf, "it did not stop at its time limit")
+        )
 
-    def _tried(self, milp: Milp, request: Request) -> Outcome:
+    def _tried(self, milp: Milp, request: Request) -> EngineResult:
         try:
             # HiGHS of highspy works on a cost that is no number until its time is up.
             ends = (milp.lower, milp.upper, milp.row_lower, milp.row_upper)
@@ -127,7 +131,7 @@ class Backend:
             if not finite or any(np.isnan(part).any() for part in ends):
                 raise ValueError("the model has coefficients that are no numbers")
             self._check_conditions(milp)
-            outcome: Outcome = import_module(self.module).maximise(milp, request)
+            outcome: EngineResult = import_module(self.module).maximise(milp, request)
         except Exception as error:
             return _failed(f"{type(error).__name__}: {error}")
         return outcome
@@ -146,8 +150,8 @@ class Backend:
         return find_spec(self.package) is not None
 
 
-def _failed(detail: str) -> Outcome:
-    return Outcome(Ending.FAILED, None, inf, detail)
+def _failed(detail: str) -> EngineResult:
+    return EngineResult(EngineStatus.FAILED, None, inf, detail)
 
 
 # In order of preference. CP-SAT is not here and must not be: it rounds continuous variables, so through MathOpt it
@@ -185,7 +189,7 @@ def candidates(name: str) -> list[Backend]:
     return [BACKENDS[name]]
 
 
-class Line:
+class EngineChain:
     """Engines in order of preference as one: where an engine fails on a model, the next one gets it.
 
     An engine joins once it has passed its self-test. `name` is that of the engine asked last, `notes` says for the last
@@ -202,7 +206,7 @@ class Line:
         """Return the first engine that passes its self-test; None if none does."""
         return next(self._engines(), None)
 
-    def maximise(self, milp: Milp, request: Request | float) -> Outcome:
+    def maximise(self, milp: Milp, request: Request | float) -> EngineResult:
         """Maximise `milp` by the first engine that does not fail, all within the time limit of `request`."""
         asked = request if isinstance(request, Request) else Request(float(request))
         began, outcome = perf_counter(), _failed("no engine passes its self-test")
@@ -212,7 +216,7 @@ class Line:
             if self.notes and left <= 0.0:
                 break
             outcome, self.name = engine.maximise(milp, replace(asked, time_limit=left)), engine.name
-            if outcome.ending is not Ending.FAILED:
+            if outcome.ending is not EngineStatus.FAILED:
                 break
             self.notes.append(f"{engine.name} failed: {outcome.detail}")
         return outcome
@@ -229,9 +233,9 @@ class Line:
             yield engine
 
 
-def first_sound(backends: list[Backend]) -> tuple[Line | None, str]:
+def first_sound(backends: list[Backend]) -> tuple[EngineChain | None, str]:
     """Return the engines as a line that begins with one that passes its self-test, and what was wrong before it."""
-    line = Line(backends)
+    line = EngineChain(backends)
     engine = line.first()
     if engine is None:
         return None, " ".join(line.troubles)
@@ -247,7 +251,7 @@ def self_test(name: str) -> str | None:
     """
     for milp, expected in _known_models():
         outcome = BACKENDS[name].run(milp, Request(10.0))
-        if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
+        if outcome.ending is not EngineStatus.OPTIMAL or outcome.values is None:
             return f"a model with optimum {expected:g} ended as {outcome.ending.name} ({outcome.detail})"
         found = float(milp.cost @ outcome.values) + milp.constant
         if abs(found - expected) > 1e-6 or abs(outcome.bound - expected) > 1e-6:

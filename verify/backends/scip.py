@@ -8,12 +8,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats, require
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Milp
 from verify.milp.request import Request
 
 
-def maximise(milp: Milp, request: Request) -> Outcome:
+def maximise(milp: Milp, request: Request) -> EngineResult:
     """Maximise `milp` within the limits of `request`."""
     scip = require("pyscipopt", "pyscipopt", "the backend 'scip'")
     model = scip.Model()
@@ -93,18 +93,18 @@ def _listener(scip: Any, variables: list[Any], request: Request) -> Any:
     return Listener()
 
 
-def _outcome(model: Any, variables: list[Any], stopped: bool) -> Outcome:
+def _outcome(model: Any, variables: list[Any], stopped: bool) -> EngineResult:
     status = model.getStatus()
-    endings = {"optimal": Ending.OPTIMAL, "infeasible": Ending.INFEASIBLE, "timelimit": Ending.LIMIT}
-    endings["userinterrupt"] = Ending.STOPPED if stopped else Ending.LIMIT
-    ending = endings.get(status, Ending.FAILED)
+    endings = {"optimal": EngineStatus.OPTIMAL, "infeasible": EngineStatus.INFEASIBLE, "timelimit": EngineStatus.LIMIT}
+    endings["userinterrupt"] = EngineStatus.STOPPED if stopped else EngineStatus.LIMIT
+    ending = endings.get(status, EngineStatus.FAILED)
     values = None
     if model.getNSols():
         best = model.getBestSol()
         values = np.array([model.getSolVal(best, variable) for variable in variables])
-    proven = ending in (Ending.OPTIMAL, Ending.LIMIT, Ending.STOPPED)
+    proven = ending in (EngineStatus.OPTIMAL, EngineStatus.LIMIT, EngineStatus.STOPPED)
     bound = float(model.getDualbound()) if proven else float("inf")
-    return Outcome(
+    return EngineResult(
         ending,
         values if values is not None and np.isfinite(values).all() else None,
         bound if abs(bound) < model.infinity() else float("inf"),

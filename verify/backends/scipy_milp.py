@@ -8,15 +8,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Milp
 from verify.milp.request import Request
 
 # scipy's status codes; 1 is a time or node limit, 4 anything else.
-ENDINGS = {0: Ending.OPTIMAL, 1: Ending.LIMIT, 2: Ending.INFEASIBLE}
+ENDINGS = {0: EngineStatus.OPTIMAL, 1: EngineStatus.LIMIT, 2: EngineStatus.INFEASIBLE}
 
 
-def maximise(milp: Milp, request: Request) -> Outcome:
+def maximise(milp: Milp, request: Request) -> EngineResult:
     """Maximise `milp` within the time limit of `request`; without integer variables by linprog, which has duals."""
     if not milp.integer.any():
         return _linear(milp, request)
@@ -30,17 +30,17 @@ def maximise(milp: Milp, request: Request) -> Outcome:
         constraints=LinearConstraint(milp.rows, milp.row_lower, milp.row_upper) if milp.rows.shape[0] else None,
         options={"time_limit": request.time_limit, "mip_rel_gap": 0.0},
     )
-    ending = ENDINGS.get(result.status, Ending.FAILED)
+    ending = ENDINGS.get(result.status, EngineStatus.FAILED)
     dual = result.mip_dual_bound
     bound = float("inf") if dual is None or not np.isfinite(dual) else milp.constant - float(dual)
-    return Outcome(ending, _values(result.x), bound, str(result.message))
+    return EngineResult(ending, _values(result.x), bound, str(result.message))
 
 
 def _values(x: Floats | None) -> Floats | None:
     return None if x is None or not np.isfinite(x).all() else np.asarray(x, dtype=np.float64)
 
 
-def _linear(milp: Milp, request: Request) -> Outcome:
+def _linear(milp: Milp, request: Request) -> EngineResult:
     """Maximise a linear program; its optimum is its own bound."""
     from scipy.optimize import linprog
 
@@ -48,11 +48,11 @@ def _linear(milp: Milp, request: Request) -> Outcome:
     ends = np.column_stack([milp.lower, milp.upper])
     options = {"time_limit": request.time_limit}
     result = linprog(-milp.cost, **parts.arguments(), bounds=ends, method="highs", options=options)
-    ending = ENDINGS.get(result.status, Ending.FAILED)
-    if ending is not Ending.OPTIMAL:
-        return Outcome(ending, None, float("inf"), str(result.message))
+    ending = ENDINGS.get(result.status, EngineStatus.FAILED)
+    if ending is not EngineStatus.OPTIMAL:
+        return EngineResult(ending, None, float("inf"), str(result.message))
     bound = milp.constant - float(result.fun)
-    return Outcome(ending, _values(result.x), bound, str(result.message), duals=parts.duals(result))
+    return EngineResult(ending, _values(result.x), bound, str(result.message), duals=parts.duals(result))
 
 
 class Sides:

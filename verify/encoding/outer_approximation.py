@@ -13,11 +13,11 @@ from math import inf
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.backends.registry import Backend, Line
+from verify.backends.registry import Backend, EngineChain
 from verify.encoding.conic_relaxation import Ball
 from verify.encoding.encode import Encoding, Milp
 from verify.encoding.norm_cuts import GAP, Search
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.request import Request
 from verify.milp.scaling import scale
 from verify.regions.balls import L2Ball
@@ -31,17 +31,17 @@ SEARCHED, LEVEL = 0.5, 3.0
 
 
 def maximise(
-    engine: Backend | Line,
+    engine: Backend | EngineChain,
     encoding: Encoding,
     left: Callable[[], float],
     found: Callable[[Floats], bool],
     about_sign: bool = True,
-) -> Outcome:
+) -> EngineResult:
     """Maximise a model with an engine; over an L2 ball add cuts until the bound meets a point inside.
 
     Parameters
     ----------
-    engine : Backend or Line
+    engine : Backend or EngineChain
         The engine.
     encoding : Encoding
         The model.
@@ -67,24 +67,28 @@ def maximise(
     search, until = Search(Ball(encoding, encoding.milp), found, level), SEARCHED * left()
     search.run(lambda: left() - until)
     if search.settled:
-        return Outcome(Ending.STOPPED, search.values(), inf, "a conic relaxation has a point that settles it")
+        return EngineResult(
+            EngineStatus.STOPPED, search.values(), inf, "a conic relaxation has a point that settles it"
+        )
     outcome = _proven_cuts(engine, search, left, about_sign)
     return outcome if search.point is None else replace(outcome, values=search.values())
 
 
-def _proven_cuts(engine: Backend | Line, search: Search, left: Callable[[], float], about_sign: bool) -> Outcome:
+def _proven_cuts(
+    engine: Backend | EngineChain, search: Search, left: Callable[[], float], about_sign: bool
+) -> EngineResult:
     """Let the engine maximise the model of a search: its linear relaxation, then itself, until the bound is met."""
     # The first cut is that of the relaxation itself, and the fewer rows, the less an engine's tolerances amount to.
     known = engine.maximise(search.model(1).relaxed(), Request(left(), tight=True))
     while not (about_sign and _proven(known)):
         asked = Request(left(), enough=0.0 if about_sign else None, tight=True)
         outcome = engine.maximise(search.model(), asked)
-        if outcome.ending in (Ending.INFEASIBLE, Ending.FAILED):
+        if outcome.ending in (EngineStatus.INFEASIBLE, EngineStatus.FAILED):
             return outcome
         # What was proven before holds on, where it is worth more with what the tolerances amount to.
         worse = outcome.bound + outcome.allowance > known.bound + known.allowance and not _proven(outcome)
         known = replace(outcome, bound=known.bound, allowance=known.allowance) if worse else outcome
-        if outcome.ending is not Ending.OPTIMAL or outcome.values is None:
+        if outcome.ending is not EngineStatus.OPTIMAL or outcome.values is None:
             break
         if outcome.bound <= search.best + GAP * abs(search.best) or not search.look(outcome.values, left()):
             break
@@ -105,6 +109,6 @@ def with_cube(encoding: Encoding, milp: Milp) -> Milp:
     return replace(milp, upper=upper)
 
 
-def _proven(outcome: Outcome) -> bool:
+def _proven(outcome: EngineResult) -> bool:
     """Whether the bound is a proof already."""
-    return outcome.ending in (Ending.OPTIMAL, Ending.STOPPED) and outcome.bound < -outcome.allowance
+    return outcome.ending in (EngineStatus.OPTIMAL, EngineStatus.STOPPED) and outcome.bound < -outcome.allowance

@@ -9,7 +9,7 @@ from math import inf
 from convexnn.checks import Floats
 
 
-class Ending(Enum):
+class EngineStatus(Enum):
     """How an engine ended; the value is a sentence."""
 
     OPTIMAL = "The engine reports an optimum within its gap tolerance."
@@ -20,12 +20,12 @@ class Ending(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class EngineResult:
     """The outcome of one maximisation.
 
     Attributes
     ----------
-    ending : Ending
+    ending : EngineStatus
         How the engine ended.
     values : ndarray (v,) or None
         Its best point; to be checked, never trusted.
@@ -40,7 +40,7 @@ class Outcome:
         their upper sides; to be evaluated by :func:`verify.bounds.duals.milp_bound`, never trusted.
     """
 
-    ending: Ending
+    ending: EngineStatus
     values: Floats | None
     bound: float
     detail: str

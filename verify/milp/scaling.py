@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from convexnn.checks import Floats
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Conditions, Milp
 from verify.milp.request import Request
 
@@ -65,7 +65,7 @@ class Scaled:
         moved = self.origin + self.width * values[: len(self.width)]
         return np.asarray(np.clip(moved, original.lower, original.upper))
 
-    def restore(self, outcome: Outcome) -> Outcome:
+    def restore(self, outcome: EngineResult) -> EngineResult:
         """Return an engine's outcome in the original variables and units, its bound made sound."""
         values = None if outcome.values is None else self.point(outcome.values)
         bound = self.factor * outcome.bound + self.shift + self.error
@@ -116,12 +116,12 @@ def scale(milp: Milp) -> Scaled:
 
 
 @np.errstate(all="ignore")
-def closed_form(milp: Milp) -> Outcome:
+def closed_form(milp: Milp) -> EngineResult:
     """Return the exact maximum of a model without rows: every variable at the end that its cost prefers."""
     values = np.where(milp.cost > 0.0, milp.upper, milp.lower)
     bound = float(milp.cost @ values) + milp.constant + milp.error + _objective_rounding(milp)
     words = "no neuron can switch: solved in closed form"
-    return Outcome(Ending.OPTIMAL, values, bound, words, 0.0, np.zeros(0))
+    return EngineResult(EngineStatus.OPTIMAL, values, bound, words, 0.0, np.zeros(0))
 
 
 def _origin(milp: Milp) -> Floats:

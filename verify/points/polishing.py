@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.backends.registry import Line
+from verify.backends.registry import EngineChain
 from verify.bounds.layer_bounds import crown_bounds
 from verify.encoding.encode import encode
 from verify.milp.request import Request
@@ -40,7 +40,9 @@ class Restricted:
         return moved
 
 
-def polish(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floats, engine: Line, time: float) -> Floats:
+def polish(
+    network: SparseReLUNetwork, region: Box, objective: Floats, x: Floats, engine: EngineChain, time: float
+) -> Floats:
     """Return a point where c . outputs is at least as large as at `x`, up to rounding: the best near it.
 
     Parameters
@@ -53,7 +55,7 @@ def polish(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floats
         c.
     x : ndarray (d,)
         A point of the region.
-    engine : Line
+    engine : EngineChain
         Solves the linear programs.
     time : float
         Seconds for each of them.
@@ -106,7 +108,9 @@ def _movable(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floa
     return np.sort(order[:FREE])
 
 
-def _best_with_pattern(part: Restricted, objective: Floats, x: Floats, engine: Line, time: float) -> Floats | None:
+def _best_with_pattern(
+    part: Restricted, objective: Floats, x: Floats, engine: EngineChain, time: float
+) -> Floats | None:
     known = crown_bounds(part.network, part.region)
     if not all(layer.finite for layer in known[:-1]):
         return None

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.backends.registry import Line
+from verify.backends.registry import EngineChain
 from verify.bounds.layer_bounds import crown_bounds
 from verify.encoding.encode import Encoding, encode
 from verify.milp.model import Milp
@@ -71,7 +71,7 @@ def encoded(surrogate: Surrogate, region: Box, objective: Floats) -> Encoding | 
 
 def incumbents(
     encoding: Encoding,
-    engine: Line,
+    engine: EngineChain,
     left: Callable[[], float],
     found: Callable[[Floats], bool],
     rounds: float = inf,
@@ -82,7 +82,7 @@ def incumbents(
     ----------
     encoding : Encoding
         The MILP, of a copy or of any network.
-    engine : Line
+    engine : EngineChain
         The engine; where it streams no incumbents, its last point is shown.
     left : callable
         Seconds left.

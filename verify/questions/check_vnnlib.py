@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.answers.answer import Event, Proof
-from verify.answers.finding import Finding
+from verify.answers.checked_result import CheckedResult
 from verify.answers.property_check import Check, Holding
 from verify.answers.replay import replay_of
 from verify.answers.witness import Exhibit, Test, all_hold
@@ -276,7 +276,7 @@ class _Checking:
             doubts.append(f"Condition {index}: {finding.doubt()}")
         return None
 
-    def _decided(self, place: _Place, index: int, finding: Finding) -> bool:
+    def _decided(self, place: _Place, index: int, finding: CheckedResult) -> bool:
         """Whether a condition is ruled out: by what the engine's multipliers show, or up to its tolerances."""
         certified = place.excludes(index, finding.certified)
         if not certified and finding.doubt() is not None:

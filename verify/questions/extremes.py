@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from convexnn.checks import Floats, as_vector
 from convexnn.network import SparseReLUNetwork
 from verify.answers.answer import Proof
-from verify.answers.finding import Finding
+from verify.answers.checked_result import CheckedResult
 from verify.answers.optimum import Optimum, OutputRange, Status
 from verify.answers.replay import replay_of
 from verify.bounds.functions import Functions
@@ -225,7 +225,7 @@ class _Extremum:
             return self._end(Status.UNKNOWN, _sentence(finding.trouble), self.known.proof)
         return self._judge(finding)
 
-    def _judge(self, finding: Finding) -> Optimum:
+    def _judge(self, finding: CheckedResult) -> Optimum:
         proof = self.known.proof
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded dual bounds meet the value found.", proof)

@@ -9,7 +9,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.answers.answer import Answer, Proof, Verdict
-from verify.answers.finding import Finding
+from verify.answers.checked_result import CheckedResult
 from verify.answers.replay import replay_of
 from verify.answers.witness import Exhibit, some_positive
 from verify.bounds.layer_bounds import check_sizes
@@ -248,7 +248,7 @@ class _Attack:
             doubts.append(f"Class {self.margins.targets[target]}: {finding.doubt()}")
         return None
 
-    def _decided(self, target: int, finding: Finding) -> bool:
+    def _decided(self, target: int, finding: CheckedResult) -> bool:
         """Whether a target is proven: by what the engine's multipliers show, or up to its tolerances."""
         if target not in self._open():
             return True

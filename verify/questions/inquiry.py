@@ -11,11 +11,11 @@ import numpy as np
 
 from convexnn.checks import Floats, as_generator, as_nonnegative
 from verify.answers.answer import Event, Proof
-from verify.answers.finding import Finding, trouble_at_point, trouble_of
+from verify.answers.checked_result import CheckedResult, trouble_at_point, trouble_of
 from verify.answers.replay import Replay
 from verify.answers.witness import Exhibit, Test, exhibit
 from verify.backends import registry as backends
-from verify.backends.registry import Backend, Line
+from verify.backends.registry import Backend, EngineChain
 from verify.bounds.crown import crown_peaks
 from verify.bounds.duals import milp_bound
 from verify.bounds.functions import Functions, last_hidden
@@ -24,7 +24,7 @@ from verify.clock import Clock
 from verify.encoding.encode import Encoding, Milp, encode
 from verify.encoding.outer_approximation import maximise, with_cube
 from verify.milp.conjunction import least_of
-from verify.milp.engine_result import Ending, Outcome
+from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.request import Request
 from verify.points.ascent import ascend
 from verify.points.surrogates import Surrogate
@@ -88,7 +88,7 @@ class Inquiry:
 
     def __init__(self, functions: Functions, region: Box, means: Means) -> None:
         self.functions, self.region, self.means, self.clock = functions, region, means, means.clock
-        self.engine: Line | None = None
+        self.engine: EngineChain | None = None
         self.asked: str | None = None
         self.trace: list[Event] = []
         self.doubt, self.leak = region.doubt, 0.0
@@ -224,7 +224,7 @@ class Inquiry:
         self.engine = engine
         return None
 
-    def ask(self, chosen: Sequence[int], test: Test | None = None, share: float = 1.0) -> Finding:
+    def ask(self, chosen: Sequence[int], test: Test | None = None, share: float = 1.0) -> CheckedResult:
         """Ask the engine for the maximum of the least of the chosen functions, for a share of the time that is left.
 
         With a `test` the question is whether it is positive, and a witness that passes may end the work early.
@@ -239,7 +239,9 @@ class Inquiry:
         self.leak = finding.leak if abs(finding.leak) > abs(self.leak) else self.leak
         return finding
 
-    def _run(self, engine: Line, encoding: Encoding, chosen: list[int], test: Test | None, until: float) -> Outcome:
+    def _run(
+        self, engine: EngineChain, encoding: Encoding, chosen: list[int], test: Test | None, until: float
+    ) -> EngineResult:
         """Hand a model over, until some time.
 
         With a test a bound below zero is enough, and so is an incumbent that passes.
@@ -257,7 +259,7 @@ class Inquiry:
         )
         return engine.maximise(encoding.milp, request)
 
-    def _certify(self, chosen: Sequence[int], encoding: Encoding, outcome: Outcome) -> float:
+    def _certify(self, chosen: Sequence[int], encoding: Encoding, outcome: EngineResult) -> float:
         """Return what the multipliers of an engine prove of the least of the chosen functions, and keep that of one."""
         if outcome.duals is None:
             return np.inf
@@ -266,14 +268,14 @@ class Inquiry:
             self.upper[chosen[0]], self.proof = bound, Proof.LP
         return bound
 
-    def _note_engine(self, engine: Line, finding: str, bound: float, certified: float) -> None:
+    def _note_engine(self, engine: EngineChain, finding: str, bound: float, certified: float) -> None:
         self.asked = engine.name
         for trouble in engine.notes:
             self.note("auto", trouble)
         proven = f", {certified:.6g} by its multipliers" if np.isfinite(certified) else ""
         self.note(self.asked, f"{finding}; margin at most {bound:.6g}{proven}")
 
-    def relax(self, chosen: Sequence[int], until: float = np.inf) -> Finding:
+    def relax(self, chosen: Sequence[int], until: float = np.inf) -> CheckedResult:
         """Ask for the maximum of the linear relaxation, where binaries may be fractions: an upper bound and a start.
 
         The engine has until some time, at most that of the question; `relaxed` keeps which functions were asked for.
@@ -294,10 +296,10 @@ class Inquiry:
         self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome.bound, certified)
         point = None if outcome.values is None else encoding.point(outcome.values)
         known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
-        limited, trouble = outcome.ending is Ending.LIMIT, None if ball else trouble_of(outcome, known)
+        limited, trouble = outcome.ending is EngineStatus.LIMIT, None if ball else trouble_of(outcome, known)
         if trouble is not None:
             self.doubt = self.doubt or f"In the linear relaxation {trouble}"
-        return Finding(point, outcome.bound, outcome.allowance, limited, trouble, certified=certified)
+        return CheckedResult(point, outcome.bound, outcome.allowance, limited, trouble, certified=certified)
 
     def _settles(self, point: Floats, test: Test | None) -> bool:
         if test is None:
@@ -315,7 +317,7 @@ class Inquiry:
         milp = milps[0] if len(milps) == 1 else least_of(milps, self.lower[index], self.upper[index])
         return replace(encodings[0], milp=milp)
 
-    def _finding(self, encoding: Encoding, outcome: Outcome, chosen: list[int]) -> Finding:
+    def _finding(self, encoding: Encoding, outcome: EngineResult, chosen: list[int]) -> CheckedResult:
         point, leak, milp = None, 0.0, encoding.milp
         if outcome.values is not None:
             point = encoding.point(outcome.values)
@@ -325,8 +327,8 @@ class Inquiry:
         trouble = trouble_of(outcome, known)
         if trouble is None and not self.region.is_loose:
             trouble = trouble_at_point(outcome, leak, known)
-        limited = outcome.ending is Ending.LIMIT
-        return Finding(point, outcome.bound, outcome.allowance, limited, trouble, leak)
+        limited = outcome.ending is EngineStatus.LIMIT
+        return CheckedResult(point, outcome.bound, outcome.allowance, limited, trouble, leak)
 
     def note(self, source: str, finding: str) -> None:
         """Write a step down."""

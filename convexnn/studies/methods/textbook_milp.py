@@ -9,7 +9,7 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from verify.answers.finding import trouble_of
+from verify.answers.checked_result import trouble_of
 from verify.backends.registry import candidates, first_sound
 from verify.milp.request import Request
 from verify.regions.intervals import Interval

@@ -1,0 +1,84 @@
+"""Findings: what an engine found for the least of some functions, and whether it is to be believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from convexnn.checks import Floats
+from verify.milp.engine_result import EngineResult, EngineStatus
+
+# The share of its size by which an engine's objective may differ from the network at the engine's own point.
+LEAK = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedResult:
+    """What an engine found for the least of some functions.
+
+    Attributes
+    ----------
+    point : ndarray (d,) or None
+        Its best input, inside the region.
+    bound : float
+        Its proven upper bound.
+    allowance : float
+        What its tolerances can amount to in the bound.
+    limited : bool
+        Whether it was stopped by the time limit.
+    trouble : str or None
+        Why it is not to be believed.
+    leak : float
+        Its objective at its point, minus the value recomputed in the network; 0 without a point. Where the MILP
+        holds the region up to its tolerances alone, it is no doubt: the point is drawn into the region first.
+    certified : float
+        The upper bound that its multipliers of the rows prove, whatever its tolerances; infinite where it gave none.
+    """
+
+    point: Floats | None
+    bound: float
+    allowance: float
+    limited: bool
+    trouble: str | None
+    leak: float = 0.0
+    certified: float = np.inf
+
+    def doubt(self) -> str | None:
+        """Return why it does not prove the functions to be negative together; None if it does."""
+        if self.trouble is not None:
+            return self.trouble
+        if self.bound < -self.allowance:
+            return None
+        if self.limited:
+            if not np.isfinite(self.bound):
+                return "the time limit was reached before there was a bound."
+            return f"the time limit was reached with the margin at most {self.bound:.6g}."
+        return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
+
+
+def trouble_of(outcome: EngineResult, reached: float) -> str | None:
+    """Return why an outcome is not to be believed; None if nothing speaks against it.
+
+    `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
+    """
+    if outcome.ending is EngineStatus.INFEASIBLE:
+        return "the engine calls a model infeasible that the center of the region satisfies."
+    if outcome.ending is EngineStatus.FAILED:
+        return f"the engine failed ({outcome.detail})."
+    # A time limit may come before there is a bound; minus infinity or no number is none at any time.
+    early = outcome.ending is EngineStatus.LIMIT and outcome.bound == np.inf
+    if not (np.isfinite(outcome.bound) or early):
+        return f"the engine gave no bound ({outcome.detail})."
+    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
+        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
+    return None
+
+
+def trouble_at_point(outcome: EngineResult, leak: float, reached: float) -> str | None:
+    """Return why an engine's own point speaks against it: it is worth less in the network than the engine says."""
+    if not np.isfinite(leak):
+        return "the network overflows at the engine's point."
+    if leak <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
+        return None
+    return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."
