@@ -27,7 +27,7 @@ from ortools.math_opt.python import mathopt as ortools
 import convexnn as cx
 import verify
 from verify.backends import highspy_direct, mathopt
-from verify.milp.early_stop import scaled_with_way_out
+from verify.milp.early_stop import scaled_with_early_stop
 from verify.milp.model import Milp
 from verify.milp.scaling import scale
 
@@ -77,7 +77,7 @@ def main(repeats: int = 9) -> None:
             network, region, objective, verify.bound(network, region)
         ),
         "scaled": lambda: scale(milp),
-        "scaled, with a way out": lambda: scaled_with_way_out(milp, 0.0, 5.0),
+        "scaled, with an early stop": lambda: scaled_with_early_stop(milp, 0.0, 5.0),
         "handed to highspy": lambda: to_highspy(scaled),
         "a proto for MathOpt": lambda: mathopt.proto(scaled),
         "handed to gscip of MathOpt": lambda: to_mathopt(scaled, ortools.SolverType.GSCIP),

@@ -62,12 +62,12 @@ def trouble_of(outcome: EngineResult, reached: float) -> str | None:
 
     `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
     """
-    if outcome.ending is EngineStatus.INFEASIBLE:
+    if outcome.status is EngineStatus.INFEASIBLE:
         return "the engine calls a model infeasible that the center of the region satisfies."
-    if outcome.ending is EngineStatus.FAILED:
+    if outcome.status is EngineStatus.FAILED:
         return f"the engine failed ({outcome.detail})."
     # A time limit may come before there is a bound; minus infinity or no number is none at any time.
-    early = outcome.ending is EngineStatus.LIMIT and outcome.bound == np.inf
+    early = outcome.status is EngineStatus.LIMIT and outcome.bound == np.inf
     if not (np.isfinite(outcome.bound) or early):
         return f"the engine gave no bound ({outcome.detail})."
     if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):

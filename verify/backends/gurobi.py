@@ -72,22 +72,17 @@ def _add_conditions(grb: Any, model: Any, variables: list[Any], conditions: Cond
 
 
 def _outcome(grb: Any, model: Any, variables: Any, stopped: bool) -> EngineResult:
-    endings = {
+    statuses = {
         grb.OPTIMAL: EngineStatus.OPTIMAL,
         grb.INFEASIBLE: EngineStatus.INFEASIBLE,
         grb.TIME_LIMIT: EngineStatus.LIMIT,
         grb.INTERRUPTED: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
     }
-    ending = endings.get(model.Status, EngineStatus.FAILED)
+    status = statuses.get(model.Status, EngineStatus.FAILED)
     values = np.asarray(variables.X, dtype=np.float64) if model.SolCount else None
-    proven = ending in (EngineStatus.OPTIMAL, EngineStatus.LIMIT, EngineStatus.STOPPED)
-    bound = _bound(model) if proven else float("inf")
-    return EngineResult(
-        ending,
-        values if values is not None and np.isfinite(values).all() else None,
-        bound if np.isfinite(bound) and abs(bound) < grb.INFINITY else float("inf"),
-        f"status {model.Status}, {int(model.NodeCount)} nodes",
-    )
+    bound = _bound(model) if status.has_bound else float("inf")
+    bound = bound if abs(bound) < grb.INFINITY else float("inf")
+    return EngineResult.reported(status, values, bound, f"status {model.Status}, {int(model.NodeCount)} nodes")
 
 
 def _bound(model: Any) -> float:

@@ -85,27 +85,21 @@ def _listen(engine: Any, request: Request) -> list[bool]:
 
 
 def _outcome(highspy: Any, engine: Any, milp: Milp, stopped: bool) -> EngineResult:
-    status, info = engine.getModelStatus(), engine.getInfo()
+    own_status, info = engine.getModelStatus(), engine.getInfo()
     kinds = highspy.HighsModelStatus
-    endings = {
+    statuses = {
         kinds.kOptimal: EngineStatus.OPTIMAL,
         kinds.kInfeasible: EngineStatus.INFEASIBLE,
         kinds.kTimeLimit: EngineStatus.LIMIT,
         kinds.kInterrupt: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
     }
-    ending = endings.get(status, EngineStatus.FAILED)
+    status = statuses.get(own_status, EngineStatus.FAILED)
     # Statuses decide, never values: without an incumbent the solution is garbage.
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     values = np.array(engine.getSolution().col_value, dtype=np.float64) if found else None
-    proven = ending in (EngineStatus.OPTIMAL, EngineStatus.LIMIT, EngineStatus.STOPPED)
-    bound = _bound(info, milp, ending) if proven else float("inf")
-    return EngineResult(
-        ending,
-        values if values is not None and np.isfinite(values).all() else None,
-        bound if np.isfinite(bound) else float("inf"),
-        engine.modelStatusToString(status).lower(),
-        duals=_duals(engine, milp) if ending is EngineStatus.OPTIMAL else None,
-    )
+    bound = _bound(info, milp, status) if status.has_bound else float("inf")
+    duals = _duals(engine, milp) if status is EngineStatus.OPTIMAL else None
+    return EngineResult.reported(status, values, bound, engine.modelStatusToString(own_status).lower(), duals)
 
 
 def _duals(engine: Any, milp: Milp) -> Floats | None:
@@ -114,8 +108,8 @@ def _duals(engine: Any, milp: Milp) -> Floats | None:
     return np.array(solution.row_dual, dtype=np.float64) if known else None
 
 
-def _bound(info: Any, milp: Milp, ending: EngineStatus) -> float:
+def _bound(info: Any, milp: Milp, status: EngineStatus) -> float:
     """Return the dual bound; without integer variables HiGHS has none, and the optimum of the LP is its own."""
     if milp.integer.any():
         return float(info.mip_dual_bound)
-    return float(info.objective_function_value) if ending is EngineStatus.OPTIMAL else float("inf")
+    return float(info.objective_function_value) if status is EngineStatus.OPTIMAL else float("inf")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
-from verify.backends.mathopt_calls import Call, call
+from verify.backends.mathopt_calls import MathOptRequest, solve_proto
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Conditions, Milp
 from verify.milp.request import Request
@@ -28,18 +28,18 @@ def solve(milp: Milp, engine: str, request: Request, hears: bool, **parameter: A
     mathopt = require("ortools.math_opt.python.mathopt", "ortools", f"the engine {engine} of MathOpt")
     stopped: list[bool] = []
 
-    def heard(solution: Any) -> bool:
+    def on_incumbent(solution: Any) -> bool:
         stopped.extend([True] * request.stops_at(_values(solution, len(milp.cost))))
         return bool(stopped)
 
-    asked = Call(
+    asked = MathOptRequest(
         model=proto(milp),
         engine=mathopt.SolverType[engine],
-        settings=parameters(mathopt, request, **parameter),
+        parameters=parameters(mathopt, request, **parameter),
         start=request.start if hears else None,
-        heard=heard if hears and request.on_incumbent is not None else None,
+        on_incumbent=on_incumbent if hears and request.on_incumbent is not None else None,
     )
-    return _outcome(mathopt, call(asked), milp, bool(stopped))
+    return _outcome(mathopt, solve_proto(asked), milp, bool(stopped))
 
 
 def proto(milp: Milp) -> Any:
@@ -105,22 +105,22 @@ def _values(sent: Any, count: int) -> Floats:
     return values
 
 
-def _best(result: Any, count: int) -> Floats | None:
-    """Return the best point, which is the first; None without one that is feasible."""
+def _first_feasible(result: Any, kind: str) -> Any:
+    """Return the solution of a kind, "primal_solution" or "dual_solution", that is the best and so the first.
+
+    None without one that is feasible; an engine for integers, such as SCIP, gives no dual one.
+    """
     from ortools.math_opt import solution_pb2
 
-    if not result.solutions or not result.solutions[0].HasField("primal_solution"):
+    if not result.solutions or not result.solutions[0].HasField(kind):
         return None
-    found = result.solutions[0].primal_solution
-    if found.feasibility_status != solution_pb2.SOLUTION_STATUS_FEASIBLE:
-        return None
-    values = _values(found.variable_values, count)
-    return values if np.isfinite(values).all() else None
+    found = getattr(result.solutions[0], kind)
+    return found if found.feasibility_status == solution_pb2.SOLUTION_STATUS_FEASIBLE else None
 
 
 def _outcome(mathopt: Any, result: Any, milp: Milp, stopped: bool) -> EngineResult:
     reason = mathopt.TerminationReason
-    endings = {
+    statuses = {
         reason.OPTIMAL: EngineStatus.OPTIMAL,
         reason.INFEASIBLE: EngineStatus.INFEASIBLE,
         reason.FEASIBLE: EngineStatus.STOPPED if stopped else EngineStatus.LIMIT,
@@ -129,24 +129,12 @@ def _outcome(mathopt: Any, result: Any, milp: Milp, stopped: bool) -> EngineResu
     termination = result.termination
     ended = reason(termination.reason)
     # A field that is not there reads as 0, which would be a bound that nobody proved.
-    told = termination.HasField("objective_bounds")
-    bound = float(termination.objective_bounds.dual_bound) if told else float("inf")
-    return EngineResult(
-        endings.get(ended, EngineStatus.FAILED),
-        _best(result, len(milp.cost)),
-        bound if np.isfinite(bound) else float("inf"),
+    bounded = termination.HasField("objective_bounds")
+    primal, dual = _first_feasible(result, "primal_solution"), _first_feasible(result, "dual_solution")
+    return EngineResult.reported(
+        statuses.get(ended, EngineStatus.FAILED),
+        None if primal is None else _values(primal.variable_values, len(milp.cost)),
+        float(termination.objective_bounds.dual_bound) if bounded else float("inf"),
         f"{ended.name.lower()} {termination.detail}".strip(),
-        duals=_duals(result, milp.rows.shape[0]),
+        None if dual is None else _values(dual.dual_values, milp.rows.shape[0]),
     )
-
-
-def _duals(result: Any, count: int) -> Floats | None:
-    """Return the multipliers of the rows of a linear program; an engine for integers, such as SCIP, gives none."""
-    from ortools.math_opt import solution_pb2
-
-    if not result.solutions or not result.solutions[0].HasField("dual_solution"):
-        return None
-    found = result.solutions[0].dual_solution
-    if found.feasibility_status != solution_pb2.SOLUTION_STATUS_FEASIBLE:
-        return None
-    return _values(found.dual_values, count)

@@ -18,8 +18,8 @@ UNSUITED = "incompatible function arguments"
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """What an engine of MathOpt is asked.
+class MathOptRequest:
+    """What is asked of an engine of MathOpt, with the model.
 
     Attributes
     ----------
@@ -27,34 +27,34 @@ class Call:
         Its variables are numbered from 0.
     engine : SolverType
         The engine.
-    settings : SolveParameters
+    parameters : SolveParameters
         Tolerances and limits.
     start : ndarray (v,) or None
         A point to begin with.
-    heard : callable or None
+    on_incumbent : callable or None
         Given a SparseDoubleVectorProto of every better point as it is found; True ends the run.
     """
 
     model: Any
     engine: Any
-    settings: Any
+    parameters: Any
     start: Floats | None
-    heard: Callable[[Any], bool] | None
+    on_incumbent: Callable[[Any], bool] | None
 
 
-def call(asked: Call) -> Any:
+def solve_proto(request: MathOptRequest) -> Any:
     """Return a SolveResultProto; errors are the engine's own words."""
-    solve = _bound_from_c()
+    solve = _core_solve()
     if solve is not None:
         try:
-            return directly(solve, asked)
+            return solve_by_core(solve, request)
         except TypeError as error:
             if UNSUITED not in str(error):
                 raise
-    return publicly(asked)
+    return solve_by_model(request)
 
 
-def _bound_from_c() -> Callable[..., Any] | None:
+def _core_solve() -> Callable[..., Any] | None:
     try:
         from ortools.math_opt.core.python.solver import solve
     except ImportError:
@@ -62,64 +62,65 @@ def _bound_from_c() -> Callable[..., Any] | None:
     return cast("Callable[..., Any]", solve)
 
 
-def directly(solve: Callable[..., Any], asked: Call) -> Any:
+def solve_by_core(solve: Callable[..., Any], request: MathOptRequest) -> Any:
     """Hand the proto over as it is."""
     from ortools.math_opt import callback_pb2, model_parameters_pb2, parameters_pb2
 
     beside, registration = model_parameters_pb2.ModelSolveParametersProto(), callback_pb2.CallbackRegistrationProto()
-    if asked.start is not None:
+    if request.start is not None:
         hint = beside.solution_hints.add().variable_values
-        hint.ids.extend(range(len(asked.start)))
-        hint.values.extend(asked.start.tolist())
-    if asked.heard is not None:
+        hint.ids.extend(range(len(request.start)))
+        hint.values.extend(request.start.tolist())
+    if request.on_incumbent is not None:
         registration.request_registration.append(callback_pb2.CALLBACK_EVENT_MIP_SOLUTION)
-    heard = asked.heard
+    on_incumbent = request.on_incumbent
 
-    def told(data: Any) -> Any:
-        return callback_pb2.CallbackResultProto(terminate=heard is not None and heard(data.primal_solution_vector))
+    def callback(data: Any) -> Any:
+        ends = on_incumbent is not None and on_incumbent(data.primal_solution_vector)
+        return callback_pb2.CallbackResultProto(terminate=ends)
 
     return solve(
-        asked.model,
-        asked.engine.value,
+        request.model,
+        request.engine.value,
         parameters_pb2.SolverInitializerProto(),
-        asked.settings.to_proto(),
+        request.parameters.to_proto(),
         beside,
         None,
         registration,
-        None if heard is None else told,
+        None if on_incumbent is None else callback,
         None,
     )
 
 
-def publicly(asked: Call) -> Any:
+def solve_by_model(request: MathOptRequest) -> Any:
     """Make a model of the proto, for ortools to make a proto of it again."""
     from ortools.math_opt.python import mathopt
 
-    model = mathopt.Model.from_model_proto(asked.model)
+    model = mathopt.Model.from_model_proto(request.model)
     more: dict[str, Any] = {}
-    if asked.start is not None:
-        values = dict(zip(model.variables(), asked.start.tolist(), strict=True))
+    if request.start is not None:
+        values = dict(zip(model.variables(), request.start.tolist(), strict=True))
         hint = mathopt.SolutionHint(variable_values=values)
         more["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
-    if asked.heard is not None:
+    if request.on_incumbent is not None:
         more["callback_reg"] = mathopt.CallbackRegistration(events={mathopt.Event.MIP_SOLUTION})
-        more["cb"] = _told(asked.heard)
+        more["cb"] = _callback(request.on_incumbent)
     try:
-        return mathopt.solve(model, asked.engine, params=asked.settings, **more).to_proto()
+        return mathopt.solve(model, request.engine, params=request.parameters, **more).to_proto()
     except AttributeError as error:
         # ortools 9.15 hides every solver error behind an AttributeError of its status class.
         cause = error.__context__
         raise RuntimeError(str(cause.args[0] if cause is not None and cause.args else error)) from None
 
 
-def _told(heard: Callable[[Any], bool]) -> Callable[[Any], Any]:
+def _callback(on_incumbent: Callable[[Any], bool]) -> Callable[[Any], Any]:
     from ortools.math_opt import sparse_containers_pb2
     from ortools.math_opt.python import mathopt
 
-    def told(data: Any) -> Any:
+    def callback(data: Any) -> Any:
         ordered = sorted((variable.id, value) for variable, value in data.solution.items())
         numbers, values = zip(*ordered, strict=True) if ordered else ((), ())
         found = sparse_containers_pb2.SparseDoubleVectorProto(ids=numbers, values=values)
-        return mathopt.CallbackResult(terminate=heard(found))
+        return mathopt.CallbackResult(terminate=on_incumbent(found))
 
-    return told
+    return callback

@@ -15,7 +15,7 @@ scipy     HiGHS, of scipy                no       no     no          no         
 
 The multipliers are those of the rows of a model without integer variables: proofs by linear relaxations need them.
 
-All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a way out in the model
+All keep the time limit, give a dual bound, and stop early at a bound that is enough: by a point added to the model
 (:mod:`verify.milp.early_stop`), which needs nothing from an engine. HiGHS could take a start, and is given none: it can
 take a hinted point for the optimum where a better one exists. HiGHS has no conditions (indicator constraints): a model
 with some fails there, in words. Rows hold to 1e-9 where a request is `tight`, but for the engines of ortools and scipy,
@@ -25,9 +25,9 @@ which keep to their own tolerances.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from math import inf
@@ -35,10 +35,9 @@ from threading import Event, Lock, Thread
 from time import perf_counter
 
 import numpy as np
-import scipy.sparse as sp
 
 from convexnn.checks import as_known
-from verify.milp.early_stop import scaled_with_way_out
+from verify.milp.early_stop import scaled_with_early_stop
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Milp
 from verify.milp.request import Request
@@ -69,7 +68,7 @@ class Backend:
     def maximise(self, milp: Milp, request: Request | float) -> EngineResult:
         """Maximise `milp` as `request` asks; a number is a time limit in seconds.
 
-        The engine sees a scaled model, with a way out where the request has a level that is enough; its bound comes
+        The engine sees a scaled model, with an early stop where the request has a level that is enough; its bound comes
         back with every rounding error added.
         """
         asked = request if isinstance(request, Request) else Request(float(request))
@@ -77,13 +76,13 @@ class Backend:
             return closed_form(milp)
         if asked.time_limit <= 0.0:
             return EngineResult(EngineStatus.LIMIT, None, inf, "no time was left")
-        cut = None if asked.enough is None else scaled_with_way_out(milp, asked.enough, asked.top)
-        # The way out is a start by itself, and a start has no values for its variables.
-        asked = asked if cut is None else replace(asked, start=None)
-        scaled = scale(milp) if cut is None else cut
+        early = None if asked.enough is None else scaled_with_early_stop(milp, asked.enough, asked.top)
+        # The stop is a start by itself, and a start has no values for its variables.
+        asked = asked if early is None else replace(asked, start=None)
+        scaled = scale(milp) if early is None else early
         outcome = scaled.restore(self.run(scaled.milp, scaled.request(asked)))
-        if cut is not None and outcome.ending is EngineStatus.OPTIMAL:
-            return replace(outcome, ending=EngineStatus.STOPPED)
+        if early is not None and outcome.status is EngineStatus.OPTIMAL:
+            return replace(outcome, status=EngineStatus.STOPPED)
         return outcome
 
     def run(self, milp: Milp, request: Request) -> EngineResult:
@@ -92,36 +91,10 @@ class Backend:
         The engine works in a thread of its own, so that Ctrl-C is heard at once and our own clock has the last word.
         Whatever it raises is an EngineResult that failed: an error must never pass for an answer.
         """
-        outcomes: list[EngineResult] = []
         limited = replace(request, time_limit=min(request.time_limit, LONGEST), halt=Event())
-        # A bare lock, free once the engine has ended: an Event's own lock can stay taken where Ctrl-C is heard amid its
-        # methods, and a thread says that it has ended too where Ctrl-C was heard while it was joined.
-        running = Lock()
-        running.acquire()
-
-        def work() -> None:
-            try:
-                outcomes.append(self._tried(milp, limited))
-            finally:
-                running.release()
-
-        deadline = perf_counter() + (1.0 + GRACE_SHARE) * limited.time_limit + GRACE
-        ended = False
-        try:
-            Thread(target=work, daemon=True).start()
-            while not ended and perf_counter() < deadline:
-                ended = running.acquire(timeout=0.1)
-        finally:
-            # An engine that nobody waits for any more ends where it can hear of it.
-            limited.halt.set()
-            if not (ended or outcomes):
-                # Where Python ends below an engine's own threads, the process aborts.
-                atexit.register(running.acquire, timeout=FAREWELL)
-        return (
-            outcomes[0]
-            if outcomes
-            else EngineResult(EngineStatus.LIMIT, None, inf, "it did not stop at its time limit")
-        )
+        outcome = _awaited(partial(self._tried, milp, limited), limited)
+        late = EngineResult(EngineStatus.LIMIT, None, inf, "it did not stop at its time limit")
+        return late if outcome is None else outcome
 
     def _tried(self, milp: Milp, request: Request) -> EngineResult:
         try:
@@ -133,7 +106,7 @@ class Backend:
             self._check_conditions(milp)
             outcome: EngineResult = import_module(self.module).maximise(milp, request)
         except Exception as error:
-            return _failed(f"{type(error).__name__}: {error}")
+            return EngineResult(EngineStatus.FAILED, None, inf, f"{type(error).__name__}: {error}")
         return outcome
 
     def _check_conditions(self, milp: Milp) -> None:
@@ -150,8 +123,33 @@ class Backend:
         return find_spec(self.package) is not None
 
 
-def _failed(detail: str) -> EngineResult:
-    return EngineResult(EngineStatus.FAILED, None, inf, detail)
+def _awaited(work: Callable[[], EngineResult], request: Request) -> EngineResult | None:
+    """Return the outcome of an engine that works in a thread of its own; None where it is not waited for any longer."""
+    outcomes: list[EngineResult] = []
+    # A bare lock, free once the engine has ended: an Event's own lock can stay taken where Ctrl-C is heard amid its
+    # methods, and a thread says that it has ended too where Ctrl-C was heard while it was joined.
+    running = Lock()
+    running.acquire()
+
+    def run() -> None:
+        try:
+            outcomes.append(work())
+        finally:
+            running.release()
+
+    deadline = perf_counter() + (1.0 + GRACE_SHARE) * request.time_limit + GRACE
+    ended = False
+    try:
+        Thread(target=run, daemon=True).start()
+        while not ended and perf_counter() < deadline:
+            ended = running.acquire(timeout=0.1)
+    finally:
+        # An engine that nobody waits for any more ends where it can hear of it.
+        request.halt.set()
+        if not (ended or outcomes):
+            # Where Python ends below an engine's own threads, the process aborts.
+            atexit.register(running.acquire, timeout=FAREWELL)
+    return outcomes[0] if outcomes else None
 
 
 # In order of preference. CP-SAT is not here and must not be: it rounds continuous variables, so through MathOpt it
@@ -187,101 +185,3 @@ def candidates(name: str) -> list[Backend]:
         package = BACKENDS[name].package
         raise ImportError(f"backend {name!r} needs the package {package}; install it with: pip install {package}")
     return [BACKENDS[name]]
-
-
-class EngineChain:
-    """Engines in order of preference as one: where an engine fails on a model, the next one gets it.
-
-    An engine joins once it has passed its self-test. `name` is that of the engine asked last, `notes` says for the last
-    model which engines failed on it and why.
-    """
-
-    def __init__(self, backends: list[Backend]) -> None:
-        self._waiting, self._sound = list(backends), list[Backend]()
-        self.troubles: list[str] = []
-        self.notes: list[str] = []
-        self.name = ""
-
-    def first(self) -> Backend | None:
-        """Return the first engine that passes its self-test; None if none does."""
-        return next(self._engines(), None)
-
-    def maximise(self, milp: Milp, request: Request | float) -> EngineResult:
-        """Maximise `milp` by the first engine that does not fail, all within the time limit of `request`."""
-        asked = request if isinstance(request, Request) else Request(float(request))
-        began, outcome = perf_counter(), _failed("no engine passes its self-test")
-        self.notes = []
-        for engine in self._engines():
-            left = asked.time_limit - (perf_counter() - began)
-            if self.notes and left <= 0.0:
-                break
-            outcome, self.name = engine.maximise(milp, replace(asked, time_limit=left)), engine.name
-            if outcome.ending is not EngineStatus.FAILED:
-                break
-            self.notes.append(f"{engine.name} failed: {outcome.detail}")
-        return outcome
-
-    def _engines(self) -> Iterator[Backend]:
-        yield from self._sound
-        while self._waiting:
-            engine = self._waiting.pop(0)
-            trouble = self_test(engine.name)
-            if trouble is not None:
-                self.troubles.append(f"The backend {engine.name} failed its self-test: {trouble}.")
-                continue
-            self._sound.append(engine)
-            yield engine
-
-
-def first_sound(backends: list[Backend]) -> tuple[EngineChain | None, str]:
-    """Return the engines as a line that begins with one that passes its self-test, and what was wrong before it."""
-    line = EngineChain(backends)
-    engine = line.first()
-    if engine is None:
-        return None, " ".join(line.troubles)
-    line.name = engine.name
-    return line, " ".join(line.troubles)
-
-
-@cache
-def self_test(name: str) -> str | None:
-    """Solve two tiny models once with a backend; return None if it is right, else what was wrong.
-
-    The first is one that HiGHS 1.14 gets wrong (15 instead of 9); the second a single ReLU with its big-M.
-    """
-    for milp, expected in _known_models():
-        outcome = BACKENDS[name].run(milp, Request(10.0))
-        if outcome.ending is not EngineStatus.OPTIMAL or outcome.values is None:
-            return f"a model with optimum {expected:g} ended as {outcome.ending.name} ({outcome.detail})"
-        found = float(milp.cost @ outcome.values) + milp.constant
-        if abs(found - expected) > 1e-6 or abs(outcome.bound - expected) > 1e-6:
-            return f"a model with optimum {expected:g} got {found:g} with bound {outcome.bound:g}"
-    return None
-
-
-def _known_models() -> list[tuple[Milp, float]]:
-    infinite = np.array([np.inf])
-    presolve = Milp(
-        cost=np.array([-2.0, -3.0]),
-        constant=0.0,
-        error=0.0,
-        rows=sp.csr_matrix([[1.0, 1.0]]),
-        row_lower=np.array([4.5]),
-        row_upper=infinite,
-        lower=np.zeros(2),
-        upper=np.full(2, np.inf),
-        integer=np.array([False, True]),
-    )
-    # max 2 relu(x) - x + 0.5 over x in [-1, 1]: variables x, a, z; the optimum 1.5 is at both ends.
-    relu = Milp(
-        cost=np.array([-1.0, 2.0, 0.0]),
-        constant=0.5,
-        error=0.0,
-        rows=sp.csr_matrix([[-1.0, 1.0, 0.0], [-1.0, 1.0, 1.0], [0.0, 1.0, -1.0]]),
-        row_lower=np.array([0.0, -np.inf, -np.inf]),
-        row_upper=np.array([np.inf, 1.0, 0.0]),
-        lower=np.array([-1.0, 0.0, 0.0]),
-        upper=np.ones(3),
-        integer=np.array([False, False, True]),
-    )
-    return [(presolve, -9.0), (relu, 1.5)]

@@ -94,19 +94,13 @@ def _listener(scip: Any, variables: list[Any], request: Request) -> Any:
 
 
 def _outcome(model: Any, variables: list[Any], stopped: bool) -> EngineResult:
-    status = model.getStatus()
-    endings = {"optimal": EngineStatus.OPTIMAL, "infeasible": EngineStatus.INFEASIBLE, "timelimit": EngineStatus.LIMIT}
-    endings["userinterrupt"] = EngineStatus.STOPPED if stopped else EngineStatus.LIMIT
-    ending = endings.get(status, EngineStatus.FAILED)
+    detail = model.getStatus()
+    statuses = {"optimal": EngineStatus.OPTIMAL, "infeasible": EngineStatus.INFEASIBLE, "timelimit": EngineStatus.LIMIT}
+    statuses["userinterrupt"] = EngineStatus.STOPPED if stopped else EngineStatus.LIMIT
+    status = statuses.get(detail, EngineStatus.FAILED)
     values = None
     if model.getNSols():
         best = model.getBestSol()
         values = np.array([model.getSolVal(best, variable) for variable in variables])
-    proven = ending in (EngineStatus.OPTIMAL, EngineStatus.LIMIT, EngineStatus.STOPPED)
-    bound = float(model.getDualbound()) if proven else float("inf")
-    return EngineResult(
-        ending,
-        values if values is not None and np.isfinite(values).all() else None,
-        bound if abs(bound) < model.infinity() else float("inf"),
-        status,
-    )
+    bound = float(model.getDualbound()) if status.has_bound else float("inf")
+    return EngineResult.reported(status, values, bound if abs(bound) < model.infinity() else float("inf"), detail)

@@ -13,7 +13,7 @@ from verify.milp.model import Milp
 from verify.milp.request import Request
 
 # scipy's status codes; 1 is a time or node limit, 4 anything else.
-ENDINGS = {0: EngineStatus.OPTIMAL, 1: EngineStatus.LIMIT, 2: EngineStatus.INFEASIBLE}
+STATUSES = {0: EngineStatus.OPTIMAL, 1: EngineStatus.LIMIT, 2: EngineStatus.INFEASIBLE}
 
 
 def maximise(milp: Milp, request: Request) -> EngineResult:
@@ -30,32 +30,32 @@ def maximise(milp: Milp, request: Request) -> EngineResult:
         constraints=LinearConstraint(milp.rows, milp.row_lower, milp.row_upper) if milp.rows.shape[0] else None,
         options={"time_limit": request.time_limit, "mip_rel_gap": 0.0},
     )
-    ending = ENDINGS.get(result.status, EngineStatus.FAILED)
+    status = STATUSES.get(result.status, EngineStatus.FAILED)
     dual = result.mip_dual_bound
-    bound = float("inf") if dual is None or not np.isfinite(dual) else milp.constant - float(dual)
-    return EngineResult(ending, _values(result.x), bound, str(result.message))
+    bound = float("inf") if dual is None else milp.constant - float(dual)
+    return EngineResult.reported(status, _values(result.x), bound, str(result.message))
 
 
 def _values(x: Floats | None) -> Floats | None:
-    return None if x is None or not np.isfinite(x).all() else np.asarray(x, dtype=np.float64)
+    return None if x is None else np.asarray(x, dtype=np.float64)
 
 
 def _linear(milp: Milp, request: Request) -> EngineResult:
     """Maximise a linear program; its optimum is its own bound."""
     from scipy.optimize import linprog
 
-    parts = Sides(milp)
+    sides = _LinprogRows(milp)
     ends = np.column_stack([milp.lower, milp.upper])
     options = {"time_limit": request.time_limit}
-    result = linprog(-milp.cost, **parts.arguments(), bounds=ends, method="highs", options=options)
-    ending = ENDINGS.get(result.status, EngineStatus.FAILED)
-    if ending is not EngineStatus.OPTIMAL:
-        return EngineResult(ending, None, float("inf"), str(result.message))
+    result = linprog(-milp.cost, **sides.arguments(), bounds=ends, method="highs", options=options)
+    status = STATUSES.get(result.status, EngineStatus.FAILED)
+    if status is not EngineStatus.OPTIMAL:
+        return EngineResult(status, None, float("inf"), str(result.message))
     bound = milp.constant - float(result.fun)
-    return EngineResult(ending, _values(result.x), bound, str(result.message), duals=parts.duals(result))
+    return EngineResult.reported(status, _values(result.x), bound, str(result.message), sides.duals(result))
 
 
-class Sides:
+class _LinprogRows:
     """The rows of a model as linprog takes them: equalities, and upper sides, lower ones negated."""
 
     def __init__(self, milp: Milp) -> None:

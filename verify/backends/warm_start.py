@@ -18,7 +18,7 @@ from verify.milp.model import Milp
 from verify.milp.request import Request
 
 
-class Warm(ABC):
+class WarmEngine(ABC):
     """A linear program at unit scale, held by an engine."""
 
     @abstractmethod
@@ -30,7 +30,7 @@ class Warm(ABC):
         """Change the bounds of the first variables to `lower` and `upper`."""
 
 
-class WarmHighs(Warm):
+class WarmHighs(WarmEngine):
     """HiGHS by its own package highspy: only the objective changes, the basis stays."""
 
     def __init__(self, milp: Milp) -> None:
@@ -58,7 +58,7 @@ class WarmHighs(Warm):
         self.engine.changeColsBounds(len(lower), self.places[: len(lower)], lower, upper)
 
 
-class ColdScipy(Warm):
+class ColdScipy(WarmEngine):
     """HiGHS of scipy: it begins anew for every objective."""
 
     def __init__(self, milp: Milp) -> None:
@@ -73,7 +73,7 @@ class ColdScipy(Warm):
         self.milp = replace(self.milp, lower=ends[0], upper=ends[1])
 
 
-def warm_engine(milp: Milp) -> Warm:
+def warm_engine(milp: Milp) -> WarmEngine:
     """Return the program held by highspy where that can be imported, else by scipy."""
     try:
         return WarmHighs(milp)

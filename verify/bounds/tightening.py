@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
-from verify.backends.warm_start import Warm, warm_engine
+from verify.backends.warm_start import WarmEngine, warm_engine
 from verify.bounds.crown import crown_interval, relax_all
 from verify.bounds.triangles import Triangles, over_inputs
 from verify.clock import Clock
@@ -77,7 +77,7 @@ class _Tightened:
         with np.errstate(all="ignore"):
             milp, self.mapping = triangles.model()
             self.scaled: Scaled = scale(milp)
-        self.engine: Warm = warm_engine(self.scaled.milp)
+        self.engine: WarmEngine = warm_engine(self.scaled.milp)
 
     def hidden(self) -> Interval:
         """Bound the neurons that can switch."""

@@ -13,7 +13,8 @@ from math import inf
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.backends.registry import Backend, EngineChain
+from verify.backends.engine_chain import EngineChain
+from verify.backends.registry import Backend
 from verify.encoding.conic_relaxation import Ball
 from verify.encoding.encode import Encoding, Milp
 from verify.encoding.norm_cuts import GAP, Search
@@ -83,12 +84,12 @@ def _proven_cuts(
     while not (about_sign and _proven(known)):
         asked = Request(left(), enough=0.0 if about_sign else None, tight=True)
         outcome = engine.maximise(search.model(), asked)
-        if outcome.ending in (EngineStatus.INFEASIBLE, EngineStatus.FAILED):
+        if outcome.status in (EngineStatus.INFEASIBLE, EngineStatus.FAILED):
             return outcome
         # What was proven before holds on, where it is worth more with what the tolerances amount to.
         worse = outcome.bound + outcome.allowance > known.bound + known.allowance and not _proven(outcome)
         known = replace(outcome, bound=known.bound, allowance=known.allowance) if worse else outcome
-        if outcome.ending is not EngineStatus.OPTIMAL or outcome.values is None:
+        if outcome.status is not EngineStatus.OPTIMAL or outcome.values is None:
             break
         if outcome.bound <= search.best + GAP * abs(search.best) or not search.look(outcome.values, left()):
             break
@@ -111,4 +112,4 @@ def with_cube(encoding: Encoding, milp: Milp) -> Milp:
 
 def _proven(outcome: EngineResult) -> bool:
     """Whether the bound is a proof already."""
-    return outcome.ending in (EngineStatus.OPTIMAL, EngineStatus.STOPPED) and outcome.bound < -outcome.allowance
+    return outcome.status in (EngineStatus.OPTIMAL, EngineStatus.STOPPED) and outcome.bound < -outcome.allowance

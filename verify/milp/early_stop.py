@@ -1,4 +1,4 @@
-"""A way out: the same MILP, with the choice to give up at a level instead of finding a point above it."""
+"""Early stop: the same MILP with one more point, of the value that suffices, so that an engine may end there."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MARGIN = 1.25
 TRIES = 4
 
 
-def with_way_out(milp: Milp, level: float, top: float) -> Milp:
-    """Return the model of max t over the points v of `milp` and a way out of value `level`; t and s come last.
+def with_early_stop(milp: Milp, level: float, top: float) -> Milp:
+    """Return the model of max t over the points v of `milp` and a point to stop at; t and s come last.
 
     Parameters
     ----------
     milp : Milp
         Every variable finitely bounded.
     level : float
-        The value of the way out.
+        The value of the point to stop at.
     top : float
         Above `level`; an upper bound on the objective of `milp`.
 
@@ -33,7 +33,7 @@ def with_way_out(milp: Milp, level: float, top: float) -> Milp:
     -----
     t <= c . v + c0 + (level - l) s and t <= top - (top - level) s, with level <= t <= top, s binary and l a lower
     bound on c . v + c0: where s = 0 the objective t is that of `milp`, where s = 1 it is `level`. The maximum is the
-    larger of the two. An engine has the way out as its first point and prunes all that lies below it, which saves
+    larger of the two. An engine has the stop as its first point and prunes all that lies below it, which saves
     most of the search for an optimum; yet the model has a point for certain, so that no proof rests on an engine's
     word that there is none. Tolerances on s only add points.
     """
@@ -59,8 +59,8 @@ def with_way_out(milp: Milp, level: float, top: float) -> Milp:
 
 
 @np.errstate(all="ignore")
-def scaled_with_way_out(milp: Milp, enough: float, top: float) -> Scaled | None:
-    """Return the scaled model whose way out lies just as far below `enough` as a proof needs; None if `top` is below.
+def scaled_with_early_stop(milp: Milp, enough: float, top: float) -> Scaled | None:
+    """Return the scaled model whose stop lies just as far below `enough` as a proof needs; None if `top` is below.
 
     What a proof needs follows from the scaled model, and hardly from the level.
     """
@@ -71,7 +71,7 @@ def scaled_with_way_out(milp: Milp, enough: float, top: float) -> Scaled | None:
     for _ in range(TRIES):
         if not level < top:
             return None
-        scaled = scale(with_way_out(milp, level, top))
+        scaled = scale(with_early_stop(milp, level, top))
         if level + scaled.error < enough - (1.0 + MARGIN) / 2.0 * scaled.allowance:
             # Points come back without t and s.
             return replace(scaled, original=milp, width=scaled.width[: len(milp.cost)])

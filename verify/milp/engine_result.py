@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import inf
+from math import inf, isfinite
+
+import numpy as np
 
 from convexnn.checks import Floats
 
@@ -18,6 +20,11 @@ class EngineStatus(Enum):
     LIMIT = "The engine stopped at its time limit."
     FAILED = "The engine failed."
 
+    @property
+    def has_bound(self) -> bool:
+        """Whether the dual bound of an engine that ended so counts."""
+        return self in (EngineStatus.OPTIMAL, EngineStatus.STOPPED, EngineStatus.LIMIT)
+
 
 @dataclass(frozen=True, eq=False)
 class EngineResult:
@@ -25,7 +32,7 @@ class EngineResult:
 
     Attributes
     ----------
-    ending : EngineStatus
+    status : EngineStatus
         How the engine ended.
     values : ndarray (v,) or None
         Its best point; to be checked, never trusted.
@@ -40,9 +47,17 @@ class EngineResult:
         their upper sides; to be evaluated by :func:`verify.bounds.duals.milp_bound`, never trusted.
     """
 
-    ending: EngineStatus
+    status: EngineStatus
     values: Floats | None
     bound: float
     detail: str
     allowance: float = inf
     duals: Floats | None = None
+
+    @classmethod
+    def reported(
+        cls, status: EngineStatus, values: Floats | None, bound: float, detail: str, duals: Floats | None = None
+    ) -> EngineResult:
+        """Return what an engine says, without a point or a bound that is not finite."""
+        point = values if values is not None and np.isfinite(values).all() else None
+        return cls(status, point, bound if isfinite(bound) else inf, detail, duals=duals)

@@ -16,13 +16,12 @@ from convexnn.checks import Floats
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Conditions, Milp
 from verify.milp.request import Request
+from verify.regions.intervals import EPS
 
 # Ten times the tolerances of the engines on rows and on reduced costs, and on the size of a dropped coefficient.
 ROW_TOLERANCE = 1e-5
 DUAL_TOLERANCE = 1e-6
 DROPPED = 1e-8
-
-EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)

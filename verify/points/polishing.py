@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.backends.registry import EngineChain
+from verify.backends.engine_chain import EngineChain
 from verify.bounds.layer_bounds import crown_bounds
 from verify.encoding.encode import encode
 from verify.milp.request import Request

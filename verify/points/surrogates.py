@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.backends.registry import EngineChain
+from verify.backends.engine_chain import EngineChain
 from verify.bounds.layer_bounds import crown_bounds
 from verify.encoding.encode import Encoding, encode
 from verify.milp.model import Milp

@@ -15,7 +15,8 @@ from verify.answers.checked_result import CheckedResult, trouble_at_point, troub
 from verify.answers.replay import Replay
 from verify.answers.witness import Exhibit, Test, exhibit
 from verify.backends import registry as backends
-from verify.backends.registry import Backend, EngineChain
+from verify.backends.engine_chain import EngineChain, tested_chain
+from verify.backends.registry import Backend
 from verify.bounds.crown import crown_peaks
 from verify.bounds.duals import milp_bound
 from verify.bounds.functions import Functions, last_hidden
@@ -216,7 +217,7 @@ class Inquiry:
         """Choose an engine; return why none can be asked, or None."""
         if not self.means.engines:
             return "Branch and bound did not decide it, and no engine was to be asked."
-        engine, trouble = backends.first_sound(self.means.engines)
+        engine, trouble = tested_chain(self.means.engines)
         if engine is None:
             return trouble
         if not all(layer.finite for layer in self.layers):
@@ -296,7 +297,7 @@ class Inquiry:
         self._note_engine(self.engine, f"linear relaxation; {outcome.detail}", outcome.bound, certified)
         point = None if outcome.values is None else encoding.point(outcome.values)
         known = float(self.functions.at(self.points[list(chosen)])[:, list(chosen)].min(axis=1).max())
-        limited, trouble = outcome.ending is EngineStatus.LIMIT, None if ball else trouble_of(outcome, known)
+        limited, trouble = outcome.status is EngineStatus.LIMIT, None if ball else trouble_of(outcome, known)
         if trouble is not None:
             self.doubt = self.doubt or f"In the linear relaxation {trouble}"
         return CheckedResult(point, outcome.bound, outcome.allowance, limited, trouble, certified=certified)
@@ -327,7 +328,7 @@ class Inquiry:
         trouble = trouble_of(outcome, known)
         if trouble is None and not self.region.is_loose:
             trouble = trouble_at_point(outcome, leak, known)
-        limited = outcome.ending is EngineStatus.LIMIT
+        limited = outcome.status is EngineStatus.LIMIT
         return CheckedResult(point, outcome.bound, outcome.allowance, limited, trouble, leak)
 
     def note(self, source: str, finding: str) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from verify.backends.registry import candidates, first_sound
+from verify.backends.engine_chain import tested_chain
+from verify.backends.registry import candidates
 from verify.points.ascent import ascend
 from verify.points.surrogates import incumbents
 
@@ -74,14 +75,14 @@ class Record:
 def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict[str, Any]:
     """Return what the MILP of one network, the dense one or a copy, finds: every incumbent counts."""
     record = Record(question)
-    line, trouble = first_sound(candidates(engine))
-    if line is None:
+    chain, trouble = tested_chain(candidates(engine))
+    if chain is None:
         raise ImportError(trouble)
     known = verify.bound(copy, question.region)
     unstable = sum(len(layer.switching) for layer in known[:-1])
     built = verify.encode(copy, question.region, question.row, known)
     building = record.seconds()
-    incumbents(built, line, record.left, record.show, rounds=1)
+    incumbents(built, chain, record.left, record.show, rounds=1)
     more = {"unstable": unstable, "nonzeros": built.milp.rows.nnz, "building": building}
     return record.row() | more
 

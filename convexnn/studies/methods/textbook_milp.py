@@ -10,7 +10,8 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from verify.answers.checked_result import trouble_of
-from verify.backends.registry import candidates, first_sound
+from verify.backends.engine_chain import tested_chain
+from verify.backends.registry import candidates
 from verify.milp.request import Request
 from verify.regions.intervals import Interval
 
@@ -57,10 +58,10 @@ def _beaten(
         found.extend([True] * won)
         return won
 
-    line, _ = first_sound(candidates(engine))
-    if line is None:
+    chain, _ = tested_chain(candidates(engine))
+    if chain is None:
         return verify.Verdict.UNKNOWN
-    outcome = line.maximise(encoding.milp, Request(left, enough=0.0, on_incumbent=wins))
+    outcome = chain.maximise(encoding.milp, Request(left, enough=0.0, on_incumbent=wins))
     if found or (outcome.values is not None and wins(outcome.values)):
         return verify.Verdict.COUNTEREXAMPLE
     # An engine that contradicts the network at the center proves nothing.

@@ -76,8 +76,8 @@ class TestTextbook:
         x = np.full(4, 0.5)
         label = int(net.predict(x[None])[0].argmax())
         lie = EngineResult(EngineStatus.INFEASIBLE, None, -np.inf, "no point", 0.0)
-        line = SimpleNamespace(maximise=lambda milp, request: lie)
-        monkeypatch.setattr(textbook, "first_sound", lambda engines: (line, ""))
+        chain = SimpleNamespace(maximise=lambda milp, request: lie)
+        monkeypatch.setattr(textbook, "tested_chain", lambda engines: (chain, ""))
         assert by_textbook(net, verify.LinfBall(x, 0.01), label, 30.0) is verify.Verdict.UNKNOWN
 
 

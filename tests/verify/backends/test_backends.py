@@ -19,10 +19,12 @@ import verify
 from tests.helpers import zoo
 from verify import Verdict
 from verify.answers.checked_result import CheckedResult, trouble_of
+from verify.backends import engine_chain
 from verify.backends import registry as backends
-from verify.backends.registry import BACKENDS, EngineChain, first_sound, self_test
+from verify.backends.engine_chain import EngineChain, self_test, tested_chain
+from verify.backends.registry import BACKENDS
 from verify.encoding.encode import Encoding
-from verify.milp.early_stop import scaled_with_way_out, with_way_out
+from verify.milp.early_stop import scaled_with_early_stop, with_early_stop
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.request import Request
 from verify.milp.scaling import scale
@@ -46,7 +48,7 @@ class TestEnough:
     def test_a_level_above_the_optimum_is_proven(self, seed: int, backend: str) -> None:
         encoding, best = asked(seed)
         outcome = BACKENDS[backend].maximise(encoding.milp, Request(20.0, enough=best + 0.5))
-        assert outcome.ending is EngineStatus.STOPPED
+        assert outcome.status is EngineStatus.STOPPED
         assert best - 1e-6 <= outcome.bound < best + 0.5 - outcome.allowance
 
     @pytest.mark.parametrize("backend", zoo.ENGINES)
@@ -56,7 +58,7 @@ class TestEnough:
         outcome = BACKENDS[backend].maximise(encoding.milp, Request(20.0, enough=best - 0.5, top=best + 1.0))
         assert outcome.values is not None
         assert len(outcome.values) == len(encoding.milp.cost)
-        scaled = scaled_with_way_out(encoding.milp, best - 0.5, best + 1.0)
+        scaled = scaled_with_early_stop(encoding.milp, best - 0.5, best + 1.0)
         assert scaled is not None
         assert best - 1e-6 <= outcome.bound <= best + scaled.allowance + scaled.error
         assert scaled.allowance + scaled.error < 1e-3
@@ -64,10 +66,10 @@ class TestEnough:
         assert reached == pytest.approx(best, abs=1e-4)
 
     @pytest.mark.parametrize("seed", range(6))
-    def test_the_way_out_keeps_every_point_above_its_level(self, seed: int) -> None:
+    def test_the_early_stop_keeps_every_point_above_its_level(self, seed: int) -> None:
         encoding, best = asked(seed)
         level = best - 1.0
-        milp = with_way_out(encoding.milp, level, best + 0.1)
+        milp = with_early_stop(encoding.milp, level, best + 0.1)
         for x in np.random.default_rng(seed).uniform(-1.0, 1.0, (100, 3)):
             values, reached = encoding.complete(x), float(encoding.network.predict(x[None])[0])
             choices = [np.append(values, [level, 1.0])]
@@ -80,11 +82,11 @@ class TestEnough:
                 assert (point >= milp.lower - 1e-9).all()
                 assert (point <= milp.upper + 1e-9).all()
 
-    def test_a_bound_at_the_way_out_is_a_proof(self) -> None:
-        # The level of the way out, with all that is added on the way back, clears what suffices and its tolerance.
+    def test_a_bound_at_the_early_stop_is_a_proof(self) -> None:
+        # The level of the stop, with all that is added on the way back, clears what suffices and its tolerance.
         for seed in range(6):
             encoding, best = asked(seed)
-            scaled = scaled_with_way_out(encoding.milp, best - 0.5, np.inf)
+            scaled = scaled_with_early_stop(encoding.milp, best - 0.5, np.inf)
             assert scaled is not None
             # Scaled, every variable begins at 0.
             bound = scaled.restore(EngineResult(EngineStatus.OPTIMAL, None, 1e-6, "as told")).bound
@@ -92,12 +94,12 @@ class TestEnough:
 
     def test_there_is_none_above_what_is_known(self) -> None:
         encoding, best = asked(0)
-        assert scaled_with_way_out(encoding.milp, best + 1.0, best + 0.5) is None
-        assert scaled_with_way_out(encoding.milp, 1e9, np.inf) is None
+        assert scaled_with_early_stop(encoding.milp, best + 1.0, best + 0.5) is None
+        assert scaled_with_early_stop(encoding.milp, 1e9, np.inf) is None
 
     def test_the_scale_of_the_objective_is_that_of_what_is_open(self) -> None:
         encoding, best = asked(1)
-        open_part = scaled_with_way_out(encoding.milp, best + 0.01, best + 0.02)
+        open_part = scaled_with_early_stop(encoding.milp, best + 0.01, best + 0.02)
         assert open_part is not None
         assert open_part.factor < scale(encoding.milp).factor
 
@@ -113,7 +115,7 @@ class TestIncumbents:
             return False
 
         outcome = BACKENDS[backend].maximise(encoding.milp, Request(20.0, on_incumbent=keep))
-        assert outcome.ending is EngineStatus.OPTIMAL
+        assert outcome.status is EngineStatus.OPTIMAL
         assert heard
         for values in heard:
             objective = float(encoding.milp.cost @ values) + encoding.milp.constant
@@ -126,11 +128,11 @@ class TestIncumbents:
         encoding = verify.encode(network, verify.Box([-0.5] * 8, [0.5] * 8))
         outcome = BACKENDS[backend].maximise(encoding.milp, Request(60.0, on_incumbent=lambda values: True))
         # An engine that has its optimum at the same time may say so.
-        assert outcome.ending in (EngineStatus.STOPPED, EngineStatus.OPTIMAL)
+        assert outcome.status in (EngineStatus.STOPPED, EngineStatus.OPTIMAL)
         assert outcome.values is not None
 
     @pytest.mark.parametrize("backend", HEARING)
-    def test_with_a_way_out_they_have_no_more_variables(self, backend: str) -> None:
+    def test_with_an_early_stop_they_have_no_more_variables(self, backend: str) -> None:
         encoding, best = asked(3)
         sizes: set[int] = set()
 
@@ -146,7 +148,7 @@ class TestIncumbents:
         encoding, best = asked(4)
         start = encoding.complete(np.zeros(3))
         outcome = BACKENDS[backend].maximise(encoding.milp, Request(20.0, start=start))
-        assert outcome.ending is EngineStatus.OPTIMAL
+        assert outcome.status is EngineStatus.OPTIMAL
         assert outcome.bound == pytest.approx(best, abs=1e-5)
 
 
@@ -159,7 +161,7 @@ class TestHalting:
         # The clock is past the grace at once: the engine is left alone while it has an hour.
         monkeypatch.setattr(backends, "GRACE", -7200.0)
         outcome = BACKENDS[backend].maximise(milp, Request(3600.0))
-        assert outcome.ending is EngineStatus.LIMIT
+        assert outcome.status is EngineStatus.LIMIT
         (work,) = set(threading.enumerate()) - before
         work.join(60.0)
         assert not work.is_alive()
@@ -170,11 +172,11 @@ class TestHalting:
         request = Request(20.0, on_incumbent=lambda values: False)
         for _ in range(2):
             outcome = BACKENDS[backend].maximise(encoding.milp, request)
-            assert outcome.ending is EngineStatus.OPTIMAL
+            assert outcome.status is EngineStatus.OPTIMAL
             assert outcome.bound == pytest.approx(best, abs=1e-5)
 
 
-class Told:
+class ScriptedEngine:
     """An engine that says what the test wants."""
 
     def __init__(self, name: str, outcome: EngineResult) -> None:
@@ -185,44 +187,44 @@ class Told:
         return self.outcome
 
 
-class TestLine:
+class TestEngineChain:
     """Where an engine fails on a model, the next one gets it."""
 
     @pytest.fixture(autouse=True)
     def sound(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(backends, "self_test", lambda name: "it was wrong" if name == "wrong" else None)
+        monkeypatch.setattr(engine_chain, "self_test", lambda name: "it was wrong" if name == "wrong" else None)
 
     def test_the_next_one_answers_with_a_note(self) -> None:
-        failing = Told("small", EngineResult(EngineStatus.FAILED, None, np.inf, "the model is too large"))
-        able = Told("able", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
-        line = EngineChain([failing, able])  # type: ignore[list-item]
-        assert line.maximise(None, Request(5.0)).bound == 1.0  # type: ignore[arg-type]
-        assert (line.name, line.notes) == ("able", ["small failed: the model is too large"])
+        failing = ScriptedEngine("small", EngineResult(EngineStatus.FAILED, None, np.inf, "the model is too large"))
+        able = ScriptedEngine("able", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
+        chain = EngineChain([failing, able])  # type: ignore[list-item]
+        assert chain.maximise(None, Request(5.0)).bound == 1.0  # type: ignore[arg-type]
+        assert (chain.name, chain.notes) == ("able", ["small failed: the model is too large"])
         assert able.requests[0].time_limit <= 5.0
 
     def test_each_model_begins_with_the_first(self) -> None:
-        first = Told("first", EngineResult(EngineStatus.FAILED, None, np.inf, "no"))
-        second = Told("second", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
-        line = EngineChain([first, second])  # type: ignore[list-item]
-        line.maximise(None, 5.0)  # type: ignore[arg-type]
+        first = ScriptedEngine("first", EngineResult(EngineStatus.FAILED, None, np.inf, "no"))
+        second = ScriptedEngine("second", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
+        chain = EngineChain([first, second])  # type: ignore[list-item]
+        chain.maximise(None, 5.0)  # type: ignore[arg-type]
         first.outcome = EngineResult(EngineStatus.OPTIMAL, None, 2.0, "as told")
-        assert line.maximise(None, 5.0).bound == 2.0  # type: ignore[arg-type]
-        assert (line.name, line.notes) == ("first", [])
+        assert chain.maximise(None, 5.0).bound == 2.0  # type: ignore[arg-type]
+        assert (chain.name, chain.notes) == ("first", [])
 
     def test_all_failing_is_a_failure(self) -> None:
-        failing = Told("only", EngineResult(EngineStatus.FAILED, None, np.inf, "no"))
-        assert EngineChain([failing]).maximise(None, 5.0).ending is EngineStatus.FAILED  # type: ignore[list-item, arg-type]
+        failing = ScriptedEngine("only", EngineResult(EngineStatus.FAILED, None, np.inf, "no"))
+        assert EngineChain([failing]).maximise(None, 5.0).status is EngineStatus.FAILED  # type: ignore[list-item, arg-type]
 
     def test_one_that_is_wrong_is_passed_over(self) -> None:
-        able = Told("able", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
-        line, trouble = first_sound([Told("wrong", able.outcome), able])  # type: ignore[list-item]
-        assert line is not None
-        assert line.name == "able"
+        able = ScriptedEngine("able", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
+        chain, trouble = tested_chain([ScriptedEngine("wrong", able.outcome), able])  # type: ignore[list-item]
+        assert chain is not None
+        assert chain.name == "able"
         assert trouble == "The backend wrong failed its self-test: it was wrong."
 
     @pytest.mark.usefixtures("no_splitting")
     def test_the_trace_of_an_answer_has_the_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        failing = Told("small", EngineResult(EngineStatus.FAILED, None, np.inf, "the model is too large"))
+        failing = ScriptedEngine("small", EngineResult(EngineStatus.FAILED, None, np.inf, "the model is too large"))
         monkeypatch.setattr(backends, "candidates", lambda name: [failing, BACKENDS["scipy"]])
         hidden = [[1.0], [-1.0], [0.5], [-0.5]]
         network = cx.SparseReLUNetwork([(hidden, None), ([[1.0, 1.0, -1.0, -1.0]], [0.25])])
@@ -250,7 +252,7 @@ class TestGurobi:
     def failing(self, monkeypatch: pytest.MonkeyPatch, errno: int, message: str) -> str:
         monkeypatch.setitem(sys.modules, "gurobipy", FakeGurobi(errno, message))
         outcome = BACKENDS["gurobi"].maximise(asked(0)[0].milp, 5.0)
-        assert outcome.ending is EngineStatus.FAILED
+        assert outcome.status is EngineStatus.FAILED
         assert outcome.bound == np.inf
         return outcome.detail
 
@@ -268,27 +270,27 @@ class TestGurobi:
     def test_a_missing_licence_fails_the_self_test_and_auto_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "gurobipy", FakeGurobi(10009, "No license found"))
         self_test.cache_clear()
-        line, trouble = first_sound([BACKENDS["gurobi"], BACKENDS["scipy"]])
+        chain, trouble = tested_chain([BACKENDS["gurobi"], BACKENDS["scipy"]])
         self_test.cache_clear()
-        assert line is not None
-        assert line.name == "scipy"
+        assert chain is not None
+        assert chain.name == "scipy"
         assert "Gurobi has no valid licence: No license found" in trouble
 
     def test_auto_takes_the_next_engine_for_a_model_that_is_too_large(self) -> None:
         pytest.importorskip("gurobipy", reason="gurobipy is not installed")
         if self_test("gurobi") is not None:
             pytest.skip(f"gurobi does not work here: {self_test('gurobi')}")
-        line, _ = first_sound([BACKENDS["gurobi"], BACKENDS["scipy"]])
+        chain, _ = tested_chain([BACKENDS["gurobi"], BACKENDS["scipy"]])
         network = zoo.network((2, 700, 1), seed=0)
-        assert line is not None
+        assert chain is not None
         milp = verify.encode(network, verify.Box([-5.0] * 2, [5.0] * 2)).milp
         assert milp.rows.shape[0] > 2000 or len(milp.cost) > 2000
-        outcome = line.maximise(milp, Request(0.5))
-        if not line.notes:
+        outcome = chain.maximise(milp, Request(0.5))
+        if not chain.notes:
             pytest.skip("this licence of Gurobi has no limit of size")
-        assert "too large for Gurobi's size-limited licence" in line.notes[0]
-        assert line.name == "scipy"
-        assert outcome.ending is not EngineStatus.FAILED
+        assert "too large for Gurobi's size-limited licence" in chain.notes[0]
+        assert chain.name == "scipy"
+        assert outcome.status is not EngineStatus.FAILED
 
 
 def test_the_model_for_mathopt_is_the_one_given() -> None:
@@ -318,7 +320,8 @@ def test_mathopt_does_not_offer_cp_sat_or_unknown_engines() -> None:
 
 
 # What is called where the module behind MathOpt is there, is missing, or wants other arguments.
-WAYS = {"there": ["directly"], "missing": ["publicly"], "other arguments": ["directly", "publicly"]}
+CORE, MODEL = "solve_by_core", "solve_by_model"
+WAYS = {"there": [CORE], "missing": [MODEL], "other arguments": [CORE, MODEL]}
 
 
 class TestWaysToCallMathOpt:
@@ -331,13 +334,13 @@ class TestWaysToCallMathOpt:
         # The package itself needs the module that is taken away: it must be there first.
         importlib.import_module("ortools.math_opt.python.mathopt")
         taken: list[str] = []
-        for name in ("directly", "publicly"):
+        for name in (CORE, MODEL):
             right = getattr(mathopt_calls, name)
             monkeypatch.setattr(mathopt_calls, name, noting(taken, name, right))
         if request.param == "missing":
             monkeypatch.setitem(sys.modules, "ortools.math_opt.core.python.solver", None)
         elif request.param == "other arguments":
-            monkeypatch.setattr(mathopt_calls, "_bound_from_c", lambda: bound_otherwise())
+            monkeypatch.setattr(mathopt_calls, "_core_solve", lambda: core_with_other_arguments())
         yield taken
         assert taken == WAYS[request.param]
 
@@ -345,7 +348,7 @@ class TestWaysToCallMathOpt:
     def test_all_have_the_same_optimum(self, backend: str, way: list[str]) -> None:
         encoding, best = asked(1)
         outcome = BACKENDS[backend].maximise(encoding.milp, 20.0)
-        assert outcome.ending is EngineStatus.OPTIMAL
+        assert outcome.status is EngineStatus.OPTIMAL
         assert outcome.bound == pytest.approx(best, abs=1e-6)
         assert outcome.values is not None
         assert float(encoding.milp.cost @ outcome.values) + encoding.milp.constant == pytest.approx(best, abs=1e-6)
@@ -376,7 +379,7 @@ class TestWaysToCallMathOpt:
     def test_all_keep_the_words_of_an_error(self, backend: str, way: list[str]) -> None:
         milp = asked(0)[0].milp
         outcome = BACKENDS[backend].run(replace(milp, upper=milp.lower - 1.0), Request(5.0))
-        assert outcome.ending is EngineStatus.FAILED
+        assert outcome.status is EngineStatus.FAILED
         assert "have lower_bound > upper_bound" in outcome.detail
 
     def test_a_bound_that_is_not_told_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,7 +390,7 @@ class TestWaysToCallMathOpt:
 
         silent = result_pb2.SolveResultProto()
         silent.termination.reason = result_pb2.TERMINATION_REASON_OPTIMAL
-        monkeypatch.setattr(mathopt, "call", lambda asked: silent)
+        monkeypatch.setattr(mathopt, "solve_proto", lambda asked: silent)
         outcome = BACKENDS["gscip"].run(asked(0)[0].milp, Request(5.0))
         assert (outcome.bound, outcome.values) == (np.inf, None)
 
@@ -400,7 +403,7 @@ def noting(taken: list[str], name: str, right: Any) -> Any:
     return called
 
 
-def bound_otherwise() -> Any:
+def core_with_other_arguments() -> Any:
     def solve(model: Any, engine: Any, *more: Any) -> Any:
         raise TypeError("solve(): incompatible function arguments. The following argument types are supported: ...")
 

@@ -14,7 +14,8 @@ import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify.backends import highspy_direct
-from verify.backends.registry import BACKENDS, EngineChain
+from verify.backends.engine_chain import EngineChain
+from verify.backends.registry import BACKENDS
 from verify.encoding.encode import Encoding
 from verify.encoding.outer_approximation import maximise
 from verify.milp.conjunction import least_of
@@ -60,7 +61,7 @@ def test_they_agree_over_every_region(seed: int, backend: str) -> None:
     for region in boxes:
         both = [verify.encode(network, region, objective, formulation=kind) for kind in ("big-m", "indicator")]
         outcomes = [maximise(BACKENDS[backend], one, lambda: 30.0, lambda point: False, False) for one in both]
-        assert [outcome.ending for outcome in outcomes] == [EngineStatus.OPTIMAL] * 2
+        assert [outcome.status for outcome in outcomes] == [EngineStatus.OPTIMAL] * 2
         scale = 1.0 + abs(outcomes[0].bound)
         assert outcomes[0].bound == pytest.approx(outcomes[1].bound, abs=1e-6 * scale)
 
@@ -84,13 +85,13 @@ def test_every_input_completes_to_a_point_of_the_indicator_model(seed: int) -> N
 
 @pytest.mark.parametrize("backend", ABLE)
 @pytest.mark.parametrize("seed", range(4))
-def test_with_a_way_out_and_at_any_scale(seed: int, backend: str) -> None:
+def test_with_an_early_stop_and_at_any_scale(seed: int, backend: str) -> None:
     network, region = zoo.network((3, 5, 4, 1), seed=seed), verify.Box([-1.0] * 3, [1.0] * 3)
     best = zoo.enumerated_maximum(network, region.lower, region.upper, np.ones(1))
     milp = verify.encode(network, region, formulation="indicator").milp
     proven = BACKENDS[backend].maximise(milp, Request(20.0, enough=best + 0.5))
-    # Where the level is above all that the box allows, there is no way out to stop at.
-    assert proven.ending in (EngineStatus.STOPPED, EngineStatus.OPTIMAL)
+    # Where the level is above all that the box allows, there is no early stop.
+    assert proven.status in (EngineStatus.STOPPED, EngineStatus.OPTIMAL)
     assert best - 1e-6 <= proven.bound < best + 0.5 - proven.allowance
     for power in (1e-6, 1e4):
         layers = [(weight * power, bias) for weight, bias in network.layers[:1]] + list(network.layers[1:])
@@ -118,7 +119,7 @@ def indicator(seed: int = 0) -> Encoding:
 @pytest.mark.parametrize("backend", UNABLE)
 def test_an_engine_without_conditions_says_so_in_one_line(backend: str) -> None:
     outcome = BACKENDS[backend].maximise(indicator().milp, 5.0)
-    assert (outcome.ending, outcome.values, outcome.bound) == (EngineStatus.FAILED, None, np.inf)
+    assert (outcome.status, outcome.values, outcome.bound) == (EngineStatus.FAILED, None, np.inf)
     count = len(indicator().milp.conditions)
     assert outcome.detail == (
         f"ValueError: the engine {backend!r} takes no conditions, and the model has {count}; "
@@ -127,10 +128,10 @@ def test_an_engine_without_conditions_says_so_in_one_line(backend: str) -> None:
 
 
 def test_a_line_of_engines_goes_on_to_one_that_takes_them() -> None:
-    line = EngineChain([BACKENDS["highspy"], BACKENDS["gscip"]])
-    assert line.maximise(indicator().milp, 20.0).ending is EngineStatus.OPTIMAL
-    assert line.name == "gscip"
-    assert "takes no conditions" in line.notes[0]
+    chain = EngineChain([BACKENDS["highspy"], BACKENDS["gscip"]])
+    assert chain.maximise(indicator().milp, 20.0).status is EngineStatus.OPTIMAL
+    assert chain.name == "gscip"
+    assert "takes no conditions" in chain.notes[0]
 
 
 def test_the_relaxation_drops_what_says_nothing_without_binaries() -> None:
@@ -224,7 +225,7 @@ def test_the_leak_of_a_loose_big_m_is_seen_and_proves_nothing(seed: int, size: f
     # Whatever it says, its bound is outside, and a point is worth what the network says.
     assert outcome.bound >= best - max(outcome.allowance, 1e-6)
     # No margin that was moved to within the leak of such an M is called proven.
-    if outcome.ending is EngineStatus.OPTIMAL and outcome.values is not None:
+    if outcome.status is EngineStatus.OPTIMAL and outcome.values is not None:
         reached = float(network.predict(encoding.point(outcome.values)[None])[0])
         assert reached <= best + 1e-6
         leak = float(encoding.milp.cost @ outcome.values) + encoding.milp.constant - reached

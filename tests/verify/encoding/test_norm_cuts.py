@@ -74,7 +74,7 @@ def maximised(encoding: Encoding, backend: str = "highspy", about_sign: bool = F
 def test_the_bound_meets_a_point_of_the_ball(seed: int, backend: str) -> None:
     encoding = drawn(seed)
     outcome = maximised(encoding, backend)
-    assert outcome.ending is EngineStatus.OPTIMAL
+    assert outcome.status is EngineStatus.OPTIMAL
     best = conic_maximum(encoding.network, encoding.region)
     scale = 1.0 + abs(best)
     assert outcome.bound == pytest.approx(best, abs=1e-6 * scale)
@@ -91,7 +91,7 @@ def test_many_inputs_leave_no_gap(seed: int) -> None:
     network = zoo.network((300, 6, 4, 1), seed=seed)
     encoding = verify.encode(network, verify.L2Ball(rng.uniform(0.2, 0.8, 300), 0.3, (0, 1)))
     outcome = maximised(encoding)
-    assert outcome.ending is EngineStatus.OPTIMAL
+    assert outcome.status is EngineStatus.OPTIMAL
     reached = float(network.predict(encoding.point(outcome.values)[None])[0])
     assert outcome.bound - reached <= 1e-6 * (1.0 + abs(reached))
     assert outcome.bound >= reached - 1e-6
@@ -180,7 +180,7 @@ def test_a_point_that_settles_ends_it() -> None:
         return True
 
     outcome = outer_approximation.maximise(BACKENDS["highspy"], encoding, lambda: 20.0, found)
-    assert outcome.ending is EngineStatus.STOPPED
+    assert outcome.status is EngineStatus.STOPPED
     assert len(seen) == 1
     assert np.allclose(encoding.point(outcome.values), seen[0])  # type: ignore[arg-type]
 

@@ -14,7 +14,8 @@ import verify
 from convexnn.checks import Floats
 from tests.helpers import zoo
 from verify import Status, Verdict
-from verify.backends.registry import BACKENDS, EngineChain
+from verify.backends.engine_chain import EngineChain
+from verify.backends.registry import BACKENDS
 from verify.bounds.crown import crown_peaks
 from verify.bounds.margins import class_at
 from verify.milp.engine_result import EngineStatus
@@ -212,7 +213,7 @@ def test_a_binary_that_is_fixed_keeps_its_value() -> None:
             integer=np.array([False, False, True]),
         )
         outcome = BACKENDS["scipy"].maximise(milp, Request(10.0))
-        assert outcome.ending is EngineStatus.OPTIMAL
+        assert outcome.status is EngineStatus.OPTIMAL
         assert outcome.values is not None
         assert outcome.values[1] == pytest.approx(best)
         assert outcome.values[2] == state

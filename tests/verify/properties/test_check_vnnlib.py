@@ -244,7 +244,7 @@ class TestVerdicts:
         wrong = SimpleNamespace(maximise=lambda milp, request: EngineResult(ending, None, bound, ""))
         monkeypatch.setattr("verify.backends.registry.import_module", lambda name: wrong)
         formula = "(and (>= (+ Y_0 Y_1) 1.5) (<= Y_0 0.25))"
-        monkeypatch.setattr("verify.backends.registry.self_test", lambda name: None)
+        monkeypatch.setattr("verify.backends.engine_chain.self_test", lambda name: None)
         answer = verify.check_vnnlib(identity(), asked(SQUARE, formula, 2))
         assert answer.status is Holding.UNKNOWN
         assert answer.proof is None

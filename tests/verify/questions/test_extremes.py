@@ -15,6 +15,7 @@ import verify
 from convexnn.checks import Floats
 from tests.helpers import zoo
 from verify import Proof, Status
+from verify.backends import engine_chain
 from verify.backends import registry as backends
 from verify.bounds.functions import Functions
 from verify.milp.engine_result import EngineResult, EngineStatus
@@ -157,7 +158,7 @@ class Liar:
 class TestEnginesThatAreWrong:
     def ask(self, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[Any], EngineResult]) -> verify.Optimum:
         monkeypatch.setattr(backends, "candidates", lambda name: [Liar(outcome)])
-        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        monkeypatch.setattr(engine_chain, "self_test", lambda name: None)
         return verify.maximize(bent(), REGION)
 
     @pytest.mark.parametrize(

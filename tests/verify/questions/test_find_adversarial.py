@@ -17,6 +17,7 @@ import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify import Proof, Verdict
+from verify.backends import engine_chain
 from verify.backends import registry as backends
 from verify.backends.registry import BACKENDS
 from verify.bounds.margins import class_at, margins_of
@@ -206,7 +207,7 @@ class TestEnginesThatAreWrong:
 
     def ask(self, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[Any], EngineResult]) -> verify.Answer:
         monkeypatch.setattr(backends, "candidates", lambda name: [Liar(outcome)])
-        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        monkeypatch.setattr(engine_chain, "self_test", lambda name: None)
         return verify.find_adversarial(hard(), HARD_REGION)
 
     @pytest.mark.parametrize(
@@ -265,15 +266,15 @@ class TestEnginesThatAreWrong:
 
         monkeypatch.setitem(BACKENDS, "liar", Liar(lie))
         monkeypatch.setattr(backends, "candidates", lambda name: [Liar(lie)])
-        backends.self_test.cache_clear()
+        engine_chain.self_test.cache_clear()
         answer = verify.find_adversarial(hard(), HARD_REGION)
-        backends.self_test.cache_clear()
+        engine_chain.self_test.cache_clear()
         assert answer.status is Verdict.UNKNOWN
         assert "liar failed its self-test: a model with optimum -9 got 0 with bound -1" in answer.reason
         assert len(asked) == 1
 
     def test_auto_passes_over_an_engine_that_fails_its_self_test(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(backends, "self_test", lambda name: None if name == "scipy" else "it was wrong")
+        monkeypatch.setattr(engine_chain, "self_test", lambda name: None if name == "scipy" else "it was wrong")
         answer = verify.find_adversarial(hard(), HARD_REGION)
         assert (answer.status, answer.backend) == (Verdict.ROBUST, "scipy")
 
@@ -388,7 +389,7 @@ class TestInterruption:
             return EngineResult(EngineStatus.LIMIT, None, np.inf, "as told")
 
         monkeypatch.setattr("verify.backends.scipy_milp.maximise", slow)
-        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        monkeypatch.setattr(engine_chain, "self_test", lambda name: None)
         # A shell that runs the tests in the background has them ignore the signal.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -405,7 +406,7 @@ class TestInterruption:
             return EngineResult(EngineStatus.OPTIMAL, None, -1.0, "as told", 0.0)
 
         monkeypatch.setattr("verify.backends.scipy_milp.maximise", endless)
-        monkeypatch.setattr(backends, "self_test", lambda name: None)
+        monkeypatch.setattr(engine_chain, "self_test", lambda name: None)
         monkeypatch.setattr(backends, "GRACE", 0.2)
         answer = verify.find_adversarial(hard(), HARD_REGION, backend="scipy", time_limit=0.1)
         release.set()

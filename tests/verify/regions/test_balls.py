@@ -278,4 +278,4 @@ def test_cuts_end_at_the_maximum_over_an_l2_ball(seed: int, backend: str) -> Non
 def test_a_time_limit_ends_the_cuts() -> None:
     encoding = verify.encode(zoo.network((2, 4, 3, 1), seed=1), verify.L2Ball([0.0, 0.4], 0.8))
     outcome = outer_approximation.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
-    assert (outcome.ending, outcome.bound) == (EngineStatus.LIMIT, np.inf)
+    assert (outcome.status, outcome.bound) == (EngineStatus.LIMIT, np.inf)
