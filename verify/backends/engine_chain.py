@@ -63,7 +63,7 @@ class EngineChain:
             yield engine
 
 
-def tested_chain(backends: list[Backend]) -> tuple[EngineChain | None, str]:
+def sound_chain(backends: list[Backend]) -> tuple[EngineChain | None, str]:
     """Return the engines as a chain that begins with one that passes its self-test, and what was wrong before it."""
     chain = EngineChain(backends)
     engine = chain.first()

@@ -10,14 +10,14 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
-from verify.bounds.crown import Relaxed, Split, crown_interval, relax, straight
+from verify.bounds.crown import RelaxedLayer, Split, chord, crown_interval, relax_affine, relax_layer
 from verify.bounds.layer_bounds import crown_bounds
 from verify.regions.box import Box
-from verify.regions.intervals import EPS, TINY, Interval
+from verify.regions.intervals import EPS, Interval
 
 
 @dataclass(frozen=True, eq=False)
-class Coupled(Relaxed):
+class CoupledLayer(RelaxedLayer):
     """A layer of n pairs of neurons, h = (relu(a), relu(b)), whose difference e = relu(a) - relu(b) has lines too.
 
     With d = a - b over the region: e <= `rise` d + `above` and e >= `fall` d - `below`.
@@ -37,11 +37,11 @@ class Coupled(Relaxed):
     middle: Floats
 
     @property
-    def apart(self) -> Relaxed:
+    def apart(self) -> RelaxedLayer:
         """The same layer, without the lines of differences."""
-        return Relaxed(**{field.name: getattr(self, field.name) for field in fields(Relaxed)})
+        return RelaxedLayer(**{field.name: getattr(self, field.name) for field in fields(RelaxedLayer)})
 
-    def along(self, slope: Floats, split: Split | None = None) -> tuple[Floats, Floats]:
+    def through_relu(self, slope: Floats, split: Split | None = None) -> tuple[Floats, Floats]:
         """Return slopes (r, 2n) on (a, b) and offsets c (r,) with slope h <= slopes (a, b) + c.
 
         Notes
@@ -51,9 +51,10 @@ class Coupled(Relaxed):
         ReLUs are stable, the lines apart are the function itself and nothing is lower.
         """
         first, second = np.split(slope, 2, axis=1)
-        apart, apart_lift = slope * np.where(slope > 0.0, self.high, self.low), np.maximum(slope, 0.0) * self.lift
+        apart = slope * np.where(slope > 0.0, self.upper_slope, self.lower_slope)
+        apart_lift = np.maximum(slope, 0.0) * self.upper_intercept
         both = first + second
-        high, low, lift = (np.split(line, 2)[1] for line in (self.high, self.low, self.lift))
+        high, low, lift = (np.split(line, 2)[1] for line in (self.upper_slope, self.lower_slope, self.upper_intercept))
         moved = first * np.where(first > 0.0, self.rise, self.fall)
         joint = np.concatenate([moved, both * np.where(both > 0.0, high, low) - moved], axis=1)
         raised = np.where(first > 0.0, first * self.above, -first * self.below) + np.maximum(both, 0.0) * lift
@@ -81,21 +82,21 @@ def side_by_side(first: SparseReLUNetwork, second: SparseReLUNetwork) -> SparseR
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class CoupledNetworks:
     """Two networks of one shape over a region.
 
     Attributes
     ----------
-    hidden : tuple of Coupled
+    hidden : tuple of CoupledLayer
         The hidden layers.
-    last : Relaxed
+    last : RelaxedLayer
         The outputs of the first, then of the second.
     region : Box
         The region.
     """
 
-    hidden: tuple[Coupled, ...]
-    last: Relaxed
+    hidden: tuple[CoupledLayer, ...]
+    last: RelaxedLayer
     region: Box
 
     def bounds(self, rows: sp.csr_matrix) -> Interval:
@@ -103,7 +104,7 @@ class Pair:
         return _bounds((rows, np.zeros(rows.shape[0])), self.hidden, [self.last], self.region)
 
 
-def couple(first: SparseReLUNetwork, second: SparseReLUNetwork, region: Box) -> Pair:
+def couple(first: SparseReLUNetwork, second: SparseReLUNetwork, region: Box) -> CoupledNetworks:
     """Return two networks of the same sizes, coupled over a region.
 
     Notes
@@ -111,7 +112,7 @@ def couple(first: SparseReLUNetwork, second: SparseReLUNetwork, region: Box) -> 
     The bounds of a and b are those of CROWN for each network; of d = a - b those through the layers coupled so far, met
     with what the bounds of a and b say.
     """
-    together, hidden = side_by_side(first, second).layers, list[Coupled]()
+    together, hidden = side_by_side(first, second).layers, list[CoupledLayer]()
     known = [crown_bounds(network, region) for network in (first, second)]
     sizes = region.reach
     for index, layer in enumerate(together[:-1]):
@@ -121,10 +122,10 @@ def couple(first: SparseReLUNetwork, second: SparseReLUNetwork, region: Box) -> 
         moves = _bounds(_difference(first.layers[index], second.layers[index], index), hidden, [], region)
         hidden.append(_coupled(layer, own, other, moves.meet(apart), sizes))
         sizes = hidden[-1].heights
-    return Pair(tuple(hidden), straight(together[-1], sizes), region)
+    return CoupledNetworks(tuple(hidden), relax_affine(together[-1], sizes), region)
 
 
-def _bounds(layer: Layer, hidden: Sequence[Coupled], after: Sequence[Relaxed], region: Box) -> Interval:
+def _bounds(layer: Layer, hidden: Sequence[CoupledLayer], after: Sequence[RelaxedLayer], region: Box) -> Interval:
     """Return bounds of a layer, through pairs relaxed together where this is better, met with those all apart."""
     coupled = crown_interval(*layer, [*hidden, *after], region)
     return coupled.meet(crown_interval(*layer, [*(pairs.apart for pairs in hidden), *after], region))
@@ -136,26 +137,23 @@ def _difference(layer: Layer, other: Layer, index: int) -> Layer:
     return sp.csr_matrix(sp.hstack([layer[0], -other[0]]) if index else layer[0] - other[0]), shift
 
 
-def _coupled(layer: Layer, own: Interval, other: Interval, moves: Interval, sizes: Floats) -> Coupled:
+def _coupled(layer: Layer, own: Interval, other: Interval, moves: Interval, sizes: Floats) -> CoupledLayer:
     """Return a layer of pairs with bounds `own` of a, `other` of b and `moves` of d = a - b."""
     known = Interval(np.concatenate([own.lower, other.lower]), np.concatenate([own.upper, other.upper]))
     pairs = (own.upper > 0.0) | (other.upper > 0.0)
-    plain = relax(layer, known, sizes, np.tile(pairs, 2))
+    plain = relax_layer(layer, known, sizes, np.tile(pairs, 2))
     rise, above = _hinge(moves.lower[pairs], moves.upper[pairs])
     # min(0, d) = -max(0, -d).
     fall, below = _hinge(-moves.upper[pairs], -moves.lower[pairs])
     base, move = _middle(other.lower[pairs], other.upper[pairs]), _middle(moves.lower[pairs], moves.upper[pairs])
-    return Coupled(**vars(plain), rise=rise, above=above, fall=fall, below=below, middle=np.append(base + move, base))
+    middle = np.append(base + move, base)
+    return CoupledLayer(**vars(plain), rise=rise, above=above, fall=fall, below=below, middle=middle)
 
 
 def _hinge(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Return slope and offset of a line that is at least max(0, d) for d between `low` and `high`."""
-    with np.errstate(all="ignore"):
-        slope = np.clip(high / (high - low), 0.0, 1.0)
-        slope = np.where((low >= 0.0) | ~np.isfinite(slope), 1.0, slope)
-        slope = np.where(high <= 0.0, 0.0, slope)
-        lift = np.maximum(-slope * low, high * (1.0 - slope)) * (1.0 + 8.0 * EPS) + TINY
-    return slope, np.where((low >= 0.0) | (high <= 0.0), 0.0, lift)
+    slope, lift = chord(low, high)
+    return np.where(high <= 0.0, 0.0, slope), np.where(high <= 0.0, 0.0, lift)
 
 
 def _middle(low: Floats, high: Floats) -> Floats:

@@ -20,20 +20,22 @@ DENSE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Relaxed:
-    """A hidden layer h = relu(p), p = W h' + b, between lines: `low` p <= h <= `high` p + `lift` over the region.
+class RelaxedLayer:
+    """A hidden layer h = relu(p), p = W h' + b, between two lines over the region.
+
+    They are `lower_slope` p <= h <= `upper_slope` p + `upper_intercept`.
 
     Attributes
     ----------
     weight : csr_matrix or ndarray (n, k)
         W of the neurons that can be active; the others are 0 and left out.
-    bias, low, high, lift : ndarray (n,)
-        b and the lines; the slopes are float64 numbers that hold as they are, `lift` is rounded up.
+    bias, lower_slope, upper_slope, upper_intercept : ndarray (n,)
+        b and the lines; the slopes are float64 numbers that hold as they are, the intercept is rounded up.
     live : ndarray (out,) of bool
         Which neurons of the layer can be active.
     reach : ndarray (n,)
         Sums of magnitudes |W| |h'| + |b|, at least the size of any partial sum of p.
-    values : float
+    input_total : float
         Sum of the largest sizes of h'.
     heights : ndarray (out,)
         Largest sizes of h.
@@ -41,32 +43,32 @@ class Relaxed:
 
     weight: sp.csr_matrix | Floats
     bias: Floats
-    low: Floats
-    high: Floats
-    lift: Floats
+    lower_slope: Floats
+    upper_slope: Floats
+    upper_intercept: Floats
     live: NDArray[np.bool_]
     reach: Floats
-    values: float
+    input_total: float
     heights: Floats
 
-    def along(self, slope: Floats, split: Split | None = None) -> tuple[Floats, Floats]:
+    def through_relu(self, slope: Floats, split: Split | None = None) -> tuple[Floats, Floats]:
         """Return slopes (r, n) and offsets c (r,) with slope h <= slopes p + c, for `slope` (r, n).
 
         Notes
         -----
-        A product with a number in [0, 1] rounds to a product with another such number, and slope + push, rounded, is
-        slope plus another push of the same sign: what rounds here is a valid line all the same.
+        A product with a number in [0, 1] rounds to a product with another such number, and slope + beta, rounded, is
+        slope plus another beta of the same sign: what rounds here is a valid line all the same.
         """
-        lines, lifted = np.where(slope > 0.0, self.high, self.low), np.maximum(slope, 0.0)
+        lines, lifted = np.where(slope > 0.0, self.upper_slope, self.lower_slope), np.maximum(slope, 0.0)
         if split is None:
-            return slope * lines, lifted @ self.lift
-        free, rising = split.side == 0.0, slope[:, split.at] > 0.0
-        own = np.where(rising, self.high[split.at], np.clip(split.low, 0.0, 1.0))
-        lines[:, split.at] = np.where(free, own, split.side > 0.0)
-        lifted[:, split.at] *= free
+            return slope * lines, lifted @ self.upper_intercept
+        free, rising = split.phase == 0.0, slope[:, split.unstable] > 0.0
+        own = np.where(rising, self.upper_slope[split.unstable], np.clip(split.alpha, 0.0, 1.0))
+        lines[:, split.unstable] = np.where(free, own, split.phase > 0.0)
+        lifted[:, split.unstable] *= free
         along = slope * lines
-        along[:, split.at] += split.side * np.maximum(split.push, 0.0)
-        return along, lifted @ self.lift
+        along[:, split.unstable] += split.phase * np.maximum(split.beta, 0.0)
+        return along, lifted @ self.upper_intercept
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +77,23 @@ class Split:
 
     Attributes
     ----------
-    at : ndarray (u,) of int
+    unstable : ndarray (u,) of int
         The neurons, counted among those that can be active.
-    side : ndarray (r, u)
+    phase : ndarray (r, u)
         1 where the bound is for inputs at which p >= 0, -1 for p <= 0, 0 for all inputs.
-    low : ndarray (r, u)
-        Slopes in [0, 1] of the lower lines where `side` is 0.
-    push : ndarray (r, u)
-        Multipliers >= 0 of side p >= 0, where `side` is not 0.
+    alpha : ndarray (r, u)
+        Slopes in [0, 1] of the lower lines where `phase` is 0.
+    beta : ndarray (r, u)
+        Multipliers >= 0 of phase p >= 0, where `phase` is not 0.
     """
 
-    at: NDArray[np.int64]
-    side: Floats
-    low: Floats
-    push: Floats
+    unstable: NDArray[np.int64]
+    phase: Floats
+    alpha: Floats
+    beta: Floats
 
 
-def relax(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.bool_] | None = None) -> Relaxed:
+def relax_layer(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.bool_] | None = None) -> RelaxedLayer:
     """Return the lines of a layer with pre-activation bounds `known`; `sizes` (k,) bounds its inputs' magnitudes.
 
     `live` says which neurons are kept; default those that can be active, which all have to be among them.
@@ -109,15 +111,15 @@ def relax(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.bool_] 
     with np.errstate(all="ignore"):
         slope, lift = chord(low, high)
         reach = abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes))
-    return Relaxed(
+    return RelaxedLayer(
         weight=weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight,
         bias=bias,
-        low=np.where(active | (high >= -low), 1.0, 0.0),
-        high=slope,
-        lift=lift,
+        lower_slope=np.where(active | (high >= -low), 1.0, 0.0),
+        upper_slope=slope,
+        upper_intercept=lift,
         live=live,
         reach=reach,
-        values=float(sizes.sum()),
+        input_total=float(sizes.sum()),
         heights=np.maximum(known.upper, 0.0),
     )
 
@@ -131,23 +133,23 @@ def chord(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     return slope, np.where(low >= 0.0, 0.0, lift)
 
 
-def relax_all(layers: Sequence[Layer], known: Sequence[Interval], region: Box) -> list[Relaxed]:
+def relax_layers(layers: Sequence[Layer], known: Sequence[Interval], region: Box) -> list[RelaxedLayer]:
     """Return the lines of hidden layers with pre-activation bounds `known` over a region."""
     sizes, result = region.reach, []
     for layer, bounds in zip(layers, known, strict=False):
-        result.append(relax(layer, bounds, sizes))
+        result.append(relax_layer(layer, bounds, sizes))
         sizes = result[-1].heights
     return result
 
 
-def straight(layer: Layer, sizes: Floats) -> Relaxed:
+def relax_affine(layer: Layer, sizes: Floats) -> RelaxedLayer:
     """Return a layer without relu as its own lines, so that functions of the outputs go through it soundly."""
     weight, bias = layer
     count = len(bias)
     with np.errstate(all="ignore"):
         reach = abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes))
     ones, everyone = np.ones(count), np.ones(count, dtype=bool)
-    return Relaxed(weight, bias, ones, ones, np.zeros(count), everyone, reach, float(sizes.sum()), reach)
+    return RelaxedLayer(weight, bias, ones, ones, np.zeros(count), everyone, reach, float(sizes.sum()), reach)
 
 
 def output_interval(rows: sp.csr_matrix, layers: Sequence[Layer], known: Sequence[Interval], region: Box) -> Interval:
@@ -155,26 +157,26 @@ def output_interval(rows: sp.csr_matrix, layers: Sequence[Layer], known: Sequenc
 
     `known` are pre-activation bounds of all layers but the last (more are not read).
     """
-    hidden = relax_all(layers[:-1], known, region)
-    last = straight(layers[-1], hidden[-1].heights if hidden else region.reach)
+    hidden = relax_layers(layers[:-1], known, region)
+    last = relax_affine(layers[-1], hidden[-1].heights if hidden else region.reach)
     return crown_interval(rows, np.zeros(rows.shape[0]), [*hidden, last], region)
 
 
-def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[Relaxed], region: Box) -> Interval:
+def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[RelaxedLayer], region: Box) -> Interval:
     """Return outward-rounded bounds of W h + b, h the values of the last of the `hidden` layers, over a region.
 
     Parameters
     ----------
     weight, bias : csr_matrix (r, k), ndarray (r,)
         The functions; their entries may be sums of two float64 numbers, rounded once.
-    hidden : sequence of Relaxed
+    hidden : sequence of RelaxedLayer
         All layers before, from the first to the last; empty where h is the input.
     region : Box
         Any region.
 
     Notes
     -----
-    From the last layer to the first, a function A h + c <= A+ (high p + lift) + A- low p + c is one of the layer
+    From the last layer to the first, a function A h + c <= A+ (s p + t) + A- r p + c is one of the layer
     before, p = W h' + b; at the inputs the region maximises it (Zhang et al. 2018). Every product of floats is off by
     at most gamma times the product of magnitudes, which times the largest sizes of h' is added to c: the result is
     an upper bound in real arithmetic. A row that overflows is infinite. Rows go in tiles that bound the memory.
@@ -193,7 +195,7 @@ def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[Relaxed
 def crown_upper(
     slope: Floats,
     offset: Floats,
-    hidden: Sequence[Relaxed],
+    hidden: Sequence[RelaxedLayer],
     region: Box,
     splits: Sequence[Split | None] | None = None,
     multipliers: Floats | None = None,
@@ -209,7 +211,7 @@ def crown_upper(
         offset = _raised(offset, 4.0 * EPS * (np.abs(slope) @ sizes + np.abs(offset)) + TINY * (1.0 + sizes.sum()))
         finite = np.isfinite(slope).all(axis=1)
         for layer, split in zip(reversed(hidden), reversed(splits or [None] * len(hidden)), strict=True):
-            slope, offset = _through(layer, slope[:, layer.live], offset, split)
+            slope, offset = _through_layer(layer, slope[:, layer.live], offset, split)
             finite &= np.isfinite(slope).all(axis=1)
         top = region.support(slope, multipliers)
         total = _raised(top + offset, 4.0 * EPS * (np.abs(top) + np.abs(offset)))
@@ -223,19 +225,19 @@ def crown_peaks(rows: Floats, layers: Sequence[Layer], known: Sequence[Interval]
     """
     with np.errstate(all="ignore"):
         slope = rows @ layers[-1][0]
-        for layer in reversed(relax_all(layers[:-1], known, region)):
+        for layer in reversed(relax_layers(layers[:-1], known, region)):
             slope = slope[:, layer.live]
-            slope = _product(slope * np.where(slope > 0.0, layer.high, layer.low), layer.weight)
+            slope = _product(slope * np.where(slope > 0.0, layer.upper_slope, layer.lower_slope), layer.weight)
         return region.peaks(np.nan_to_num(slope))
 
 
-def _through(layer: Relaxed, slope: Floats, offset: Floats, split: Split | None) -> tuple[Floats, Floats]:
+def _through_layer(layer: RelaxedLayer, slope: Floats, offset: Floats, split: Split | None) -> tuple[Floats, Floats]:
     """Return the function of h' that is at least slope h + offset, its offset raised by all rounding."""
-    slope, lifted = layer.along(slope, split)
+    slope, lifted = layer.through_relu(slope, split)
     count = len(layer.bias)
     sizes = np.abs(slope) @ layer.reach + lifted + np.abs(offset)
     # Products that underflow lose less than the smallest normal number times what stands beside them.
-    lost = TINY * (count * (layer.values + 2.0) + float(layer.reach.sum()) + 8.0)
+    lost = TINY * (count * (layer.input_total + 2.0) + float(layer.reach.sum()) + 8.0)
     offset = _raised(offset + lifted + slope @ layer.bias, (count + 16) * EPS * sizes + lost)
     return _product(slope, layer.weight), offset
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convexnn.network import SparseReLUNetwork
-from verify.bounds.crown import Relaxed, crown_interval, relax
+from verify.bounds.crown import RelaxedLayer, crown_interval, relax_layer
 from verify.regions.box import Box
 from verify.regions.intervals import Interval, affine_interval
 
@@ -21,13 +21,13 @@ def crown_bounds(network: SparseReLUNetwork, region: Box) -> tuple[Interval, ...
 def _layer_bounds(network: SparseReLUNetwork, region: Box, crown: bool) -> tuple[Interval, ...]:
     values, sizes = Interval(region.lower, region.upper), region.reach
     result: list[Interval] = []
-    hidden: list[Relaxed] = []
+    hidden: list[RelaxedLayer] = []
     for weight, bias in network.layers:
         known = affine_interval(weight, bias, values)
         if crown if result else not region.is_box:
             known = known.meet(crown_interval(weight, bias, hidden, region))
         if crown and len(hidden) < len(network.layers) - 1:
-            hidden.append(relax((weight, bias), known, sizes))
+            hidden.append(relax_layer((weight, bias), known, sizes))
         result.append(known)
         values = known.relu()
         sizes = values.upper

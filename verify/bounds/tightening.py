@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
 from verify.backends.warm_start import WarmEngine, warm_engine
-from verify.bounds.crown import crown_interval, relax_all
+from verify.bounds.crown import crown_interval, relax_layers
 from verify.bounds.triangles import Triangles, over_inputs
 from verify.clock import Clock
 from verify.milp.scaling import Scaled, scale
@@ -59,7 +59,7 @@ def tighten(
             break
         triangles = triangles.deeper(network.layers[index - 1], result[index - 1])
         if index > 1:
-            hidden = relax_all(network.layers[:index], result, region)
+            hidden = relax_layers(network.layers[:index], result, region)
             result[index] = result[index].meet(crown_interval(*network.layers[index], hidden, region))
         until = clock.seconds + clock.left / (depth - index)
         layer = _Tightened(triangles, network.layers[index], result[index], clock, until)

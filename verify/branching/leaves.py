@@ -1,4 +1,4 @@
-"""Leaves: parts where every neuron is split, so that the network is affine there, bounded by a conic program each."""
+"""Leaves: subproblems where every neuron is split: the network is affine there, and a conic program bounds each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import scipy.sparse as sp
 import torch
 
 from convexnn.checks import Floats
-from verify.branching.relaxation import KIND, Relaxation
-from verify.branching.subproblems import Parts
+from verify.backends.clarabel_direct import minimise_over_cones
+from verify.branching.relaxation import DTYPE, Relaxation
+from verify.branching.subproblems import Subproblems
 from verify.regions.balls import L1Ball, L2Ball
 
 # Entries of the affine pieces beyond which a leaf is left as it is, and the accuracy asked of the solver.
@@ -27,7 +28,7 @@ STRETCHES = (2.0, 20.0, 200.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class AffinePiece:
     """The network on a leaf: its function slope . x + offset, and the rows . x + sides >= 0 that the leaf supposes.
 
     `slope` (d,), `rows` (u, d), `sides` (u,): one row a neuron.
@@ -40,41 +41,43 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Vertex:
+class LeafSolution:
     """What a solver says of a leaf.
 
     Attributes
     ----------
     point : ndarray (d,) or None
         The best input of the leaf, up to its tolerances; None where it has none.
-    multipliers : list of (ndarray (u,), ndarray (m,))
-        Candidates for `push` and `hold`.
+    candidates : list of (ndarray (u,), ndarray (m,))
+        Values of `beta` and `multipliers` that may prove more.
     """
 
     point: Floats | None
-    multipliers: list[tuple[Floats, Floats]]
+    candidates: list[tuple[Floats, Floats]]
 
 
-def finished(relaxation: Relaxation, parts: Parts, stop: Callable[[], bool]) -> tuple[Parts, list[Floats]]:
+def solve_leaves(
+    relaxation: Relaxation, batch: Subproblems, stop: Callable[[], bool]
+) -> tuple[Subproblems, list[Floats]]:
     """Return leaves with the multipliers that a solver finds best, where they prove more, and their best inputs.
 
     The inputs (d,) are those of leaves that stay open, drawn into the region.
     """
     tried, points = [], []
-    for index in range(len(parts)):
-        leaf = parts.take(torch.tensor([index]))
+    for index in range(len(batch)):
+        leaf = batch.take(torch.tensor([index]))
         if not stop() and _solvable(relaxation):
-            vertex = solved(relaxation, leaf)
-            leaf = _sharper(relaxation, leaf, vertex)
-            if vertex.point is not None and bool(leaf.upper > 0.0):
-                points.append(relaxation.region.project(vertex.point))
+            solution = solve_leaf(relaxation, leaf)
+            leaf = _best_proven(relaxation, leaf, solution)
+            if solution.point is not None and bool(leaf.upper > 0.0):
+                points.append(relaxation.region.project(solution.point))
         tried.append(leaf)
-    return reduce(Parts.join, tried, parts.take(torch.arange(0))), points
+    return reduce(Subproblems.join, tried, batch.take(torch.arange(0))), points
 
 
-def _sharper(relaxation: Relaxation, leaf: Parts, vertex: Vertex) -> Parts:
-    for push, hold in vertex.multipliers:
-        found = replace(leaf, push=_tensor(push[None]), hold=_tensor(hold[None]))
+def _best_proven(relaxation: Relaxation, leaf: Subproblems, solution: LeafSolution) -> Subproblems:
+    for beta, multipliers in solution.candidates:
+        found = replace(leaf, beta=_tensor(beta[None]), multipliers=_tensor(multipliers[None]))
         found = replace(found, upper=torch.minimum(leaf.upper, relaxation.proven(found)))
         leaf = found if bool(found.upper < leaf.upper) else leaf
     return leaf
@@ -85,7 +88,7 @@ def _solvable(relaxation: Relaxation) -> bool:
     return entries <= LARGEST
 
 
-def solved(relaxation: Relaxation, leaf: Parts) -> Vertex:
+def solve_leaf(relaxation: Relaxation, leaf: Subproblems) -> LeafSolution:
     """Return the best input of a leaf, and the multipliers that prove it to be the best.
 
     Notes
@@ -96,27 +99,28 @@ def solved(relaxation: Relaxation, leaf: Parts) -> Vertex:
     """
     with np.errstate(all="ignore"):
         piece = _piece(relaxation, leaf)
-    if not all(np.isfinite(part).all() for part in (piece.slope, piece.offset, piece.rows, piece.sides)):
-        return Vertex(None, [])
+    if not all(np.isfinite(array).all() for array in (piece.slope, piece.offset, piece.rows, piece.sides)):
+        return LeafSolution(None, [])
     cut = relaxation.region.constraints
-    solution = _program(relaxation, piece)
+    solution = _solve(relaxation, piece)
     dual, x = np.array(solution.z), np.array(solution.x)[: relaxation.region.size]
     if not np.isfinite(dual).all():
-        return Vertex(None, [])
+        return LeafSolution(None, [])
     count, more = len(piece.sides), len(cut)
-    push, hold = np.maximum(dual[:count], 0.0), np.maximum(dual[count : count + more], 0.0) * relaxation.region.norms
+    beta = np.maximum(dual[:count], 0.0)
+    multipliers = np.maximum(dual[count : count + more], 0.0) * relaxation.region.norms
     if "Infeasible" not in str(solution.status):
-        return Vertex(x if np.isfinite(x).all() else None, [(push, hold)])
+        return LeafSolution(x if np.isfinite(x).all() else None, [(beta, multipliers)])
     size = abs(piece.offset) + float(np.abs(piece.slope) @ relaxation.region.reach) + float(leaf.upper.abs()[0])
-    return Vertex(None, [(stretch * size * push, stretch * size * hold) for stretch in STRETCHES])
+    return LeafSolution(None, [(stretch * size * beta, stretch * size * multipliers) for stretch in STRETCHES])
 
 
-def _piece(relaxation: Relaxation, leaf: Parts) -> Piece:
+def _piece(relaxation: Relaxation, leaf: Subproblems) -> AffinePiece:
     """Return the affine function of a leaf, and what it supposes."""
-    sides = np.split(leaf.side[0].double().numpy(), np.cumsum(relaxation.sizes)[:-1])
+    sides = np.split(leaf.phase[0].double().numpy(), np.cumsum(relaxation.sizes)[:-1])
     slope, offset = sp.identity(relaxation.region.size, format="csr"), np.zeros(relaxation.region.size)
     rows, levels = [], []
-    for layer, at, own in zip(relaxation.hidden, relaxation.at, sides, strict=True):
+    for layer, at, own in zip(relaxation.hidden, relaxation.unstable, sides, strict=True):
         before = np.asarray(_dense(layer.weight @ slope))
         height = layer.weight @ offset + layer.bias
         rows.append(own[:, None] * before[at])
@@ -128,20 +132,18 @@ def _piece(relaxation: Relaxation, leaf: Parts) -> Piece:
     target = int(leaf.target[0])
     weight = relaxation.rows[target] @ relaxation.last.weight
     constant = float(relaxation.rows[target] @ relaxation.last.bias + relaxation.offsets[target])
-    return Piece(weight @ slope, float(weight @ offset) + constant, np.concatenate(rows), np.concatenate(levels))
+    return AffinePiece(weight @ slope, float(weight @ offset) + constant, np.concatenate(rows), np.concatenate(levels))
 
 
-def _program(relaxation: Relaxation, piece: Piece) -> Any:
+def _solve(relaxation: Relaxation, piece: AffinePiece) -> Any:
     """Return the solution of min -slope . x over the leaf: rows of neurons, of constraints, of the box, of a ball."""
-    import clarabel
-
     region, size = relaxation.region, relaxation.region.size
     cut, base, eye = region.constraints, region.base, sp.identity(relaxation.region.size, format="csc")
     blocks = [-piece.rows, cut.rows, eye, -eye]
     sides = [piece.sides, cut.upper, region.upper, -region.lower]
     more = size if isinstance(base, L1Ball) else 0
     matrix = sp.hstack([sp.vstack(blocks), sp.csc_matrix((sum(map(len, sides)), more))], format="csc")
-    cones = [clarabel.NonnegativeConeT(matrix.shape[0])]
+    cones = [("nonnegative", matrix.shape[0])]
     if isinstance(base, L1Ball):
         # |x - center| <= t, sum t <= radius.
         extra = sp.bmat([[eye, -eye], [-eye, -eye], [None, np.ones((1, size))]], format="csc")
@@ -151,15 +153,9 @@ def _program(relaxation: Relaxation, piece: Piece) -> Any:
         sides += [np.array([base.radius]), -base.center]
     if more or isinstance(base, L2Ball):
         matrix = sp.vstack([matrix, extra], format="csc")
-        cone = clarabel.NonnegativeConeT if more else clarabel.SecondOrderConeT
-        cones.append(cone(extra.shape[0]))
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
-    settings.time_limit = SECONDS
+        cones.append(("nonnegative" if more else "second-order", extra.shape[0]))
     cost = np.concatenate([-piece.slope, np.zeros(more)])
-    quadratic = sp.csc_matrix((len(cost), len(cost)))
-    return clarabel.DefaultSolver(quadratic, cost, matrix, np.concatenate(sides), cones, settings).solve()
+    return minimise_over_cones(cost, matrix, np.concatenate(sides), cones, ACCURACY, SECONDS)
 
 
 def _dense(matrix: Any) -> Floats:
@@ -167,4 +163,4 @@ def _dense(matrix: Any) -> Floats:
 
 
 def _tensor(array: Floats) -> torch.Tensor:
-    return torch.as_tensor(array, dtype=KIND)
+    return torch.as_tensor(array, dtype=DTYPE)

@@ -34,7 +34,7 @@ def sharpen(
     stop : callable
         Asked before each step; true where no time is left.
     rounds : int, default 0
-        How often the worst part of every bound is halved.
+        How often the worst subproblem of every bound is halved.
 
     Notes
     -----

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
+from verify.backends.clarabel_direct import CONES, minimise_over_cones
 from verify.encoding.encode import Encoding
 from verify.milp.model import Milp
 from verify.milp.scaling import largest_of_rows, power_of_two
@@ -30,8 +31,8 @@ NEARLY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Relaxed:
-    """The optimum of a relaxation.
+class ConicOptimum:
+    """The optimum of a conic relaxation.
 
     Attributes
     ----------
@@ -70,7 +71,7 @@ class Units:
 
 
 @dataclass(frozen=True, eq=False)
-class Ball:
+class ConicModel:
     """A model over an L2 ball, ready for relaxations with any neurons fixed.
 
     Where binaries switch their neurons by conditions, those of free neurons are left out.
@@ -114,7 +115,7 @@ class Ball:
         rows = np.stack([first + apart, first + 2 * apart])
         return rows[:0] if len(self.milp.conditions) else rows
 
-    def relaxed(self, states: NDArray[np.int64], seconds: float = inf) -> Relaxed | None:
+    def optimum(self, states: NDArray[np.int64], seconds: float = inf) -> ConicOptimum | None:
         """Return the optimum with neurons fixed by `states` (one of OFF, ON, FREE each); None where Clarabel fails.
 
         Past the time limit what it has by then.
@@ -122,18 +123,9 @@ class Ball:
         A neuron that is on has one equation a = p, one that is off a = 0 and one row p <= 0: their big-M rows would
         leave a slice without an inside, which an interior point method needs.
         """
-        import clarabel
-
-        problem, units = self._problem(states)
-        settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
-        settings.time_limit = max(seconds, 1e-3)
-        cost, matrix, sides, sizes = problem
-        names = (clarabel.ZeroConeT, clarabel.NonnegativeConeT, clarabel.SecondOrderConeT)
-        cones = [cone(size) for cone, size in zip(names, sizes, strict=True) if size]
-        quadratic = sp.csc_matrix((len(cost), len(cost)))
-        solution = clarabel.DefaultSolver(quadratic, -cost, matrix, sides, cones, settings).solve()
+        (cost, matrix, sides, sizes), units = self._problem(states)
+        cones = [(kind, size) for kind, size in zip(CONES, sizes, strict=True) if size]
+        solution = minimise_over_cones(-cost, matrix, sides, cones, ACCURACY, max(seconds, 1e-3))
         return self._read(solution, units, states)
 
     def _problem(self, states: NDArray[np.int64]) -> tuple[Any, Units]:
@@ -171,7 +163,7 @@ class Ball:
         plain[self.neurons[2][states == ON]] = plain[self.switches[:, states != FREE]] = False
         return plain
 
-    def _read(self, solution: Any, units: Units, states: NDArray[np.int64]) -> Relaxed | None:
+    def _read(self, solution: Any, units: Units, states: NDArray[np.int64]) -> ConicOptimum | None:
         status, dual = str(solution.status), np.array(solution.z)
         feasible = "Infeasible" not in status
         found, values = np.array(solution.x), units.lower.copy()
@@ -188,7 +180,7 @@ class Ball:
         size = float(np.linalg.norm(pull))
         direction = pull / size if size > 0.0 else None
         value = float(self.milp.cost @ values) + self.milp.constant if feasible else -np.inf
-        return Relaxed(feasible, value, values, direction, self._worth(values, dual, units, states))
+        return ConicOptimum(feasible, value, values, direction, self._worth(values, dual, units, states))
 
     def _worth(self, values: Floats, dual: Floats, units: Units, states: NDArray[np.int64]) -> Floats:
         """Return the multipliers of the rows that hold each free neuron down, times how far it is above."""

@@ -15,9 +15,9 @@ import numpy as np
 from convexnn.checks import Floats
 from verify.backends.engine_chain import EngineChain
 from verify.backends.registry import Backend
-from verify.encoding.conic_relaxation import Ball
+from verify.encoding.conic_relaxation import ConicModel
 from verify.encoding.encode import Encoding, Milp
-from verify.encoding.norm_cuts import GAP, Search
+from verify.encoding.norm_cuts import GAP, CutSearch
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.request import Request
 from verify.milp.scaling import scale
@@ -57,7 +57,7 @@ def maximise(
     -----
     With moves v >= 0 from the center, u . v <= r holds in the ball for every u of length 1. The search of
     :mod:`verify.encoding.norm_cuts` solves conic relaxations, splits neurons where they are furthest from whole, and
-    keeps the multiplier u of each: a MILP with these rows has the bounds of all its parts (outer approximation, as of
+    keeps the multiplier u of each: a MILP with these rows has the bounds of all its nodes (outer approximation, as of
     Duran and Grossmann 1986). It is solved once, or again with the cut of its own pattern where its bound is off the
     best point. The point returned is the best input of the search, drawn into the ball; over 784 inputs and up to 26
     neurons that can switch the bound came to within 5e-10 of it.
@@ -65,7 +65,7 @@ def maximise(
     if not isinstance(encoding.region.base, L2Ball) or not encoding.inputs.count:
         return engine.maximise(encoding.milp, left())
     level = -LEVEL * scale(encoding.milp).allowance if about_sign else -inf
-    search, until = Search(Ball(encoding, encoding.milp), found, level), SEARCHED * left()
+    search, until = CutSearch(ConicModel(encoding, encoding.milp), found, level), SEARCHED * left()
     search.run(lambda: left() - until)
     if search.settled:
         return EngineResult(
@@ -76,14 +76,14 @@ def maximise(
 
 
 def _proven_cuts(
-    engine: Backend | EngineChain, search: Search, left: Callable[[], float], about_sign: bool
+    engine: Backend | EngineChain, search: CutSearch, left: Callable[[], float], about_sign: bool
 ) -> EngineResult:
     """Let the engine maximise the model of a search: its linear relaxation, then itself, until the bound is met."""
     # The first cut is that of the relaxation itself, and the fewer rows, the less an engine's tolerances amount to.
-    known = engine.maximise(search.model(1).relaxed(), Request(left(), tight=True))
+    known = engine.maximise(search.with_cuts(1).relaxed(), Request(left(), tight=True))
     while not (about_sign and _proven(known)):
         asked = Request(left(), enough=0.0 if about_sign else None, tight=True)
-        outcome = engine.maximise(search.model(), asked)
+        outcome = engine.maximise(search.with_cuts(), asked)
         if outcome.status in (EngineStatus.INFEASIBLE, EngineStatus.FAILED):
             return outcome
         # What was proven before holds on, where it is worth more with what the tolerances amount to.
@@ -91,7 +91,7 @@ def _proven_cuts(
         known = replace(outcome, bound=known.bound, allowance=known.allowance) if worse else outcome
         if outcome.status is not EngineStatus.OPTIMAL or outcome.values is None:
             break
-        if outcome.bound <= search.best + GAP * abs(search.best) or not search.look(outcome.values, left()):
+        if outcome.bound <= search.best + GAP * abs(search.best) or not search.add_cut_of(outcome.values, left()):
             break
     return known
 

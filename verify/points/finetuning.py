@@ -102,9 +102,9 @@ def finetuned(network: SparseReLUNetwork, training: Training, rng: np.random.Gen
     """
     import torch
 
-    from verify.branching.modes import Modes
+    from verify.branching.torch_modes import TorchModes
 
-    with Modes().held():
+    with TorchModes().applied():
         weights = [torch.tensor(weight.toarray(), dtype=torch.float32) for weight, _ in network.layers]
         biases = [torch.tensor(bias, dtype=torch.float32) for _, bias in network.layers]
         masks = [weight != 0.0 for weight in weights]

@@ -15,7 +15,7 @@ from verify.answers.checked_result import CheckedResult, trouble_at_point, troub
 from verify.answers.replay import Replay
 from verify.answers.witness import Exhibit, Test, exhibit
 from verify.backends import registry as backends
-from verify.backends.engine_chain import EngineChain, tested_chain
+from verify.backends.engine_chain import EngineChain, sound_chain
 from verify.backends.registry import Backend
 from verify.bounds.crown import crown_peaks
 from verify.bounds.duals import milp_bound
@@ -124,29 +124,29 @@ class Inquiry:
         """
         if not self.means.share or self.clock.over():
             return False
-        from verify.branching.modes import Modes  # torch takes its time to import
+        from verify.branching.torch_modes import TorchModes  # torch takes its time to import
 
-        callers = Modes.now()
+        callers = TorchModes.now()
 
         def visit(point: Floats) -> bool:
-            with callers.held():
+            with callers.applied():
                 return accept(point)
 
-        with Modes().held():
+        with TorchModes().applied():
             return self._stages(chosen, visit, level, share * self.means.share)
 
     def _stages(self, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float, share: float) -> bool:
         """Search and sharpen in turns, in torch's modes as they should be."""
-        from verify.branching.relaxation import suits
+        from verify.branching.relaxation import can_branch
         from verify.branching.sharpening import sharpen
 
         net, until = self.functions.network, self.clock.seconds + share * self.clock.left
         began, rounds = self.clock.seconds, 0
-        while suits(net, self.layers) and self.clock.seconds < until:
+        while can_branch(net, self.layers) and self.clock.seconds < until:
             self._hold(sharpen(net, self.region, self.layers, partial(self._past, until), rounds))
             self.proof = Proof.BRANCHED
             left = [index for index in chosen if self.upper[index] > level]
-            if not left or not suits(net, self.layers):
+            if not left or not can_branch(net, self.layers):
                 break
             # Each stage has as long as all before it. Where no layer is deep, there is nothing to sharpen between them.
             pause = began + 2.0 * (self.clock.seconds - began) + FIRST_STAGE if len(net.layers) > 2 else until
@@ -168,7 +168,7 @@ class Inquiry:
         # Where there is a level, it was taken off and comes back with rounding.
         lost = 4.0 * EPS * (np.abs(found.upper) + np.abs(offsets) + abs(level)) if level else 0.0
         self.upper[chosen] = np.minimum(self.upper[chosen], found.upper + level + lost)
-        finding = f"{found.parts} parts, {found.ending}; margin at most {self.upper[chosen].max():.6g}"
+        finding = f"{found.count} subproblems, {found.reason}; margin at most {self.upper[chosen].max():.6g}"
         self.note("branch and bound", finding)
         return found.point is not None
 
@@ -217,7 +217,7 @@ class Inquiry:
         """Choose an engine; return why none can be asked, or None."""
         if not self.means.engines:
             return "Branch and bound did not decide it, and no engine was to be asked."
-        engine, trouble = tested_chain(self.means.engines)
+        engine, trouble = sound_chain(self.means.engines)
         if engine is None:
             return trouble
         if not all(layer.finite for layer in self.layers):

@@ -16,7 +16,7 @@ from convexnn.checks import Floats
 from convexnn.datasets import Split, digits
 from convexnn.linear.least_squares import least_squares
 from convexnn.mapping.map_back import Mapping
-from verify.backends.engine_chain import tested_chain
+from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
 
 BUDGET = 60
@@ -97,7 +97,7 @@ def run_demo(seed: int, step: Step) -> Demo:
         matched = match_strength(split, patterns, BUDGET)
         l1 = _recover(split, f"L1, strength {matched.program.strength:.3g}", matched)
     with step("starting the MILP engine"):
-        tested_chain(candidates("auto"))
+        sound_chain(candidates("auto"))
     with step(f"verifying {N_IMAGES} test images at radius {RADIUS:g}"):
         network = iht.refit.mapping.network
         images = tuple(_verify(split, network, row, seed) for row in range(N_IMAGES))

@@ -16,7 +16,7 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from verify.backends.engine_chain import tested_chain
+from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
 from verify.points.ascent import ascend
 from verify.points.surrogates import incumbents
@@ -75,7 +75,7 @@ class Record:
 def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict[str, Any]:
     """Return what the MILP of one network, the dense one or a copy, finds: every incumbent counts."""
     record = Record(question)
-    chain, trouble = tested_chain(candidates(engine))
+    chain, trouble = sound_chain(candidates(engine))
     if chain is None:
         raise ImportError(trouble)
     known = verify.bound(copy, question.region)

@@ -10,7 +10,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from verify.answers.checked_result import trouble_of
-from verify.backends.engine_chain import tested_chain
+from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
 from verify.milp.request import Request
 from verify.regions.intervals import Interval
@@ -58,7 +58,7 @@ def _beaten(
         found.extend([True] * won)
         return won
 
-    chain, _ = tested_chain(candidates(engine))
+    chain, _ = sound_chain(candidates(engine))
     if chain is None:
         return verify.Verdict.UNKNOWN
     outcome = chain.maximise(encoding.milp, Request(left, enough=0.0, on_incumbent=wins))

@@ -77,7 +77,7 @@ class TestTextbook:
         label = int(net.predict(x[None])[0].argmax())
         lie = EngineResult(EngineStatus.INFEASIBLE, None, -np.inf, "no point", 0.0)
         chain = SimpleNamespace(maximise=lambda milp, request: lie)
-        monkeypatch.setattr(textbook, "tested_chain", lambda engines: (chain, ""))
+        monkeypatch.setattr(textbook, "sound_chain", lambda engines: (chain, ""))
         assert by_textbook(net, verify.LinfBall(x, 0.01), label, 30.0) is verify.Verdict.UNKNOWN
 
 

@@ -21,7 +21,7 @@ from verify import Verdict
 from verify.answers.checked_result import CheckedResult, trouble_of
 from verify.backends import engine_chain
 from verify.backends import registry as backends
-from verify.backends.engine_chain import EngineChain, self_test, tested_chain
+from verify.backends.engine_chain import EngineChain, self_test, sound_chain
 from verify.backends.registry import BACKENDS
 from verify.encoding.encode import Encoding
 from verify.milp.early_stop import scaled_with_early_stop, with_early_stop
@@ -217,7 +217,7 @@ class TestEngineChain:
 
     def test_one_that_is_wrong_is_passed_over(self) -> None:
         able = ScriptedEngine("able", EngineResult(EngineStatus.OPTIMAL, None, 1.0, "as told"))
-        chain, trouble = tested_chain([ScriptedEngine("wrong", able.outcome), able])  # type: ignore[list-item]
+        chain, trouble = sound_chain([ScriptedEngine("wrong", able.outcome), able])  # type: ignore[list-item]
         assert chain is not None
         assert chain.name == "able"
         assert trouble == "The backend wrong failed its self-test: it was wrong."
@@ -270,7 +270,7 @@ class TestGurobi:
     def test_a_missing_licence_fails_the_self_test_and_auto_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "gurobipy", FakeGurobi(10009, "No license found"))
         self_test.cache_clear()
-        chain, trouble = tested_chain([BACKENDS["gurobi"], BACKENDS["scipy"]])
+        chain, trouble = sound_chain([BACKENDS["gurobi"], BACKENDS["scipy"]])
         self_test.cache_clear()
         assert chain is not None
         assert chain.name == "scipy"
@@ -280,7 +280,7 @@ class TestGurobi:
         pytest.importorskip("gurobipy", reason="gurobipy is not installed")
         if self_test("gurobi") is not None:
             pytest.skip(f"gurobi does not work here: {self_test('gurobi')}")
-        chain, _ = tested_chain([BACKENDS["gurobi"], BACKENDS["scipy"]])
+        chain, _ = sound_chain([BACKENDS["gurobi"], BACKENDS["scipy"]])
         network = zoo.network((2, 700, 1), seed=0)
         assert chain is not None
         milp = verify.encode(network, verify.Box([-5.0] * 2, [5.0] * 2)).milp

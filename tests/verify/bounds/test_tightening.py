@@ -19,7 +19,7 @@ from convexnn.checks import Floats
 from tests.helpers import zoo
 from verify.backends.warm_start import ColdScipy, WarmHighs, warm_engine
 from verify.bounds import tightening
-from verify.bounds.crown import crown_interval, relax_all
+from verify.bounds.crown import crown_interval, relax_layers
 from verify.milp.model import Milp
 
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
@@ -128,7 +128,7 @@ def test_outputs_are_bounded_as_the_relaxation_is(kind: str, seed: int) -> None:
         assert layers[-1].upper[index] <= relaxed_maximum(network, region, layers, c) + 1e-6
         assert -layers[-1].lower[index] <= relaxed_maximum(network, region, layers, -c) + 1e-6
     # No tighter than that, but where CROWN of the layers found by the way was.
-    crown = crown_interval(*network.layers[-1], relax_all(network.layers[:-1], layers, region), region)
+    crown = crown_interval(*network.layers[-1], relax_layers(network.layers[:-1], layers, region), region)
     for index, c in enumerate(np.eye(2)):
         least = min(relaxed_maximum(network, region, layers, c), crown.upper[index])
         assert layers[-1].upper[index] >= least - 1e-6

@@ -1,4 +1,4 @@
-"""Branch and bound: bounds of parts hold in exact arithmetic, the tree agrees with enumeration of all patterns."""
+"""Branch and bound: bounds of subproblems hold in exact arithmetic, the tree agrees with enumerated patterns."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from convexnn.checks import Floats
 from tests.helpers import zoo
 from verify.bounds.margins import margins_of
 from verify.branching import leaves, tree
-from verify.branching.descent import Descent
-from verify.branching.modes import Modes
-from verify.branching.relaxation import Relaxation, suits
+from verify.branching.projected_adam import ProjectedAdam
+from verify.branching.relaxation import Relaxation, can_branch
 from verify.branching.sharpening import sharpen
-from verify.branching.subproblems import Parts
+from verify.branching.subproblems import Subproblems
+from verify.branching.torch_modes import TorchModes
 from verify.branching.tree import branch
 from verify.questions.inquiry import Inquiry, means_of
 
@@ -72,20 +72,20 @@ def test_bounds_of_parts_hold_in_exact_arithmetic(data: Any) -> None:
     network = zoo.network(shape, seed=seed, density=data.draw(st.sampled_from([0.5, 1.0])))
     region = region_of(data.draw(st.sampled_from(list(REGIONS))), shape[0], seed)
     known = verify.bound(network, region)
-    if not suits(network, known):
+    if not can_branch(network, known):
         return
     relaxation = relaxed(network, region)
-    parts = relaxation.start()
-    size = parts.side.shape[1]
+    batch = relaxation.roots()
+    size = batch.phase.shape[1]
     side = data.draw(npst.arrays(np.float32, (1, size), elements=st.sampled_from([-1.0, 0.0, 1.0])))
     low = data.draw(npst.arrays(np.float32, (1, size), elements=st.floats(0, 1, width=32)))
     push = data.draw(npst.arrays(np.float32, (1, size), elements=st.sampled_from([0.0, 0.1, 1.7, 1e9])))
-    fields = {name: torch.as_tensor(array) for name, array in (("side", side), ("low", low), ("push", push))}
-    upper = float(relaxation.proven(replace(parts, **fields))[0])
+    fields = {name: torch.as_tensor(array) for name, array in (("phase", side), ("alpha", low), ("beta", push))}
+    upper = float(relaxation.proven(replace(batch, **fields))[0])
     for x in region.project(np.random.default_rng(seed).uniform(-1.5, 1.5, (40, shape[0]))):
         layers = zoo.exact_outputs(network, x)
         before = [layers[i][np.flatnonzero(hidden.live)[j]] for i, hidden in enumerate(relaxation.hidden)
-                  for j in relaxation.at[i]]  # fmt: skip
+                  for j in relaxation.unstable[i]]  # fmt: skip
         if region.contains(x) and all(value * int(sign) >= 0 for value, sign in zip(before, side[0], strict=True)):
             assert layers[-1][0] <= Fraction(upper)
 
@@ -96,7 +96,7 @@ def test_bounds_of_parts_hold_in_exact_arithmetic(data: Any) -> None:
 def test_the_tree_agrees_with_enumeration(kind: str, shape: tuple[int, ...], seed: int) -> None:
     network = zoo.network(shape, seed=seed, density=0.8)
     region = region_of(kind, shape[0], seed)
-    if not suits(network, verify.bound(network, region)):
+    if not can_branch(network, verify.bound(network, region)):
         pytest.skip("no neuron can switch")
     largest = truth(network, region)
     for gap in (-0.05, -1e-3, 1e-3, 0.05):
@@ -105,7 +105,7 @@ def test_the_tree_agrees_with_enumeration(kind: str, shape: tuple[int, ...], see
         assert found.upper[0] >= gap - 1e-9 * (1.0 + abs(largest))
         if gap < 0.0:
             assert found.point is None
-            assert found.upper[0] <= 0.0 or found.ending == "parts without a free neuron are left"
+            assert found.upper[0] <= 0.0 or found.reason == "subproblems without a free neuron are left"
         elif found.point is not None:
             assert region.contains(found.point)
 
@@ -115,7 +115,7 @@ def test_most_small_questions_are_decided() -> None:
     for seed in range(12):
         network = zoo.network((3, 4, 4, 1), seed=seed)
         region = region_of("box", 3, seed)
-        if suits(network, verify.bound(network, region)):
+        if can_branch(network, verify.bound(network, region)):
             offset = -0.05 - truth(network, region)
             total += 1
             decided += bool(branch(relaxed(network, region, offset), nowhere, never).upper[0] <= 0.0)
@@ -140,7 +140,7 @@ def test_a_search_ends_where_parts_are_too_many(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tree, "LARGEST", 3)
     network = zoo.network((3, 6, 6, 1), seed=0)
     found = branch(relaxed(network, region_of("box", 3, 0), 50.0), nowhere, never)
-    assert found.ending == "there were too many parts"
+    assert found.reason == "there were too many subproblems"
 
 
 def test_no_neuron_is_split_twice_where_values_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,9 +150,9 @@ def test_no_neuron_is_split_twice_where_values_are_large(monkeypatch: pytest.Mon
     region = verify.Box([-0.6] * 3, [0.6] * 3)
     chosen = []
 
-    def noted(relaxation: Relaxation, parts: Parts, misses: torch.Tensor) -> torch.Tensor:
-        chosen.append(parts.side.gather(1, tree_split(relaxation, parts, misses)[:, None]))
-        return tree_split(relaxation, parts, misses)
+    def noted(relaxation: Relaxation, batch: Subproblems, gaps: torch.Tensor) -> torch.Tensor:
+        chosen.append(batch.phase.gather(1, tree_split(relaxation, batch, gaps)[:, None]))
+        return tree_split(relaxation, batch, gaps)
 
     tree_split = tree._best_split
     monkeypatch.setattr(tree, "_best_split", noted)
@@ -164,15 +164,15 @@ def test_no_neuron_is_split_twice_where_values_are_large(monkeypatch: pytest.Mon
 def test_the_time_left_is_asked_for_before_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     network, region = zoo.network((3, 6, 6, 600), seed=0), region_of("box", 3, 0)
     steps: list[int] = []
-    course = Relaxation.course
+    linear_bounds = Relaxation.linear_bounds
 
-    def counted(relaxation: Relaxation, parts: Parts) -> Any:
-        steps.append(len(parts))
-        return course(relaxation, parts)
+    def counted(relaxation: Relaxation, batch: Subproblems) -> Any:
+        steps.append(len(batch))
+        return linear_bounds(relaxation, batch)
 
-    monkeypatch.setattr(Relaxation, "course", counted)
+    monkeypatch.setattr(Relaxation, "linear_bounds", counted)
     found = branch(relaxed(network, region), nowhere, lambda: len(steps) >= 5)
-    assert found.ending == "it was stopped"
+    assert found.reason == "it was stopped"
     assert len(steps) == 5
     assert max(steps) <= tree.BATCH
     steps.clear()
@@ -184,7 +184,7 @@ def test_bounds_that_overflow_are_no_proof() -> None:
     network = cx.SparseReLUNetwork([(1e200 * np.ones((2, 2)), None), (np.array([[1e200, -1e200]]), None)])
     region = verify.Box([-1.0, -1.0], [1.0, 1.0])
     found = branch(relaxed(network, region), nowhere, never)
-    assert found.ending == "a bound is not finite"
+    assert found.reason == "a bound is not finite"
     assert found.upper[0] > 0.0
 
 
@@ -221,7 +221,7 @@ def test_rounds_of_splits_sharpen_what_slopes_alone_do_not() -> None:
 
 def test_descent_reaches_the_least_point_between_its_bounds() -> None:
     field, goal = torch.zeros(3), torch.tensor([0.3, -1.0, 2.0])
-    descent = Descent(0.25, 1.0, 60)
+    descent = ProjectedAdam(0.25, 1.0, 60)
     for step in range(60):
         field = descent.moved(field, 2.0 * (field - goal), step)
     torch.testing.assert_close(field, torch.tensor([0.3, 0.0, 1.0]), atol=0.05, rtol=0.0)
@@ -229,27 +229,32 @@ def test_descent_reaches_the_least_point_between_its_bounds() -> None:
 
 @pytest.mark.parametrize(
     "modes",
-    [Modes(grad=False), Modes(inference=True, grad=False), Modes(cast=True), Modes(device=torch.device("meta"))],
+    [
+        TorchModes(grad=False),
+        TorchModes(inference=True, grad=False),
+        TorchModes(autocast=True),
+        TorchModes(device=torch.device("meta")),
+    ],
 )
-def test_the_callers_modes_of_torch_matter_to_the_callers_code_alone(modes: Modes) -> None:
+def test_the_callers_modes_of_torch_matter_to_the_callers_code_alone(modes: TorchModes) -> None:
     network, region = zoo.network((3, 8, 8, 2), seed=4), verify.Box([-0.4] * 3, [0.4] * 3)
-    with modes.held():
+    with modes.applied():
         assert verify.find_adversarial(network, region, backend="branching").proof is verify.Proof.BRANCHED
         known = Inquiry(margins_of(network, 0), region, means_of(60.0, "branching", 0))
         known.tighten()
         seen = []
         known.upper += 50.0
         known.functions.offsets[:] = 50.0
-        known.split([0], lambda _: bool(seen.append(Modes.now()) or True))  # type: ignore[func-returns-value]
-        assert (seen[0].inference, seen[0].grad, seen[0].cast) == (modes.inference, modes.grad, modes.cast)
-        assert seen[0].device == modes.device == Modes.now().device
-    assert (Modes.now().grad, Modes.now().inference, Modes.now().cast) == (True, False, False)
+        known.split([0], lambda _: bool(seen.append(TorchModes.now()) or True))  # type: ignore[func-returns-value]
+        assert (seen[0].inference, seen[0].grad, seen[0].autocast) == (modes.inference, modes.grad, modes.autocast)
+        assert seen[0].device == modes.device == TorchModes.now().device
+    assert (TorchModes.now().grad, TorchModes.now().inference, TorchModes.now().autocast) == (True, False, False)
 
 
 def test_what_does_not_suit() -> None:
     region = verify.Box([0.0], [1.0])
     for network in (zoo.network((1, 1), seed=0), cx.SparseReLUNetwork([([[1.0]], [1.0]), ([[1.0]], None)])):
-        assert not suits(network, verify.bound(network, region))
+        assert not can_branch(network, verify.bound(network, region))
 
 
 def test_no_time_is_no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,12 +263,12 @@ def test_no_time_is_no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.status is verify.Verdict.UNKNOWN
 
 
-def leaves_of(relaxation: Relaxation) -> Parts:
+def leaves_of(relaxation: Relaxation) -> Subproblems:
     """Return the whole region split at every neuron."""
-    parts = relaxation.start()
-    for neuron in range(parts.side.shape[1]):
-        parts = parts.halved(torch.full((len(parts),), neuron))
-    return parts
+    batch = relaxation.roots()
+    for neuron in range(batch.phase.shape[1]):
+        batch = batch.halved(torch.full((len(batch),), neuron))
+    return batch
 
 
 @pytest.mark.parametrize("seconds", [1.0, 0.0])
@@ -278,23 +283,23 @@ def test_no_leaf_is_bounded_below_its_points(
     if cut:
         region = region.where([[1.0, -1.0, 0.5]], region.center @ [[1.0], [-1.0], [0.5]] + 0.1)
     relaxation = relaxed(network, region, 10.0)
-    parts = relaxation.improved(leaves_of(relaxation), 0, 1.0, never)
-    parts = leaves.finished(relaxation, parts, never)[0]
+    batch = relaxation.improved(leaves_of(relaxation), 0, 1.0, never)
+    batch = leaves.solve_leaves(relaxation, batch, never)[0]
     points = region.project(np.random.default_rng(0).uniform(-1.5, 1.5, (400, 3)))
-    before = network.activations(points)[0][:, relaxation.hidden[0].live][:, relaxation.at[0]]
+    before = network.activations(points)[0][:, relaxation.hidden[0].live][:, relaxation.unstable[0]]
     sides = np.where(before >= 0.0, 1.0, -1.0)
     values = network.predict(points) + 10.0
     for side, value in zip(sides, values, strict=True):
-        own = (parts.side.numpy() == side).all(axis=1)
+        own = (batch.phase.numpy() == side).all(axis=1)
         assert own.sum() == 1
-        assert value <= float(parts.upper[torch.as_tensor(own)][0]) + 1e-12
+        assert value <= float(batch.upper[torch.as_tensor(own)][0]) + 1e-12
     if seconds:
-        assert float(parts.upper.max()) <= values.max() + 0.5
+        assert float(batch.upper.max()) <= values.max() + 0.5
 
 
 def test_leaves_that_overflow_are_harmless() -> None:
     rng = np.random.default_rng(0)
     network = cx.SparseReLUNetwork([(1e150 * rng.standard_normal((3, 3)), None), (1e200 * np.ones((1, 3)), None)])
     relaxation = relaxed(network, verify.Box([-1, -1, -1], [1, 1, 1]))
-    parts = leaves.finished(relaxation, leaves_of(relaxation), never)[0]
-    assert (parts.upper >= 0.0).all()
+    batch = leaves.solve_leaves(relaxation, leaves_of(relaxation), never)[0]
+    assert (batch.upper >= 0.0).all()

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import convexnn as cx
 import verify
 from tests.helpers import zoo
+from tests.helpers.model_files import read_by_gurobi, read_by_scip
 from verify.backends import highspy_direct
 from verify.backends.engine_chain import EngineChain
 from verify.backends.registry import BACKENDS
@@ -155,21 +156,14 @@ def test_files_with_conditions_are_read_back(seed: int, ending: str, tmp_path: P
     encoding.write(path)
     region = encoding.region
     best = zoo.enumerated_maximum(encoding.network, region.lower, region.upper, np.ones(1))
-    scip = pytest.importorskip("pyscipopt", reason="pyscipopt is not installed")
-    model = scip.Model()
-    model.hideOutput()
-    model.readProblem(str(path))
+    model = read_by_scip(path)
     assert model.getNConss() >= encoding.milp.rows.shape[0] + len(encoding.milp.conditions)
     model.optimize()
     assert model.getObjVal() == pytest.approx(best, abs=1e-5)
-    gurobi = pytest.importorskip("gurobipy", reason="gurobipy is not installed")
-    with gurobi.Env(empty=True) as environment:
-        environment.setParam("OutputFlag", 0)
-        environment.start()
-        with gurobi.read(str(path), env=environment) as other:
-            assert other.NumGenConstrs == len(encoding.milp.conditions)
-            other.optimize()
-            assert other.ObjVal == pytest.approx(best, abs=1e-4)
+    with read_by_gurobi(path) as other:
+        assert other.NumGenConstrs == len(encoding.milp.conditions)
+        other.optimize()
+        assert other.ObjVal == pytest.approx(best, abs=1e-4)
 
 
 def read_back(lines: list[str], names: list[str]) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from tests.helpers import zoo
 from verify import Status
 from verify.backends.registry import BACKENDS
 from verify.encoding import norm_cuts, outer_approximation
-from verify.encoding.conic_relaxation import FREE, OFF, ON, Ball, Relaxed
+from verify.encoding.conic_relaxation import FREE, OFF, ON, ConicModel, ConicOptimum
 from verify.encoding.encode import Encoding
-from verify.encoding.norm_cuts import Search
+from verify.encoding.norm_cuts import CutSearch
 from verify.milp.conjunction import least_of
 from verify.milp.engine_result import EngineStatus
 
@@ -100,9 +100,9 @@ def test_many_inputs_leave_no_gap(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_cuts_hold_for_every_point_in_exact_arithmetic(seed: int) -> None:
     encoding = drawn(seed)
-    search = Search(Ball(encoding, encoding.milp), lambda point: False)
+    search = CutSearch(ConicModel(encoding, encoding.milp), lambda point: False)
     search.run(lambda: 20.0)
-    model, ball = search.model(), encoding.region
+    model, ball = search.with_cuts(), encoding.region
     added, inputs = model.rows[encoding.milp.rows.shape[0] :].toarray(), encoding.inputs
     sides = model.row_upper[encoding.milp.rows.shape[0] :]
     count = len(inputs.moved)
@@ -126,13 +126,13 @@ def test_cuts_hold_for_every_point_in_exact_arithmetic(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_a_pattern_fixed_is_the_network_there(seed: int) -> None:
     encoding = drawn(4 * seed + 2)
-    ball = Ball(encoding, encoding.milp)
-    values, binaries, _ = ball.neurons
-    free = ball.relaxed(np.full(len(values), FREE))
+    conic = ConicModel(encoding, encoding.milp)
+    values, binaries, _ = conic.neurons
+    free = conic.optimum(np.full(len(values), FREE))
     assert free is not None
     for x in encoding.region.project(np.random.default_rng(seed).uniform(0.0, 1.0, (5, encoding.network.n_inputs))):
         states = np.where(encoding.complete(x)[binaries] > 0.5, ON, OFF)
-        fixed = ball.relaxed(states)
+        fixed = conic.optimum(states)
         assert fixed is not None
         assert fixed.feasible
         assert float(encoding.network.predict(x[None])[0]) <= fixed.value + 1e-7
@@ -146,17 +146,17 @@ def test_whatever_the_relaxations_say_no_bound_is_wrong(seed: int, monkeypatch: 
     rng, encoding = np.random.default_rng(seed), drawn(seed)
     best = conic_maximum(encoding.network, encoding.region)
 
-    def wild(ball: Ball, states: Any, seconds: float = 1.0) -> Relaxed | None:
-        pull = rng.standard_normal(ball.moves)
-        values = rng.uniform(ball.milp.lower, ball.milp.upper)
+    def wild(conic: ConicModel, states: Any, seconds: float = 1.0) -> ConicOptimum | None:
+        pull = rng.standard_normal(conic.moves)
+        values = rng.uniform(conic.milp.lower, conic.milp.upper)
         choice = int(rng.integers(4))
         if choice == 0:
             return None
-        return Relaxed(
+        return ConicOptimum(
             choice > 1, float(rng.standard_normal()), values, pull / np.linalg.norm(pull), np.zeros(len(states))
         )
 
-    monkeypatch.setattr(Ball, "relaxed", wild)
+    monkeypatch.setattr(ConicModel, "optimum", wild)
     monkeypatch.setattr(norm_cuts, "MOST", 20)
     outcome = maximised(encoding)
     assert outcome.bound >= best - 1e-6 * (1.0 + abs(best))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import scipy.sparse as sp
 
 import verify
 from tests.helpers import zoo
+from tests.helpers.model_files import read_by_gurobi, read_by_highs, read_by_scip
 from verify.backends.registry import BACKENDS
 from verify.encoding.encode import Encoding, Milp
 from verify.milp.request import Request
@@ -22,15 +22,6 @@ ENDINGS = ["mps", "lp"]
 
 def encoded(seed: int) -> Encoding:
     return verify.encode(zoo.network((3, 5, 4, 1), seed=seed), verify.Box([-1.0] * 3, [1.0, 0.5, 1.5]))
-
-
-def read_by_highs(path: Path) -> Any:
-    import highspy
-
-    engine = highspy.Highs()
-    engine.silent()
-    assert engine.readModel(str(path)) == highspy.HighsStatus.kOk
-    return engine
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -73,19 +64,12 @@ def test_scip_and_gurobi_read_the_same_optimum(ending: str, tmp_path: Path) -> N
     encoding, path = encoded(0), tmp_path / f"model.{ending}"
     encoding.write(path)
     best = BACKENDS["scipy"].maximise(encoding.milp, Request(20.0)).bound
-    scip = pytest.importorskip("pyscipopt", reason="pyscipopt is not installed")
-    model = scip.Model()
-    model.hideOutput()
-    model.readProblem(str(path))
+    model = read_by_scip(path)
     model.optimize()
     assert model.getObjVal() == pytest.approx(best, abs=1e-5)
-    gurobi = pytest.importorskip("gurobipy", reason="gurobipy is not installed")
-    with gurobi.Env(empty=True) as environment:
-        environment.setParam("OutputFlag", 0)
-        environment.start()
-        with gurobi.read(str(path), env=environment) as other:
-            other.optimize()
-            assert other.ObjVal == pytest.approx(best, abs=1e-4)
+    with read_by_gurobi(path) as other:
+        other.optimize()
+        assert other.ObjVal == pytest.approx(best, abs=1e-4)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests.helpers import zoo
+from tests.helpers.sound_bounds import MILD, WILD, drawn_box, drawn_network, drawn_points
 from verify.bounds.coupling import couple, side_by_side
 
 SHAPES = [(2, 2, 1), (2, 1, 1, 1), (3, 2, 2), (2, 2, 1, 2), (1, 3, 1)]
-FLOATS = st.floats(-1e6, 1e6, allow_subnormal=True)
-MILD = st.floats(-4, 4, allow_subnormal=False).map(lambda value: round(value, 3))
 
 
 def drawn(seed: int) -> tuple[cx.SparseReLUNetwork, cx.SparseReLUNetwork, verify.Box]:
@@ -57,28 +56,20 @@ def test_no_joint_activation_pattern_is_outside(first: int) -> None:
         assert found.lower[0] <= lowest + 1e-7, seed
 
 
-@pytest.mark.parametrize("entries", [FLOATS, MILD], ids=["wild", "mild"])
+@pytest.mark.parametrize("entries", [WILD, MILD], ids=["wild", "mild"])
 @settings(max_examples=60)
 @given(st.data())
 def test_bounds_hold_in_exact_arithmetic(entries: Any, data: Any) -> None:
-    sizes = [3, 3, 3, 2]
-    layers = [
-        (data.draw(npst.arrays(float, (o, i), elements=entries)), data.draw(npst.arrays(float, o, elements=entries)))
-        for i, o in pairwise(sizes)
-    ]
-    dense = cx.SparseReLUNetwork(layers)
+    dense = drawn_network(data, [3, 3, 3, 2], entries)
     share = data.draw(st.sampled_from([0.0, 0.3, 0.8]))
     sparse = verify.prune(dense, share, method="random", outputs=data.draw(st.booleans()))
     if data.draw(st.booleans()):
         # As after training: every entry of the difference is rounded.
         sparse = cx.SparseReLUNetwork([(weight * 1.1, bias * 0.9) for weight, bias in sparse.layers])
-    center = data.draw(npst.arrays(float, 3, elements=entries))
-    width = data.draw(st.sampled_from([0.0, 1e-13, 0.1, 3.0])) * (1.0 + np.abs(center))
-    region = verify.Box(center - width, center + width)
+    region = drawn_box(data, 3, entries)
     rows = data.draw(npst.arrays(float, (3, 2), elements=entries))
     found = verify.difference(dense, sparse, region, rows)
-    for shares in data.draw(npst.arrays(float, (6, 3), elements=st.sampled_from([0.0, 1.0, 0.5, 0.3]))):
-        x = region.project(region.lower + shares * (region.upper - region.lower))
+    for x in drawn_points(data, region):
         outputs = [zoo.exact_outputs(network, x)[-1] for network in (dense, sparse)]
         for row, low, high in zip(rows, found.lower, found.upper, strict=True):
             value = sum((Fraction(c) * (a - b) for c, a, b in zip(row, *outputs, strict=True)), Fraction(0))

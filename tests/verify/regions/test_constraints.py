@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 from fractions import Fraction
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,21 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests.helpers import zoo
+from tests.helpers.sound_bounds import (
+    MILD,
+    WILD,
+    assert_encloses,
+    crown_alone,
+    drawn_network,
+    halfspaces_around,
+    rim_points,
+)
 from verify import Holding, Status, Verdict
-from verify.bounds.crown import crown_interval, relax_all
 from verify.bounds.margins import margins_of
 from verify.milp.input_variables import input_variables
 from verify.regions.box import Constrained, EmptyError
 from verify.regions.halfspaces import halfspaces
 
-WILD = st.floats(-1e6, 1e6, allow_subnormal=True)
-MILD = st.floats(-4, 4, allow_subnormal=False).map(lambda value: round(value, 3))
 KINDS = ["box", "linf", "l1", "l2"]
 
 
@@ -50,14 +55,6 @@ def drawn(data: Any, kind: str, entries: Any, size: int = 3) -> verify.Box:
     return region.where(rows, rows @ region.center + room * size_at)
 
 
-def points_in(data: Any, region: verify.Box) -> Floats:
-    """Return points of a region, its rim and its corners among them."""
-    shares = data.draw(npst.arrays(float, (6, region.size), elements=st.sampled_from([0.0, 1.0, 0.5, 0.3])))
-    slopes = data.draw(npst.arrays(float, (6, region.size), elements=MILD))
-    points = region.project(region.lower + shares * (region.upper - region.lower))
-    return np.concatenate([points, region.step(points, slopes, 0.5), region.peaks(slopes), region.center[None]])
-
-
 def exactly_held(region: verify.Box, x: Floats) -> bool:
     cut = region.constraints
     sums = [
@@ -70,14 +67,9 @@ def cuts_of(region: Any) -> tuple[Floats, Floats]:
     """Return A, b with A x <= b for all of a region but its box; around an L2 ball of two inputs a polygon."""
     cut, base = region.constraints, region.base
     rows, sides = [cut.rows.toarray()], [cut.upper]
-    normals = np.zeros((0, base.size))
-    if isinstance(base, verify.L1Ball):
-        normals = np.array(list(product([-1.0, 1.0], repeat=base.size)))
-    if isinstance(base, verify.L2Ball):
-        angles = np.arange(720) * np.pi / 360.0
-        normals = np.column_stack([np.cos(angles), np.sin(angles)])
-    if len(normals):
-        rows, sides = [*rows, normals], [*sides, normals @ base.center + base.radius]
+    if isinstance(base, verify.L1Ball | verify.L2Ball):
+        normals, levels = halfspaces_around(base)
+        rows, sides = [*rows, normals], [*sides, levels]
     return np.concatenate(rows), np.concatenate(sides)
 
 
@@ -86,7 +78,7 @@ def cuts_of(region: Any) -> tuple[Floats, Floats]:
 @given(st.data())
 def test_points_are_inside_and_membership_is_exact(kind: str, data: Any) -> None:
     region = drawn(data, kind, data.draw(st.sampled_from([WILD, MILD])))
-    for x in points_in(data, region):
+    for x in rim_points(data, region):
         assert region.contains(x)
         for other in (x, np.nextafter(x, np.inf), np.nextafter(x, -np.inf), x + 1e-9):
             assert region.contains(other) == (region.base.contains(other) and exactly_held(region, other))
@@ -106,22 +98,15 @@ def test_a_rim_is_inside_to_the_last_bit() -> None:
 @settings(max_examples=30)
 @given(st.data())
 def test_bounds_hold_in_exact_arithmetic(kind: str, entries: Any, data: Any) -> None:
-    layers = [
-        (data.draw(npst.arrays(float, (3, 3), elements=entries)), data.draw(npst.arrays(float, 3, elements=entries))),
-        (data.draw(npst.arrays(float, (2, 3), elements=entries)), data.draw(npst.arrays(float, 2, elements=entries))),
-    ]
-    network, region = cx.SparseReLUNetwork(layers), drawn(data, kind, entries)
-    known = verify.bound(network, region, "interval")
-    raw = tuple(
-        crown_interval(*layer, relax_all(network.layers, known[:index], region), region)
-        for index, layer in enumerate(network.layers)
-    )
-    points = [zoo.exact_outputs(network, x) for x in points_in(data, region)]
-    for found in (known, raw, verify.bound(network, region)):
-        for values in points:
-            for exact, layer in zip(values, found, strict=True):
-                for value, low, high in zip(exact, layer.lower, layer.upper, strict=True):
-                    assert Fraction(low) <= value <= Fraction(high)
+    network, region = drawn_network(data, [3, 3, 2], entries), drawn(data, kind, entries)
+    points = [zoo.exact_outputs(network, x) for x in rim_points(data, region)]
+    for found in (
+        verify.bound(network, region, "interval"),
+        crown_alone(network, region),
+        verify.bound(network, region),
+    ):
+        for exact in points:
+            assert_encloses(found, exact)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,7 +119,7 @@ def test_any_multipliers_give_a_bound(kind: str, data: Any) -> None:
     held = data.draw(npst.arrays(float, (5, len(region.constraints)), elements=sizes))
     with np.errstate(all="ignore"):
         tops = region.support(rows, held), region.support(rows), region.support(rows, region.multipliers(rows))
-    for x in points_in(data, region):
+    for x in rim_points(data, region):
         for top in tops:
             for row, side in zip(rows, top, strict=True):
                 exact = sum((Fraction(a) * Fraction(b) for a, b in zip(row, x, strict=True)), Fraction(0))
@@ -245,7 +230,7 @@ def test_the_rows_of_a_milp_hold_at_every_point(kind: str, data: Any) -> None:
         return
     assert set(region.constraints.mentioned) <= set(variables.used.tolist())
     count, rows = len(region.constraints), variables.rows.toarray()
-    for x in points_in(data, region):
+    for x in rim_points(data, region):
         x = np.where(np.isin(np.arange(3), variables.used), x, region.center)
         if not region.contains(x):
             continue

@@ -10,7 +10,7 @@ import torch
 
 
 @dataclass(frozen=True, eq=False)
-class Modes:
+class TorchModes:
     """Modes of torch: inference mode, derivatives, automatic casts on the CPU, and the device of new tensors.
 
     The defaults are those that branching works in, whatever the caller has set.
@@ -18,19 +18,19 @@ class Modes:
 
     inference: bool = False
     grad: bool = True
-    cast: bool = False
-    kind: torch.dtype = torch.bfloat16
+    autocast: bool = False
+    autocast_dtype: torch.dtype = torch.bfloat16
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
-    def now(cls) -> Modes:
+    def now(cls) -> TorchModes:
         """Return the modes that are set."""
         casts = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
         return cls(torch.is_inference_mode_enabled(), torch.is_grad_enabled(), *casts, torch.get_default_device())
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold these modes, and restore those before."""
-        cast = torch.autocast("cpu", dtype=self.kind, enabled=self.cast)
+    def applied(self) -> Iterator[None]:
+        """Set these modes, and restore those before."""
+        cast = torch.autocast("cpu", dtype=self.autocast_dtype, enabled=self.autocast)
         with torch.inference_mode(self.inference), torch.set_grad_enabled(self.grad), cast, self.device:
             yield
