@@ -32,16 +32,10 @@ class LinfBall(Box):
     radius: float
 
     def __init__(self, x: ArrayLike, radius: float, clip: tuple[ArrayLike, ArrayLike] | None = None) -> None:
-        center = as_floats(x, "x", 1, "a vector (d,)").copy()
-        if not center.size:
-            raise ValueError("x is empty; expected a vector (d,)")
-        reach = as_nonnegative(radius, "radius")
+        center, reach = _as_center(x), as_nonnegative(radius, "radius")
         with np.errstate(over="ignore"):
-            lower, upper = center - reach, center + reach
-        if clip is not None:
-            low, high = clip_ends(clip, center)
-            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
-        self._set(lower, upper, center)
+            ends = center - reach, center + reach
+        self._set(*_clipped(*ends, center, clip), center)
         object.__setattr__(self, "radius", reach)
 
     def __str__(self) -> str:
@@ -55,29 +49,20 @@ class NormBall(Box):
     """
 
     NORM: str
+    is_box = False
     radius: float
     below: Floats
     above: Floats
 
     def __init__(self, x: ArrayLike, radius: float, clip: tuple[ArrayLike, ArrayLike] | None = None) -> None:
-        center = as_floats(x, "x", 1, "a vector (d,)").copy()
-        if not center.size:
-            raise ValueError("x is empty; expected a vector (d,)")
-        reach = as_nonnegative(radius, "radius")
+        center, reach = _as_center(x), as_nonnegative(radius, "radius")
         with np.errstate(all="ignore"):
-            lower, upper = -sum_above(-center, reach), sum_above(center, reach)
-        if clip is not None:
-            low, high = clip_ends(clip, center)
-            lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+            ends = -sum_above(-center, reach), sum_above(center, reach)
+        lower, upper = _clipped(*ends, center, clip)
         self._set(lower, upper, center)
         room = {"below": sum_above(center, -lower), "above": sum_above(upper, -center)}
         for name, value in {"radius": reach, **room}.items():
             object.__setattr__(self, name, value)
-
-    @property
-    def is_box(self) -> bool:
-        """Whether the region is the whole box between `lower` and `upper`; False."""
-        return False
 
     def support(self, rows: Floats, multipliers: Floats | None = None) -> Floats:
         """Return upper bounds (r,) of max rows . x over the region, `rows` (r, d); exact but for outward rounding.
@@ -89,7 +74,7 @@ class NormBall(Box):
         """
         sizes = np.abs(rows)
         with np.errstate(all="ignore"):
-            base, top = rows @ self.center, self._dual(sizes, np.where(rows > 0.0, self.above, self.below))
+            base, top = rows @ self.center, self._dual(sizes, self._rooms(rows))
             error = (self.size + 8) * EPS * (sizes @ np.abs(self.center)) + 4.0 * self.size * TINY
             total = np.nextafter(base + top + error + 4.0 * EPS * (np.abs(base) + np.abs(top)), np.inf)
             box = super().support(rows)
@@ -245,11 +230,7 @@ class L2Ball(NormBall):
     """
 
     NORM = "L2"
-
-    @property
-    def is_loose(self) -> bool:
-        """Whether a MILP holds the region up to its tolerances alone; True."""
-        return True
+    is_loose = True
 
     def _holds(self, x: Floats) -> bool:
         moved = np.flatnonzero(x != self.center)
@@ -301,7 +282,24 @@ class L2Ball(NormBall):
         return np.where(np.isfinite(moves), moves, 0.0)
 
 
-def clip_ends(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
+def _as_center(x: ArrayLike) -> Floats:
+    center = as_floats(x, "x", 1, "a vector (d,)").copy()
+    if not center.size:
+        raise ValueError("x is empty; expected a vector (d,)")
+    return center
+
+
+def _clipped(
+    lower: Floats, upper: Floats, center: Floats, clip: tuple[ArrayLike, ArrayLike] | None
+) -> tuple[Floats, Floats]:
+    """Return the ends of a box, those of a clip box where they are nearer to the center."""
+    if clip is None:
+        return lower, upper
+    low, high = _clip_ends(clip, center)
+    return np.maximum(lower, low), np.minimum(upper, high)
+
+
+def _clip_ends(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Floats, Floats]:
     """Return the ends of a clip box, each of the shape of `center`, which must lie between them."""
     if not isinstance(clip, tuple | list) or len(clip) != 2:
         raise ValueError(f"clip is {clip!r}; expected a pair (lower, upper), such as (0, 1)")

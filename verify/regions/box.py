@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats
+from verify.regions.constraint_dual import ConstraintDual, dual_over_ball, dual_over_box
 from verify.regions.halfspaces import Halfspaces, halfspaces, no_halfspaces, weak_bound
-from verify.regions.interior_points import deepest, on_grid, prices, sunk
+from verify.regions.interior_points import deepest_point, drawn_inside, interior_point_near, on_grid
 from verify.regions.intervals import EPS, TINY
-from verify.regions.multipliers import BALL_ENTRIES, Dual, dual_of, lengths
 
 # A depth, in widths of a region, below which constraints leave it no interior.
 FLAT = 1e-9
-
-# Further shares of the way to a point well inside, until exact arithmetic takes a point.
-SHARES = (0.0, 1e-12, 1e-9, 1e-6)
 
 # Functions, and entries of theirs, up to which bounds over boxes take linear programs.
 FEW, FEW_ENTRIES = 32, 1 << 14
@@ -49,11 +44,17 @@ class Box:
     ----------
     center : ndarray (d,)
         The midpoint (for a ball the x it was made of).
+    is_box : bool
+        Whether the region is the whole box between `lower` and `upper`; other regions are a part of it.
+    is_loose : bool
+        Whether a MILP holds the region up to its tolerances alone, so that its point may lie outside.
     """
 
     lower: Floats
     upper: Floats
     center: Floats
+    is_box: ClassVar[bool] = True
+    is_loose: ClassVar[bool] = False
 
     def __init__(self, lower: ArrayLike, upper: ArrayLike) -> None:
         low = as_floats(lower, "lower", 1, "a vector (d,)").copy()
@@ -85,11 +86,6 @@ class Box:
         return np.maximum(np.abs(self.lower), np.abs(self.upper))
 
     @property
-    def is_box(self) -> bool:
-        """Whether the region is the whole box between `lower` and `upper`; other regions are a part of it."""
-        return True
-
-    @property
     def base(self) -> Box:
         """The region without its linear constraints."""
         return self
@@ -103,11 +99,6 @@ class Box:
     def norms(self) -> Floats:
         """The lengths (m,) of the rows of the constraints over the widths of the region."""
         return np.zeros(0)
-
-    @property
-    def is_loose(self) -> bool:
-        """Whether a MILP holds the region up to its tolerances alone, so that its point may lie outside."""
-        return False
 
     @property
     def is_hollow(self) -> bool:
@@ -202,61 +193,51 @@ class Constrained(Box):
     Points are drawn to its `anchor` (d,), well inside: at least `depth`, in widths of the region, from every rim.
     """
 
+    is_box = False
+    is_loose = True
     anchor: Floats
     depth: float
     _base: Box
-    _cut: Halfspaces
-    _norms: Floats
-    _live: NDArray[np.bool_]
-    _columns: NDArray[np.int64]
-    _dual: Dual
+    _dual: ConstraintDual
     _hollow: bool
 
     def __init__(self, region: Box, cut: Halfspaces) -> None:
         base, cut = region.base, region.constraints.joined(cut)
         self._set(base.lower, base.upper, base.center)
-        width = base.upper - base.lower if base.is_box else np.full(base.size, getattr(base, "radius", 0.0))
-        norms = lengths(cut, width)
-        live = norms > TINY
-        columns = cut.mentioned if base.is_box else np.arange(base.size)
-        dual = _dual(base, Halfspaces(sp.csr_matrix(cut.rows[live][:, columns]), cut.upper[live]), columns, width)
-        parts = {"_base": base, "_cut": cut, "_norms": np.where(live, norms, 1.0), "_hollow": False}
-        for name, value in {**parts, "_live": live, "_columns": columns, "_dual": dual}.items():
+        if base.is_box:
+            dual = dual_over_box(cut, base.lower, base.upper, base.center)
+        else:
+            dual = dual_over_ball(cut, getattr(base, "radius", 0.0), base.center, base.project)
+        for name, value in {"_base": base, "_dual": dual, "_hollow": False}.items():
             object.__setattr__(self, name, value)
-        for name, value in zip(("center", "anchor", "depth", "_hollow"), self._inside(), strict=True):
+        inside = self._inside_of_ball() if hasattr(base, "radius") else self._inside_of_box()
+        for name, value in zip(("center", "anchor", "depth", "_hollow"), inside, strict=True):
             object.__setattr__(self, name, value)
-
-    def _inside(self) -> tuple[Floats, Floats, float, bool]:
-        """Return the center, the anchor and its depth, and whether the center is off by rounding."""
-        return self._inside_of_ball() if hasattr(self.base, "radius") else self._inside_of_box()
 
     def _inside_of_ball(self) -> tuple[Floats, Floats, float, bool]:
-        center = self.base.center
-        if not self._cut.hold(center[None])[0]:
-            excess = self._cut.excess(center)
+        """Return the center, the anchor and its depth, and whether the center is off by rounding, which it is not."""
+        center, cut = self.base.center, self.constraints
+        if not cut.hold(center[None])[0]:
+            excess = cut.excess(center)
             row = int(np.argmax(excess))
             raise ValueError(
                 f"x, the center of the ball, violates constraint {row} by {excess[row]:.3g}; expected an input allowed"
             )
         if not self.base.is_box:
-            return center, *sunk(self._dual, center[None]), False
-        found = deepest(self.lower, self.upper, self._cut, self._live)
+            return center, *interior_point_near(self._dual.reduced, center[None]), False
+        found = deepest_point(self.lower, self.upper, cut, self._dual.live)
         return center, found.x if found.depth > 0.0 else center, max(found.depth, 0.0), False
 
     def _inside_of_box(self) -> tuple[Floats, Floats, float, bool]:
-        found = deepest(self.lower, self.upper, self._cut, self._live)
+        """Return the center, the anchor and its depth, and whether the center is off by rounding."""
+        found = deepest_point(self.lower, self.upper, self.constraints, self._dual.live)
         for x in (self.base.center, found.x, *self._rounded(found.x[None])):
-            if self._cut.hold(x[None])[0]:
+            if self.constraints.hold(x[None])[0]:
                 return x, found.x if found.depth > 0.0 else x, max(found.depth, 0.0), False
         # No input at all: the function 0 has a negative maximum.
-        if self._priced(np.zeros((1, self.size)), found.multipliers[None])[0] < 0.0:
+        if self._weak_bound(np.zeros((1, self.size)), found.multipliers[None])[0] < 0.0:
             raise EmptyError("no input of the box meets all constraints; expected some that are met together")
         return found.x, found.x, 0.0, True
-
-    @property
-    def is_box(self) -> bool:
-        """Whether the region is the whole box between `lower` and `upper`; False."""
-        return False
 
     @property
     def base(self) -> Box:
@@ -266,17 +247,12 @@ class Constrained(Box):
     @property
     def constraints(self) -> Halfspaces:
         """The linear constraints, m of them."""
-        return self._cut
+        return self._dual.cut
 
     @property
     def norms(self) -> Floats:
         """The lengths (m,) of the rows of the constraints over the widths of the region; 1 where they are 0."""
-        return self._norms
-
-    @property
-    def is_loose(self) -> bool:
-        """Whether a MILP holds the region up to its tolerances alone; True."""
-        return True
+        return self._dual.norms
 
     @property
     def is_hollow(self) -> bool:
@@ -299,35 +275,27 @@ class Constrained(Box):
         They are the best at the multipliers that accelerated ascent on the dual finds, or those at given `multipliers`
         (r, m); never above those without constraints. Few rows over a box get the multipliers of linear programs.
         """
-        result, some = self.base.support(rows), rows[:, self._columns]
-        tried = [] if multipliers is None else [multipliers]
+        result, tried = self.base.support(rows), [] if multipliers is None else [multipliers]
         with np.errstate(all="ignore"):
             if self.base.is_box and len(rows) <= FEW and rows.size <= FEW_ENTRIES:
-                ends = self.lower[self._columns], self.upper[self._columns]
-                tried.append(self._filled(prices(*ends, self._dual.cut, some)))
+                tried.append(self._dual.linprog_multipliers(rows, self.lower, self.upper))
             elif multipliers is None:
-                tried += [self._filled(held) for held in self._dual.best(some)[0]]
-        for held in tried:
-            result = np.minimum(result, self._priced(rows, held))
+                tried += self._dual.multipliers(rows)
+        for found in tried:
+            result = np.minimum(result, self._weak_bound(rows, found))
         return result
 
-    def _priced(self, rows: Floats, held: Floats) -> Floats:
-        return weak_bound(self._cut, rows, held, self.base.support, self.reach)
+    def _weak_bound(self, rows: Floats, multipliers: Floats) -> Floats:
+        return weak_bound(self.constraints, rows, multipliers, self.base.support, self.reach)
 
     def multipliers(self, rows: Floats) -> Floats:
         """Return multipliers (r, m) >= 0 of the constraints that nearly give the least bound of max rows . x."""
         with np.errstate(all="ignore"):
-            return np.nan_to_num(self._filled(self._dual.best(rows[:, self._columns])[0][-1]))
-
-    def _filled(self, held: Floats) -> Floats:
-        """Return multipliers (r, m) of all constraints from those (r, k) of the ones that are not constant."""
-        result = np.zeros((len(held), len(self._cut)))
-        result[:, self._live] = held
-        return result
+            return np.nan_to_num(self._dual.multipliers(rows)[-1])
 
     def contains(self, x: Floats) -> bool:
         """Whether `x` (d,) lies in the region, in exact arithmetic."""
-        return self.base.contains(x) and bool(self._cut.hold(x[None])[0])
+        return self.base.contains(x) and bool(self.constraints.hold(x[None])[0])
 
     def project(self, x: Floats) -> Floats:
         """Return points of the region near `x`, shape (d,) or (n, d), just inside where that is its rim.
@@ -335,16 +303,15 @@ class Constrained(Box):
         Of a region without interior it may be the center; of a hollow one the points are off by rounding.
         """
         points = self.base.project(np.atleast_2d(x))
-        out = ~self._cut.hold(points)
+        out = ~self.constraints.hold(points)
         if out.any():
-            points[out] = self._settled(self._pulled(points[out]))
+            points[out] = self._drawn_inside(self._nearest(points[out]))
         return points.reshape(np.shape(x))
 
     def peaks(self, rows: Floats) -> Floats:
         """Return points (r, d) of the region where `rows` (r, d) . x is nearly largest."""
-        points = self.base.peaks(rows)
         with np.errstate(all="ignore"):
-            points[:, self._columns] = self._dual.best(rows[:, self._columns])[1]
+            points = self._dual.peaks(rows, self.base.peaks(rows))
         return self.project(np.where(np.isfinite(points), points, self.center))
 
     def step(self, points: Floats, slopes: Floats, length: float) -> Floats:
@@ -352,49 +319,27 @@ class Constrained(Box):
 
         The first steps go widths beyond the region, so that the nearest point is one where the slope leads to.
         """
-        targets, columns = self.base.step(points, slopes, length), self._columns
-        along = self._dual.along(slopes[:, columns])[0]
-        targets[:, columns] = points[:, columns] + WIDTHS * length * self._dual.units * along
-        return self._settled(self._pulled(targets))
+        targets, columns = self.base.step(points, slopes, length), self._dual.columns
+        targets[:, columns] = points[:, columns] + self._dual.shifts(slopes, WIDTHS * length)
+        return self._drawn_inside(self._nearest(targets))
 
     def drawn(self, x: Floats) -> list[Floats]:
         """Return points on the way from `x` (d,) to the anchor, the nearest first."""
         return [x + share * (self.anchor - x) for share in DRAWN]
 
-    def _pulled(self, points: Floats) -> Floats:
+    def _nearest(self, points: Floats) -> Floats:
         """Return the nearest points within the constraints and just off their rims, up to the accuracy of the steps."""
-        points, margin = points.copy(), min(FLAT, 0.25 * self.depth)
-        points[:, self._columns] = self._dual.nearest(points[:, self._columns], margin)[1]
-        return points
+        return self._dual.nearest(points, min(FLAT, 0.25 * self.depth))
 
-    def _settled(self, points: Floats) -> Floats:
+    def _drawn_inside(self, points: Floats) -> Floats:
         """Return points of the region: drawn to the anchor as far as each needs, at worst the center."""
-        over = np.maximum(self._cut.at(points) - self._cut.upper, 0.0)
-        room = np.maximum(-self._cut.excess(self.anchor), 0.0)
-        with np.errstate(all="ignore"):
-            share = np.where(over > 0.0, over / (over + room), 0.0).max(axis=1, keepdims=True)
-        result, left = np.tile(self.center, (len(points), 1)), np.arange(len(points))
-        tries = [points, self._rounded(points)] if self.is_flat else []
-        tries += [points + np.minimum(share + more, 1.0) * (self.anchor - points) for more in SHARES]
-        for tried in tries:
-            placed = self.base.project(tried[left])
-            inside = self._cut.hold(placed)
-            result[left[inside]], left = placed[inside], left[~inside]
-            if not len(left):
-                break
-        return result
+        first = [points, self._rounded(points)] if self.is_flat else []
+        return drawn_inside(points, first, self.constraints, self.anchor, self.center, self.base.project)
 
     def _rounded(self, points: Floats) -> Floats:
         return self.base.project(on_grid(points, float(self.reach.max())))
 
     def __str__(self) -> str:
-        held = "1 linear constraint holds" if len(self._cut) == 1 else f"{len(self._cut)} linear constraints hold"
+        count = len(self.constraints)
+        held = "1 linear constraint holds" if count == 1 else f"{count} linear constraints hold"
         return f"{self.base}, where {held}" + ("; without interior" if self.is_flat else "")
-
-
-def _dual(base: Box, cut: Halfspaces, columns: NDArray[np.int64], width: Floats) -> Dual:
-    """Return the dual over the `columns` (c,) that matter; over a ball they are all."""
-    if not base.is_box:
-        return dual_of(cut, width, base.center, base.project, BALL_ENTRIES)
-    inside = partial(np.clip, a_min=base.lower[columns], a_max=base.upper[columns])
-    return dual_of(cut, width[columns], base.center[columns], inside)

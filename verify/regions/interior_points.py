@@ -1,7 +1,8 @@
-"""Insides: points that lie deep within linear constraints, of a box by a linear program, of a ball by ascent."""
+"""Interior points: such as lie deep within linear constraints, of a box by a linear program, of a ball by ascent."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +16,15 @@ from verify.regions.multipliers import Dual, lengths
 # Depths tried for a point well inside a ball, in widths, and the steps on the way there.
 DEPTHS, STEPS = (0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-6), 200
 
+# Further shares of the way to a point well inside, until exact arithmetic takes a point.
+SHARES = (0.0, 1e-12, 1e-9, 1e-6)
 
 # Points of a region without interior are rounded to multiples of its reach times this power of two.
 GRID = -30
 
 
 @dataclass(frozen=True, eq=False)
-class Inside:
+class InteriorPoint:
     """A point `x` (d,) of a box, how deep it lies within m half-spaces, and what proves that none lies deeper.
 
     `depth` is the least distance from their rims, in widths of the box; negative where one is violated. `multipliers`
@@ -33,7 +36,7 @@ class Inside:
     multipliers: Floats
 
 
-def deepest(lower: Floats, upper: Floats, cut: Halfspaces, live: NDArray[np.bool_]) -> Inside:
+def deepest_point(lower: Floats, upper: Floats, cut: Halfspaces, live: NDArray[np.bool_]) -> InteriorPoint:
     """Return the point of the box lower <= x <= upper that lies deepest within the cut; at most one width counts.
 
     Rows that are not `live` (m,) are constant over the box: they count where they are violated alone.
@@ -41,17 +44,17 @@ def deepest(lower: Floats, upper: Floats, cut: Halfspaces, live: NDArray[np.bool
     middle = lower / 2 + upper / 2
     wrong = ~live & (cut.excess(middle) > 0.0)
     if wrong.any():
-        return Inside(middle, -np.inf, np.eye(len(cut))[np.argmax(wrong)])
+        return InteriorPoint(middle, -np.inf, np.eye(len(cut))[np.argmax(wrong)])
     if not live.any():
-        return Inside(middle, 1.0, np.zeros(len(cut)))
+        return InteriorPoint(middle, 1.0, np.zeros(len(cut)))
     kept = Halfspaces(cut.rows[live], cut.upper[live])
     x, depth, multipliers = _program(middle, upper - lower, kept)
     if depth > 0.0:
         # Away from the walls of the box too.
         x, depth, _ = _program(middle, upper - lower, kept, walls=True)
-    held = np.zeros(len(cut))
-    held[live] = multipliers
-    return Inside(np.clip(x, lower, upper), depth, held)
+    of_all = np.zeros(len(cut))
+    of_all[live] = multipliers
+    return InteriorPoint(np.clip(x, lower, upper), depth, of_all)
 
 
 def _program(middle: Floats, units: Floats, cut: Halfspaces, walls: bool = False) -> tuple[Floats, float, Floats]:
@@ -75,26 +78,7 @@ def _program(middle: Floats, units: Floats, cut: Halfspaces, walls: bool = False
     return x, float(found.x[-1]), np.maximum(-found.ineqlin.marginals[: len(cut)], 0.0) / norms
 
 
-def prices(lower: Floats, upper: Floats, cut: Halfspaces, rows: Floats) -> Floats:
-    """Return the multipliers (r, k) of the maxima of `rows` (r, c) . x over a box, by a linear program each.
-
-    All constraints must have a row of positive length; those of a program that fails are 0.
-    """
-    from scipy.optimize import linprog
-
-    middle, units = lower / 2 + upper / 2, upper - lower
-    norms = lengths(cut, units)
-    scaled, sides = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units)), -cut.excess(middle) / norms
-    result = np.zeros((len(rows), len(cut)))
-    for held, along in zip(result, rows * units, strict=True):
-        size = np.abs(along).max(initial=0.0)
-        if 0.0 < size < np.inf:
-            found = linprog(-along / size, A_ub=scaled, b_ub=sides, bounds=(-0.5, 0.5), method="highs")
-            held[:] = -found.ineqlin.marginals * size / norms if found.status == 0 else 0.0
-    return result
-
-
-def sunk(dual: Dual, start: Floats) -> tuple[Floats, float]:
+def interior_point_near(dual: Dual, start: Floats) -> tuple[Floats, float]:
     """Return a point (c,) well inside a set and its cut, near `start` (1, c), and its depth; `start` and 0 if none."""
     if not len(dual.cut):
         return start[0], 1.0
@@ -104,6 +88,43 @@ def sunk(dual: Dual, start: Floats) -> tuple[Floats, float]:
         if reached > 0.5 * depth:
             return x, reached
     return start[0], 0.0
+
+
+def drawn_inside(
+    points: Floats,
+    first: Sequence[Floats],
+    cut: Halfspaces,
+    anchor: Floats,
+    center: Floats,
+    project: Callable[[Floats], Floats],
+) -> Floats:
+    """Return points (n, d) of a set and its cut: drawn to the anchor as far as each needs, at worst the center.
+
+    Parameters
+    ----------
+    points : ndarray (n, d)
+        Any points.
+    first : sequence of ndarray (n, d)
+        Points that are tried before.
+    cut : Halfspaces
+        The constraints, which decide in exact arithmetic.
+    anchor, center : ndarray (d,)
+        A point well inside, and one to fall back on.
+    project : callable
+        Takes points, returns the nearest ones of the set without the cut.
+    """
+    over = np.maximum(cut.at(points) - cut.upper, 0.0)
+    room = np.maximum(-cut.excess(anchor), 0.0)
+    with np.errstate(all="ignore"):
+        share = np.where(over > 0.0, over / (over + room), 0.0).max(axis=1, keepdims=True)
+    result, left = np.tile(center, (len(points), 1)), np.arange(len(points))
+    for tried in [*first, *(points + np.minimum(share + more, 1.0) * (anchor - points) for more in SHARES)]:
+        placed = project(tried[left])
+        inside = cut.hold(placed)
+        result[left[inside]], left = placed[inside], left[~inside]
+        if not len(left):
+            break
+    return result
 
 
 def on_grid(points: Floats, reach: float) -> Floats:

@@ -95,25 +95,25 @@ class Dual:
         far, are those of the maximum.
         """
         steps = max(FEWEST, min(STEPS, int(self.entries / max(slopes.size, 1))))
-        along, size = self.along(slopes)
+        directions, size = self.normalised(slopes)
         held, points, found = np.zeros((len(slopes), len(self.norms))), np.zeros_like(slopes), []
         before = 1.0
         for stage in STAGES:
-            targets = self.origin + self.units * (stage * along)
+            targets = self.origin + self.units * (stage * directions)
             held, points = self.nearest(targets, 0.0, steps, ROUGH, held * (stage / before))
             before = stage
             found.append(held / stage * size / self.norms)
         return found, points
 
-    def along(self, slopes: Floats) -> tuple[Floats, Floats]:
+    def normalised(self, slopes: Floats) -> tuple[Floats, Floats]:
         """Return `slopes` (n, c) in these units, divided by their root mean squares (n, 1), and these."""
         with np.errstate(over="ignore"):
-            along = np.nan_to_num(slopes * self.units)
+            scaled = np.nan_to_num(slopes * self.units)
         # The largest first, so that squares do not overflow.
-        peak = np.abs(along).max(axis=1, keepdims=True, initial=0.0)
-        along = along / np.where(peak > 0.0, peak, 1.0)
-        size = np.sqrt(np.mean(np.square(along), axis=1, keepdims=True)) if along.shape[1] else peak
-        return along / np.where(size > 0.0, size, 1.0), size * peak
+        peak = np.abs(scaled).max(axis=1, keepdims=True, initial=0.0)
+        scaled = scaled / np.where(peak > 0.0, peak, 1.0)
+        size = np.sqrt(np.mean(np.square(scaled), axis=1, keepdims=True)) if scaled.shape[1] else peak
+        return scaled / np.where(size > 0.0, size, 1.0), size * peak
 
     def _point(self, targets: Floats, multipliers: Floats) -> Floats:
         return self.project(targets - np.square(self.units) * self.cut.against(multipliers / self.norms))
@@ -131,6 +131,25 @@ def dual_of(
     scaled = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units))
     largest = float(np.linalg.norm((scaled @ scaled.T).toarray(), 2)) if len(cut) else 1.0
     return Dual(cut, norms, units, origin, project, 1.0 / largest, entries)
+
+
+def linprog_multipliers(lower: Floats, upper: Floats, cut: Halfspaces, rows: Floats) -> Floats:
+    """Return the multipliers (r, k) of the maxima of `rows` (r, c) . x over a box, by a linear program each.
+
+    All constraints must have a row of positive length; those of a program that fails are 0.
+    """
+    from scipy.optimize import linprog
+
+    middle, units = lower / 2 + upper / 2, upper - lower
+    norms = lengths(cut, units)
+    scaled, sides = sp.csr_matrix(sp.diags(1.0 / norms) @ cut.rows @ sp.diags(units)), -cut.excess(middle) / norms
+    result = np.zeros((len(rows), len(cut)))
+    for found, slope in zip(result, rows * units, strict=True):
+        size = np.abs(slope).max(initial=0.0)
+        if 0.0 < size < np.inf:
+            optimum = linprog(-slope / size, A_ub=scaled, b_ub=sides, bounds=(-0.5, 0.5), method="highs")
+            found[:] = -optimum.ineqlin.marginals * size / norms if optimum.status == 0 else 0.0
+    return result
 
 
 def lengths(cut: Halfspaces, units: Floats) -> Floats:
