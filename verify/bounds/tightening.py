@@ -25,6 +25,7 @@ BATCH = 64
 # input keeps in the box of the moves.
 CUBES, LEAST = (0.75, 2.0), 0.1
 
+# A neuron, and 1 where it is bounded from above, -1 from below.
 Question = tuple[int, float]
 
 
@@ -62,12 +63,12 @@ def tighten(
             hidden = relax_layers(network.layers[:index], result, region)
             result[index] = result[index].meet(crown_interval(*network.layers[index], hidden, region))
         until = clock.seconds + clock.left / (depth - index)
-        layer = _Tightened(triangles, network.layers[index], result[index], clock, until)
-        result[index] = layer.outputs() if index == depth - 1 else layer.hidden()
+        layer = _LayerTightening(triangles, network.layers[index], result[index], clock, until)
+        result[index] = layer.tighten_outputs() if index == depth - 1 else layer.tighten_hidden()
     return tuple(result)
 
 
-class _Tightened:
+class _LayerTightening:
     """The bounds of one layer on their way, until some second of a clock."""
 
     def __init__(self, triangles: Triangles, layer: Layer, known: Interval, clock: Clock, until: float) -> None:
@@ -79,26 +80,26 @@ class _Tightened:
             self.scaled: Scaled = scale(milp)
         self.engine: WarmEngine = warm_engine(self.scaled.milp)
 
-    def hidden(self) -> Interval:
+    def tighten_hidden(self) -> Interval:
         """Bound the neurons that can switch."""
         with np.errstate(all="ignore"):
             nearness = np.minimum(self.upper, -self.lower) / (self.upper - self.lower)
         order = [index for index in np.argsort(nearness, kind="stable").tolist() if self._loose(index)]
         nearer = {index: 1.0 if self.upper[index] <= -self.lower[index] else -1.0 for index in order}
-        self._ask([(index, nearer[index]) for index in order])
-        self._ask([(index, -nearer[index]) for index in order if self._loose(index)])
+        self._tighten([(index, nearer[index]) for index in order])
+        self._tighten([(index, -nearer[index]) for index in order if self._loose(index)])
         return Interval(self.lower, self.upper)
 
-    def outputs(self) -> Interval:
+    def tighten_outputs(self) -> Interval:
         """Bound every output from above, then from below."""
         for sign in (1.0, -1.0):
-            self._ask([(index, sign) for index in range(len(self.upper))])
+            self._tighten([(index, sign) for index in range(len(self.upper))])
         return Interval(self.lower, self.upper)
 
     def _loose(self, index: int) -> bool:
         return bool(self.lower[index] < 0.0 < self.upper[index])
 
-    def _ask(self, questions: list[Question]) -> None:
+    def _tighten(self, questions: list[Question]) -> None:
         """Bound sign times each neuron from above, as far as time allows."""
         for start in range(0, len(questions), BATCH):
             answered: list[Question] = []
@@ -118,19 +119,19 @@ class _Tightened:
         """
         region = self.triangles.region.base
         if not isinstance(region, L2Ball):
-            return self._asked(question)
+            return self._engine_multipliers(question)
         cube = np.full(region.size, region.radius / np.sqrt(region.size))
         duals: list[Floats] = []
         for share in CUBES:
             self._confine(region, share * cube)
-            duals += self._asked(question)
+            duals += self._engine_multipliers(question)
         if duals:
             left = self.triangles.left(self._cost([question]), duals[-1][None])
             self._confine(region, np.abs(region.peaks(left)[0] - region.center) + LEAST * cube)
-            duals += self._asked(question)
+            duals += self._engine_multipliers(question)
         return duals
 
-    def _asked(self, question: Question) -> list[Floats]:
+    def _engine_multipliers(self, question: Question) -> list[Floats]:
         with np.errstate(all="ignore"):
             own = np.asarray((self._cost([question]) @ self.mapping).toarray()[0]) * self.scaled.width
             factor = float(np.abs(own).max(initial=0.0)) or 1.0

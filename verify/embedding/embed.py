@@ -15,7 +15,7 @@ from verify.reading.read_network import read_network
 from verify.regions.box import Box
 
 # The file for each modelling layer, by the package that its expressions come from.
-ROOMS = {
+INTERFACES = {
     "cvxpy": "verify.embedding.into_cvxpy",
     "ortools": "verify.embedding.into_mathopt",
     "gurobipy": "verify.embedding.into_gurobi",
@@ -89,16 +89,16 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
     >>> inside = verify.embed(network, x)  # doctest: +SKIP
     >>> problem = cp.Problem(cp.Maximize(inside.outputs[0]), [cp.norm1(x) <= 1, *inside.constraints])  # doctest: +SKIP
     """
-    room = import_module(ROOMS[_package_of(inputs)])
+    interface = import_module(INTERFACES[_package_of(inputs)])
     net = read_network(network)
-    inputs = room.vector_of(inputs, net.n_inputs)
-    room.check_model(model)
-    box = region if region is not None else Box(*_finite(*room.bounds_of(inputs)))
+    inputs = interface.vector_of(inputs, net.n_inputs)
+    interface.check_model(model)
+    box = region if region is not None else Box(*_finite(*interface.bounds_of(inputs)))
     check_sizes(net, box)
     if not box.base.is_box:
         raise ValueError(f"region is an {box}; expected a Box or LinfBall, and other constraints in your own model")
     encoding = encode(net, box, np.zeros(net.n_outputs))
-    outputs, constraints = room.add(encoding, inputs, model, region)
+    outputs, constraints = interface.add(encoding, inputs, model, region)
     return Embedding(outputs, constraints, encoding)
 
 
@@ -107,7 +107,7 @@ def _package_of(inputs: Any) -> str:
     parts = [inputs, *inputs] if isinstance(inputs, list | tuple | np.ndarray) else [inputs]
     for part in parts:
         package = type(part).__module__.partition(".")[0]
-        if package in ROOMS:
+        if package in INTERFACES:
             return package
     kind = type(inputs).__name__
     raise TypeError(f"inputs is a {kind} without variables; expected those of cvxpy, ortools MathOpt or gurobipy")

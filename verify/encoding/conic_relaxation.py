@@ -171,14 +171,7 @@ class ConicModel:
             return None
         if feasible:
             values[units.columns] += units.widths * found
-        pull = -dual[len(dual) - self.moves :]
-        # What is nearly zero is so by the interior point alone, and an engine's dropping it would widen the cut. No
-        # move is negative, so that no part of a multiplier needs to be.
-        peak = float(np.abs(pull).max(initial=0.0))
-        # The largest part first, so that squares neither overflow nor vanish.
-        pull = np.where(pull > NEARLY * peak, pull, 0.0) / (peak or 1.0)
-        size = float(np.linalg.norm(pull))
-        direction = pull / size if size > 0.0 else None
+        direction = _direction(-dual[len(dual) - self.moves :])
         value = float(self.milp.cost @ values) + self.milp.constant if feasible else -np.inf
         return ConicOptimum(feasible, value, values, direction, self._worth(values, dual, units, states))
 
@@ -192,3 +185,16 @@ class ConicModel:
         # The multipliers of the equations come first.
         held[below] = units.factor * dual[int((states == ON).sum()) :][: int(below.sum())] / units.heights[below]
         return np.where(free, np.maximum(above, 0.0) * held[self.switches].sum(axis=0), 0.0)
+
+
+def _direction(pull: Floats) -> Floats | None:
+    """Return the multiplier (m,) of the ball at length 1, without what is nearly zero; None where nothing is left.
+
+    What is nearly zero is so by the interior point alone, and an engine's dropping it would widen the cut. No move is
+    negative, so that no part of a multiplier needs to be.
+    """
+    peak = float(np.abs(pull).max(initial=0.0))
+    # The largest part first, so that squares neither overflow nor vanish.
+    pull = np.where(pull > NEARLY * peak, pull, 0.0) / (peak or 1.0)
+    size = float(np.linalg.norm(pull))
+    return pull / size if size > 0.0 else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
 from convexnn.network import SparseReLUNetwork
+from verify.reading.agreement import gap_between, largest_size
 from verify.reading.onnx_nodes import STOCK, Chain, first_line
 from verify.reading.steps import assemble
 from verify.reading.unrolling import Shape
@@ -122,6 +123,6 @@ def _check_agreement(path: Path, output: Floats, network: SparseReLUNetwork, row
     layers = network.activations(rows)
     if output.size != layers[-1].size:
         raise ValueError(f"{path} computes shape {output.shape} where its nodes give {layers[-1].shape}: broadcasting?")
-    gap = float(np.abs(output.reshape(layers[-1].shape) - layers[-1]).max())
-    if not gap <= TOLERANCE * max(float(np.abs(layer).max()) for layer in [rows, *layers]):
+    gap = gap_between(output.reshape(layers[-1].shape), layers[-1])
+    if not gap <= TOLERANCE * largest_size([rows, *layers]):
         raise ValueError(f"{path} differs from its nodes by {gap:.3g} on random rows; expected rows taken one by one")

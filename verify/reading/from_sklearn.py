@@ -10,12 +10,8 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats, require
 from convexnn.network import SparseReLUNetwork
+from verify.reading.agreement import N_ROWS, TOLERANCE, gap_between, largest_size, sample_rows
 from verify.reading.steps import Affine, Relu, Step, assemble
-
-# Rows on which the network read is compared with the estimator, and the largest difference of a probability, or of a
-# prediction relative to the activations.
-N_ROWS = 16
-TOLERANCE = 1e-4
 
 # What an estimator could override to compute another function than that of its weights.
 METHODS = ("predict", "predict_proba", "_predict", "_forward_pass", "_forward_pass_fast")
@@ -78,9 +74,7 @@ def _kind_of(estimator: Any) -> str:
 
 def _compare(estimator: Any, kind: str, network: SparseReLUNetwork) -> None:
     """Raise ValueError where the estimator and the network differ on random rows."""
-    rows = (
-        np.random.default_rng(0).standard_normal((N_ROWS, network.n_inputs)) * np.geomspace(0.1, 10.0, N_ROWS)[:, None]
-    )
+    rows = sample_rows(network.n_inputs)
     layers = network.activations(rows)
     with warnings.catch_warnings():
         # An estimator that was fitted on named columns warns of rows without names.
@@ -88,12 +82,12 @@ def _compare(estimator: Any, kind: str, network: SparseReLUNetwork) -> None:
         answers = estimator.predict(rows) if kind == "MLPRegressor" else estimator.predict_proba(rows)
     if kind == "MLPRegressor":
         expected, found = answers.reshape(N_ROWS, -1), layers[-1]
-        scale = max(float(np.abs(layer).max()) for layer in [rows, *layers])
+        scale = largest_size([rows, *layers])
     else:
         expected, found, scale = answers, _probabilities(layers[-1]), 1.0
     if expected.shape != found.shape:
         raise ValueError(f"the {kind} returns shape {expected.shape} where its weights give {found.shape}")
-    gap = float(np.abs(expected - found).max())
+    gap = gap_between(expected, found)
     if not gap <= TOLERANCE * scale:
         raise ValueError(f"the {kind} differs from its weights by {gap:.3g} on random rows")
 

@@ -15,12 +15,9 @@ from torch import Tensor, nn
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from verify.reading.agreement import N_ROWS, TOLERANCE, gap_between, largest_size, sample_rows
 from verify.reading.steps import Affine, Relu, Step, assemble
 from verify.reading.unrolling import Shape, Window, convolution, matrix_on_last, normalisation, same_padding
-
-# Rows on which the network read is compared with the module, and the largest difference relative to its activations.
-N_ROWS = 16
-TOLERANCE = 1e-4
 
 
 def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseReLUNetwork:
@@ -47,22 +44,17 @@ def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseRe
     # Weights that are computed when they are looked at (parametrizations) depend on the mode too.
     with _evaluating(module):
         assemble(_follow(layers, start)[0], "the torch module")
-        rows = _rows(prod(start))
+        rows = sample_rows(prod(start))
         expected = _run(module, rows.reshape(N_ROWS, *start))
         steps, shape = _follow(layers, start)
     network = assemble(steps, "the torch module")
     values = network.activations(rows)
     if expected.shape != (N_ROWS, *shape):
         raise ValueError(f"the torch module returns shape {expected.shape} where its layers give {(N_ROWS, *shape)}")
-    gap = float(np.abs(expected.reshape(N_ROWS, -1) - values[-1]).max())
-    if not gap <= TOLERANCE * max(float(np.abs(value).max()) for value in [rows, *values]):
+    gap = gap_between(expected.reshape(N_ROWS, -1), values[-1])
+    if not gap <= TOLERANCE * largest_size([rows, *values]):
         raise ValueError(f"the torch module differs from its layers by {gap:.3g} on random rows")
     return network
-
-
-def _rows(size: int) -> Floats:
-    scales = np.geomspace(0.1, 10.0, N_ROWS)[:, None]
-    return np.asarray(np.random.default_rng(0).standard_normal((N_ROWS, size)) * scales)
 
 
 @contextmanager
