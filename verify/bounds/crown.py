@@ -100,28 +100,32 @@ def relax_layer(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.b
 
     Notes
     -----
-    For bounds l < 0 < u the upper line has the slope s = u / (u - l) and the lift max(-s l, u - s u), which is right
-    for any s in [0, 1], so the rounding of s costs nothing. The lower line is p where u >= -l, else 0: the one that
+    For bounds l < 0 < u the upper line has the slope s = u / (u - l) and the intercept max(-s l, u - s u), which is
+    right for any s in [0, 1], so the rounding of s costs nothing. The lower line is p where u >= -l, else 0: the one that
     leaves the smaller area (CROWN's adaptive choice).
     """
     live = known.upper > 0.0 if live is None else live
     weight, bias = layer[0][live], layer[1][live]
     low, high = known.lower[live], known.upper[live]
     active = low >= 0.0
-    with np.errstate(all="ignore"):
-        slope, lift = chord(low, high)
-        reach = abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes))
+    slope, intercept = chord(low, high)
     return RelaxedLayer(
         weight=weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight,
         bias=bias,
         lower_slope=np.where(active | (high >= -low), 1.0, 0.0),
         upper_slope=slope,
-        upper_intercept=lift,
+        upper_intercept=intercept,
         live=live,
-        reach=reach,
+        reach=_reach(weight, bias, sizes),
         input_total=float(sizes.sum()),
         heights=np.maximum(known.upper, 0.0),
     )
+
+
+def _reach(weight: sp.csr_matrix, bias: Floats, sizes: Floats) -> Floats:
+    """Return more than |W| |h'| + |b| for inputs of magnitudes up to `sizes`."""
+    with np.errstate(all="ignore"):
+        return np.asarray(abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes)))
 
 
 def chord(low: Floats, high: Floats) -> tuple[Floats, Floats]:
@@ -146,8 +150,7 @@ def relax_affine(layer: Layer, sizes: Floats) -> RelaxedLayer:
     """Return a layer without relu as its own lines, so that functions of the outputs go through it soundly."""
     weight, bias = layer
     count = len(bias)
-    with np.errstate(all="ignore"):
-        reach = abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes))
+    reach = _reach(weight, bias, sizes)
     ones, everyone = np.ones(count), np.ones(count, dtype=bool)
     return RelaxedLayer(weight, bias, ones, ones, np.zeros(count), everyone, reach, float(sizes.sum()), reach)
 

@@ -48,7 +48,7 @@ class Case:
         """Whether `x` (d,) lies in the box as written, where its constraints hold, to the last bit."""
         above = np.where(self.open_lower, x > self.lower, x >= self.lower)
         below = np.where(self.open_upper, x < self.upper, x <= self.upper)
-        return bool(above.all() and below.all()) and self.cut.holds(x, self.open_cut)
+        return bool(above.all() and below.all()) and self.cut.strictly_satisfied_by(x, self.open_cut)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

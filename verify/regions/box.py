@@ -217,7 +217,7 @@ class Constrained(Box):
     def _inside_of_ball(self) -> tuple[Floats, Floats, float, bool]:
         """Return the center, the anchor and its depth, and whether the center is off by rounding, which it is not."""
         center, cut = self.base.center, self.constraints
-        if not cut.hold(center[None])[0]:
+        if not cut.satisfied_by(center[None])[0]:
             excess = cut.excess(center)
             row = int(np.argmax(excess))
             raise ValueError(
@@ -232,7 +232,7 @@ class Constrained(Box):
         """Return the center, the anchor and its depth, and whether the center is off by rounding."""
         found = deepest_point(self.lower, self.upper, self.constraints, self._dual.live)
         for x in (self.base.center, found.x, *self._rounded(found.x[None])):
-            if self.constraints.hold(x[None])[0]:
+            if self.constraints.satisfied_by(x[None])[0]:
                 return x, found.x if found.depth > 0.0 else x, max(found.depth, 0.0), False
         # No input at all: the function 0 has a negative maximum.
         if self._weak_bound(np.zeros((1, self.size)), found.multipliers[None])[0] < 0.0:
@@ -295,7 +295,7 @@ class Constrained(Box):
 
     def contains(self, x: Floats) -> bool:
         """Whether `x` (d,) lies in the region, in exact arithmetic."""
-        return self.base.contains(x) and bool(self.constraints.hold(x[None])[0])
+        return self.base.contains(x) and bool(self.constraints.satisfied_by(x[None])[0])
 
     def project(self, x: Floats) -> Floats:
         """Return points of the region near `x`, shape (d,) or (n, d), just inside where that is its rim.
@@ -303,7 +303,7 @@ class Constrained(Box):
         Of a region without interior it may be the center; of a hollow one the points are off by rounding.
         """
         points = self.base.project(np.atleast_2d(x))
-        out = ~self.constraints.hold(points)
+        out = ~self.constraints.satisfied_by(points)
         if out.any():
             points[out] = self._drawn_inside(self._nearest(points[out]))
         return points.reshape(np.shape(x))

@@ -27,12 +27,12 @@ class Halfspaces:
 
     rows: sp.csr_matrix
     upper: Floats
-    _held: sp.csr_matrix | Floats = field(init=False, repr=False)
+    _stored: sp.csr_matrix | Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = int(np.prod(self.rows.shape))
         dense = count <= SMALL or self.rows.nnz > DENSE * count
-        object.__setattr__(self, "_held", self.rows.toarray() if dense else self.rows)
+        object.__setattr__(self, "_stored", self.rows.toarray() if dense else self.rows)
 
     def __len__(self) -> int:
         return len(self.upper)
@@ -44,13 +44,13 @@ class Halfspaces:
 
     def at(self, points: Floats) -> Floats:
         """Return rows . x (n, m) of `points` (n, d)."""
-        held = self._held
-        return np.asarray(points @ held.T if isinstance(held, np.ndarray) else (held @ points.T).T)
+        stored = self._stored
+        return np.asarray(points @ stored.T if isinstance(stored, np.ndarray) else (stored @ points.T).T)
 
-    def against(self, multipliers: Floats) -> Floats:
+    def combined(self, multipliers: Floats) -> Floats:
         """Return the combinations (n, d) of rows with `multipliers` (n, m)."""
-        held = self._held
-        return np.asarray(multipliers @ held if isinstance(held, np.ndarray) else (held.T @ multipliers.T).T)
+        stored = self._stored
+        return np.asarray(multipliers @ stored if isinstance(stored, np.ndarray) else (stored.T @ multipliers.T).T)
 
     def sizes(self) -> Halfspaces:
         """Return the same with |rows| and |upper|."""
@@ -60,7 +60,7 @@ class Halfspaces:
         """Return rows . x - upper (m,) at `x` (d,), rounded; positive where a constraint is violated."""
         return np.asarray(self.at(x[None])[0] - self.upper)
 
-    def hold(self, points: Floats) -> NDArray[np.bool_]:
+    def satisfied_by(self, points: Floats) -> NDArray[np.bool_]:
         """Return whether each of `points` (n, d) meets all constraints, in exact arithmetic.
 
         Rational numbers decide only where the error of the float sums does not.
@@ -72,17 +72,17 @@ class Halfspaces:
             error += (terms + 2.0) * TINY
             sure, close = over <= -error, ~(np.abs(over) > error)
         for point, row in np.argwhere(close & sure.all(axis=1, where=~close)[:, None]):
-            sure[point, row] = self._holds(int(row), points[point])
+            sure[point, row] = self._row_satisfied_by(int(row), points[point])
         return np.asarray(sure.all(axis=1))
 
-    def holds(self, x: Floats, strict: NDArray[np.bool_]) -> bool:
+    def strictly_satisfied_by(self, x: Floats, strict: NDArray[np.bool_]) -> bool:
         """Whether `x` (d,) meets all constraints, with < where `strict` (m,), in exact arithmetic."""
-        if not self.hold(x[None])[0]:
+        if not self.satisfied_by(x[None])[0]:
             return False
         turned = Halfspaces(-self.rows[strict], -self.upper[strict])
-        return not any(turned._holds(row, x) for row in range(len(turned)))
+        return not any(turned._row_satisfied_by(row, x) for row in range(len(turned)))
 
-    def _holds(self, row: int, x: Floats) -> bool:
+    def _row_satisfied_by(self, row: int, x: Floats) -> bool:
         if not np.isfinite(x).all():
             return False
         span = slice(self.rows.indptr[row], self.rows.indptr[row + 1])
@@ -142,8 +142,8 @@ def weak_bound(
     count = len(cut)
     with np.errstate(all="ignore"):
         held, sizes = np.maximum(multipliers, 0.0), cut.sizes()
-        left = rows - cut.against(held)
-        error = (count + 16) * EPS * ((np.abs(rows) + sizes.against(held)) @ reach)
+        left = rows - cut.combined(held)
+        error = (count + 16) * EPS * ((np.abs(rows) + sizes.combined(held)) @ reach)
         error += TINY * (count + 4.0) * (2.0 + float(reach.sum()))
         level, lost = held @ cut.upper, (count + 16) * EPS * (held @ sizes.upper)
         top = support(np.where(np.isfinite(left), left, 0.0))

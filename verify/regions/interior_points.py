@@ -120,7 +120,7 @@ def drawn_inside(
     result, left = np.tile(center, (len(points), 1)), np.arange(len(points))
     for tried in [*first, *(points + np.minimum(share + more, 1.0) * (anchor - points) for more in SHARES)]:
         placed = project(tried[left])
-        inside = cut.hold(placed)
+        inside = cut.satisfied_by(placed)
         result[left[inside]], left = placed[inside], left[~inside]
         if not len(left):
             break

@@ -116,7 +116,7 @@ class Dual:
         return scaled / np.where(size > 0.0, size, 1.0), size * peak
 
     def _point(self, targets: Floats, multipliers: Floats) -> Floats:
-        return self.project(targets - np.square(self.units) * self.cut.against(multipliers / self.norms))
+        return self.project(targets - np.square(self.units) * self.cut.combined(multipliers / self.norms))
 
 
 def dual_of(

@@ -397,8 +397,8 @@ def test_strict_constraints_are_exact(rows: Floats, points: Floats) -> None:
         sums = [sum((Fraction(a) * Fraction(b) for a, b in zip(row, x, strict=True)), Fraction(0)) for row in rows]
         below = [total < Fraction(side) for total, side in zip(sums, cut.upper, strict=True)]
         level = [total <= Fraction(side) for total, side in zip(sums, cut.upper, strict=True)]
-        assert cut.hold(x[None])[0] == all(level)
-        assert cut.holds(x, np.array([True, False, True])) == (below[0] and level[1] and below[2])
+        assert cut.satisfied_by(x[None])[0] == all(level)
+        assert cut.strictly_satisfied_by(x, np.array([True, False, True])) == (below[0] and level[1] and below[2])
 
 
 VNNLIB = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y_0 Real)
