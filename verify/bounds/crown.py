@@ -101,8 +101,8 @@ def relax_layer(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.b
     Notes
     -----
     For bounds l < 0 < u the upper line has the slope s = u / (u - l) and the intercept max(-s l, u - s u), which is
-    right for any s in [0, 1], so the rounding of s costs nothing. The lower line is p where u >= -l, else 0: the one that
-    leaves the smaller area (CROWN's adaptive choice).
+    right for any s in [0, 1], so the rounding of s costs nothing. The lower line is p where u >= -l, else 0: the one
+    that leaves the smaller area (CROWN's adaptive choice).
     """
     live = known.upper > 0.0 if live is None else live
     weight, bias = layer[0][live], layer[1][live]

@@ -83,6 +83,6 @@ def _uppers(relaxation: Relaxation, stop: Callable[[], bool], rounds: int) -> Fl
     for _ in range(rounds):
         if stop() or not len(tree.open) or not tree.open.upper.isfinite().all():
             break
-        now = tree.pick_each()
-        tree.halve(now, tree.look(now)[2])
-    return tree.ended("").upper
+        now = tree.pop_worst_of_each()
+        tree.halve(now, tree.evaluate(now)[2])
+    return tree.result("").upper

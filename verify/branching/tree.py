@@ -72,23 +72,23 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
     """
     tree = Tree(relaxation, stop)
     if not stop() and not tree.open.upper.isfinite().all():
-        return tree.ended("a bound is not finite")
+        return tree.result("a bound is not finite")
     while len(tree.open) and not stop():
-        now = tree.pick()
-        bounds, reached, gaps = tree.look(now)
+        now = tree.pop_worst()
+        bounds, reached, gaps = tree.evaluate(now)
         point = _best_point(relaxation, bounds.peaks, reached)
         if point is not None and visit(point):
             tree.open = tree.open.join(now)
-            return tree.ended("a point was found", point)
+            return tree.result("a point was found", point)
         tree.halve(now, gaps)
         best = next(filter(visit, tree.take_points()), None)
         if best is not None:
-            return tree.ended("a point was found", best)
+            return tree.result("a point was found", best)
         if tree.open.phase.numel() > LARGEST:
-            return tree.ended("there were too many subproblems")
+            return tree.result("there were too many subproblems")
     if len(tree.open):
-        return tree.ended("it was stopped")
-    return tree.ended("subproblems without a free neuron are left" if tree.stuck else "every subproblem is proven")
+        return tree.result("it was stopped")
+    return tree.result("subproblems without a free neuron are left" if tree.stuck else "every subproblem is proven")
 
 
 class Tree:
@@ -112,13 +112,13 @@ class Tree:
                 batch = relaxation.improved(batch, ROOT_STEPS, self.rate, stop)
             self.add(batch)
 
-    def pick(self) -> Subproblems:
+    def pop_worst(self) -> Subproblems:
         """Take the subproblems with the largest bounds."""
         order = torch.argsort(self.open.upper, descending=True, stable=True)
         now, self.open = self.open.take(order[:BATCH]), self.open.take(order[BATCH:])
         return now
 
-    def pick_each(self) -> Subproblems:
+    def pop_worst_of_each(self) -> Subproblems:
         """Take the subproblem with the largest bound of every function."""
         order = torch.argsort(self.open.upper, descending=True, stable=True)
         _, first = np.unique(self.open.target[order].numpy(), return_index=True)
@@ -127,7 +127,7 @@ class Tree:
         now, self.open = self.open.take(taken), self.open.take(~taken)
         return now
 
-    def look(self, batch: Subproblems) -> tuple[LinearBounds, Tensor, Tensor]:
+    def evaluate(self, batch: Subproblems) -> tuple[LinearBounds, Tensor, Tensor]:
         """Return the linear bounds of subproblems, the functions at their peaks, and the gaps of neurons there."""
         with torch.no_grad():
             bounds = self.relaxation.with_peaks_inside(self.relaxation.linear_bounds(batch))
@@ -168,7 +168,7 @@ class Tree:
     def _close(self, batch: Subproblems) -> None:
         self.closed.scatter_reduce_(0, batch.target, batch.upper, "amax")
 
-    def ended(self, reason: str, point: Floats | None = None) -> BranchingResult:
+    def result(self, reason: str, point: Floats | None = None) -> BranchingResult:
         upper = self.closed.clone()
         upper.scatter_reduce_(0, self.open.target, self.open.upper, "amax")
         return BranchingResult(upper.numpy(), self.count, point, reason)

@@ -88,6 +88,11 @@ class ConicModel:
     milp: Milp
 
     @cached_property
+    def radius(self) -> float:
+        """The radius of the ball."""
+        return float(self.encoding.region.base.radius)  # type: ignore[attr-defined]
+
+    @cached_property
     def moves(self) -> int:
         """How many moves from the center there are."""
         return len(self.encoding.inputs.moved)
@@ -146,8 +151,9 @@ class ConicModel:
         above = plain & np.isfinite(milp.row_lower)
         below = plain & np.isfinite(milp.row_upper)
         eye, count = sp.identity(len(columns), format="csr"), len(columns)
-        radius = float(self.encoding.region.base.radius)  # type: ignore[attr-defined]
-        ball = sp.csr_matrix((-widths[: self.moves] / radius, (np.arange(1, self.moves + 1), np.arange(self.moves))))
+        ball = sp.csr_matrix(
+            (-widths[: self.moves] / self.radius, (np.arange(1, self.moves + 1), np.arange(self.moves)))
+        )
         ball.resize(self.moves + 1, count)
         blocks = [rows[first[on]], rows[below], -rows[above], eye, -eye, ball]
         low, high = (milp.row_lower - base) / heights, (milp.row_upper - base) / heights

@@ -70,13 +70,13 @@ class CutSearch:
 
     def with_cuts(self, first: int | None = None) -> Milp:
         """Return the MILP with the `first` cuts; all so far by default."""
-        milp, radius = self.conic.milp, float(self.conic.encoding.region.base.radius)  # type: ignore[attr-defined]
+        milp = self.conic.milp
         cuts = [cut for number, cut in enumerate(self.cuts, 1) if number == 1 or number not in self.spent][:first]
         if not cuts:
             return milp
         beside = sp.csr_matrix((len(cuts), len(milp.cost) - self.conic.moves))
         # The length of u, and so the side, is off by its rounding.
-        side = radius * (1.0 + (self.conic.moves + 16.0) * EPS) + TINY
+        side = self.conic.radius * (1.0 + (self.conic.moves + 16.0) * EPS) + TINY
         return milp.with_rows(sp.hstack([sp.csr_matrix(np.stack(cuts)), beside]), np.full(len(cuts), side))
 
     def add_cut_of(self, values: Floats, seconds: float) -> bool:
