@@ -133,21 +133,23 @@ class ConicModel:
         solution = minimise_over_cones(-cost, matrix, sides, cones, ACCURACY, max(seconds, 1e-3))
         return self._read(solution, units, states)
 
-    def _problem(self, states: NDArray[np.int64]) -> tuple[Any, Units]:
-        milp, (values, binaries, first) = self.milp, self.neurons
-        on, off, free = states == ON, states == OFF, states == FREE
+    def _units(self, states: NDArray[np.int64]) -> tuple[Units, sp.csr_matrix]:
+        """Return the units for neurons fixed by `states`, and the rows (r, c) in them: c variables are not fixed."""
+        milp, (values, binaries, _) = self.milp, self.neurons
         kept = np.ones(len(milp.cost), dtype=bool)
-        kept[binaries[~free]] = kept[values[off]] = False
-        columns = np.flatnonzero(kept)
-        plain = self._plain(states)
-        lower = np.where(kept, milp.lower, 0.0)
-        span = (milp.upper - lower)[columns]
-        widths = power_of_two(span)
-        rows, base = sp.csr_matrix(milp.rows[:, columns] @ sp.diags(widths)), milp.rows @ lower
+        kept[binaries[states != FREE]] = kept[values[states == OFF]] = False
+        columns, lower = np.flatnonzero(kept), np.where(kept, milp.lower, 0.0)
+        widths = power_of_two((milp.upper - lower)[columns])
+        rows = sp.csr_matrix(milp.rows[:, columns] @ sp.diags(widths))
         heights = power_of_two(largest_of_rows(rows))
-        rows = sp.csr_matrix(sp.diags(1.0 / heights) @ rows)
-        cost = milp.cost[columns] * widths
-        factor = float(power_of_two(np.abs(cost).max(initial=0.0)[None])[0])
+        factor = float(power_of_two(np.abs(milp.cost[columns] * widths).max(initial=0.0)[None])[0])
+        return Units(columns, lower, widths, heights, factor), sp.csr_matrix(sp.diags(1.0 / heights) @ rows)
+
+    def _problem(self, states: NDArray[np.int64]) -> tuple[Any, Units]:
+        """Return cost, matrix, sides and the sizes of the cones of the relaxation, and its units."""
+        milp, first, on, plain = self.milp, self.neurons[2], states == ON, self._plain(states)
+        units, rows = self._units(states)
+        columns, widths = units.columns, units.widths
         above = plain & np.isfinite(milp.row_lower)
         below = plain & np.isfinite(milp.row_upper)
         eye, count = sp.identity(len(columns), format="csr"), len(columns)
@@ -156,12 +158,13 @@ class ConicModel:
         )
         ball.resize(self.moves + 1, count)
         blocks = [rows[first[on]], rows[below], -rows[above], eye, -eye, ball]
-        low, high = (milp.row_lower - base) / heights, (milp.row_upper - base) / heights
+        base = milp.rows @ units.lower
+        low, high = (milp.row_lower - base) / units.heights, (milp.row_upper - base) / units.heights
         sides = [low[first[on]], high[below], -low[above]]
-        sides += [span / widths, np.zeros(count), [1.0], np.zeros(self.moves)]
+        sides += [(milp.upper - units.lower)[columns] / widths, np.zeros(count), [1.0], np.zeros(self.moves)]
         sizes = int(on.sum()), int(below.sum() + above.sum()) + 2 * count, self.moves + 1
-        matrix = sp.vstack(blocks, format="csc")
-        return (cost / factor, matrix, np.concatenate(sides), sizes), Units(columns, lower, widths, heights, factor)
+        matrix, cost = sp.vstack(blocks, format="csc"), milp.cost[columns] * widths
+        return (cost / units.factor, matrix, np.concatenate(sides), sizes), units
 
     def _plain(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which rows stay inequalities: not those that fixed neurons do without."""
