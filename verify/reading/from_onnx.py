@@ -90,25 +90,13 @@ def _row_shape(tensor: Any) -> Shape:
 
 def _compare(onnx: Any, path: Path, model: Any, tensor: Any, network: SparseReLUNetwork, shape: Shape) -> None:
     """Raise ValueError where the graph and the network differ on random rows, one by one or together."""
-    from onnx.reference import ReferenceEvaluator
-
     kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
     if kind.kind != "f":
         raise ValueError(f"{path} takes inputs of type {kind.name}; expected real numbers")
-    try:
-        graph = ReferenceEvaluator(model)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be evaluated ({first_line(error)})") from None
-    sizes, row = _sizes(tensor), _row_shape(tensor)
-    rows = np.random.default_rng(0).standard_normal((max(N_ROWS, sizes[0]), prod(row))).astype(kind)
-    batches = [row[None] for row in rows[:N_ROWS]]
-    if len(sizes) > 1 and sizes[0] != 1:
-        batches.append(rows[: sizes[0] or None])
-    for batch in batches:
+    graph = _evaluator(path, model)
+    for batch in _batches(tensor, kind):
         try:
-            (output,) = graph.run(
-                None, {tensor.name: batch.reshape(len(batch), *row[1:]) if len(sizes) > 1 else batch[0]}
-            )
+            (output,) = graph.run(None, {tensor.name: _as_input(tensor, batch)})
         except Exception as error:
             if len(batch) > 1:
                 continue  # a graph that is fixed to one row
@@ -117,6 +105,30 @@ def _compare(onnx: Any, path: Path, model: Any, tensor: Any, network: SparseReLU
         if len(batch) == 1 and output.shape != shape:
             raise ValueError(f"{path} computes shape {output.shape} where its nodes give {shape}")
         _check_agreement(path, output, network, batch.astype(np.float64))
+
+
+def _evaluator(path: Path, model: Any) -> Any:
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        return ReferenceEvaluator(model)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be evaluated ({first_line(error)})") from None
+
+
+def _batches(tensor: Any, kind: np.dtype[Any]) -> list[NDArray[Any]]:
+    """Return random rows, flat: one by one, and several together where the input takes a batch."""
+    sizes, row = _sizes(tensor), _row_shape(tensor)
+    rows = np.random.default_rng(0).standard_normal((max(N_ROWS, sizes[0]), prod(row))).astype(kind)
+    batches = [row[None] for row in rows[:N_ROWS]]
+    if len(sizes) > 1 and sizes[0] != 1:
+        batches.append(rows[: sizes[0] or None])
+    return batches
+
+
+def _as_input(tensor: Any, batch: NDArray[Any]) -> NDArray[Any]:
+    """Return flat rows in the shape that the graph takes."""
+    return batch.reshape(len(batch), *_row_shape(tensor)[1:]) if len(_sizes(tensor)) > 1 else batch[0]
 
 
 def _check_agreement(path: Path, output: Floats, network: SparseReLUNetwork, rows: Floats) -> None:
