@@ -77,12 +77,11 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     """One property on its way to an answer: an alternative is a condition of one of its boxes."""
 
     def __init__(self, network: SparseReLUNetwork, asked: Property, resources: Resources) -> None:
+        super().__init__()
         self.network, self.asked, self.resources = network, asked, resources
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
-        self.engine_asked: str | None = None
-        self.ruled_out: list[OpenCondition] = []
 
     def check(self) -> Check:
         """Decide by the cheapest means that can: every box by bounds and ascent, then the engine."""
@@ -97,8 +96,8 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
                 return found
         if not self.cases:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
-            return self._end(Holding.HOLDS, words if self.asked.cases else "The property has no input.", self.proof)
-        return self._split() or self._ask_engine()
+            return self._proven(words if self.asked.cases else "The property has no input.", self.proof)
+        return self._split() or self._ask_engines()
 
     def _look(self, case: OpenCase, number: int) -> Check | None:
         """Bound one box and climb there; return a violation, or keep the box where conditions stay open."""
@@ -140,32 +139,16 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             case.narrow()
             # Sharper bounds may rule out conditions of several constraints too.
             self._raise_bound([condition for condition in before if condition not in case.open])
-        if self._open_conditions():
+        if self._open():
             return None
-        words = "Branch and bound on outward-rounded CROWN bounds proves it."
-        return self._end(Holding.HOLDS, words, Proof.BRANCHED)
+        return self._proven("Branch and bound on outward-rounded CROWN bounds proves it.", Proof.BRANCHED)
 
-    def _open_conditions(self) -> list[OpenCondition]:
-        return [condition for case in self.cases for condition in case.open]
+    def _open(self) -> list[OpenCondition]:
+        every = [condition for case in self.cases for condition in case.open]
+        return [condition for condition in every if condition not in self.ruled_out]
 
-    def _ask_engine(self) -> Check:
-        """Ask one MILP a condition, those that are nearest to being met first."""
-        doubts: list[str] = []
-        found = self._ask_relaxations(self._open_conditions())
-        if found is None:
-            for case in self.cases:
-                case.open = [condition for condition in case.open if condition not in self.ruled_out]
-            nearest = sorted(self._open_conditions(), key=lambda condition: -condition.reached)
-            found = self._ask_milps(nearest, doubts)
-        if found is not None:
-            return found
-        if doubts:
-            refused = next((case.inquiry.caveat for case in self.cases if case.inquiry.caveat), "")
-            self._raise_bound(self._open_conditions())
-            return self._end(Holding.UNKNOWN, " ".join([*doubts, refused]).strip())
-        if self.tolerant:
-            return self._end(Holding.HOLDS, f"The MILP bounds of {self.engine_asked} prove it.", Proof.SOLVER)
-        return self._end(Holding.HOLDS, "Outward-rounded dual bounds of linear relaxations prove it.", Proof.LP)
+    def _nearest_first(self) -> list[OpenCondition]:
+        return sorted(self._open(), key=lambda condition: -condition.reached)
 
     def _raise_bound(self, conditions: list[OpenCondition]) -> None:
         """Let the bound of the property cover conditions."""
@@ -176,18 +159,16 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         return OUT_OF_TIME if trouble is None and self.resources.clock.over() else trouble
 
     def _take_notes(self, alternative: OpenCondition, checked: CheckedResult) -> None:
-        self.engine_asked = alternative.inquiry.engine_asked
         self.trace.append(alternative.inquiry.trace[-1])
         self.leak = checked.leak if abs(checked.leak) > abs(self.leak) else self.leak
 
-    def _ruled_out(self, alternative: OpenCondition, checked: CheckedResult) -> bool:
+    def _rules_out(self, alternative: OpenCondition, checked: CheckedResult) -> bool:
         """Whether a condition is ruled out: by what the engine's multipliers show, or up to its tolerances."""
         certified = alternative.excluded_by(checked.certified)
         if not certified and checked.why_unproven() is not None:
             return False
         self.tolerant |= not certified
         self.highest = max(self.highest, checked.certified if certified else checked.bound)
-        self.ruled_out.append(alternative)
         return True
 
     def _note(self, source: str, finding: str) -> None:
@@ -197,6 +178,14 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self._note(source, "witness")
         self.highest = np.inf
         return self._end(Holding.VIOLATED, f"Found by {source}.", witness=tried.point)
+
+    def _proven(self, reason: str, proof: Proof) -> Check:
+        return self._end(Holding.HOLDS, reason, proof)
+
+    def _unknown(self, doubts: list[str]) -> Check:
+        refused = next((case.inquiry.caveat for case in self.cases if case.inquiry.caveat), "")
+        self._raise_bound(self._open())
+        return self._end(Holding.UNKNOWN, " ".join([*doubts, refused]).strip())
 
     def _end(self, status: Holding, reason: str, proof: Proof | None = None, *, witness: Floats | None = None) -> Check:
         replay = self.resources.replay

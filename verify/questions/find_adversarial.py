@@ -107,6 +107,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
     """One attack on its way to an answer: an alternative is a class that may beat the label."""
 
     def __init__(self, margins: Margins, region: Box, resources: Resources) -> None:
+        super().__init__()
         self.margins, self.region = margins, region
         self.inquiry = Inquiry(margins, region, resources)
         self.targets = [
@@ -146,7 +147,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
     def _robust_if_decided(self, reason: str) -> Answer | None:
         if self.inquiry.undecided():
             return None
-        return self._end(Verdict.ROBUST, reason, proof=self.inquiry.proof)
+        return self._proven(reason, self.inquiry.proof)
 
     def _ascend(self) -> Answer | None:
         return self._climb("gradient ascent", lambda target: None)
@@ -156,7 +157,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
 
     def _climb(self, source: str, start: Callable[[Alternative], Floats | None]) -> Answer | None:
         """Climb on the margin of every open target, from where `start` says."""
-        for target in self._open_targets():
+        for target in self._open():
             if self.inquiry.clock.over():
                 break
             tried = target.climb(start(target))
@@ -171,21 +172,13 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         if not surrogates or clock.over():
             return None
         if self.portfolio is None:
-            self._note_classes_of(surrogates)
+            _note_classes(surrogates, self.margins.label, self.inquiry)
             self.portfolio = Portfolio(self.inquiry, surrogates, self._accept)
         found = self.portfolio.search(self.inquiry.undecided(), clock.seconds + share * clock.left, patient)
         return self._answer_of_accepted(self.portfolio.source) if found else None
 
     def _explore_more(self) -> Answer | None:
         return self._explore(LAST_SHARE, True)
-
-    def _note_classes_of(self, surrogates: Sequence[Surrogate]) -> None:
-        """Note the copies that have another class at the center: their own margins say nothing of the network."""
-        for surrogate in surrogates:
-            known = class_at(surrogate.network, self.region.center)
-            if known != self.margins.label:
-                words = f"has the class {known} at the center; its points count all the same"
-                self.inquiry.note(surrogate.name, words)
 
     def _split(self) -> Answer | None:
         if split(self.inquiry, self.inquiry.undecided(), self._accept):
@@ -204,28 +197,15 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         return None if answer.status is Verdict.UNKNOWN else answer
 
     def _ask_engine(self, share: float = 1.0) -> Answer:
-        """Ask the linear relaxation of every target, then one MILP a target, easiest to attack first."""
+        """Ask the engines, where one can be asked; each MILP has `share` of the time that is left."""
         trouble = choose_engine(self.inquiry)
-        if trouble is not None:
-            return self._end(Verdict.UNKNOWN, trouble)
-        doubts: list[str] = []
-        answer = self._ask_relaxations(self._open_targets())
-        if answer is None:
-            nearest = sorted(self._open_targets(), key=lambda target: -self.inquiry.reached[target.chosen[0]])
-            answer = self._ask_milps(nearest, doubts, share)
-        if answer is not None:
-            return answer
-        if doubts:
-            return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.inquiry.caveat]).strip())
-        if self.tolerant:
-            reason = f"The MILP bounds of {self.inquiry.engine_asked} prove it."
-            return self._end(Verdict.ROBUST, reason, proof=Proof.SOLVER)
-        reason = "Outward-rounded dual bounds of linear relaxations prove it."
-        return self._end(Verdict.ROBUST, reason, proof=self.inquiry.proof)
+        return self._ask_engines(share) if trouble is None else self._end(Verdict.UNKNOWN, trouble)
 
-    def _open_targets(self) -> list[Alternative]:
-        """Return the targets that are not proven yet."""
+    def _open(self) -> list[Alternative]:
         return [self.targets[index] for index in self.inquiry.undecided()]
+
+    def _nearest_first(self) -> list[Alternative]:
+        return sorted(self._open(), key=lambda target: -self.inquiry.reached[target.chosen[0]])
 
     def _blocked(self, alternative: Alternative) -> str | None:
         return OUT_OF_TIME if self.inquiry.clock.over() else None
@@ -233,15 +213,21 @@ class _Attack(WitnessSearch[Alternative, Answer]):
     def _take_notes(self, alternative: Alternative, checked: CheckedResult) -> None:
         """All targets have one inquiry, whose notes are those of the answer."""
 
-    def _ruled_out(self, alternative: Alternative, checked: CheckedResult) -> bool:
+    def _rules_out(self, alternative: Alternative, checked: CheckedResult) -> bool:
         """Whether a target is proven: by what the engine's multipliers show, or up to its tolerances."""
-        if alternative not in self._open_targets():
+        if alternative not in self._open():
             return True
         if checked.why_unproven() is not None:
             return False
         [index] = alternative.chosen
         self.inquiry.upper[index], self.tolerant = min(self.inquiry.upper[index], checked.bound), True
         return True
+
+    def _proven(self, reason: str, proof: Proof) -> Answer:
+        return self._end(Verdict.ROBUST, reason, proof=proof)
+
+    def _unknown(self, doubts: list[str]) -> Answer:
+        return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.inquiry.caveat]).strip())
 
     def _answer_of_accepted(self, source: str) -> Answer:
         if self.accepted is None:
@@ -274,6 +260,14 @@ class _Attack(WitnessSearch[Alternative, Answer]):
             leak=self.inquiry.leak,
             replayed=None if replayed is None else float(replayed.max()),
         )
+
+
+def _note_classes(surrogates: Sequence[Surrogate], label: int, inquiry: Inquiry) -> None:
+    """Note the copies that have another class at the center: their own margins say nothing of the network."""
+    for surrogate in surrogates:
+        known = class_at(surrogate.network, inquiry.region.center)
+        if known != label:
+            inquiry.note(surrogate.name, f"has the class {known} at the center; its points count all the same")
 
 
 # What is tried after the first looks at intervals and center, the cheapest first; the engines come last.

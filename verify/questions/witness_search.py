@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from convexnn.checks import Floats
+from verify.answers.answer import Proof
 from verify.answers.checked_result import CheckedResult
 from verify.answers.witness import CheckedPoint, WitnessTest
 from verify.questions.engines import ask_milp, ask_relaxation
@@ -39,19 +40,35 @@ Result = TypeVar("Result")
 
 
 class WitnessSearch(ABC, Generic[A, Result]):
-    """The stages of a search in which engines are asked about alternatives, one by one.
+    """A search that asks engines about alternatives, one by one; what else it tries is for those that derive from it.
 
-    `tolerant` says whether an alternative was ruled out only up to the tolerances of an engine.
+    `ruled_out` holds what linear relaxations rule out; `tolerant` says whether something was ruled out only up to the
+    tolerances of an engine; `engine_asked` is the one asked last.
     """
 
-    tolerant = False
+    def __init__(self) -> None:
+        self.ruled_out: list[A] = []
+        self.tolerant = False
+        self.engine_asked: str | None = None
+
+    @abstractmethod
+    def _open(self) -> list[A]:
+        """Return the alternatives that are not ruled out."""
+
+    @abstractmethod
+    def _nearest_first(self) -> list[A]:
+        """Return the same, those first for which the best point known is nearest to a witness."""
 
     @abstractmethod
     def _blocked(self, alternative: A) -> str | None:
         """Return why no engine can be asked about an alternative now; None if one can."""
 
     @abstractmethod
-    def _ruled_out(self, alternative: A, checked: CheckedResult) -> bool:
+    def _take_notes(self, alternative: A, checked: CheckedResult) -> None:
+        """Keep what of a result the inquiry of its alternative does not keep already."""
+
+    @abstractmethod
+    def _rules_out(self, alternative: A, checked: CheckedResult) -> bool:
         """Whether a result rules an alternative out; keep what it proves."""
 
     @abstractmethod
@@ -59,38 +76,56 @@ class WitnessSearch(ABC, Generic[A, Result]):
         """Return what a witness makes of the question."""
 
     @abstractmethod
-    def _take_notes(self, alternative: A, checked: CheckedResult) -> None:
-        """Keep what of a result the inquiry of its alternative does not keep already."""
+    def _proven(self, reason: str, proof: Proof) -> Result:
+        """Return what the question comes to where there is no witness."""
 
-    def _ask_relaxations(self, alternatives: Sequence[A]) -> Result | None:
-        """Ask the linear relaxation of every alternative: it rules some out, and its point is where ascent starts."""
-        for alternative in alternatives:
+    @abstractmethod
+    def _unknown(self, doubts: list[str]) -> Result:
+        """Return what it comes to where alternatives stay open."""
+
+    def _ask_engines(self, share: float = 1.0) -> Result:
+        """Ask the linear relaxation of every alternative, then one MILP each, for a `share` of the time then left."""
+        doubts: list[str] = []
+        found = self._ask_relaxations() or self._ask_milps(doubts, share)
+        if found is not None:
+            return found
+        if doubts:
+            return self._unknown(doubts)
+        if self.tolerant:
+            return self._proven(f"The MILP bounds of {self.engine_asked} prove it.", Proof.SOLVER)
+        return self._proven("Outward-rounded dual bounds of linear relaxations prove it.", Proof.LP)
+
+    def _ask_relaxations(self) -> Result | None:
+        """Ask the relaxations: they rule some alternatives out, and their points are where ascent starts."""
+        for alternative in self._open():
             if self._blocked(alternative) is not None:
                 return None
             checked = ask_relaxation(alternative.inquiry, alternative.chosen)
-            self._take_notes(alternative, checked)
-            if self._ruled_out(alternative, checked) or checked.point is None:
-                continue
-            tried = alternative.climb(checked.point)
-            if tried is not None:
-                return self._found(tried, "gradient ascent from the linear relaxation")
+            self._keep(alternative, checked)
+            if self._rules_out(alternative, checked):
+                self.ruled_out.append(alternative)
+            elif checked.point is not None:
+                tried = alternative.climb(checked.point)
+                if tried is not None:
+                    return self._found(tried, "gradient ascent from the linear relaxation")
         return None
 
-    def _ask_milps(self, alternatives: Sequence[A], doubts: list[str], share: float = 1.0) -> Result | None:
-        """Ask the MILP of one alternative after the other; `doubts` gets why some stay open.
-
-        Each has `share` of the time that is left.
-        """
-        for alternative in alternatives:
+    def _ask_milps(self, doubts: list[str], share: float) -> Result | None:
+        """Ask the MILPs; `doubts` gets why some alternatives stay open."""
+        for alternative in self._nearest_first():
             trouble = self._blocked(alternative)
             if trouble is not None:
                 doubts.append(trouble)
                 break
             checked = ask_milp(alternative.inquiry, alternative.chosen, alternative.test, share)
-            self._take_notes(alternative, checked)
+            self._keep(alternative, checked)
             tried = None if checked.point is None else alternative.try_witness(checked.point)
             if tried is not None:
-                return self._found(tried, str(alternative.inquiry.engine_asked))
-            if not self._ruled_out(alternative, checked):
+                return self._found(tried, str(self.engine_asked))
+            if not self._rules_out(alternative, checked):
                 doubts.append(f"{alternative.name}: {checked.why_unproven()}")
         return None
+
+    def _keep(self, alternative: A, checked: CheckedResult) -> None:
+        self.engine_asked = alternative.inquiry.engine_asked
+        self._take_notes(alternative, checked)
