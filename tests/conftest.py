@@ -38,4 +38,4 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave what bounds and ascent do not decide to the engines."""
-    monkeypatch.setattr("verify.questions.inquiry.SHARES", {})
+    monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})

@@ -22,3 +22,11 @@ class Clock:
     def over(self) -> bool:
         """Whether no time is left."""
         return self.left <= 0.0
+
+    def past(self, moment: float) -> bool:
+        """Whether as many seconds have gone by."""
+        return self.seconds >= moment
+
+    def left_until(self, moment: float) -> float:
+        """Return the seconds until some moment, at least 0."""
+        return max(0.0, moment - self.seconds)

@@ -93,9 +93,10 @@ class Answer:
         return f"<{self.status.name}: margin found {self.value:.6g}, proven bound {self.bound:.6g}>"
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.status.name}: {self.status.value}",
-            f"  {self.reason}",
-            f"  margin found {self.value:.6g}, proven bound {self.bound:.6g}; {self.seconds:.3f} s",
-        ]
-        return "\n".join(lines)
+        figures = f"margin found {self.value:.6g}, proven bound {self.bound:.6g}; {self.seconds:.3f} s"
+        return summary(self.status, self.reason, figures)
+
+
+def summary(status: Enum, reason: str, figures: str) -> str:
+    """Return the lines that a result prints: its status in words, why, and the figures."""
+    return "\n".join([f"{status.name}: {status.value}", f"  {reason}", f"  {figures}"])

@@ -1,4 +1,4 @@
-"""Findings: what an engine found for the least of some functions, and whether it is to be believed."""
+"""Checked results: what an engine found for the least of some functions, held against the network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CheckedResult:
         What its tolerances can amount to in the bound.
     limited : bool
         Whether it was stopped by the time limit.
-    trouble : str or None
+    rejection : str or None
         Why it is not to be believed.
     leak : float
         Its objective at its point, minus the value recomputed in the network; 0 without a point. Where the MILP
@@ -40,14 +40,14 @@ class CheckedResult:
     bound: float
     allowance: float
     limited: bool
-    trouble: str | None
+    rejection: str | None
     leak: float = 0.0
     certified: float = np.inf
 
-    def doubt(self) -> str | None:
+    def why_unproven(self) -> str | None:
         """Return why it does not prove the functions to be negative together; None if it does."""
-        if self.trouble is not None:
-            return self.trouble
+        if self.rejection is not None:
+            return self.rejection
         if self.bound < -self.allowance:
             return None
         if self.limited:
@@ -57,28 +57,28 @@ class CheckedResult:
         return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
 
 
-def trouble_of(outcome: EngineResult, reached: float) -> str | None:
-    """Return why an outcome is not to be believed; None if nothing speaks against it.
+def rejection_of(result: EngineResult, reached: float) -> str | None:
+    """Return why a result is not to be believed; None if nothing speaks against it.
 
     `reached` is a value of the objective that is reached for certain: a bound below it is wrong.
     """
-    if outcome.status is EngineStatus.INFEASIBLE:
+    if result.status is EngineStatus.INFEASIBLE:
         return "the engine calls a model infeasible that the center of the region satisfies."
-    if outcome.status is EngineStatus.FAILED:
-        return f"the engine failed ({outcome.detail})."
+    if result.status is EngineStatus.FAILED:
+        return f"the engine failed ({result.detail})."
     # A time limit may come before there is a bound; minus infinity or no number is none at any time.
-    early = outcome.status is EngineStatus.LIMIT and outcome.bound == np.inf
-    if not (np.isfinite(outcome.bound) or early):
-        return f"the engine gave no bound ({outcome.detail})."
-    if outcome.bound < reached - max(outcome.allowance, 1e-6 * abs(reached)):
-        return f"the engine's bound {outcome.bound:.6g} is below a margin {reached:.6g} that is reached."
+    early = result.status is EngineStatus.LIMIT and result.bound == np.inf
+    if not (np.isfinite(result.bound) or early):
+        return f"the engine gave no bound ({result.detail})."
+    if result.bound < reached - max(result.allowance, 1e-6 * abs(reached)):
+        return f"the engine's bound {result.bound:.6g} is below a margin {reached:.6g} that is reached."
     return None
 
 
-def trouble_at_point(outcome: EngineResult, leak: float, reached: float) -> str | None:
+def rejection_at_point(result: EngineResult, leak: float, reached: float) -> str | None:
     """Return why an engine's own point speaks against it: it is worth less in the network than the engine says."""
     if not np.isfinite(leak):
         return "the network overflows at the engine's point."
-    if leak <= outcome.allowance + LEAK * max(abs(reached), abs(outcome.bound)):
+    if leak <= result.allowance + LEAK * max(abs(reached), abs(result.bound)):
         return None
     return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
-from verify.answers.answer import Event, Proof
+from verify.answers.answer import Event, Proof, summary
 
 
 class Status(Enum):
@@ -76,12 +76,8 @@ class Optimum:
 
     def __str__(self) -> str:
         tolerance = f", tolerance {self.tolerance:.2g}" if self.tolerance > 0.0 else ""
-        lines = [
-            f"{self.status.name}: {self.status.value}",
-            f"  {self.reason}",
-            f"  {self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}{tolerance}; {self.seconds:.3f} s",
-        ]
-        return "\n".join(lines)
+        values = f"{self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}{tolerance}"
+        return summary(self.status, self.reason, f"{values}; {self.seconds:.3f} s")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

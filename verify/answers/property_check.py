@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
-from verify.answers.answer import Event, Proof
+from verify.answers.answer import Event, Proof, summary
 
 
 class Holding(Enum):
@@ -64,5 +64,4 @@ class Check:
         return f"<{self.status.name} in {self.seconds:.3f} s>"
 
     def __str__(self) -> str:
-        lines = [f"{self.status.name}: {self.status.value}", f"  {self.reason}", f"  {self.seconds:.3f} s"]
-        return "\n".join(lines)
+        return summary(self.status, self.reason, f"{self.seconds:.3f} s")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
-from verify.answers.answer import Answer
+from verify.answers.answer import Answer, summary
 
 
 class Nearness(Enum):
@@ -57,4 +57,4 @@ class Radius:
 
     def __str__(self) -> str:
         span = f"between {self.lower:.6g} and {self.upper:.6g}; {len(self.answers)} questions, {self.seconds:.3f} s"
-        return "\n".join([f"{self.status.name}: {self.status.value}", f"  {self.reason}", f"  {span}"])
+        return summary(self.status, self.reason, span)

@@ -24,21 +24,21 @@ class Replay:
     Attributes
     ----------
     run : callable
-        Takes an input (d,) of type `kind`, returns the outputs, of any shape.
-    kind : dtype
+        Takes an input (d,) of type `dtype`, returns the outputs, of any shape.
+    dtype : dtype
         The precision of the inputs.
     name : str
         Who replays.
     """
 
     run: Callable[[Any], Any]
-    kind: np.dtype[Any]
+    dtype: np.dtype[Any]
     name: str
 
     def outputs(self, x: Floats) -> Floats:
         """Return the outputs (k,) of the model at `x` (d,) rounded to its precision; as float64 numbers."""
         with np.errstate(all="ignore"):
-            return np.asarray(self.run(x.astype(self.kind)), dtype=np.float64).ravel()
+            return np.asarray(self.run(x.astype(self.dtype)), dtype=np.float64).ravel()
 
     def rounded(self, region: Box, x: Floats) -> list[Floats]:
         """Return inputs near `x` (d,) whose entries the model takes as they are, those likely inside `region` first.
@@ -46,16 +46,16 @@ class Replay:
         An entry that has no number of the model's precision between the ends of the region stays as it is.
         """
         with np.errstate(all="ignore"):
-            nearest = x.astype(self.kind)
-            inward = np.nextafter(nearest, np.where(nearest > region.upper, -np.inf, np.inf).astype(self.kind))
+            nearest = x.astype(self.dtype)
+            inward = np.nextafter(nearest, np.where(nearest > region.upper, -np.inf, np.inf).astype(self.dtype))
             outside = (nearest < region.lower) | (nearest > region.upper)
             first = np.where(outside, inward, nearest).astype(np.float64)
             # Nearer to the center than x in every entry: inside any ball.
             past = np.abs(first - region.center) > np.abs(x - region.center)
-            towards = np.nextafter(first.astype(self.kind), region.center.astype(self.kind)).astype(np.float64)
+            towards = np.nextafter(first.astype(self.dtype), region.center.astype(self.dtype)).astype(np.float64)
             second = np.where(past, towards, first)
             # Linear constraints: from points drawn in from their rims.
-            drawn = [y.astype(self.kind).astype(np.float64) for y in region.drawn(x)]
+            drawn = [y.astype(self.dtype).astype(np.float64) for y in region.drawn(x)]
         found = [np.where((y >= region.lower) & (y <= region.upper), y, x) for y in (first, second, *drawn)]
         return found[:1] if not drawn and np.array_equal(found[0], found[1]) else found
 
@@ -73,7 +73,7 @@ def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Repla
         An input to try the model on; a `model` that cannot run it raises ValueError, a `network` is then not replayed.
     """
     source = network if model is None else model
-    replay = _replay(source, explicit=model is not None)
+    replay = _read_replay(source, explicit=model is not None)
     if replay is None or x is None:
         return replay
     try:
@@ -93,14 +93,14 @@ def original_of(network: Any, model: Any, x: Floats) -> Any:
     return model if model is not None or replay_of(network, None, x) is None else network
 
 
-def _replay(source: Any, explicit: bool) -> Replay | None:
+def _read_replay(source: Any, explicit: bool) -> Replay | None:
     if isinstance(source, SparseReLUNetwork):
         return None
     if isinstance(source, str | os.PathLike):
         path = as_file(source, "model")
-        return _of_onnx(path) if path.suffix == ".onnx" else None
+        return _replay_by_onnx(path) if path.suffix == ".onnx" else None
     if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
-        return _of_torch(source)
+        return _replay_by_torch(source)
     if explicit and callable(source):
         return Replay(source, np.dtype(np.float32), "the model")
     if explicit:
@@ -108,12 +108,12 @@ def _replay(source: Any, explicit: bool) -> Replay | None:
     return None
 
 
-def _of_torch(module: Any) -> Replay:
+def _replay_by_torch(module: Any) -> Replay:
     import torch
 
     first = next(module.parameters(), torch.empty(0))
     # Half precisions have no numpy type or lose the input: they take the nearest float32.
-    kind = np.dtype(np.float64 if first.dtype == torch.float64 else np.float32)
+    dtype = np.dtype(np.float64 if first.dtype == torch.float64 else np.float32)
 
     def run(x: Any) -> Any:
         modes = {part: part.training for part in module.modules()}
@@ -125,23 +125,23 @@ def _of_torch(module: Any) -> Replay:
             for part, training in modes.items():
                 part.training = training
 
-    return Replay(run, kind, "the torch module")
+    return Replay(run, dtype, "the torch module")
 
 
-def _of_onnx(path: Path) -> Replay:
+def _replay_by_onnx(path: Path) -> Replay:
     onnx = require("onnx", "onnx", "reading an .onnx file")
     model = onnx.load(str(path))
     constants = {constant.name for constant in model.graph.initializer}
     tensor = next(value for value in model.graph.input if value.name not in constants)
-    kind: DTypeLike = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
+    dtype: DTypeLike = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
     sizes = [max(dim.dim_value, 1) for dim in tensor.type.tensor_type.shape.dim]
     if find_spec("onnxruntime") is not None:
         session = _session(path)
-        return Replay(lambda x: session.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(kind), "onnxruntime")
+        return Replay(lambda x: session.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "onnxruntime")
     from onnx.reference import ReferenceEvaluator
 
     graph: Any = ReferenceEvaluator(model)
-    return Replay(lambda x: graph.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(kind), "the onnx reference")
+    return Replay(lambda x: graph.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "the onnx reference")
 
 
 def _session(path: Path) -> Any:

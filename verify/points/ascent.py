@@ -13,10 +13,10 @@ from verify.bounds.crown import DENSE
 from verify.regions.box import Box
 
 # A weight, sparse or dense, and a bias.
-Held = tuple[sp.csr_matrix | Floats, Floats]
+MixedLayer = tuple[sp.csr_matrix | Floats, Floats]
 
-STARTS = 32
-STEPS = 40
+# Points moved at once, and steps of each.
+STARTS, STEPS = 32, 40
 
 
 def ascend(
@@ -24,8 +24,6 @@ def ascend(
     region: Box,
     objective: Floats,
     rng: np.random.Generator,
-    starts: int = STARTS,
-    steps: int = STEPS,
     stop: Callable[[], bool] | None = None,
     offsets: Floats | float = 0.0,
     near: Floats | None = None,
@@ -42,8 +40,6 @@ def ascend(
         c, or one row for each of several functions of which the least is to be large.
     rng : numpy.random.Generator
         Source of the starts.
-    starts, steps : int
-        Points moved at once, and steps of each.
     stop : callable, optional
         Asked before each step; True ends the search with what it has.
     offsets : ndarray (m,), optional
@@ -57,14 +53,15 @@ def ascend(
     of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
     of the linear function.
     """
-    points = random_starts(network, region, rng, starts) if near is None else _around(near, region, rng, starts)
-    held = held_layers(network)
+    points = random_starts(network, region, rng, STARTS) if near is None else _points_around(near, region, rng, STARTS)
+    layers = densify_layers(network)
     best, value = points[0], -np.inf
-    for length in [*np.geomspace(0.5 if near is None else 0.1, 0.005 if near is None else 0.002, steps), 0.0]:
+    longest, shortest = (0.5, 0.005) if near is None else (0.1, 0.002)
+    for length in [*np.geomspace(longest, shortest, STEPS), 0.0]:
         if stop is not None and stop():
             break
         with np.errstate(all="ignore"):
-            values, slopes = values_and_slopes(held, points, objective, offsets)
+            values, slopes = values_and_slopes(layers, points, objective, offsets)
         values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
         leader = int(np.argmax(values))
         if values[leader] > value:
@@ -84,7 +81,7 @@ def random_starts(network: SparseReLUNetwork, region: Box, rng: np.random.Genera
     return region.project(points)
 
 
-def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) -> Floats:
+def _points_around(point: Floats, region: Box, rng: np.random.Generator, count: int) -> Floats:
     """Return a point and others around it, a third of the region's width off in the mean of squares."""
     noise = rng.standard_normal((count, region.size)) * (region.upper - region.lower) / 3.0
     points = region.project(point + noise)
@@ -92,7 +89,7 @@ def _around(point: Floats, region: Box, rng: np.random.Generator, count: int) ->
     return points
 
 
-def held_layers(network: SparseReLUNetwork) -> list[Held]:
+def densify_layers(network: SparseReLUNetwork) -> list[MixedLayer]:
     """Return the layers with weights that are hardly sparse as dense arrays, whose products are faster."""
     return [
         (weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight, bias)
@@ -101,7 +98,7 @@ def held_layers(network: SparseReLUNetwork) -> list[Held]:
 
 
 def values_and_slopes(
-    layers: list[Held], points: Floats, objective: Floats, offsets: Floats | float = 0.0
+    layers: list[MixedLayer], points: Floats, objective: Floats, offsets: Floats | float = 0.0
 ) -> tuple[Floats, Floats]:
     """Return c . outputs (n,) at `points` (n, d) and its gradient (n, d), with derivative 0 of relu at 0.
 

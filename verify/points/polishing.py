@@ -13,13 +13,13 @@ from verify.backends.engine_chain import EngineChain
 from verify.bounds.layer_bounds import crown_bounds
 from verify.encoding.encode import encode
 from verify.milp.request import Request
-from verify.points.ascent import held_layers, values_and_slopes
+from verify.points.ascent import densify_layers, values_and_slopes
 from verify.regions.balls import L1Ball, LinfBall
 from verify.regions.box import Box
 from verify.regions.intervals import EPS
 
 # Inputs that may move; the others stay where they are. Entries of the weights beyond which nothing is polished.
-FREE, LARGEST = 300, 1 << 20
+FREE, MOST_WEIGHTS = 300, 1 << 20
 
 # Linear programs in a row, each from the point of the one before.
 ROUNDS = 4
@@ -67,8 +67,8 @@ def polish(
     the smallest slopes may move.
     """
     for _ in range(ROUNDS):
-        part = restrict(network, region, x, _movable(network, region, objective, x))
-        if part is None or sum(weight.nnz for weight, _ in part.network.layers) > LARGEST:
+        part = restrict(network, region, x, _choose_free(network, region, objective, x))
+        if part is None or sum(weight.nnz for weight, _ in part.network.layers) > MOST_WEIGHTS:
             return x
         moved = _best_with_pattern(part, objective, x[part.free], engine, time)
         better = x if moved is None else region.project(part.point(x, moved))
@@ -98,9 +98,9 @@ def restrict(network: SparseReLUNetwork, region: Box, x: Floats, free: NDArray[n
     return Restricted(smaller, part, free)
 
 
-def _movable(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floats) -> NDArray[np.int64]:
+def _choose_free(network: SparseReLUNetwork, region: Box, objective: Floats, x: Floats) -> NDArray[np.int64]:
     with np.errstate(all="ignore"):
-        _, slopes = values_and_slopes(held_layers(network), x[None], objective)
+        _, slopes = values_and_slopes(densify_layers(network), x[None], objective)
     inside = (x > region.lower) & (x < region.upper)
     if isinstance(region, L1Ball):
         inside &= x != region.center

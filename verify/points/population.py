@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.points.ascent import held_layers, random_starts, values_and_slopes
+from verify.points.ascent import densify_layers, random_starts, values_and_slopes
 from verify.regions.box import Box
 
 # Arrays in float32, which half the time and the memory suffice for.
-Singles = NDArray[Any]
+Float32s = NDArray[Any]
 
 # Points kept, and how many are crossed at a time.
 SIZE, CHILDREN = 32, 16
@@ -37,7 +37,7 @@ PATIENCE, GAIN = 15, 1e-5
 
 
 class Population:
-    """An anytime search for max c . outputs over a region, or of the least of several functions.
+    """An anytime search for max c . outputs over a region.
 
     Parameters
     ----------
@@ -45,12 +45,10 @@ class Population:
         k outputs.
     region : Box
         Where to search.
-    objective : ndarray (k,) or (m, k)
-        c, or one row for each of several functions of which the least is to be large.
+    objective : ndarray (k,)
+        c.
     rng : numpy.random.Generator
         Source of all draws.
-    offsets : ndarray (m,), optional
-        Constants of the functions; default 0.
 
     Attributes
     ----------
@@ -72,11 +70,10 @@ class Population:
         region: Box,
         objective: Floats,
         rng: np.random.Generator,
-        offsets: Floats | float = 0.0,
     ) -> None:
         self.network, self.region, self.rng = network, region, rng
-        self.held = [(_single(weight), _single(bias)) for weight, bias in held_layers(network)]
-        self.objective, self.offsets = _single(objective), _single(np.asarray(offsets))
+        self.layers = [(_as_float32(weight), _as_float32(bias)) for weight, bias in densify_layers(network)]
+        self.objective = _as_float32(objective)
         self.points, self.values = np.empty((0, region.size), dtype=np.float32), np.empty(0, dtype=np.float32)
         self.point, self.value = region.center, -np.inf
         self.stale, self.runs = 0, 0
@@ -86,53 +83,56 @@ class Population:
         if self.stale > PATIENCE:
             self.points, self.values, self.stale, self.runs = self.points[:0], self.values[:0], 0, self.runs + 1
         fresh = not len(self.points)
-        young = _finite(random_starts(self.network, self.region, self.rng, SIZE)) if fresh else self._children()
+        young = self._random_points(SIZE) if fresh else self._children()
         before = float(self.values.max(initial=-np.inf))
-        self._keep(*self._climbed(young, np.geomspace(LONGEST, SHORTEST, STEPS), stop))
+        self._keep(*self._ascend(young, np.geomspace(LONGEST, SHORTEST, STEPS), stop))
         gained = fresh or self.values.max(initial=-np.inf) > before + GAIN * abs(before)
         self.stale = 0 if gained else self.stale + 1
-        return self._note()
+        return self._update_best()
 
     def add(self, points: Floats, stop: Callable[[], bool] = lambda: False) -> None:
         """Bring up points (n, d) found elsewhere and let them join."""
         lengths = np.geomspace(LONGEST / 4.0, SHORTEST, STEPS)
-        self._keep(*self._climbed(_finite(points), lengths, stop))
-        self._note()
+        self._keep(*self._ascend(_as_finite_float32(points), lengths, stop))
+        self._update_best()
 
     def settle(self, stop: Callable[[], bool]) -> Floats:
         """Return the best point after a last ascent of short steps."""
         lengths = np.geomspace(LAST_LENGTH, FINEST, LAST_STEPS)
-        points, values = self._climbed(_finite(self.point[None]), lengths, stop)
+        points, values = self._ascend(_as_finite_float32(self.point[None]), lengths, stop)
         self._keep(points, values)
-        self._note()
+        self._update_best()
         return self.point
 
-    def _children(self) -> Singles:
+    def _random_points(self, count: int) -> Float32s:
+        return _as_finite_float32(random_starts(self.network, self.region, self.rng, count))
+
+    def _children(self) -> Float32s:
         one, other = self.rng.integers(0, len(self.points), (2, CHILDREN))
         shape = (CHILDREN, self.region.size)
         crossed = self.rng.random(shape) < self.rng.random((CHILDREN, 1))
         children = np.where(crossed, self.points[one], self.points[other])
         drawn = self.rng.random(shape) < self.rng.choice(MUTATIONS, (CHILDREN, 1))
-        fresh = _finite(random_starts(self.network, self.region, self.rng, CHILDREN))
-        return _finite(self.region.project(np.where(drawn, fresh, children).astype(np.float64)))
+        fresh = self._random_points(CHILDREN)
+        return _as_finite_float32(self.region.project(np.where(drawn, fresh, children).astype(np.float64)))
 
-    def _climbed(self, points: Singles, lengths: Floats, stop: Callable[[], bool]) -> tuple[Singles, Singles]:
+    def _ascend(self, points: Float32s, lengths: Floats, stop: Callable[[], bool]) -> tuple[Float32s, Float32s]:
         """Return the best points (n, d) met on ascents from `points`, and their values."""
         best, top, trend = points.copy(), np.full(len(points), -np.inf, dtype=np.float32), np.zeros_like(points)
         for length in [*lengths, 0.0]:
             with np.errstate(all="ignore"):
-                values, slopes = values_and_slopes(self.held, points, self.objective, self.offsets)
+                values, slopes = values_and_slopes(self.layers, points, self.objective)
             values, slopes = np.nan_to_num(values, nan=-np.inf, neginf=-np.inf), np.nan_to_num(slopes)
             better = values > top
             best[better], top[better] = points[better], values[better]
             if stop():
                 break
             size = np.abs(slopes).mean(axis=1, keepdims=True, dtype=np.float64)
-            trend = MOMENTUM * trend + _single((1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0))
-            points = _finite(self.region.step(points, trend, length))
+            trend = MOMENTUM * trend + _as_float32((1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0))
+            points = _as_finite_float32(self.region.step(points, trend, length))
         return best, top
 
-    def _keep(self, points: Singles, values: Singles) -> None:
+    def _keep(self, points: Float32s, values: Float32s) -> None:
         """Keep the best of the points there are and these; of equal values one."""
         points, values = np.concatenate([self.points, points]), np.concatenate([self.values, values])
         order = np.argsort(-values, kind="stable")
@@ -141,7 +141,8 @@ class Population:
         kept = order[apart][:SIZE]
         self.points, self.values = points[kept], values[kept]
 
-    def _note(self) -> bool:
+    def _update_best(self) -> bool:
+        """Keep the best point of all; return whether it is a new one."""
         if not len(self.values) or not self.values[0] > self.value:
             return False
         self.value = float(self.values[0])
@@ -149,12 +150,12 @@ class Population:
         return True
 
 
-def _finite(points: Floats) -> Singles:
+def _as_finite_float32(points: Floats) -> Float32s:
     """Return points in float32, entries that are too large for that at its end."""
-    return _single(np.clip(points, -LARGEST, LARGEST))
+    return _as_float32(np.clip(points, -LARGEST, LARGEST))
 
 
-def _single(array: Any) -> Any:
+def _as_float32(array: Any) -> Any:
     """Return an array, or a sparse weight, in float32; what is too large for that is infinite."""
     with np.errstate(over="ignore"):
         return array.astype(np.float32)

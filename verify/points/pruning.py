@@ -94,10 +94,10 @@ def prune(
     net, rng = read_network(network), as_generator(seed)
     training = None if finetune is None else as_finetune(finetune, net)
     widths = _widths(net, region) if method == "importance" else None
-    ranked = _neurons(net, widths) if structured else _weights(net, widths, outputs)
+    ranked = _score_neurons(net, widths) if structured else _score_weights(net, widths, outputs)
     if method == "random":
         ranked = _shuffled(ranked, rng)
-    masks = _chosen(ranked, share, count, together=scope == "global")
+    masks = _kept_masks(ranked, share, count, together=scope == "global")
     pruned = _without_neurons(net, masks) if structured else _without_weights(net, masks)
     return pruned if training is None else finetuned(pruned, training, rng)
 
@@ -124,7 +124,7 @@ def _widths(net: SparseReLUNetwork, region: Box | None) -> list[Floats]:
     return [region.upper - region.lower, *(layer.upper - layer.lower for layer in hidden)]
 
 
-def _weights(net: SparseReLUNetwork, widths: Sequence[Floats] | None, outputs: bool) -> list[Scores]:
+def _score_weights(net: SparseReLUNetwork, widths: Sequence[Floats] | None, outputs: bool) -> list[Scores]:
     """Return scores of the stored weights of every layer that may lose some."""
     result = []
     for index, (weight, _) in enumerate(net.layers if outputs else net.layers[:-1]):
@@ -133,7 +133,7 @@ def _weights(net: SparseReLUNetwork, widths: Sequence[Floats] | None, outputs: b
     return result
 
 
-def _neurons(net: SparseReLUNetwork, widths: Sequence[Floats] | None) -> list[Scores]:
+def _score_neurons(net: SparseReLUNetwork, widths: Sequence[Floats] | None) -> list[Scores]:
     """Return scores of the neurons of every hidden layer."""
     result = []
     for index, ((into, _), (out, _)) in enumerate(zip(net.layers, net.layers[1:], strict=False)):
@@ -156,16 +156,16 @@ def _shuffled(ranked: Sequence[Scores], rng: np.random.Generator) -> list[Scores
     return [(part, part) for part in np.split(ranks, ends[:-1])] if len(ends) else []
 
 
-def _chosen(ranked: Sequence[Scores], share: float, count: int | None, together: bool) -> list[Mask]:
+def _kept_masks(ranked: Sequence[Scores], share: float, count: int | None, together: bool) -> list[Mask]:
     """Return for each layer which entries stay."""
     ends = np.cumsum([len(scores) for scores, _ in ranked])
     if not together or not len(ends):
-        return [_largest(scores, sizes, share, count) for scores, sizes in ranked]
+        return [_mask_of_largest(scores, sizes, share, count) for scores, sizes in ranked]
     scores, sizes = (np.concatenate(field) for field in zip(*ranked, strict=True))
-    return np.split(_largest(scores, sizes, share, count), ends[:-1])
+    return np.split(_mask_of_largest(scores, sizes, share, count), ends[:-1])
 
 
-def _largest(scores: Floats, sizes: Floats, share: float, count: int | None) -> Mask:
+def _mask_of_largest(scores: Floats, sizes: Floats, share: float, count: int | None) -> Mask:
     number = round((1.0 - share) * len(scores)) if count is None else min(count, len(scores))
     mask = np.zeros(len(scores), dtype=bool)
     # lexsort is stable: equal entries stay in the order of their positions.
@@ -177,7 +177,7 @@ def _without_weights(net: SparseReLUNetwork, masks: Sequence[Mask]) -> SparseReL
     layers = list(net.layers)
     for index, mask in enumerate(masks):
         weight, bias = layers[index]
-        layers[index] = _with(weight, np.where(mask, weight.data, 0.0)), bias
+        layers[index] = _with_entries(weight, np.where(mask, weight.data, 0.0)), bias
     return SparseReLUNetwork(layers)
 
 
@@ -186,9 +186,9 @@ def _without_neurons(net: SparseReLUNetwork, masks: Sequence[Mask]) -> SparseReL
     layers = []
     for (weight, bias), before, after in zip(net.layers, sides, sides[1:], strict=False):
         rows = np.repeat(after, np.diff(weight.indptr))
-        layers.append((_with(weight, np.where(rows & before[weight.indices], weight.data, 0.0)), bias))
+        layers.append((_with_entries(weight, np.where(rows & before[weight.indices], weight.data, 0.0)), bias))
     return SparseReLUNetwork(layers)
 
 
-def _with(weight: sp.csr_matrix, entries: Floats) -> sp.csr_matrix:
+def _with_entries(weight: sp.csr_matrix, entries: Floats) -> sp.csr_matrix:
     return sp.csr_matrix((entries, weight.indices, weight.indptr), shape=weight.shape, copy=True)

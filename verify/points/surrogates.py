@@ -22,7 +22,7 @@ from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
 # The share of the binaries in which the next point's pattern differs at least from those of the points before.
-APART = 0.1
+CUT_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def _surrogate(network: SparseReLUNetwork, given: Any, number: int) -> Surrogate
     return Surrogate(f"surrogate {number}", copy)
 
 
-def encoded(surrogate: Surrogate, region: Box, objective: Floats) -> Encoding | None:
+def encode_surrogate(surrogate: Surrogate, region: Box, objective: Floats) -> Encoding | None:
     """Return the MILP max c . copy(x) over the region; None where bounds of its neurons overflow."""
     known = crown_bounds(surrogate.network, region)
     if not all(layer.finite for layer in known[:-1]):
@@ -69,7 +69,7 @@ def encoded(surrogate: Surrogate, region: Box, objective: Floats) -> Encoding | 
     return encode(surrogate.network, region, objective, known)
 
 
-def incumbents(
+def stream_incumbents(
     encoding: Encoding,
     engine: EngineChain,
     left: Callable[[], float],
@@ -105,22 +105,22 @@ def incumbents(
     while not done and left() > 0.0 and asked < rounds:
         seen: list[bool] = []
 
-        def heard(values: Floats, seen: list[bool] = seen) -> bool:
+        def on_incumbent(values: Floats, seen: list[bool] = seen) -> bool:
             seen.append(found(encoding.point(values)))
             return seen[-1]
 
-        outcome = engine.maximise(milp, Request(left(), on_incumbent=heard))
+        outcome = engine.maximise(milp, Request(left(), on_incumbent=on_incumbent))
         asked += 1
         if outcome.values is None:
             break
         done = any(seen) or found(encoding.point(outcome.values)) or not milp.integer.any()
-        milp = _without(milp, outcome.values)
+        milp = _cut_off(milp, outcome.values)
     return asked
 
 
-def _without(milp: Milp, values: Floats) -> Milp:
+def _cut_off(milp: Milp, values: Floats) -> Milp:
     """Return the model with patterns close to that of `values` cut off."""
     on = milp.integer & (values > 0.5)
     signs = np.where(milp.integer, np.where(on, 1.0, -1.0), 0.0)
-    apart = max(1.0, np.floor(APART * milp.integer.sum()))
+    apart = max(1.0, np.floor(CUT_SHARE * milp.integer.sum()))
     return milp.with_rows(sp.csr_matrix(signs[None]), np.array([on.sum() - apart]))

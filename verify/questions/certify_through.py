@@ -8,12 +8,16 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.answers.answer import Answer, Proof, Verdict
-from verify.answers.witness import some_positive
+from verify.answers.witness import any_positive, misclassified_at_center
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
 from verify.questions.difference import as_pair, difference_of
-from verify.questions.inquiry import Inquiry, Means, means_of
+from verify.questions.engines import ask_milp, choose_engine
+from verify.questions.inquiry import Inquiry
+from verify.questions.resources import Resources, resources_of
+from verify.questions.splitting import split
+from verify.questions.witness_search import OUT_OF_TIME
 from verify.reading.simplify import simplify
 from verify.regions.box import Box
 
@@ -60,88 +64,93 @@ def certify_through(
     """
     net, copy = as_pair(dense, sparse)
     check_sizes(net, region)
-    means = means_of(time_limit, backend, seed)
+    resources = resources_of(time_limit, backend, seed)
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         return _open_at_once(
-            None, means, "The network has no class at the center (a tie, or an overflow); give a label."
+            None, resources, "The network has no class at the center (a tie, or an overflow); give a label."
         )
     margins = margins_of(net, kept, target)
     moves = difference_of(net, copy, region, margins.rows).upper
     if not np.isfinite(moves).all():
-        return _open_at_once(margins.label, means, "The difference of the networks has no finite bound.")
-    return _Transfer(margins, Functions(margins.rows, moves, simplify(copy)), region, means).answer()
+        return _open_at_once(margins.label, resources, "The difference of the networks has no finite bound.")
+    return _Transfer(margins, Functions(margins.rows, moves, simplify(copy)), region, resources).answer()
 
 
-def _open_at_once(label: int | None, means: Means, reason: str) -> Answer:
+def _open_at_once(label: int | None, resources: Resources, reason: str) -> Answer:
     """Return that nothing is known."""
-    return Answer(Verdict.UNKNOWN, label, None, -np.inf, np.inf, None, reason, means.clock.seconds, None, ())
+    return Answer(Verdict.UNKNOWN, label, None, -np.inf, np.inf, None, reason, resources.clock.seconds, None, ())
 
 
 class _Transfer:
     """The margins of a copy, raised by a bound on what the network's own exceed them by."""
 
-    def __init__(self, margins: Margins, raised: Functions, region: Box, means: Means) -> None:
+    def __init__(self, margins: Margins, raised: Functions, region: Box, resources: Resources) -> None:
         self.margins, self.region = margins, region
-        self.known = Inquiry(raised, region, means)
-        self.known.note("difference", f"margins at most {raised.offsets.max():.6g} above those of the copy")
+        self.inquiry = Inquiry(raised, region, resources)
+        self.inquiry.note("difference", f"margins at most {raised.offsets.max():.6g} above those of the copy")
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
-        every = margins_of(self.margins.network, self.margins.label)
-        # The center of a hollow region is outside by rounding, and says nothing.
-        if not self.region.is_hollow and some_positive(every.proven_at(self.region.center).lower):
+        if misclassified_at_center(self.margins, self.region):
             return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
-        for means, step in (("interval", self._nothing), ("CROWN", self.known.tighten), ("branch", self._split)):
-            step()
-            self.known.note(f"{means} bounds of the copy", f"margin at most {self.known.upper.max():.6g}")
-            if not self._open():
-                words = "branch and bound" if means == "branch" else f"{means} bounds"
-                return self._proven(f"the copy's {words}", Proof.DIFFERENCE)
-            if self._fails():
+        # Interval bounds are known from the start.
+        steps = {"interval": None, "CROWN": self.inquiry.tighten, "branch": self._split}
+        for kind, step in steps.items():
+            if step is not None:
+                step()
+            self.inquiry.note(f"{kind} bounds of the copy", f"margin at most {self.inquiry.upper.max():.6g}")
+            if not self.inquiry.undecided():
+                words = "branch and bound" if kind == "branch" else f"{kind} bounds"
+                return self._robust_by(f"the copy's {words}", Proof.DIFFERENCE)
+            if self._has_failed():
                 return self._end(Verdict.UNKNOWN, "The copy's margin and the bound on the difference are too large.")
         return self._ask_engine()
 
-    def _nothing(self) -> None:
-        """Interval bounds are known already."""
-
     def _split(self) -> None:
-        for target in self._open():
-            self.known.climb([target])
-        if not self._fails():
-            self.known.split(self._open(), self._visit)
+        for target in self.inquiry.undecided():
+            self.inquiry.climb([target])
+        if not self._has_failed():
+            split(self.inquiry, self.inquiry.undecided(), self._fails_at)
 
     def _ask_engine(self) -> Answer:
-        trouble = self.known.trouble()
+        trouble = choose_engine(self.inquiry)
         if trouble is not None:
             return self._end(Verdict.UNKNOWN, trouble)
-        for target in self._open():
-            if self.known.clock.over():
-                return self._end(Verdict.UNKNOWN, "The time limit was reached.")
-            finding = self.known.ask([target], some_positive)
-            doubt = finding.doubt()
+        for target in self.inquiry.undecided():
+            if self.inquiry.clock.over():
+                return self._end(Verdict.UNKNOWN, OUT_OF_TIME)
+            checked = ask_milp(self.inquiry, [target], any_positive)
+            doubt = checked.why_unproven()
             if doubt is not None:
                 return self._end(Verdict.UNKNOWN, f"Class {self.margins.targets[target]}: {doubt}")
-            self.known.upper[target] = min(self.known.upper[target], finding.bound)
-        return self._proven(f"MILP bounds of the copy by {self.known.asked}", Proof.SOLVER)
+            self.inquiry.upper[target] = min(self.inquiry.upper[target], checked.bound)
+        return self._robust_by(f"MILP bounds of the copy by {self.inquiry.engine_asked}", Proof.SOLVER)
 
-    def _visit(self, point: Floats) -> bool:
-        self.known.visit(point)
-        return self._fails()
+    def _fails_at(self, point: Floats) -> bool:
+        self.inquiry.record(point)
+        return self._has_failed()
 
-    def _fails(self) -> bool:
+    def _has_failed(self) -> bool:
         """Whether some input shows that this proof cannot be had."""
-        return bool((self.known.reached > 0.0).any())
+        return bool((self.inquiry.reached > 0.0).any())
 
-    def _open(self) -> list[int]:
-        return [int(target) for target in np.flatnonzero(self.known.upper > 0.0)]
-
-    def _proven(self, means: str, proof: Proof) -> Answer:
-        return self._end(Verdict.ROBUST, f"A bound on the difference and {means} prove it.", proof)
+    def _robust_by(self, evidence: str, proof: Proof) -> Answer:
+        return self._end(Verdict.ROBUST, f"A bound on the difference and {evidence} prove it.", proof)
 
     def _end(self, status: Verdict, reason: str, proof: Proof | None = None) -> Answer:
-        margins = -np.inf if self.region.is_hollow else self.margins.at(self.known.points).max()
-        clock, bound = self.known.clock, float(self.known.upper.max())
-        trace, asked, leak = tuple(self.known.trace), self.known.asked, self.known.leak
-        label = self.margins.label
-        return Answer(status, label, None, float(margins), bound, proof, reason, clock.seconds, asked, trace, leak)
+        inquiry = self.inquiry
+        margin = -np.inf if self.region.is_hollow else self.margins.at(inquiry.points).max()
+        return Answer(
+            status=status,
+            label=self.margins.label,
+            witness=None,
+            value=float(margin),
+            bound=float(inquiry.upper.max()),
+            proof=proof,
+            reason=reason,
+            seconds=inquiry.clock.seconds,
+            backend=inquiry.engine_asked,
+            trace=tuple(inquiry.trace),
+            leak=inquiry.leak,
+        )

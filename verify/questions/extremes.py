@@ -19,8 +19,11 @@ from verify.answers.replay import replay_of
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
 from verify.points.surrogates import read_surrogates
-from verify.questions.inquiry import Inquiry, means_of
+from verify.questions.engines import ask_milp, choose_engine
+from verify.questions.inquiry import Inquiry
 from verify.questions.portfolio import Portfolio
+from verify.questions.resources import resources_of
+from verify.questions.splitting import split
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
@@ -112,10 +115,10 @@ def output_range(
     net = read_simple(network)
     check_sizes(net, region)
     count = net.n_outputs
-    inquiry = Inquiry(_functions(net, np.eye(count)), region, means_of(time_limit, backend, seed))
-    maxima = tuple(_Extremum(inquiry, index, 1.0).optimum() for index in range(count))
-    mirrored = Inquiry(_functions(net, -np.eye(count)), region, inquiry.means)
-    minima = tuple(_Extremum(mirrored, index, -1.0).optimum() for index in range(count))
+    inquiry = Inquiry(_functions(net, np.eye(count)), region, resources_of(time_limit, backend, seed))
+    maxima = tuple(_Maximization(inquiry, index, 1.0).optimum() for index in range(count))
+    mirrored = Inquiry(_functions(net, -np.eye(count)), region, inquiry.resources)
+    minima = tuple(_Maximization(mirrored, index, -1.0).optimum() for index in range(count))
     return OutputRange(
         lower=np.array([found.bound for found in minima]),
         upper=np.array([found.bound for found in maxima]),
@@ -135,8 +138,8 @@ def _extreme(
     weights = objective_of(net, objective)
     time_limit, backend, seed, model, surrogates = options
     copies = read_surrogates(net, surrogates)
-    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
-    return _Extremum(Inquiry(_functions(net, sign * weights[None]), region, means), 0, sign).optimum()
+    resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
+    return _Maximization(Inquiry(_functions(net, sign * weights[None]), region, resources), 0, sign).optimum()
 
 
 def objective_of(network: SparseReLUNetwork, objective: int | ArrayLike | None) -> Floats:
@@ -157,11 +160,11 @@ def _functions(network: SparseReLUNetwork, rows: Floats) -> Functions:
     return Functions(sp.csr_matrix(rows), np.zeros(len(rows)), network)
 
 
-class _Extremum:
+class _Maximization:
     """The largest value of one function of an inquiry, on its way; a `sign` of -1 says that it stands for a minimum."""
 
     def __init__(self, inquiry: Inquiry, index: int, sign: float) -> None:
-        self.known, self.index, self.sign = inquiry, index, sign
+        self.inquiry, self.index, self.sign = inquiry, index, sign
         self.began, self.first = inquiry.clock.seconds, len(inquiry.trace)
         self.tolerance, self.leak = 0.0, 0.0
         width = float(inquiry.widths[index])
@@ -169,34 +172,35 @@ class _Extremum:
 
     def optimum(self) -> Optimum:
         """Decide by the cheapest means that can."""
-        self.known.note("interval bounds", f"at most {self._bound:.6g}")
-        if self.known.proof is Proof.INTERVAL:
-            self.known.tighten()
-        self.known.note("CROWN bounds", f"at most {self._bound:.6g}")
-        if not self.known.clock.over():
-            self.known.climb([self.index])
-            self.known.climb([self.index], self.known.peak([self.index]))
-            self.known.note("gradient ascent", f"at least {self._value:.6g}")
+        self.inquiry.note("interval bounds", f"at most {self._bound:.6g}")
+        if self.inquiry.proof is Proof.INTERVAL:
+            self.inquiry.tighten()
+        self.inquiry.note("CROWN bounds", f"at most {self._bound:.6g}")
+        if not self.inquiry.clock.over():
+            self.inquiry.climb([self.index])
+            self.inquiry.climb([self.index], self.inquiry.crown_peak([self.index]))
+            self.inquiry.note("gradient ascent", f"at least {self._value:.6g}")
         if self._closed():
-            return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.known.proof)
+            return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.inquiry.proof)
         for share in (FIRST_SHARE, 1.0):
             self._split(share)
             if self._closed():
-                return self._end(Status.OPTIMAL, "Branch and bound meets the value found.", self.known.proof)
+                return self._end(Status.OPTIMAL, "Branch and bound meets the value found.", self.inquiry.proof)
             if share < 1.0:
                 self._explore()
         return self._ask_engine()
 
     def _explore(self) -> None:
         """Search for a larger value: with surrogates for most of the time, without after branch and bound alone."""
-        clock, means, copies = self.known.clock, self.known.means, self.known.means.surrogates
-        switching = any(len(layer.switching) for layer in self.known.layers[:-1])
-        if clock.over() or not (copies or (means.share and switching)):
+        clock, resources = self.inquiry.clock, self.inquiry.resources
+        copies = resources.surrogates
+        switching = any(len(layer.switching) for layer in self.inquiry.layers[:-1])
+        if clock.over() or not (copies or (resources.branching_share and switching)):
             return
-        portfolio = Portfolio(self.known, copies, lambda point: False)
+        portfolio = Portfolio(self.inquiry, copies, lambda point: False)
         share = SURROGATES_SHARE if copies else SEARCH_SHARE
         portfolio.search([self.index], clock.seconds + share * clock.left, bool(copies))
-        self.known.note("portfolio", f"at least {self._value:.6g}, by {portfolio.source or 'what was known'}")
+        self.inquiry.note("portfolio", f"at least {self._value:.6g}, by {portfolio.source or 'what was known'}")
 
     def _split(self, share: float) -> None:
         """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
@@ -205,51 +209,51 @@ class _Extremum:
                 return
             level = self._value + 0.5 * GAP * max(abs(self._bound), abs(self._value)) + self.rounding
             above: list[Floats] = []
-            if not self.known.split([self.index], partial(self._rises, above, level), level, share):
+            if not split(self.inquiry, [self.index], partial(self._rises, above, level), level, share):
                 return
-            self.known.climb([self.index], above[-1])
+            self.inquiry.climb([self.index], above[-1])
 
     def _rises(self, above: list[Floats], level: float, point: Floats) -> bool:
         above.append(point)
-        return bool(self.known.visit(point)[self.index] > level)
+        return bool(self.inquiry.record(point)[self.index] > level)
 
     def _ask_engine(self) -> Optimum:
-        trouble = self.known.trouble()
+        trouble = choose_engine(self.inquiry)
         if trouble is not None:
-            return self._end(Status.UNKNOWN, trouble, self.known.proof)
-        if self.known.clock.over():
-            return self._end(Status.LIMIT, "The time limit was reached before an engine was asked.", self.known.proof)
-        finding = self.known.ask([self.index])
-        self.leak = finding.leak
-        if finding.trouble is not None:
-            return self._end(Status.UNKNOWN, _sentence(finding.trouble), self.known.proof)
-        return self._judge(finding)
+            return self._end(Status.UNKNOWN, trouble, self.inquiry.proof)
+        if self.inquiry.clock.over():
+            return self._end(Status.LIMIT, "The time limit was reached before an engine was asked.", self.inquiry.proof)
+        checked = ask_milp(self.inquiry, [self.index])
+        self.leak = checked.leak
+        if checked.rejection is not None:
+            return self._end(Status.UNKNOWN, _sentence(checked.rejection), self.inquiry.proof)
+        return self._judge(checked)
 
-    def _judge(self, finding: CheckedResult) -> Optimum:
-        proof = self.known.proof
+    def _judge(self, checked: CheckedResult) -> Optimum:
+        proof, engine = self.inquiry.proof, self.inquiry.engine_asked
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded dual bounds meet the value found.", proof)
-        if finding.bound < self._bound:
-            self.known.upper[self.index], self.tolerance, proof = finding.bound, finding.allowance, Proof.SOLVER
-        if self.known.region.is_loose:
+        if checked.bound < self._bound:
+            self.inquiry.upper[self.index], self.tolerance, proof = checked.bound, checked.allowance, Proof.SOLVER
+        if self.inquiry.region.is_loose:
             # The engine's point lies outside by its tolerances, which is worth what it loses on the way in.
-            self.tolerance += min(max(finding.leak, 0.0), OUTSIDE * abs(self._bound))
+            self.tolerance += min(max(checked.leak, 0.0), OUTSIDE * abs(self._bound))
         if self._closed():
-            return self._end(Status.OPTIMAL, f"The MILP bound of {self.known.asked} meets the value found.", proof)
-        if finding.limited:
-            return self._end(Status.LIMIT, f"The time limit was reached by {self.known.asked}.", proof)
+            return self._end(Status.OPTIMAL, f"The MILP bound of {engine} meets the value found.", proof)
+        if checked.limited:
+            return self._end(Status.LIMIT, f"The time limit was reached by {engine}.", proof)
         if not np.isfinite(self._value):
-            return self._end(Status.UNKNOWN, f"No input of the region was found. {self.known.doubt}".strip(), proof)
-        words = f"{self.known.asked} calls its point optimal, but the value there is off its bound by {self._gap:.3g}."
-        return self._end(Status.UNKNOWN, f"{words} {self.known.doubt}".strip(), proof)
+            return self._end(Status.UNKNOWN, f"No input of the region was found. {self.inquiry.caveat}".strip(), proof)
+        words = f"{engine} calls its point optimal, but the value there is off its bound by {self._gap:.3g}."
+        return self._end(Status.UNKNOWN, f"{words} {self.inquiry.caveat}".strip(), proof)
 
     @property
     def _bound(self) -> float:
-        return float(self.known.upper[self.index])
+        return float(self.inquiry.upper[self.index])
 
     @property
     def _value(self) -> float:
-        return float(self.known.reached[self.index])
+        return float(self.inquiry.reached[self.index])
 
     @property
     def _gap(self) -> float:
@@ -262,7 +266,7 @@ class _Extremum:
         return self._gap <= self.tolerance + self.rounding + UNDERFLOW + GAP * max(abs(self._bound), abs(self._value))
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
-        witness = self.known.points[self.index].copy()
+        witness = self.inquiry.points[self.index].copy()
         return Optimum(
             status=status,
             sense="maximum" if self.sign > 0.0 else "minimum",
@@ -273,17 +277,17 @@ class _Extremum:
             leak=self.sign * self.leak + 0.0,
             proof=proof if np.isfinite(self._bound) else None,
             reason=reason,
-            seconds=self.known.clock.seconds - self.began,
-            backend=self.known.asked,
+            seconds=self.inquiry.clock.seconds - self.began,
+            backend=self.inquiry.engine_asked,
             replayed=self._replayed(witness),
-            trace=tuple(self.known.trace[self.first :]),
+            trace=tuple(self.inquiry.trace[self.first :]),
         )
 
     def _replayed(self, witness: Floats) -> float | None:
-        if self.known.means.replay is None:
+        if self.inquiry.resources.replay is None:
             return None
-        outputs = self.known.means.replay.outputs(witness)
-        return self.sign * float(self.known.functions.of(outputs[None])[0, self.index]) + 0.0
+        outputs = self.inquiry.resources.replay.outputs(witness)
+        return self.sign * float(self.inquiry.functions.of(outputs[None])[0, self.index]) + 0.0
 
 
 def _sentence(text: str) -> str:

@@ -11,12 +11,16 @@ from convexnn.checks import Floats
 from verify.answers.answer import Answer, Proof, Verdict
 from verify.answers.checked_result import CheckedResult
 from verify.answers.replay import replay_of
-from verify.answers.witness import Exhibit, some_positive
+from verify.answers.witness import CheckedPoint, any_positive, misclassified_at_center
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
-from verify.points.surrogates import read_surrogates
-from verify.questions.inquiry import Inquiry, Means, means_of
+from verify.points.surrogates import Surrogate, read_surrogates
+from verify.questions.engines import choose_engine
+from verify.questions.inquiry import Inquiry
 from verify.questions.portfolio import Portfolio
+from verify.questions.resources import Resources, resources_of
+from verify.questions.splitting import split
+from verify.questions.witness_search import OUT_OF_TIME, Alternative, WitnessSearch
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
@@ -91,197 +95,188 @@ def find_adversarial(
     net = read_simple(network)
     check_sizes(net, region)
     copies = read_surrogates(net, surrogates)
-    means = means_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
+    resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
-        return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, means.clock.seconds, None, ())
-    return _Attack(margins_of(net, kept, target), region, means).answer()
+        return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, resources.clock.seconds, None, ())
+    return _Attack(margins_of(net, kept, target), region, resources).answer()
 
 
-class _Attack:
-    """One attack on its way to an answer."""
+class _Attack(WitnessSearch[Alternative, Answer]):
+    """One attack on its way to an answer: an alternative is a class that may beat the label."""
 
-    def __init__(self, margins: Margins, region: Box, means: Means) -> None:
+    def __init__(self, margins: Margins, region: Box, resources: Resources) -> None:
+        super().__init__()
         self.margins, self.region = margins, region
-        self.known = Inquiry(margins, region, means)
-        self.witnesses: list[Exhibit] = []
+        self.inquiry = Inquiry(margins, region, resources)
+        self.targets = [
+            Alternative(f"Class {target}", self.inquiry, [index], any_positive)
+            for index, target in enumerate(margins.targets)
+        ]
+        self.accepted: CheckedPoint | None = None
         self.portfolio: Portfolio | None = None
-        self.tolerant = False
 
     def answer(self) -> Answer:
         """Decide by the cheapest means that can."""
         # The center lies in the region: no look at it is needed where every other class is ruled out at once.
-        looks = (self._look_at_intervals, self._look_at_center)
-        first = looks if self.margins.of_all else looks[::-1]
-        then = (self._relax, self._ascend, self._explore, self._split, self._ask_shortly, self._explore_more)
-        for attempt in (*first, *then):
-            answer = attempt()
+        looks = (_Attack._look_at_intervals, _Attack._look_at_center)
+        for attempt in (*(looks if self.margins.of_all else looks[::-1]), *ATTEMPTS):
+            answer = attempt(self)
             if answer is not None:
                 return answer
         return self._ask_engine()
 
     def _look_at_center(self) -> Answer | None:
         # All other classes: a center that is wrong already is no attack, whichever class is the target.
-        every = self.margins if self.margins.of_all else margins_of(self.margins.network, self.margins.label)
-        center = self.region.center
-        if self.region.is_hollow or not some_positive(every.proven_at(center).lower):
+        if not misclassified_at_center(self.margins, self.region):
             return None
         return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
 
     def _look_at_intervals(self) -> Answer | None:
         return self._look_at_bounds("interval")
 
-    def _relax(self) -> Answer | None:
-        self.known.tighten()
+    def _tighten(self) -> Answer | None:
+        self.inquiry.tighten()
         return self._look_at_bounds("CROWN")
 
     def _look_at_bounds(self, kind: str) -> Answer | None:
-        self.known.note(f"{kind} bounds", f"margin at most {self.known.upper.max():.6g}")
-        if self._open():
+        self.inquiry.note(f"{kind} bounds", f"margin at most {self.inquiry.upper.max():.6g}")
+        return self._robust_if_decided(f"Outward-rounded {kind} bounds prove it.")
+
+    def _robust_if_decided(self, reason: str) -> Answer | None:
+        if self.inquiry.undecided():
             return None
-        return self._end(Verdict.ROBUST, f"Outward-rounded {kind} bounds prove it.", proof=self.known.proof)
+        return self._proven(reason, self.inquiry.proof)
 
     def _ascend(self) -> Answer | None:
-        return self._climb("gradient ascent", lambda target: None) or self._climb("CROWN peaks", self._peak)
+        return self._climb("gradient ascent", lambda target: None)
 
-    def _climb(self, source: str, start: Callable[[int], Floats | None]) -> Answer | None:
+    def _ascend_from_peaks(self) -> Answer | None:
+        return self._climb("CROWN peaks", lambda target: self.inquiry.crown_peak(target.chosen))
+
+    def _climb(self, source: str, start: Callable[[Alternative], Floats | None]) -> Answer | None:
         """Climb on the margin of every open target, from where `start` says."""
         for target in self._open():
-            if self.known.clock.over():
+            if self.inquiry.clock.over():
                 break
-            tried = self.known.try_witness(self.known.climb([target], start(target)), some_positive)
-            if tried.holds:
+            tried = target.climb(start(target))
+            if tried is not None:
                 return self._found(tried, source)
-        self.known.note(source, f"no witness, margin at least {self.known.reached.max():.6g}")
+        self.inquiry.note(source, f"no witness, margin at least {self.inquiry.reached.max():.6g}")
         return None
-
-    def _peak(self, target: int) -> Floats:
-        return self.known.peak([target])
 
     def _explore(self, share: float = FIRST_SHARE, patient: bool = False) -> Answer | None:
         """Search with surrogates for a share of the time that is left."""
-        if not self.known.means.surrogates or self.known.clock.over():
+        clock, surrogates = self.inquiry.clock, self.inquiry.resources.surrogates
+        if not surrogates or clock.over():
             return None
         if self.portfolio is None:
-            self._look_at_copies()
-            self.portfolio = Portfolio(self.known, self.known.means.surrogates, self._accept)
-        if self.portfolio.search(self._open(), self.known.clock.seconds + share * self.known.clock.left, patient):
-            return self._found(self.witnesses[-1], self.portfolio.source)
-        return None
+            _note_classes(surrogates, self.margins.label, self.inquiry)
+            self.portfolio = Portfolio(self.inquiry, surrogates, self._accept)
+        found = self.portfolio.search(self.inquiry.undecided(), clock.seconds + share * clock.left, patient)
+        return self._answer_of_accepted(self.portfolio.source) if found else None
 
     def _explore_more(self) -> Answer | None:
         return self._explore(LAST_SHARE, True)
 
-    def _look_at_copies(self) -> None:
-        """Note the copies that have another class at the center: their own margins say nothing of the network."""
-        for surrogate in self.known.means.surrogates:
-            known = class_at(surrogate.network, self.region.center)
-            if known != self.margins.label:
-                self.known.note(surrogate.name, f"has the class {known} at the center; its points count all the same")
+    def _split(self) -> Answer | None:
+        if split(self.inquiry, self.inquiry.undecided(), self._accept):
+            return self._answer_of_accepted("branch and bound")
+        return self._robust_if_decided("Branch and bound on outward-rounded CROWN bounds proves it.")
 
     def _accept(self, point: Floats) -> bool:
-        self.witnesses.append(self.known.try_witness(point, some_positive))
-        return self.witnesses[-1].holds
-
-    def _split(self) -> Answer | None:
-        if self.known.split(self._open(), self._accept):
-            return self._found(self.witnesses[-1], "branch and bound")
-        if self._open():
-            return None
-        reason = "Branch and bound on outward-rounded CROWN bounds proves it."
-        return self._end(Verdict.ROBUST, reason, proof=self.known.proof)
+        self.accepted = self.inquiry.try_witness(point, any_positive)
+        return self.accepted.holds
 
     def _ask_shortly(self) -> Answer | None:
         """Ask the engine for a part of the time before a long search with surrogates."""
-        if not self.known.means.surrogates or self.known.clock.over():
+        if not self.inquiry.resources.surrogates or self.inquiry.clock.over():
             return None
         answer = self._ask_engine(ENGINE_SHARE)
         return None if answer.status is Verdict.UNKNOWN else answer
 
     def _ask_engine(self, share: float = 1.0) -> Answer:
-        """Ask the linear relaxation of every target, then one MILP a target, easiest to attack first.
+        """Ask the engines, where one can be asked; each MILP has `share` of the time that is left."""
+        trouble = choose_engine(self.inquiry)
+        return self._ask_engines(share) if trouble is None else self._end(Verdict.UNKNOWN, trouble)
 
-        Each MILP has `share` of the time that is left.
-        """
-        trouble = self.known.trouble()
-        if trouble is not None:
-            return self._end(Verdict.UNKNOWN, trouble)
-        found = self._relaxations()
-        if found is not None:
-            return found
-        doubts: list[str] = []
-        for target in sorted(self._open(), key=lambda target: -self.known.reached[target]):
-            if self.known.clock.over():
-                doubts.append("The time limit was reached.")
-                break
-            found = self._decide(target, doubts, share)
-            if found is not None:
-                return found
-        if doubts:
-            return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.known.doubt]).strip())
-        if self.tolerant:
-            return self._end(Verdict.ROBUST, f"The MILP bounds of {self.known.asked} prove it.", proof=Proof.SOLVER)
-        reason = "Outward-rounded dual bounds of linear relaxations prove it."
-        return self._end(Verdict.ROBUST, reason, proof=self.known.proof)
+    def _open(self) -> list[Alternative]:
+        return [self.targets[index] for index in self.inquiry.undecided()]
 
-    def _relaxations(self) -> Answer | None:
-        for target in self._open():
-            if self.known.clock.over():
-                return None
-            finding = self.known.relax([target])
-            if self._decided(target, finding):
-                continue
-            if finding.point is not None:
-                tried = self.known.try_witness(self.known.climb([target], finding.point), some_positive)
-                if tried.holds:
-                    return self._found(tried, "gradient ascent from the linear relaxation")
-        return None
+    def _nearest_first(self) -> list[Alternative]:
+        return sorted(self._open(), key=lambda target: -self.inquiry.reached[target.chosen[0]])
 
-    def _decide(self, target: int, doubts: list[str], share: float) -> Answer | None:
-        finding = self.known.ask([target], some_positive, share)
-        if finding.point is not None:
-            tried = self.known.try_witness(finding.point, some_positive)
-            if tried.holds:
-                return self._found(tried, str(self.known.asked))
-        if not self._decided(target, finding):
-            doubts.append(f"Class {self.margins.targets[target]}: {finding.doubt()}")
-        return None
+    def _blocked(self, alternative: Alternative) -> str | None:
+        return OUT_OF_TIME if self.inquiry.clock.over() else None
 
-    def _decided(self, target: int, finding: CheckedResult) -> bool:
+    def _take_notes(self, alternative: Alternative, checked: CheckedResult) -> None:
+        """All targets have one inquiry, whose notes are those of the answer."""
+
+    def _rules_out(self, alternative: Alternative, checked: CheckedResult) -> bool:
         """Whether a target is proven: by what the engine's multipliers show, or up to its tolerances."""
-        if target not in self._open():
+        if alternative not in self._open():
             return True
-        if finding.doubt() is not None:
+        if checked.why_unproven() is not None:
             return False
-        self.known.upper[target], self.tolerant = min(self.known.upper[target], finding.bound), True
+        [index] = alternative.chosen
+        self.inquiry.upper[index], self.tolerant = min(self.inquiry.upper[index], checked.bound), True
         return True
 
-    def _open(self) -> list[int]:
-        """Return the targets that are not proven yet."""
-        return [int(target) for target in np.flatnonzero(self.known.upper > 0.0)]
+    def _proven(self, reason: str, proof: Proof) -> Answer:
+        return self._end(Verdict.ROBUST, reason, proof=proof)
 
-    def _found(self, tried: Exhibit, source: str) -> Answer:
+    def _unknown(self, doubts: list[str]) -> Answer:
+        return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.inquiry.caveat]).strip())
+
+    def _answer_of_accepted(self, source: str) -> Answer:
+        if self.accepted is None:
+            raise RuntimeError("no point was accepted; expected one where a search says that it found one")
+        return self._found(self.accepted, source)
+
+    def _found(self, tried: CheckedPoint, source: str) -> Answer:
         margins = self.margins.at(tried.point[None])[0]
         winner = self.margins.targets[int(margins.argmax())]
-        self.known.note(source, f"witness with margin {margins.max():.6g}")
+        self.inquiry.note(source, f"witness with margin {margins.max():.6g}")
         reason = f"Found by {source}: class {winner} beats class {self.margins.label} by {margins.max():.6g}."
-        self.known.visit(tried.point)
+        self.inquiry.record(tried.point)
         return self._end(Verdict.COUNTEREXAMPLE, reason, tried=tried)
 
-    def _end(self, status: Verdict, reason: str, *, tried: Exhibit | None = None, proof: Proof | None = None) -> Answer:
+    def _end(
+        self, status: Verdict, reason: str, *, tried: CheckedPoint | None = None, proof: Proof | None = None
+    ) -> Answer:
         replayed = None if tried is None else tried.replayed
         return Answer(
             status=status,
             label=self.margins.label,
             witness=None if tried is None else tried.point,
-            value=float(self.known.reached.max()),
-            bound=float(self.known.upper.max()),
+            value=float(self.inquiry.reached.max()),
+            bound=float(self.inquiry.upper.max()),
             proof=proof,
             reason=reason,
-            seconds=self.known.clock.seconds,
-            backend=self.known.asked,
-            trace=tuple(self.known.trace),
-            leak=self.known.leak,
+            seconds=self.inquiry.clock.seconds,
+            backend=self.inquiry.engine_asked,
+            trace=tuple(self.inquiry.trace),
+            leak=self.inquiry.leak,
             replayed=None if replayed is None else float(replayed.max()),
         )
+
+
+def _note_classes(surrogates: Sequence[Surrogate], label: int, inquiry: Inquiry) -> None:
+    """Note the copies that have another class at the center: their own margins say nothing of the network."""
+    for surrogate in surrogates:
+        known = class_at(surrogate.network, inquiry.region.center)
+        if known != label:
+            inquiry.note(surrogate.name, f"has the class {known} at the center; its points count all the same")
+
+
+# What is tried after the first looks at intervals and center, the cheapest first; the engines come last.
+ATTEMPTS = (
+    _Attack._tighten,
+    _Attack._ascend,
+    _Attack._ascend_from_peaks,
+    _Attack._explore,
+    _Attack._split,
+    _Attack._ask_shortly,
+    _Attack._explore_more,
+)

@@ -10,7 +10,7 @@ from convexnn.checks import Floats, as_nonnegative
 from verify.answers.answer import Answer, Verdict
 from verify.answers.radius import Nearness, Radius
 from verify.answers.replay import original_of, replay_of
-from verify.answers.witness import exhibit, some_positive
+from verify.answers.witness import any_positive, check_point
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import class_at, margins_of
 from verify.clock import Clock
@@ -135,7 +135,7 @@ class _Bisection:
         low, high = 0.0, 1.0
         for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
-            tried = exhibit(margins, self.region, center + middle * way, some_positive, self.replay)
+            tried = check_point(margins, self.region, center + middle * way, any_positive, self.replay)
             if tried.holds:
                 high, best = middle, tried.point
             else:

@@ -8,9 +8,11 @@ from functools import partial
 import numpy as np
 
 from convexnn.checks import Floats
+from verify.backends.engine_chain import EngineChain
 from verify.points.polishing import polish
 from verify.points.population import Population
-from verify.points.surrogates import Surrogate, encoded, incumbents
+from verify.points.surrogates import Surrogate, encode_surrogate, stream_incumbents
+from verify.questions.engines import ask_relaxation, choose_engine
 from verify.questions.inquiry import Inquiry
 
 # Shares of the time of one search: first climbs, linear relaxation, all surrogates together, polishing at the end.
@@ -42,7 +44,7 @@ class Portfolio:
     """
 
     def __init__(self, inquiry: Inquiry, surrogates: Sequence[Surrogate], accept: Callable[[Floats], bool]) -> None:
-        self.known, self.surrogates, self.accept = inquiry, surrogates, accept
+        self.inquiry, self.surrogates, self.accept, self.clock = inquiry, surrogates, accept, inquiry.clock
         self.populations: dict[int, Population] = {}
         self.source, self.accepted = "", False
 
@@ -52,8 +54,8 @@ class Portfolio:
         The function with the largest value so far comes first; each has an equal share of the time that is left. With
         `patient` False a function is left once its population has stagnated some times in a row.
         """
-        for place, index in enumerate(sorted(chosen, key=lambda index: -self.known.reached[index])):
-            now = self.known.clock.seconds
+        for place, index in enumerate(sorted(chosen, key=lambda index: -self.inquiry.reached[index])):
+            now = self.clock.seconds
             if now >= until:
                 return False
             if self._turn(index, now, now + (until - now) / (len(chosen) - place), patient):
@@ -69,23 +71,23 @@ class Portfolio:
             return self._climb(index, polishing, patient) or self._polish(index, until)
         return (
             self._climb(index, climbed, patient)
-            or (patient and self._relax(index, relaxed))
-            or self._copy(index, copied)
+            or (patient and self._ask_relaxation(index, relaxed))
+            or self._ask_surrogates(index, copied)
             or self._climb(index, polishing, patient)
             or self._polish(index, until)
         )
 
     def _population(self, index: int, stop: Callable[[], bool]) -> Population:
         if index not in self.populations:
-            functions = self.known.functions
+            functions = self.inquiry.functions
             self.populations[index] = Population(
-                functions.network, self.known.region, functions.row(index), self.known.means.rng
+                functions.network, self.inquiry.region, functions.row(index), self.inquiry.resources.rng
             )
-            self.populations[index].add(np.stack([self.known.points[index], self.known.peak([index])]), stop)
+            self.populations[index].add(np.stack([self.inquiry.points[index], self.inquiry.crown_peak([index])]), stop)
         return self.populations[index]
 
     def _climb(self, index: int, until: float, patient: bool) -> bool:
-        stop = partial(self._past, until)
+        stop = partial(self.clock.past, until)
         population = self._population(index, stop)
         best, runs = -np.inf, population.runs
         while not stop() and (patient or population.runs < runs + RUNS):
@@ -95,65 +97,65 @@ class Portfolio:
                 best, runs = population.value, population.runs
         return self._offer(index, population.settle(stop), "population")
 
-    def _relax(self, index: int, until: float) -> bool:
+    def _ask_relaxation(self, index: int, until: float) -> bool:
         """Take the point of the linear relaxation, once."""
-        if (index,) in self.known.relaxed or self.known.trouble() is not None or self._past(until):
+        if (index,) in self.inquiry.relaxed or self._engine() is None or self.clock.past(until):
             return False
-        point = self.known.relax([index], until).point
+        point = ask_relaxation(self.inquiry, [index], until).point
         return point is not None and self._join(index, "linear relaxation", [], point)
 
-    def _copy(self, index: int, until: float) -> bool:
+    def _ask_surrogates(self, index: int, until: float) -> bool:
         """Ask the MILPs of the surrogates, each for an equal share of the time that is left."""
-        if self.known.trouble() is not None or self.known.engine is None:
+        engine = self._engine()
+        if engine is None:
             return False
-        functions = self.known.functions
+        functions = self.inquiry.functions
         for place, surrogate in enumerate(self.surrogates):
-            now, before = self.known.clock.seconds, self.known.reached[index]
+            now, before = self.clock.seconds, self.inquiry.reached[index]
             mark = now + max(until - now, 0.0) / (len(self.surrogates) - place)
             points: list[Floats] = []
             found = partial(self._join, index, surrogate.name, points)
-            left = partial(self._left, mark)
-            model = encoded(surrogate, self.known.region, functions.row(index))
-            asked = 0 if model is None else incumbents(model, self.known.engine, left, found)
+            left = partial(self.clock.left_until, mark)
+            model = encode_surrogate(surrogate, self.inquiry.region, functions.row(index))
+            asked = 0 if model is None else stream_incumbents(model, engine, left, found)
             raw = functions.at(np.stack(points))[:, index].max() if points else -np.inf
-            gain = "a gain" if self.known.reached[index] > before else "no gain"
+            gain = "a gain" if self.inquiry.reached[index] > before else "no gain"
             words = f"{len(points)} points of {asked} MILPs, the best {raw:.6g} as it was; {gain} after climbing"
-            self.known.note(surrogate.name, words)
+            self.inquiry.note(surrogate.name, words)
             if self.accepted:
                 return True
         return False
+
+    def _engine(self) -> EngineChain | None:
+        """Return the engines, chosen anew; None where none can be asked."""
+        return self.inquiry.engine if choose_engine(self.inquiry) is None else None
 
     def _join(self, index: int, name: str, points: list[Floats], point: Floats) -> bool:
         """Take a point of a surrogate: as it is, and after climbing from it."""
         points.append(point)
         if self._offer(index, point, name):
             return True
-        population = self._population(index, self.known.clock.over)
-        population.add(point[None], self.known.clock.over)
+        population = self._population(index, self.clock.over)
+        population.add(point[None], self.clock.over)
         return self._offer(index, population.point, name)
 
     def _polish(self, index: int, until: float) -> bool:
-        if self.known.trouble() is not None or self.known.engine is None or self._past(until):
+        engine = self._engine()
+        if engine is None or self.clock.past(until):
             return False
-        functions = self.known.functions
-        start, time = self.known.points[index], min(PROGRAM, self._left(until))
+        functions = self.inquiry.functions
+        start, time = self.inquiry.points[index], min(PROGRAM, self.clock.left_until(until))
         row = functions.row(index)
-        best = polish(functions.network, self.known.region, row, start, self.known.engine, time)
-        self._population(index, self.known.clock.over).add(best[None], self.known.clock.over)
+        best = polish(functions.network, self.inquiry.region, row, start, engine, time)
+        self._population(index, self.clock.over).add(best[None], self.clock.over)
         return self._offer(index, best, "polishing")
 
     def _offer(self, index: int, point: Floats, source: str) -> bool:
         """Show a point; note its source where it is the best yet, and return whether it is accepted."""
-        before = self.known.reached[index]
+        before = self.inquiry.reached[index]
         self.accepted = self.accept(point)
-        self.known.visit(point)
-        if (self.accepted or self.known.reached[index] > before) and source != self.source:
+        self.inquiry.record(point)
+        if (self.accepted or self.inquiry.reached[index] > before) and source != self.source:
             self.source = source
-            self.known.note(source, f"reached {self.known.reached[index]:.6g}")
+            self.inquiry.note(source, f"reached {self.inquiry.reached[index]:.6g}")
         return self.accepted
-
-    def _past(self, moment: float) -> bool:
-        return self.known.clock.seconds >= moment
-
-    def _left(self, moment: float) -> float:
-        return max(0.0, moment - self.known.clock.seconds)

@@ -19,7 +19,7 @@ from convexnn.checks import Floats
 from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
 from verify.points.ascent import ascend
-from verify.points.surrogates import incumbents
+from verify.points.surrogates import stream_incumbents
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict
     unstable = sum(len(layer.switching) for layer in known[:-1])
     built = verify.encode(copy, question.region, question.row, known)
     building = record.seconds()
-    incumbents(built, chain, record.left, record.show, rounds=1)
+    stream_incumbents(built, chain, record.left, record.show, rounds=1)
     more = {"unstable": unstable, "nonzeros": built.milp.rows.nnz, "building": building}
     return record.row() | more
 

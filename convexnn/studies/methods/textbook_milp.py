@@ -9,7 +9,7 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from verify.answers.checked_result import trouble_of
+from verify.answers.checked_result import rejection_of
 from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
 from verify.milp.request import Request
@@ -65,5 +65,5 @@ def _beaten(
     if found or (outcome.values is not None and wins(outcome.values)):
         return verify.Verdict.COUNTEREXAMPLE
     # An engine that contradicts the network at the center proves nothing.
-    sound = trouble_of(outcome, float(network.predict(region.center[None])[0] @ row)) is None
+    sound = rejection_of(outcome, float(network.predict(region.center[None])[0] @ row)) is None
     return verify.Verdict.ROBUST if sound and outcome.bound < -outcome.allowance else verify.Verdict.UNKNOWN

@@ -18,7 +18,7 @@ import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify import Verdict
-from verify.answers.checked_result import CheckedResult, trouble_of
+from verify.answers.checked_result import CheckedResult, rejection_of
 from verify.backends import engine_chain
 from verify.backends import registry as backends
 from verify.backends.engine_chain import EngineChain, self_test, sound_chain
@@ -437,9 +437,9 @@ except KeyboardInterrupt:
 def test_a_limit_without_a_bound_proves_nothing(bound: float, reached: float) -> None:
     # Where no input of the region is known, a bound of minus infinity was below nothing that is reached.
     outcome = EngineResult(EngineStatus.LIMIT, None, bound, "as told", 0.0)
-    finding = CheckedResult(None, bound, 0.0, True, trouble_of(outcome, reached))
-    assert finding.trouble is not None
-    assert finding.doubt() is not None
-    assert trouble_of(replace(outcome, bound=np.inf), reached) is None
-    early = replace(finding, bound=np.inf, trouble=None)
-    assert early.doubt() == "the time limit was reached before there was a bound."
+    checked = CheckedResult(None, bound, 0.0, True, rejection_of(outcome, reached))
+    assert checked.rejection is not None
+    assert checked.why_unproven() is not None
+    assert rejection_of(replace(outcome, bound=np.inf), reached) is None
+    early = replace(checked, bound=np.inf, rejection=None)
+    assert early.why_unproven() == "the time limit was reached before there was a bound."

@@ -27,7 +27,9 @@ from verify.branching.sharpening import sharpen
 from verify.branching.subproblems import Subproblems
 from verify.branching.torch_modes import TorchModes
 from verify.branching.tree import branch
-from verify.questions.inquiry import Inquiry, means_of
+from verify.questions.inquiry import Inquiry
+from verify.questions.resources import resources_of
+from verify.questions.splitting import split
 
 SHAPES = [(3, 4, 1), (3, 3, 3, 1), (2, 2, 2, 2, 1)]
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
@@ -240,12 +242,12 @@ def test_the_callers_modes_of_torch_matter_to_the_callers_code_alone(modes: Torc
     network, region = zoo.network((3, 8, 8, 2), seed=4), verify.Box([-0.4] * 3, [0.4] * 3)
     with modes.applied():
         assert verify.find_adversarial(network, region, backend="branching").proof is verify.Proof.BRANCHED
-        known = Inquiry(margins_of(network, 0), region, means_of(60.0, "branching", 0))
-        known.tighten()
+        inquiry = Inquiry(margins_of(network, 0), region, resources_of(60.0, "branching", 0))
+        inquiry.tighten()
         seen = []
-        known.upper += 50.0
-        known.functions.offsets[:] = 50.0
-        known.split([0], lambda _: bool(seen.append(TorchModes.now()) or True))  # type: ignore[func-returns-value]
+        inquiry.upper += 50.0
+        inquiry.functions.offsets[:] = 50.0
+        split(inquiry, [0], lambda _: bool(seen.append(TorchModes.now()) or True))  # type: ignore[func-returns-value]
         assert (seen[0].inference, seen[0].grad, seen[0].autocast) == (modes.inference, modes.grad, modes.autocast)
         assert seen[0].device == modes.device == TorchModes.now().device
     assert (TorchModes.now().grad, TorchModes.now().inference, TorchModes.now().autocast) == (True, False, False)

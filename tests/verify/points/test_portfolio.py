@@ -24,7 +24,7 @@ from verify.milp.request import Request
 from verify.points.ascent import ascend
 from verify.points.polishing import polish, restrict
 from verify.points.population import Population
-from verify.points.surrogates import Surrogate, encoded, incumbents, read_surrogates
+from verify.points.surrogates import Surrogate, encode_surrogate, read_surrogates, stream_incumbents
 
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
     "box": lambda x: verify.Box(x - 0.7, x + 0.7),
@@ -233,9 +233,9 @@ def test_points_of_a_surrogate_lie_in_the_region_and_apart(kind: str) -> None:
         points.append(point)
         return False
 
-    model = encoded(copy, region, np.array([1.0, -1.0]))
+    model = encode_surrogate(copy, region, np.array([1.0, -1.0]))
     assert model is not None
-    asked = incumbents(model, EngineChain([BACKENDS["scipy"]]), lambda: 20.0, found, rounds=3)
+    asked = stream_incumbents(model, EngineChain([BACKENDS["scipy"]]), lambda: 20.0, found, rounds=3)
     assert 1 <= asked <= 3
     assert len(points) == asked
     assert all(region.contains(point) for point in points)
@@ -249,9 +249,9 @@ def test_points_of_a_surrogate_lie_in_the_region_and_apart(kind: str) -> None:
 def test_surrogates_end_where_a_point_is_taken() -> None:
     network, region = zoo.network((3, 8, 1), seed=4), region_of("box", 3)
     copy = Surrogate("copy", verify.prune(network, 0.5))
-    model = encoded(copy, region, np.ones(1))
+    model = encode_surrogate(copy, region, np.ones(1))
     assert model is not None
-    asked = incumbents(model, EngineChain([BACKENDS["scipy"]]), lambda: 20.0, lambda point: True)
+    asked = stream_incumbents(model, EngineChain([BACKENDS["scipy"]]), lambda: 20.0, lambda point: True)
     assert asked == 1
 
 

@@ -22,7 +22,7 @@ from verify.backends import registry as backends
 from verify.backends.registry import BACKENDS
 from verify.bounds.margins import class_at, margins_of
 from verify.milp.engine_result import EngineResult, EngineStatus
-from verify.points.ascent import ascend, held_layers, values_and_slopes
+from verify.points.ascent import ascend, densify_layers, values_and_slopes
 
 SHAPES = [(2, 1), (2, 4, 1), (3, 5, 3), (2, 3, 3, 2), (3, 4, 1)]
 
@@ -62,7 +62,7 @@ def no_ascent(monkeypatch: pytest.MonkeyPatch) -> None:
     import verify.questions.inquiry
 
     def nothing(network: Any, region: verify.Box, objective: Any, rng: Any, **options: Any) -> tuple[Any, float]:
-        return region.center, float(values_and_slopes(held_layers(network), region.center[None], objective)[0][0])
+        return region.center, float(values_and_slopes(densify_layers(network), region.center[None], objective)[0][0])
 
     monkeypatch.setattr(verify.questions.inquiry, "ascend", nothing)
 
@@ -281,13 +281,13 @@ class TestEnginesThatAreWrong:
     def test_the_leak_of_a_loose_big_m_is_caught(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # With M = 1e9 a binary of 1e-9 is integral to the engine and frees a neuron: it reports a margin that the
         # network does not have. The verdict must come from the network.
-        import verify.questions.inquiry
+        import verify.questions.engines
 
         def loose(network: Any, region: Any, row: Any, layers: Any) -> verify.Encoding:
             wide = [verify.Interval(np.full_like(b.lower, -1e9), np.full_like(b.upper, 1e9)) for b in layers]
             return verify.encode(network, region, row, tuple(wide))
 
-        monkeypatch.setattr(verify.questions.inquiry, "encode", loose)
+        monkeypatch.setattr(verify.questions.engines, "encode", loose)
         answer = verify.find_adversarial(bent(0.25), HARD_REGION)
         assert answer.status in (Verdict.ROBUST, Verdict.UNKNOWN)
         assert answer.witness is None
@@ -448,12 +448,12 @@ class TestAscent:
     def test_slopes_are_those_of_the_network(self, shape: tuple[int, ...]) -> None:
         network, rng = zoo.network(shape, seed=2), np.random.default_rng(0)
         points, objective = rng.standard_normal((6, shape[0])), rng.standard_normal(shape[-1])
-        values, slopes = values_and_slopes(held_layers(network), points, objective)
+        values, slopes = values_and_slopes(densify_layers(network), points, objective)
         assert np.allclose(values, network.predict(points).reshape(6, -1) @ objective)
         for axis in range(shape[0]):
             step = 1e-6 * np.eye(shape[0])[axis]
-            ahead = values_and_slopes(held_layers(network), points + step, objective)[0]
-            behind = values_and_slopes(held_layers(network), points - step, objective)[0]
+            ahead = values_and_slopes(densify_layers(network), points + step, objective)[0]
+            behind = values_and_slopes(densify_layers(network), points - step, objective)[0]
             assert np.allclose(slopes[:, axis], (ahead - behind) / 2e-6, atol=1e-5)
 
     def test_a_linear_function_is_maximised_exactly(self) -> None:
