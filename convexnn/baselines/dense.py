@@ -5,7 +5,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from convexnn.baselines.result import Baseline
-from convexnn.baselines.task import Stopwatch, Task
+from convexnn.baselines.task import Stopwatch, Task, TaskOptions
 from convexnn.baselines.training import train
 from convexnn.checks import as_count, as_flag
 
@@ -65,20 +65,8 @@ def train_dense(
         An argument is of the wrong type, shape or range; the message names it.
     """
     watch = Stopwatch()
-    task = Task.make(
-        X,
-        y,
-        width=width,
-        depth=depth,
-        loss=loss,
-        bias=bias,
-        weights="all",
-        output_signs=None,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        device=device,
-    )
-    trainee = task.trainee()
-    train(trainee, task, as_count(epochs, "epochs"), decay=as_flag(decay, "decay"))
-    return task.baseline(trainee, "dense training", watch.read())
+    options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device)
+    task = Task.make(X, y, options)
+    model = task.new_model()
+    train(model, task, as_count(epochs, "epochs"), decay=as_flag(decay, "decay"))
+    return task.baseline(model, "dense training", watch.read())

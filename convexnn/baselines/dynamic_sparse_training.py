@@ -12,9 +12,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from convexnn.baselines.masked_network import Trainee
+from convexnn.baselines.masked_network import MaskedNetwork
 from convexnn.baselines.result import Baseline
-from convexnn.baselines.task import Stopwatch, Task, as_budget
+from convexnn.baselines.task import Stopwatch, Task, TaskOptions, as_budget
 from convexnn.baselines.training import steps_a_pass, train
 from convexnn.checks import as_count, as_flag, as_known, as_nonnegative
 from convexnn.fitting.training import Adam
@@ -23,7 +23,7 @@ from convexnn.fitting.training import Adam
 STOP = 0.75
 
 # What the weights of a layer with so many inputs and outputs are in proportion to.
-PULLS: dict[str, Callable[[int, int], float]] = {
+LAYER_SHARES: dict[str, Callable[[int, int], float]] = {
     "erdos_renyi": lambda inputs, outputs: inputs + outputs,
     "uniform": lambda inputs, outputs: inputs * outputs,
     "equal": lambda inputs, outputs: 1.0,
@@ -91,30 +91,18 @@ def rigl(
     not kept, with weights of zero and a new state of the optimiser. The number of weights of a layer never changes.
     """
     watch = Stopwatch()
-    task = Task.make(
-        X,
-        y,
-        width=width,
-        depth=depth,
-        loss=loss,
-        bias=bias,
-        weights=weights,
-        output_signs=output_signs,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        device=device,
-    )
+    options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device, weights, output_signs)
+    task = Task.make(X, y, options)
     count = as_budget(budget, task.n_counted)
     passes = as_count(epochs, "epochs")
-    trainee = task.trainee()
+    model = task.new_model()
     shapes = list(pairwise(task.sizes if task.signs is None else task.sizes[:-1]))
-    sizes = layer_sizes(shapes, count, as_known(shares, "shares", tuple(PULLS)))
-    draw_mask(trainee, sizes, task.generator)
+    sizes = layer_sizes(shapes, count, as_known(shares, "shares", tuple(LAYER_SHARES)))
+    draw_mask(model, sizes, task.generator)
     last = int(STOP * passes * steps_a_pass(task))
-    regrowth = Regrowth(trainee, _as_drop(drop), as_count(every, "every"), last)
-    train(trainee, task, passes, decay=as_flag(decay, "decay"), after_step=regrowth)
-    return task.baseline(trainee, "RigL", watch.read())
+    regrowth = Regrowth(model, _as_drop(drop), as_count(every, "every"), last)
+    train(model, task, passes, decay=as_flag(decay, "decay"), after_step=regrowth)
+    return task.baseline(model, "RigL", watch.read())
 
 
 def layer_sizes(shapes: list[tuple[int, int]], budget: int, shares: str) -> list[int]:
@@ -123,34 +111,34 @@ def layer_sizes(shapes: list[tuple[int, int]], budget: int, shares: str) -> list
     What a full layer cannot take, the others share.
     """
     full = [inputs * outputs for inputs, outputs in shapes]
-    pulls = [PULLS[shares](*shape) for shape in shapes]
+    proportions = [LAYER_SHARES[shares](*shape) for shape in shapes]
     sizes = [0] * len(shapes)
     # Weight by weight to whom it is due most, which shares without remainder; each layer has one at least if it can.
     for _ in range(budget):
         due = [
-            (sizes[i] == 0, pull / (sizes[i] + 1), -i) if sizes[i] < full[i] else (False, -1.0, -i)
-            for i, pull in enumerate(pulls)
+            (sizes[i] == 0, share / (sizes[i] + 1), -i) if sizes[i] < full[i] else (False, -1.0, -i)
+            for i, share in enumerate(proportions)
         ]
         sizes[due.index(max(due))] += 1
     return sizes
 
 
-def draw_mask(trainee: Trainee, sizes: list[int], generator: torch.Generator) -> None:
+def draw_mask(model: MaskedNetwork, sizes: list[int], generator: torch.Generator) -> None:
     """Keep so many random weights of each layer that is counted."""
-    for mask, size in zip(trainee.layers.split(trainee.kept)[0], sizes, strict=False):
+    for mask, size in zip(model.layers.split(model.kept)[0], sizes, strict=False):
         order = torch.randperm(mask.numel(), generator=generator)[:size].to(mask.device)
         mask.zero_()
         mask.view(-1)[order] = True
-    trainee.apply()
+    model.apply()
 
 
 @dataclass(frozen=True, eq=False)
 class Regrowth:
-    """Moves the mask of a trainee after steps of its training.
+    """Moves the mask of a network after steps of its training.
 
     Attributes
     ----------
-    trainee : Trainee
+    model : MaskedNetwork
         Whose mask.
     drop : float
         Share of a layer's weights that is dropped at first.
@@ -160,7 +148,7 @@ class Regrowth:
         Step from which on the mask stays.
     """
 
-    trainee: Trainee
+    model: MaskedNetwork
     drop: float
     every: int
     last: int
@@ -170,8 +158,8 @@ class Regrowth:
         if t % self.every or t >= self.last:
             return
         share = 0.5 * self.drop * (1.0 + cos(pi * t / self.last))
-        layers = self.trainee.layers
-        parts = (layers.parameters, self.trainee.kept, self.trainee.free, gradient, adam.mean, adam.squares)
+        layers = self.model.layers
+        parts = (layers.parameters, self.model.kept, self.model.free, gradient, adam.mean, adam.squares)
         for weight, kept, free, slope, mean, squares in zip(*(layers.split(part)[0] for part in parts), strict=True):
             if bool(free.any()):
                 changed = regrow(weight.view(-1), kept.view(-1), slope.reshape(-1), share)

@@ -8,9 +8,11 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from convexnn.baselines.result import Baseline
-from convexnn.baselines.task import Stopwatch, Task, as_budgets
-from convexnn.baselines.training import ending, train
+from convexnn.baselines.task import Stopwatch, Task, TaskOptions, as_budgets
+from convexnn.baselines.training import fine_tuned, train
 from convexnn.checks import as_count, as_flag, as_nonnegative
+
+METHOD = "iterative magnitude pruning"
 
 
 def prune_iteratively(
@@ -76,40 +78,25 @@ def prune_iteratively(
     first round at or below it. A layer may lose all of its weights: the output is constant from then on.
     """
     watch = Stopwatch()
-    task = Task.make(
-        X,
-        y,
-        width=width,
-        depth=depth,
-        loss=loss,
-        bias=bias,
-        weights=weights,
-        output_signs=output_signs,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        device=device,
-    )
+    options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device, weights, output_signs)
+    task = Task.make(X, y, options)
     targets = as_budgets(budgets, task.n_counted)
     a_round, last = as_count(epochs_a_round, "epochs_a_round"), as_count(last_epochs, "last_epochs", at_least=0)
     falling = as_flag(decay, "decay")
-    trainee = task.trainee()
-    first = trainee.layers.parameters.clone()
+    model = task.new_model()
+    first = model.layers.parameters.clone()
     found: dict[int, Baseline] = {}
-    for size in rounds(task.n_counted, targets, _as_share(prune)):
+    for size in pruning_schedule(task.n_counted, targets, _as_share(prune)):
         if as_flag(rewind, "rewind"):
-            trainee.rewind(first)
-        train(trainee, task, a_round)
-        trainee.keep_largest(size)
+            model.rewind(first)
+        train(model, task, a_round)
+        model.keep_largest(size)
         if size in targets:
-            until = watch.read()
-            ended = ending(trainee, task, last, decay=falling)
-            found[size] = task.baseline(ended, "iterative magnitude pruning", watch.read())
-            watch.back_to(until)
+            found[size] = fine_tuned(model, task, last, decay=falling, method=METHOD, watch=watch)
     return found
 
 
-def rounds(n_weights: int, budgets: Sequence[int], prune: float) -> Iterator[int]:
+def pruning_schedule(n_weights: int, budgets: Sequence[int], prune: float) -> Iterator[int]:
     """Yield how many weights each round leaves: a share less than before, yet each of the falling budgets once."""
     size, ahead = n_weights, list(budgets)
     while ahead:

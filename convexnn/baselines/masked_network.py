@@ -13,7 +13,7 @@ from convexnn.network import SparseReLUNetwork
 
 
 @dataclass(frozen=True, eq=False)
-class Trainee:
+class MaskedNetwork:
     """Layers with a mask over their parameters.
 
     Attributes
@@ -38,7 +38,7 @@ class Trainee:
         signs: Tensor | None,
         device: torch.device,
         generator: torch.Generator,
-    ) -> Trainee:
+    ) -> MaskedNetwork:
         """Return a dense network as torch begins one: weights and biases uniform within 1 / sqrt(inputs).
 
         With `signs` (width,) the last layer is these signs, without a bias.
@@ -93,9 +93,9 @@ class Trainee:
         self.layers.parameters.copy_(parameters)
         self.apply()
 
-    def copy(self) -> Trainee:
+    def copy(self) -> MaskedNetwork:
         """Return a copy that trains on its own."""
-        return Trainee(self.layers.with_parameters(self.layers.parameters.clone()), self.kept.clone(), self.free)
+        return MaskedNetwork(self.layers.with_parameters(self.layers.parameters.clone()), self.kept.clone(), self.free)
 
     def network(self) -> SparseReLUNetwork:
         """Return the network as it is, with all of its neurons."""

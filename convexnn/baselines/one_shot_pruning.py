@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from numpy.typing import ArrayLike
 
 from convexnn.baselines.result import Baseline
-from convexnn.baselines.task import Stopwatch, Task, as_budgets
-from convexnn.baselines.training import ending, train
+from convexnn.baselines.task import Stopwatch, Task, TaskOptions, as_budgets
+from convexnn.baselines.training import fine_tuned, train
 from convexnn.checks import as_count, as_flag
+
+METHOD = "one-shot magnitude pruning"
 
 
 def prune_once(
@@ -55,29 +57,16 @@ def prune_once(
         An argument is of the wrong type, shape or range; the message names it.
     """
     watch = Stopwatch()
-    task = Task.make(
-        X,
-        y,
-        width=width,
-        depth=depth,
-        loss=loss,
-        bias=bias,
-        weights=weights,
-        output_signs=output_signs,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        device=device,
-    )
+    options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device, weights, output_signs)
+    task = Task.make(X, y, options)
     targets = as_budgets(budgets, task.n_counted)
     last, falling = as_count(last_epochs, "last_epochs", at_least=0), as_flag(decay, "decay")
-    trainee = task.trainee()
-    train(trainee, task, as_count(epochs, "epochs"))
+    model = task.new_model()
+    train(model, task, as_count(epochs, "epochs"))
     trained, found = watch.read(), {}
     for budget in targets:
-        pruned = trainee.copy()
+        pruned = model.copy()
         pruned.keep_largest(budget)
-        ended = ending(pruned, task, last, decay=falling)
-        found[budget] = task.baseline(ended, "one-shot magnitude pruning", watch.read())
+        found[budget] = fine_tuned(pruned, task, last, decay=falling, method=METHOD, watch=watch)
         watch.back_to(trained)
     return found

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from convexnn.baselines.masked_network import Trainee
+from convexnn.baselines.masked_network import MaskedNetwork
 from convexnn.baselines.result import Baseline
 from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_nonnegative, as_vector
 from convexnn.fitting.problem import FitProblem, Units
@@ -23,6 +23,30 @@ from convexnn.program.targets import encode
 
 # Rows at a time where the loss of a network is recomputed.
 TILE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class TaskOptions:
+    """The arguments that all baselines share, as a caller gives them; :meth:`Task.make` checks them.
+
+    Attributes
+    ----------
+    width, depth, loss, batch_size, lr, bias, seed, device
+        As :func:`convexnn.baselines.train_dense` takes them.
+    weights, output_signs
+        As :func:`convexnn.baselines.prune_iteratively` takes them.
+    """
+
+    width: int
+    depth: int
+    loss: str
+    batch_size: int | None
+    lr: float
+    bias: bool
+    seed: int
+    device: str
+    weights: str = "all"
+    output_signs: ArrayLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,38 +83,23 @@ class Task:
     generator: torch.Generator
 
     @classmethod
-    def make(
-        cls,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        width: int,
-        depth: int,
-        loss: str,
-        bias: bool,
-        weights: str,
-        output_signs: ArrayLike | None,
-        batch_size: int | None,
-        lr: float,
-        seed: int,
-        device: str,
-    ) -> Task:
+    def make(cls, X: ArrayLike, y: ArrayLike, options: TaskOptions) -> Task:
         """Return the task for arguments as a caller gives them; what does not fit is one clear line."""
         matrix = as_matrix(X, "X", min_rows=2)
-        function, target = loss_named(loss), encode(y, loss, len(matrix))
+        function, target = loss_named(options.loss), encode(y, options.loss, len(matrix))
         values = target.values.reshape(len(matrix), -1)
-        neurons = as_count(width, "width")
-        sizes = (matrix.shape[1], *[neurons] * as_count(depth, "depth"), values.shape[1])
-        place = as_device(device)
-        rows, targets = (torch.as_tensor(part, dtype=torch.float32, device=place) for part in (matrix, values))
-        generator = torch.Generator().manual_seed(int(as_generator(seed).integers(2**62)))
+        neurons = as_count(options.width, "width")
+        sizes = (matrix.shape[1], *[neurons] * as_count(options.depth, "depth"), values.shape[1])
+        device, batch_size = as_device(options.device), options.batch_size
+        rows, targets = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in (matrix, values))
+        generator = torch.Generator().manual_seed(int(as_generator(options.seed).integers(2**62)))
         return cls(
-            FitProblem(rows, targets, _as_given(sizes), function),
+            FitProblem(rows, targets, _identity_units(sizes), function),
             sizes,
-            as_flag(bias, "bias"),
-            _signs(weights, output_signs, sizes, place),
+            as_flag(options.bias, "bias"),
+            _signs(options.weights, options.output_signs, sizes, device),
             len(matrix) if batch_size is None else min(as_count(batch_size, "batch_size"), len(matrix)),
-            as_rate(lr),
+            as_rate(options.lr),
             target.classes,
             generator,
         )
@@ -101,14 +110,14 @@ class Task:
         counted = self.sizes if self.signs is None else self.sizes[:-1]
         return sum(before * after for before, after in pairwise(counted))
 
-    def trainee(self) -> Trainee:
+    def new_model(self) -> MaskedNetwork:
         """Return a dense network with new random weights."""
-        return Trainee.random(self.sizes, self.bias, self.signs, self.problem.rows.device, self.generator)
+        return MaskedNetwork.random(self.sizes, self.bias, self.signs, self.problem.rows.device, self.generator)
 
-    def baseline(self, trainee: Trainee, method: str, seconds: float) -> Baseline:
-        """Return what a trainee has become."""
-        network = trainee.network()
-        return Baseline(network, method, trainee.nnz, self.loss_of(network), seconds, self.classes)
+    def baseline(self, model: MaskedNetwork, method: str, seconds: float) -> Baseline:
+        """Return the baseline that a model has become."""
+        network = model.network()
+        return Baseline(network, method, model.nnz, self.loss_of(network), seconds, self.classes)
 
     def loss_of(self, network: SparseReLUNetwork) -> float:
         """Return the mean loss of a network on the rows as they are held, in float64."""
@@ -163,7 +172,7 @@ def as_budget(budget: Any, most: int, name: str = "budget") -> int:
     return count
 
 
-def _as_given(sizes: tuple[int, ...]) -> Units:
+def _identity_units(sizes: tuple[int, ...]) -> Units:
     """Return the units of data that are left as they are."""
     return Units(np.zeros(sizes[0]), np.ones(sizes[0]), np.zeros(sizes[-1]), 1.0)
 

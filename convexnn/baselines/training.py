@@ -8,9 +8,10 @@ from math import cos, pi
 
 from torch import Tensor
 
-from convexnn.baselines.masked_network import Trainee
-from convexnn.baselines.task import Task
-from convexnn.baselines.trainable_part import LivePart
+from convexnn.baselines.masked_network import MaskedNetwork
+from convexnn.baselines.result import Baseline
+from convexnn.baselines.task import Stopwatch, Task
+from convexnn.baselines.trainable_part import TrainablePart
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.training import Adam, batches
 
@@ -21,7 +22,7 @@ AfterStep = Callable[[int, Tensor, Adam], None]
 
 
 def train(
-    trainee: Trainee,
+    model: MaskedNetwork,
     task: Task,
     epochs: int,
     *,
@@ -35,33 +36,40 @@ def train(
     only what is alive is computed, once that is little.
     """
     if after_step is not None:
-        _go(trainee, task.problem, task, epochs, decay, after_step)
+        _run_epochs(model, task.problem, task, epochs, decay, after_step)
         return
-    part = LivePart.of(trainee)
+    part = TrainablePart.of(model)
     if part is None:
         return
-    if len(part.places) > WORTHWHILE * len(trainee.kept):
-        _go(trainee, task.problem, task, epochs, decay, None)
+    if len(part.indices) > WORTHWHILE * len(model.kept):
+        _run_epochs(model, task.problem, task, epochs, decay, None)
         return
     rows = task.problem.rows
     seen = rows if len(part.inputs) == rows.shape[1] else rows.index_select(1, part.inputs)
-    _go(part.trainee, replace(task.problem, rows=seen), task, epochs, decay, None)
-    part.write_back(trainee)
+    _run_epochs(part.model, replace(task.problem, rows=seen), task, epochs, decay, None)
+    part.write_back(model)
 
 
-def ending(trainee: Trainee, task: Task, epochs: int, *, decay: bool = False) -> Trainee:
-    """Return a copy after its last passes, and leave the task's generator as it was: nothing else depends on them."""
-    copy, state = trainee.copy(), task.generator.get_state()
+def fine_tuned(
+    model: MaskedNetwork, task: Task, epochs: int, *, decay: bool, method: str, watch: Stopwatch
+) -> Baseline:
+    """Return what a pruned network is after its last passes: those of a copy.
+
+    The task's generator and the watch go on as if there had been none, so that nothing else depends on them.
+    """
+    copy, state, until = model.copy(), task.generator.get_state(), watch.read()
     train(copy, task, epochs, decay=decay)
     task.generator.set_state(state)
-    return copy
+    baseline = task.baseline(copy, method, watch.read())
+    watch.back_to(until)
+    return baseline
 
 
-def _go(
-    trainee: Trainee, problem: FitProblem, task: Task, epochs: int, decay: bool, after_step: AfterStep | None
+def _run_epochs(
+    model: MaskedNetwork, problem: FitProblem, task: Task, epochs: int, decay: bool, after_step: AfterStep | None
 ) -> None:
     """Take the steps of so many passes."""
-    layers, loss = trainee.layers, problem.loss
+    layers, loss = model.layers, problem.loss
     adam = Adam(layers.parameters)
     steps, t = epochs * steps_a_pass(task), 0
     for _ in range(epochs):
@@ -69,7 +77,7 @@ def _go(
             values = layers.forward(rows)
             dense = layers.gradient(values, loss.gradient(values[-1], target))
             rate = task.lr * (0.5 + 0.5 * cos(pi * t / steps)) if decay else task.lr
-            adam.step(layers.parameters, dense * (trainee.kept & trainee.free), rate)
+            adam.step(layers.parameters, dense * (model.kept & model.free), rate)
             t += 1
             if after_step is not None:
                 after_step(t, dense, adam)

@@ -34,12 +34,12 @@ class Collection:
         Its name for people.
     archives : tuple of str
         Names of NumPy archives.
-    places : tuple of str
+    subfolders : tuple of str
         Folders of its other files, below a folder of data.
     find : callable
         Takes such a folder; returns the parts, or None where the files are not there.
     sources : tuple of Source
-        What can be downloaded, into the first of `places`.
+        What can be downloaded, into the first of `subfolders`.
     names : tuple of str
         What each label stands for.
     files : str
@@ -48,7 +48,7 @@ class Collection:
 
     title: str
     archives: tuple[str, ...]
-    places: tuple[str, ...]
+    subfolders: tuple[str, ...]
     find: Callable[[Path], Parts | None]
     sources: tuple[Source, ...]
     names: tuple[str, ...]
@@ -57,26 +57,26 @@ class Collection:
     def load(self, folder: str | os.PathLike[str] | None, fetch: bool) -> Parts:
         """Return the parts from the first folder that has them, or from a download."""
         for base in folders(folder):
-            found = self.look(base)
+            found = self.read_from(base)
             if found is not None:
                 return found
         if not fetch:
             raise not_found(self.title, self.files, folder)
         base = cache() if folder is None else Path(folder)
-        download(self.sources, base / self.places[0])
-        found = self.look(base)
+        download(self.sources, base / self.subfolders[0])
+        found = self.read_from(base)
         if found is None:
             raise not_found(self.title, self.files, base)
         return found
 
-    def look(self, base: Path) -> Parts | None:
+    def read_from(self, base: Path) -> Parts | None:
         """Return the parts from a folder, None where it has them not."""
         for name in self.archives:
             if (base / name).is_file():
                 train, y_train, test, y_test = read_archive(base / name, ARCHIVE)
                 return train, y_train, test, y_test
-        for place in self.places:
-            found = self.find(base / place)
+        for subfolder in self.subfolders:
+            found = self.find(base / subfolder)
             if found is not None:
                 return found
         return None

@@ -20,6 +20,7 @@ from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_sc
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
 from convexnn.solution import Status
+from convexnn.solvers.common.deadline import Deadline
 
 
 class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
@@ -114,9 +115,9 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         if before is None:
             return None
         sizes = (len(inputs.varies), *[self.width_] * self.depth, len(outputs.varies))
-        ends = (before.n_inputs, before.n_outputs) == (sizes[0], sizes[-1])
-        fits = len(before.sizes) == len(sizes) and max(before.sizes[1:-1]) <= self.width_
-        return to_scaled(before, inputs, outputs) if ends and fits else None
+        same_ends = (before.n_inputs, before.n_outputs) == (sizes[0], sizes[-1])
+        small_enough = len(before.sizes) == len(sizes) and max(before.sizes[1:-1]) <= self.width_
+        return to_scaled(before, inputs, outputs) if same_ends and small_enough else None
 
     def _options(self, inputs: Scaling) -> dict[str, Any]:
         """Return further options of `fit_network`, for features as they are scaled."""
@@ -132,7 +133,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             y,
             loss,
             passes(len(rows), batch) if self.epochs is None else as_count(self.epochs, "epochs"),
-            None if self.time_limit is None else as_nonnegative(self.time_limit, "time_limit"),
+            Deadline(None if self.time_limit is None else as_nonnegative(self.time_limit, "time_limit")),
             {
                 "budget": self.budget_,
                 "width": self.width_,
@@ -146,5 +147,5 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             },
         )
         given = None if self.ridge is None else as_nonnegative(self.ridge, "ridge")
-        self.ridge_, interrupted = engine.ridge() if given is None else (given, None)
+        self.ridge_, interrupted = engine.find_ridge() if given is None else (given, None)
         return interrupted or engine.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)

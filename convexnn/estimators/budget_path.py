@@ -210,26 +210,26 @@ def budget_path(
     >>> path.validation_scores.shape, path.best.validation_scores[0] > 0.9
     ((3, 1), True)
     """
-    falling = _falling(_checked(estimator), X, y, budgets)
+    descending = _descending_budgets(_checked(estimator), X, y, budgets)
     folds, (name, scorer) = _folds(estimator, X, y, cv), _scorer(estimator, scoring)
-    traveller = _traveller(estimator, falling[0], as_flag(warm, "warm"))
-    runs = [_Run(traveller, X, y, fold) for fold in (None, *folds)]
+    prototype = _path_estimator(estimator, descending[0], as_flag(warm, "warm"))
+    folded = [_FoldEstimator(prototype, X, y, fold) for fold in (None, *folds)]
     steps: list[BudgetStep] = []
     try:
-        for budget in falling:
-            for run in runs:
-                run.fit(budget)
-            train, validation = zip(*(run.scores(scorer) for run in runs[1:]), strict=True)
-            whole = deepcopy(runs[0].estimator).set_params(warm_start=estimator.warm_start)
+        for budget in descending:
+            for one in folded:
+                one.fit(budget)
+            train, validation = zip(*(one.scores(scorer) for one in folded[1:]), strict=True)
+            whole = deepcopy(folded[0].estimator).set_params(warm_start=estimator.warm_start)
             steps.append(BudgetStep(budget, train, validation, whole))
             if callback is not None:
                 callback(steps[-1])
     except KeyboardInterrupt:
         pass  # what has been fitted is the answer, and says that it is not complete
-    return BudgetPath(tuple(steps[::-1]), name, len(steps) == len(falling))
+    return BudgetPath(tuple(steps[::-1]), name, len(steps) == len(descending))
 
 
-class _Run:
+class _FoldEstimator:
     """One estimator on its way down the budgets: on the rows of a fold, or on all rows where the fold is None."""
 
     def __init__(self, estimator: SparseReLUEstimator, X: Any, y: Any, fold: Any) -> None:
@@ -261,7 +261,7 @@ def _checked(estimator: Any) -> Any:
     return estimator
 
 
-def _traveller(estimator: Any, largest: int, warm: bool) -> Any:
+def _path_estimator(estimator: Any, largest: int, warm: bool) -> Any:
     """Return an unfitted copy that keeps its width, and its network where asked for, on the way down the budgets."""
     from sklearn.base import clone
 
@@ -271,15 +271,15 @@ def _traveller(estimator: Any, largest: int, warm: bool) -> Any:
     return clone(estimator).set_params(width=width, warm_start=warm)
 
 
-def _falling(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Iterable[int] | None) -> list[int]:
+def _descending_budgets(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Iterable[int] | None) -> list[int]:
     """Return the budgets, the largest first."""
     if budgets is not None:
         if not isinstance(budgets, Iterable):
             raise TypeError(f"budgets is {budgets!r}; expected whole numbers of at least 1")
-        falling = sorted({as_count(budget, "budgets") for budget in budgets}, reverse=True)
-        if not falling:
+        descending = sorted({as_count(budget, "budgets") for budget in budgets}, reverse=True)
+        if not descending:
             raise ValueError("budgets is empty; expected at least one whole number")
-        return falling
+        return descending
     if len(np.shape(X)) != 2:
         raise ValueError(f"X has shape {np.shape(X)}; expected (n, d)")
     n_rows, n_inputs = np.shape(X)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from convexnn.fitting.result import NetworkFit
 from convexnn.program.losses import LOSSES
 from convexnn.program.targets import encode
 from convexnn.solution import Status
+from convexnn.solvers.common.deadline import Deadline
 
 # Fits that find the noise, the share of the passes that each takes, and of the time where there is a limit.
 PROBES, PROBE_PASSES, PROBE_TIME = 2, 0.25, 0.15
@@ -39,8 +39,8 @@ class Engine:
         Name of the loss.
     epochs : int
         Passes over the rows.
-    time_limit : float or None
-        Seconds from `began`.
+    deadline : Deadline
+        When the fits began, and how long they may take.
     options : dict
         Of ``fit_network``, the same for every fit.
     """
@@ -49,23 +49,27 @@ class Engine:
     target: NDArray[Any]
     loss: str
     epochs: int
-    time_limit: float | None
+    deadline: Deadline
     options: dict[str, Any]
-    began: float = field(default_factory=perf_counter)
 
     def fit(
         self, ridge: float, share: float = 1.0, *, n_restarts: int = 1, patience: int = 0, time_share: float = 1.0
     ) -> NetworkFit:
         """Return a fit of a share of the passes, within a share of the time and what is left of it."""
-        limit = self.time_limit
-        if limit is not None:
-            limit = max(min(time_share * limit, limit - (perf_counter() - self.began)), 0.0)
-        epochs = max(1, round(share * self.epochs))
-        given: dict[str, Any] = {"loss": self.loss, "ridge": ridge, "epochs": epochs, "n_restarts": n_restarts}
-        given["patience"] = patience
-        return fit_network(self.rows, self.target, **given, time_limit=limit, **self.options)
+        limit, left = self.deadline.time_limit, self.deadline.share(1.0)
+        return fit_network(
+            self.rows,
+            self.target,
+            loss=self.loss,
+            ridge=ridge,
+            epochs=max(1, round(share * self.epochs)),
+            n_restarts=n_restarts,
+            patience=patience,
+            time_limit=None if limit is None or left is None else min(time_share * limit, left),
+            **self.options,
+        )
 
-    def ridge(self) -> tuple[float, NetworkFit | None]:
+    def find_ridge(self) -> tuple[float, NetworkFit | None]:
         """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target.
 
         An interruption ends it: the ridge is then that of the fit that was interrupted, which comes with it.
@@ -77,6 +81,5 @@ class Engine:
             probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME)
             if probe.status is Status.INTERRUPTED:
                 return ridge, probe
-            n_weights = sum(weight.nnz for weight, _ in probe.network.layers)
-            deviation = noise_deviation(loss, probe.network.predict(self.rows), target, n_weights)
+            deviation = noise_deviation(loss, probe.network.predict(self.rows), target, probe.nnz)
         return noise_ridge(deviation, *self.rows.shape), None

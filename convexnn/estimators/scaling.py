@@ -54,8 +54,8 @@ class Scaling:
         return Scaling(self.centres[self.varies], self.deviations[self.varies], self.varies[self.varies])
 
     @property
-    def places(self) -> sp.csr_matrix:
-        """Ones that put the kept columns (p) where they are among all (d): (p, d)."""
+    def selection(self) -> sp.csr_matrix:
+        """The selection matrix (p, d): row i has a one at the place of the i-th kept column among all."""
         at = np.flatnonzero(self.varies)
         return sp.csr_matrix((np.ones(len(at)), (np.arange(len(at)), at)), shape=(len(at), len(self.varies)))
 
@@ -75,9 +75,9 @@ def to_raw(network: SparseReLUNetwork, inputs: Scaling, outputs: Scaling) -> Spa
     layers = list(network.layers)
     weight, bias = layers[0]
     raw = weight @ sp.diags_array(1.0 / inputs.kept.deviations)
-    layers[0] = (sp.csr_matrix(raw @ inputs.places), bias - raw @ inputs.kept.centres)
+    layers[0] = (sp.csr_matrix(raw @ inputs.selection), bias - raw @ inputs.kept.centres)
     weight, bias = layers[-1]
-    units = outputs.places.T @ sp.diags_array(outputs.kept.deviations)
+    units = outputs.selection.T @ sp.diags_array(outputs.kept.deviations)
     layers[-1] = (sp.csr_matrix(units @ weight), units @ bias + outputs.centres)
     return SparseReLUNetwork(layers)
 
@@ -86,10 +86,10 @@ def to_scaled(network: SparseReLUNetwork, inputs: Scaling, outputs: Scaling) -> 
     """Return the network on scaled features and outputs, of one on raw ones: the way back of :func:`to_raw`."""
     layers = list(network.layers)
     weight, bias = layers[0]
-    scaled = weight @ inputs.places.T @ sp.diags_array(inputs.kept.deviations)
+    scaled = weight @ inputs.selection.T @ sp.diags_array(inputs.kept.deviations)
     layers[0] = (sp.csr_matrix(scaled), bias + weight @ inputs.centres)
     weight, bias = layers[-1]
-    units = sp.diags_array(1.0 / outputs.kept.deviations) @ outputs.places
+    units = sp.diags_array(1.0 / outputs.kept.deviations) @ outputs.selection
     layers[-1] = (sp.csr_matrix(units @ weight), units @ (bias - outputs.centres))
     return SparseReLUNetwork(layers)
 

@@ -13,22 +13,22 @@ from convexnn.fitting.joint import free_parameters, joint_polish, normal_equatio
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
-from convexnn.recovery.engine import find
-from convexnn.recovery.options import Wish
+from convexnn.recovery.engine import recover_weights
+from convexnn.recovery.options import RecoveryOptions
 from convexnn.solution import Status
 
-# Rows that the search and the thinning see at most.
+# Rows that the search and the pruning see at most.
 MOST_ROWS = 5000
 
 # Curvature that is none at unit scale.
 NO_SLOPE = 1e-150
 
-# Share of the weights that are left by one thinning, and steps of the fit after it.
-THINNED, ROUNDS = 0.85, 10
+# Share of the weights that are left by one pruning, and steps of the fit after it.
+KEPT_SHARE, ROUNDS = 0.85, 10
 
 
 def combined_layers(
-    problem: FitProblem, wish: Wish, schedule: Schedule, bias: bool, rng: np.random.Generator
+    problem: FitProblem, options: RecoveryOptions, schedule: Schedule, bias: bool, rng: np.random.Generator
 ) -> tuple[Layers | None, Status]:
     """Return the layers (d, p, k) that a search for one output leads to, within the budget, and how the search ended.
 
@@ -36,30 +36,32 @@ def combined_layers(
 
     With y = V relu(W x), a random combination c.y = sum_j (V^T c)_j relu(w_j.x) has one output and all neurons of the
     network, so that :func:`convexnn.recover` finds W; V is then a least squares problem, and the weights of both layers
-    are thinned to the budget by their saliencies, with a joint fit after each thinning.
+    are pruned to the budget by their saliencies, with a joint fit after each pruning.
     """
-    sample = some_rows(problem, rng)
+    sample = sample_rows(problem, rng)
     direction = torch.as_tensor(rng.standard_normal(sample.target.shape[1])).to(sample.target)
     spread = sample.target.square().mean(0).sqrt()
     combined = (sample.target @ torch.where(spread > 0.0, direction / spread, 0.0)).cpu().numpy()
     rows = sample.rows.cpu().numpy()
     inputs = np.column_stack([rows, np.ones(len(rows))]) if bias else rows
     # The search counts biases, and has a neuron of its own for a constant.
-    width = wish.width + bias
-    wish = replace(wish, width=width, budget=min(schedule.budget + bias * width, width * inputs.shape[1]))
-    gates, _, run = find(inputs, combined, wish, rng)
+    width = options.width + bias
+    options = replace(options, width=width, budget=min(schedule.budget + bias * width, width * inputs.shape[1]))
+    gates, _, run = recover_weights(inputs, combined, options, rng)
     hidden = torch.as_tensor(gates).to(sample.rows)
     if not hidden[:, : rows.shape[1]].any():
         return None, run.status
-    layers = _with_outputs(sample, hidden[:, : rows.shape[1]], hidden[:, rows.shape[1] :])
-    layers = thinned(sample, layers, schedule.budget, schedule.ridge, wish.is_over)
+    layers = _fit_outputs(sample, hidden[:, : rows.shape[1]], hidden[:, rows.shape[1] :])
+    layers = prune_by_saliency(sample, layers, schedule.budget, schedule.ridge, options.deadline.is_over)
     narrow = layers.narrowed(width - bias)
     if narrow.sizes != layers.sizes:
-        narrow, _ = joint_polish(sample, narrow, schedule.ridge, ROUNDS, stop=wish.is_over)
+        narrow, _ = joint_polish(sample, narrow, schedule.ridge, ROUNDS, stop=options.deadline.is_over)
     return narrow, run.status
 
 
-def thinned(problem: FitProblem, layers: Layers, budget: int, ridge: float, stop: Callable[[], bool]) -> Layers:
+def prune_by_saliency(
+    problem: FitProblem, layers: Layers, budget: int, ridge: float, stop: Callable[[], bool]
+) -> Layers:
     """Return layers with `budget` weights: the least salient are dropped some at a time, the others fitted anew.
 
     The saliency of w_i is w_i^2 / (G^-1)_ii for the Gauss-Newton matrix G: by so much the loss grows when w_i is zero
@@ -67,13 +69,13 @@ def thinned(problem: FitProblem, layers: Layers, budget: int, ridge: float, stop
     """
     layers, _ = joint_polish(problem, layers, ridge, ROUNDS, stop=stop)
     while layers.nnz > budget:
-        count = max(budget, int(THINNED * layers.nnz))
-        layers = _without_least(problem, layers, budget if stop() else count, ridge)
+        count = max(budget, int(KEPT_SHARE * layers.nnz))
+        layers = _drop_least_salient(problem, layers, budget if stop() else count, ridge)
         layers, _ = joint_polish(problem, layers, ridge, ROUNDS, stop=stop)
     return layers
 
 
-def _without_least(problem: FitProblem, layers: Layers, count: int, ridge: float) -> Layers:
+def _drop_least_salient(problem: FitProblem, layers: Layers, count: int, ridge: float) -> Layers:
     free = free_parameters(layers)
     gram, _ = normal_equations(problem, layers, free)
     # Where the outputs see no neuron there is no slope at all, and any weights may go.
@@ -88,7 +90,7 @@ def _without_least(problem: FitProblem, layers: Layers, count: int, ridge: float
     return layers.with_parameters(parameters)
 
 
-def _with_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layers:
+def _fit_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layers:
     """Return hidden neurons (p, d) with the outputs that fit them best, neurons as long as their outputs.
 
     `biases` is (p, 1), or (p, 0) where there are none. A neuron without weights is a constant, and left to the biases.
@@ -106,7 +108,7 @@ def _with_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layer
     return Layers((weights.shape[1], len(weights), len(heads)), torch.cat(parts), bias)
 
 
-def some_rows(problem: FitProblem, rng: np.random.Generator) -> FitProblem:
+def sample_rows(problem: FitProblem, rng: np.random.Generator) -> FitProblem:
     """Return the problem on a random part of the rows where there are too many."""
     if problem.n_rows <= MOST_ROWS:
         return problem

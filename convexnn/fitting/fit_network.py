@@ -24,6 +24,7 @@ from convexnn.fitting.schedule import Schedule
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.losses import loss_named
 from convexnn.program.targets import encode
+from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Callback, Limits
 
 # Most neurons a layer where the caller sets no limit, and neurons for the root of the budget.
@@ -155,11 +156,11 @@ def fit_network(
         _check_start(start, sizes)
     schedule = _schedule(len(matrix), budget, epochs, batch_size, ridge)
     as_count(patience, "patience", at_least=0)
-    limit = Limits(as_count(n_restarts, "n_restarts"), time_limit).time_limit
+    deadline = Deadline(Limits(as_count(n_restarts, "n_restarts"), time_limit).time_limit, began)
     reach = _margin(margin, matrix.shape[1], loss)
     # torch comes with them, and is not loaded before it is used.
     from convexnn.fitting.problem import FitProblem
-    from convexnn.fitting.restarts import Runs
+    from convexnn.fitting.restarts import MultistartFit
     from convexnn.fitting.worst_case import worst_loss
     from convexnn.linear.operator import as_device
 
@@ -172,27 +173,26 @@ def fit_network(
     def measure_worst(network: SparseReLUNetwork) -> float:
         return worst_loss(problem, problem.layers(network, network.sizes, bias=True))
 
-    runs = Runs(
+    search = MultistartFit(
         problem,
         measure if problem.reach is None else measure_worst,
         sizes,
         as_flag(bias, "bias"),
         schedule,
         patience,
-        limit,
+        deadline,
         callback,
-        began,
     )
-    status = runs.go(n_restarts, start, as_generator(seed))
+    status = search.run(n_restarts, start, as_generator(seed))
     return NetworkFit(
-        runs.best,
+        search.best,
         loss,
         target.classes,
         budget,
-        measure(runs.best),
+        measure(search.best),
         status,
-        runs.seconds,
-        np.array(runs.history),
+        deadline.seconds,
+        np.array(search.history),
     )
 
 
@@ -232,6 +232,6 @@ def _margin(margin: float | ArrayLike, n_features: int, loss: str) -> Floats:
 def _check_start(start: SparseReLUNetwork, sizes: tuple[int, ...]) -> None:
     if not isinstance(start, SparseReLUNetwork):
         raise TypeError(f"start is a {type(start).__name__}; expected a SparseReLUNetwork")
-    fits = len(start.sizes) == len(sizes) and all(map(int.__le__, start.sizes, sizes))
-    if not fits or (start.sizes[0], start.sizes[-1]) != (sizes[0], sizes[-1]):
+    is_within = len(start.sizes) == len(sizes) and all(map(int.__le__, start.sizes, sizes))
+    if not is_within or (start.sizes[0], start.sizes[-1]) != (sizes[0], sizes[-1]):
         raise ValueError(f"start has sizes {start.sizes}; expected at most {sizes}, with the same inputs and outputs")

@@ -39,7 +39,7 @@ def joint_polish(
         inside = free < layers.n_weights
         slope[inside] += ridge * layers.parameters[free[inside]]
         gram.diagonal()[inside] += ridge
-        moved, damping = _moved(problem, layers, (free, gram, slope), (loss, ridge), damping)
+        moved, damping = _take_step(problem, layers, (free, gram, slope), (loss, ridge), damping)
         if moved is None:
             break
         layers, before, loss = moved[0], loss, moved[1]
@@ -101,7 +101,7 @@ def derivative(layers: Layers, values: list[Tensor], free: Tensor) -> Tensor:
     return result.reshape(len(free), -1).T
 
 
-def _moved(
+def _take_step(
     problem: FitProblem,
     layers: Layers,
     system: tuple[Tensor, Tensor, Tensor],

@@ -8,29 +8,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.fitting.combination import combined_layers, some_rows, thinned
+from convexnn.fitting.combination import combined_layers, prune_by_saliency, sample_rows
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
-from convexnn.recovery.options import Wish
+from convexnn.recovery.options import RecoveryOptions
 from convexnn.solution import Status
 
 
 def layer_by_layer(
-    problem: FitProblem, wish: Wish, schedule: Schedule, depth: int, bias: bool, rng: np.random.Generator
+    problem: FitProblem, options: RecoveryOptions, schedule: Schedule, depth: int, bias: bool, rng: np.random.Generator
 ) -> tuple[Layers | None, Status]:
     """Return layers of `depth` hidden layers, each of an equal share of the budget, and how the search ended.
 
     The rule of the paper ("A Recovery Guarantee for Sparse Neural Networks", arXiv 2509.20323) for more than one hidden
     layer: fit a network of one, keep its hidden layer, throw its outputs away, and go on with what the layer gives.
     With one hidden layer it is :func:`combined_layers`; None where a search finds nothing. A layer gets two weights at
-    least, so that shares can amount to more than a small budget: the whole is then thinned to it.
+    least, so that shares can amount to more than a small budget: the whole is then pruned to it.
     """
     share = max(schedule.budget // depth, 2)
     found, hidden, status = list[Layers](), problem, Status.CONVERGED
     for index in range(depth):
         part = schedule.budget - share * (depth - 1) if index == depth - 1 else share
-        layers, status = combined_layers(hidden, wish, replace(schedule, budget=max(part, 2)), bias, rng)
+        layers, status = combined_layers(hidden, options, replace(schedule, budget=max(part, 2)), bias, rng)
         if layers is None or status is Status.INTERRUPTED:
             return None, status
         found.append(layers)
@@ -38,7 +38,9 @@ def layer_by_layer(
             hidden = replace(hidden, rows=layers.forward(hidden.rows)[1])
     joined = _joined(found)
     if joined.nnz > schedule.budget:
-        joined = thinned(some_rows(problem, rng), joined, schedule.budget, schedule.ridge, wish.is_over)
+        joined = prune_by_saliency(
+            sample_rows(problem, rng), joined, schedule.budget, schedule.ridge, options.deadline.is_over
+        )
     return joined, status
 
 

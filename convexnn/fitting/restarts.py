@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain, pairwise
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -18,8 +17,9 @@ from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
 from convexnn.fitting.training import train
 from convexnn.network import SparseReLUNetwork
-from convexnn.recovery.options import Wish
+from convexnn.recovery.options import RecoveryOptions
 from convexnn.solution import Status
+from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Callback, Progress
 
 # Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so.
@@ -40,8 +40,8 @@ WIDENINGS, WIDEST = (10, 3), 100
 
 
 @dataclass(eq=False)
-class Runs:
-    """Runs of a fit.
+class MultistartFit:
+    """A fit from several starts, of which each is one run or more.
 
     Attributes
     ----------
@@ -57,12 +57,12 @@ class Runs:
         Of a full run.
     patience : int
         Candidates without a better one that end a search; 0 for no search.
-    time_limit : float or None
-        Seconds from `began`.
+    deadline : Deadline
+        When the runs began, and how long they may take.
     callback : callable or None
         Told of each pass.
     best, objective
-        The best network so far and its loss; after :meth:`go` there is one, if need be without weights.
+        The best network so far and its loss; after :meth:`run` there is one, if need be without weights.
     history : list of float
         Mean loss over each pass.
     """
@@ -73,33 +73,32 @@ class Runs:
     bias: bool
     schedule: Schedule
     patience: int
-    time_limit: float | None
+    deadline: Deadline
     callback: Callback | None
-    began: float
     best: SparseReLUNetwork = field(init=False)
     objective: float | None = None
     history: list[float] = field(default_factory=list)
 
     @cached_property
-    def coarse(self) -> FitProblem:
+    def problem_float32(self) -> FitProblem:
         """The data at unit scale, float32."""
         return self.problem.to(torch.float32)
 
-    def go(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
+    def run(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
         status = Status.CONVERGED
         try:
-            for run in chain.from_iterable(self._ways(number, start, rng) for number in range(n_restarts)):
-                status = run()
+            for attempt in chain.from_iterable(self._attempts(number, start, rng) for number in range(n_restarts)):
+                status = attempt()
                 if status is not Status.CONVERGED or self.is_exact:
                     break
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
         if self.objective is None:
-            self.keep(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
+            self.keep_if_best(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
         return status
 
-    def keep(self, network: SparseReLUNetwork) -> None:
+    def keep_if_best(self, network: SparseReLUNetwork) -> None:
         """Make a network the best if its loss on the data is the lowest, or it is the first."""
         value = self.measure(network)
         if self.objective is None or value < self.objective:
@@ -111,32 +110,23 @@ class Runs:
         level = EXACT * self.problem.units.height**2
         return self.problem.loss.name == "squared" and self.objective is not None and self.objective <= level
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return perf_counter() - self.began
-
-    def is_over(self) -> bool:
-        """Whether the time is up."""
-        return self.time_limit is not None and self.seconds >= self.time_limit
-
-    def _ways(
+    def _attempts(
         self, number: int, start: SparseReLUNetwork | None, rng: np.random.Generator
     ) -> list[Callable[[], Status]]:
         """Return the runs of a start: a search and training, or, every other time, training of wider layers."""
         most = WIDENINGS[number // 2 % len(WIDENINGS)] * self.sizes[1]
         if start is None and number % 2 and self.sizes[1] < WIDEST:
             return [partial(self._train_wide, min(most, WIDEST), rng)]
-        shares = (1.0,) if self.time_limit is None or number else LADDER
+        shares = (1.0,) if self.deadline.time_limit is None or number else LADDER
         return [partial(self._search, rng), *(partial(self._train, share, start, rng) for share in shares)]
 
     def _train(self, share: float, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         schedule = replace(self.schedule, epochs=max(1, round(share * self.schedule.epochs)))
         if start is None:
-            layers = Layers.random(self.sizes, self.bias, self.coarse.rows, generator)
+            layers = Layers.random(self.sizes, self.bias, self.problem_float32.rows, generator)
         else:
-            layers = self.coarse.layers(start, self.sizes, self.bias)
+            layers = self.problem_float32.layers(start, self.sizes, self.bias)
             schedule = replace(schedule, slack=max(1.0, float(layers.nnz) / schedule.budget))
         return self._trained(layers, schedule, generator)
 
@@ -144,17 +134,17 @@ class Runs:
         """Train layers of more neurons, among which those of the network are found more easily, down to the width."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         ends, hidden = (self.sizes[0], self.sizes[-1]), len(self.sizes) - 2
-        layers = Layers.random((ends[0], *[width] * hidden, ends[1]), self.bias, self.coarse.rows, generator)
+        layers = Layers.random((ends[0], *[width] * hidden, ends[1]), self.bias, self.problem_float32.rows, generator)
         weights = sum(before * after for before, after in pairwise(self.sizes))
         return self._trained(layers, self.schedule.narrowing(self.sizes[1], weights), generator)
 
     def _trained(self, layers: Layers, schedule: Schedule, generator: torch.Generator) -> Status:
-        status = train(self.coarse, layers, schedule, generator, self._after_epoch)
+        status = train(self.problem_float32, layers, schedule, generator, self._after_epoch)
         layers = layers.narrowed(self.sizes[1])
         try:
-            self.keep(self.problem.network(self._refitted(layers)))
+            self.keep_if_best(self.problem.network(self._refitted(layers)))
         except KeyboardInterrupt:
-            self.keep(self.problem.network(layers))
+            self.keep_if_best(self.problem.network(layers))
             return Status.INTERRUPTED
         return status
 
@@ -162,35 +152,32 @@ class Runs:
         """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
         if not self.patience or self.problem.loss.name != "squared":
             return Status.CONVERGED
-        limit = None if self.time_limit is None else SEARCH_SHARE * max(0.0, self.time_limit - self.seconds)
-        wish = Wish(
+        options = RecoveryOptions(
             budget=self.schedule.budget,
             width=self.sizes[1],
             signs="both",
             n_restarts=1,
             patience=self.patience,
             significant=False,
-            time_limit=limit,
-            began=perf_counter(),
+            deadline=Deadline(self.deadline.share(SEARCH_SHARE)),
             device=str(self.problem.rows.device),
             callback=None,
         )
-        layers, status = layer_by_layer(self.problem, wish, self.schedule, len(self.sizes) - 2, self.bias, rng)
+        layers, status = layer_by_layer(self.problem, options, self.schedule, len(self.sizes) - 2, self.bias, rng)
         if layers is not None:
-            self.keep(self.problem.network(self._refitted(layers)))
+            self.keep_if_best(self.problem.network(self._refitted(layers)))
         # A search that is out of its share of the time leaves the rest to training.
         return Status.CONVERGED if status is Status.TIME_LIMIT else status
 
     def _refitted(self, layers: Layers) -> Layers:
         cost = self.problem.target.numel() * float(layers.nnz) ** 2
-        if self.problem.loss.name != "squared" or cost > AFFORDABLE or self.is_over():
+        if self.problem.loss.name != "squared" or cost > AFFORDABLE or self.deadline.is_over():
             return layers
         exact = layers.with_parameters(layers.parameters.double())
-        return joint_polish(self.problem, exact, self.schedule.ridge, stop=self.is_over)[0]
+        return joint_polish(self.problem, exact, self.schedule.ridge, stop=self.deadline.is_over)[0]
 
     def _after_epoch(self, loss: float) -> bool:
         self.history.append(loss * self.problem.units.height**2)
         if self.callback is not None:
-            now = self.history[-1]
-            self.callback(Progress(len(self.history), now, min(self.history), self.seconds))
-        return self.is_over()
+            self.callback(Progress(len(self.history), self.history[-1], min(self.history), self.deadline.seconds))
+        return self.deadline.is_over()

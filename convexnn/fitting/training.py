@@ -13,7 +13,7 @@ from torch import Tensor
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
-from convexnn.fitting.worst_case import intervals, worst_gradient, worst_outputs
+from convexnn.fitting.worst_case import interval_bounds, worst_gradient, worst_outputs
 from convexnn.solution import Status
 
 # Adam's averages of the gradient and of its square, and what keeps the division finite.
@@ -56,14 +56,14 @@ def train(
     and keep their sizes: :meth:`Layers.narrowed` takes the other neurons out. `after_epoch(mean loss)` is called after
     each pass over the rows and says whether to stop.
     """
-    run = _Run(layers, Adam(layers.parameters), torch.ones_like(layers.parameters), schedule)
+    trainer = _Trainer(layers, Adam(layers.parameters), torch.ones_like(layers.parameters), schedule)
     steps = schedule.epochs * -(-problem.n_rows // schedule.batch)
-    state = layers.parameters, run.adam.squares
+    state = layers.parameters, trainer.adam.squares
     safe = [part.clone() for part in state]
     status = Status.CONVERGED
     try:
         for _ in range(schedule.epochs):
-            loss = run.go_through(problem, steps, generator)
+            loss = trainer.run_epoch(problem, steps, generator)
             if not (isfinite(loss) and all(isfinite(float(part.sum())) for part in state)):
                 for part, before in zip(state, safe, strict=True):
                     part.copy_(before)
@@ -71,17 +71,17 @@ def train(
                 break
             for part, before in zip(state, safe, strict=True):
                 before.copy_(part)
-            if after_epoch(loss) and run.step < steps:
+            if after_epoch(loss) and trainer.step < steps:
                 status = Status.TIME_LIMIT
                 break
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    run.threshold(1.0)
+    trainer.threshold(1.0)
     return status
 
 
 @dataclass(eq=False)
-class _Run:
+class _Trainer:
     """The state of a training: layers, their optimiser, which parameters are kept (N,), the step."""
 
     layers: Layers
@@ -90,7 +90,7 @@ class _Run:
     schedule: Schedule
     step: int = 0
 
-    def go_through(self, problem: FitProblem, steps: int, generator: torch.Generator) -> float:
+    def run_epoch(self, problem: FitProblem, steps: int, generator: torch.Generator) -> float:
         """Take the steps of one pass over the rows; return the mean loss over them."""
         total = 0.0
         for rows, target in batches(problem, self.schedule.batch, generator):
@@ -105,10 +105,10 @@ class _Run:
             values = self.layers.forward(rows)
             loss = problem.loss.value(values[-1], target)
             return loss, self.layers.gradient(values, problem.loss.gradient(values[-1], target))
-        steps = intervals(self.layers, rows, self.schedule.margin_at(progress) * problem.reach)
-        outputs, away = worst_outputs(problem, steps, target)
+        layer_intervals = interval_bounds(self.layers, rows, self.schedule.margin_at(progress) * problem.reach)
+        outputs, away = worst_outputs(problem, layer_intervals, target)
         slope = problem.loss.gradient(outputs, target)
-        return problem.loss.value(outputs, target), worst_gradient(self.layers, steps, slope, away)
+        return problem.loss.value(outputs, target), worst_gradient(self.layers, layer_intervals, slope, away)
 
     def threshold(self, progress: float) -> None:
         """Zero all but the best weights, in the parameters and in the mask; none is spent on idle neurons."""

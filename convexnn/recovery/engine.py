@@ -7,11 +7,11 @@ import torch
 
 from convexnn.checks import Floats
 from convexnn.linear.operator import as_device
-from convexnn.recovery.memory import stated_bytes
-from convexnn.recovery.options import RecoveryProgress, Wish
+from convexnn.recovery.memory import estimate_peak_bytes
+from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
-from convexnn.recovery.restarts import Hunt
+from convexnn.recovery.restarts import MultistartSearch
 from convexnn.recovery.search import EXACT
 from convexnn.recovery.significance import drop_insignificant
 from convexnn.solution import Status
@@ -21,35 +21,37 @@ from convexnn.solvers.common.certificate import Run
 LAST_ROUNDS = 50
 
 
-def find(rows: Floats, target: Floats, wish: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Run]:
+def recover_weights(
+    rows: Floats, target: Floats, options: RecoveryOptions, rng: np.random.Generator
+) -> tuple[Floats, Floats, Run]:
     """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
     n_rows, n_inputs = rows.shape
-    memory = stated_bytes(n_rows, n_inputs, wish.budget, wish.width)
+    memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width)
     scale, height = root_mean_squares(rows), float(root_mean_squares(target[:, None])[0])
-    place = as_device(wish.device)
-    problem = Problem(torch.as_tensor(rows / scale, device=place), torch.as_tensor(target / height, device=place))
-    hunt = Hunt(problem, wish.budget, wish.width, wish.signs, rng, wish.is_over, wish.n_restarts, wish.patience)
-    status, history = _run(hunt, wish, 0.5 * height**2)
-    hidden = polish(problem, hunt.best.hidden, rounds=LAST_ROUNDS, stop=wish.is_over)[0]
-    if wish.significant:
-        hidden = drop_insignificant(problem, hidden, wish.width * rows.shape[1]).compact(wish.width)
+    device = as_device(options.device)
+    problem = Problem(torch.as_tensor(rows / scale, device=device), torch.as_tensor(target / height, device=device))
+    search = MultistartSearch(problem, options, rng)
+    status, history = _run(search, 0.5 * height**2)
+    hidden = polish(problem, search.best.hidden, rounds=LAST_ROUNDS, stop=options.deadline.is_over)[0]
+    if options.significant:
+        hidden = drop_insignificant(problem, hidden, options.width * n_inputs).compact(options.width)
     gates = hidden.weights.cpu().numpy() * (height / scale)
-    run = Run("recover", status, len(history), wish.seconds, np.array(history), memory)
+    run = Run("recover", status, len(history), options.deadline.seconds, np.array(history), memory)
     return gates, gates * hidden.signs.cpu().numpy()[:, None], run
 
 
-def _run(hunt: Hunt, wish: Wish, unit: float) -> tuple[Status, list[float]]:
-    """Run a hunt to its end; return how it ended and the lowest loss, in units of `unit`, after each candidate."""
-    history: list[float] = []
+def _run(search: MultistartSearch, unit: float) -> tuple[Status, list[float]]:
+    """Run a search to its end; return how it ended and the lowest loss, in units of `unit`, after each candidate."""
+    callback, deadline, history = search.options.callback, search.options.deadline, list[float]()
     try:
-        for found in hunt.candidates():
-            history.append(unit * hunt.best.loss)
-            if wish.callback is not None:
-                place = hunt.restart, found.source
-                wish.callback(RecoveryProgress(len(history), unit * found.loss, history[-1], wish.seconds, *place))
+        for candidate in search.candidates():
+            history.append(unit * search.best.loss)
+            if callback is not None:
+                loss, best = unit * candidate.loss, history[-1]
+                callback(RecoveryProgress(len(history), loss, best, deadline.seconds, search.restart, candidate.source))
     except KeyboardInterrupt:
         return Status.INTERRUPTED, history
-    ended = wish.is_over() and hunt.best.loss > EXACT
+    ended = deadline.is_over() and search.best.loss > EXACT
     return Status.TIME_LIMIT if ended else Status.CONVERGED, history
 
 

@@ -14,8 +14,8 @@ PARALLEL = {torch.float32: 1e-4, torch.float64: 1e-14}
 
 
 @dataclass(frozen=True, eq=False)
-class Hidden:
-    """f(x) = sum_j signs_j relu(x . weights_j), and for every empty block a gate in which a neuron may be born.
+class HiddenLayer:
+    """f(x) = sum_j signs_j relu(x . weights_j), and for every empty block a gate at which a neuron may be revived.
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class Hidden:
     gates: Tensor
 
     @classmethod
-    def empty(cls, problem: Problem, gates: Tensor, signs: Tensor) -> Hidden:
-        """Return empty blocks for `gates` (p, d), to be born with `signs` (p,)."""
+    def empty(cls, problem: Problem, gates: Tensor, signs: Tensor) -> HiddenLayer:
+        """Return empty blocks for `gates` (p, d), to be revived with `signs` (p,)."""
         return cls(problem.rows.new_zeros(gates.shape), signs, gates)
 
     @property
@@ -42,7 +42,7 @@ class Hidden:
         return (self.weights != 0.0).any(1)
 
     @property
-    def in_force(self) -> Tensor:
+    def effective_gates(self) -> Tensor:
         """The gates of all blocks, (p, d): the weights of live ones, by which a gate follows its neuron."""
         return torch.where(self.live[:, None], self.weights, self.gates)
 
@@ -51,28 +51,28 @@ class Hidden:
         """Number of nonzero weights."""
         return int(torch.count_nonzero(self.weights))
 
-    def kept(self, chosen: Tensor) -> Hidden:
+    def select(self, chosen: Tensor) -> HiddenLayer:
         """Return the blocks at `chosen`, a mask or indices."""
-        return Hidden(self.weights[chosen], self.signs[chosen], self.gates[chosen])
+        return HiddenLayer(self.weights[chosen], self.signs[chosen], self.gates[chosen])
 
-    def compact(self, width: int) -> Hidden:
+    def compact(self, width: int) -> HiddenLayer:
         """Return the live neurons, of more than `width` those with the longest weights."""
-        alive = self.kept(self.live)
+        alive = self.select(self.live)
         if len(alive.signs) <= width:
             return alive
-        return alive.kept(alive.weights.norm(dim=1).topk(width).indices.sort().values)
+        return alive.select(alive.weights.norm(dim=1).topk(width).indices.sort().values)
 
-    def joined(self, other: Hidden) -> Hidden:
+    def concatenate(self, other: HiddenLayer) -> HiddenLayer:
         """Return the blocks of both."""
         pairs = ((self.weights, other.weights), (self.signs, other.signs), (self.gates, other.gates))
-        return Hidden(*(torch.cat(pair) for pair in pairs))
+        return HiddenLayer(*(torch.cat(pair) for pair in pairs))
 
-    def to(self, dtype: torch.dtype) -> Hidden:
+    def to(self, dtype: torch.dtype) -> HiddenLayer:
         """Return this layer in another precision."""
-        return Hidden(self.weights.to(dtype), self.signs.to(dtype), self.gates.to(dtype))
+        return HiddenLayer(self.weights.to(dtype), self.signs.to(dtype), self.gates.to(dtype))
 
 
-def merge_parallel(hidden: Hidden) -> Hidden:
+def merge_parallel(hidden: HiddenLayer) -> HiddenLayer:
     """Return the layer with neurons of one direction made one: they have one pattern, and share its budget for nothing.
 
     a relu(x . u) + b relu(x . c u) = sign(a + b c) relu(x . |a + b c| u) for signs a, b and c > 0.
@@ -93,4 +93,4 @@ def merge_parallel(hidden: Hidden) -> Hidden:
         weights[second] = 0.0
         if weights[first] @ hidden.weights[first] < 0.0:
             weights[first], signs[first] = -weights[first], -signs[first]
-    return Hidden(weights, signs, hidden.gates)
+    return HiddenLayer(weights, signs, hidden.gates)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from convexnn.recovery.polish import TILE_ROWS
-from convexnn.recovery.restarts import stages
+from convexnn.recovery.restarts import stage_sizes
 from convexnn.recovery.search import MOST_SLACK
 
 # (n, p) and (n, s) arrays of a round at one time: masks and products over the blocks, columns and their scaled copies.
 MASKS, COLUMNS = 4, 3
 
 
-def stated_bytes(n_rows: int, n_inputs: int, budget: int, width: int) -> int:
+def estimate_peak_bytes(n_rows: int, n_inputs: int, budget: int, width: int) -> int:
     """Return the bytes that a recovery holds at most in arrays: linear in rows, and in none of them times all weights.
 
     All rows are held in float64 three times (as given, scaled, and by columns), those of the last stage three times
     more in the precision of its candidates; a round has masks for the blocks and columns for a budget at its largest.
     """
-    rows, blocks = stages(n_rows, budget)[-1], width + width // 4 + 1
+    rows, blocks = stage_sizes(n_rows, budget)[-1], width + width // 4 + 1
     columns = min(MOST_SLACK * budget, blocks * n_inputs)
     data = 8 * 3 * n_rows * n_inputs + 8 * 3 * rows * n_inputs
     a_round = 8 * rows * (MASKS * blocks + COLUMNS * columns) + 8 * 3 * columns**2

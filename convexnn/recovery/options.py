@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 
+from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Progress
 
 
@@ -29,8 +29,8 @@ class RecoveryProgress(Progress):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The arguments of :func:`convexnn.recover`, checked; `began` is the clock at its start."""
+class RecoveryOptions:
+    """The arguments of :func:`convexnn.recover`, checked; the `deadline` is its time limit and when it began."""
 
     budget: int
     width: int
@@ -38,16 +38,6 @@ class Wish:
     n_restarts: int
     patience: int
     significant: bool
-    time_limit: float | None
-    began: float
+    deadline: Deadline
     device: str
     callback: Callable[[RecoveryProgress], None] | None
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return perf_counter() - self.began
-
-    def is_over(self) -> bool:
-        """Whether the time is up."""
-        return self.time_limit is not None and self.seconds >= self.time_limit

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import Hidden
+from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.problem import Problem, mean_square
 from convexnn.recovery.support_steps import LEAST_DAMPING
 
@@ -20,11 +20,11 @@ TILE_ROWS = 8192
 
 def polish(
     problem: Problem,
-    hidden: Hidden,
+    hidden: HiddenLayer,
     rounds: int = 20,
     least_fall: float = 1e-6,
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[Hidden, float]:
+) -> tuple[HiddenLayer, float]:
     """Return the layer with weights of lower loss on the same support, and that loss.
 
     Levenberg and Marquardt: (J J^T + damping diag(J J^T)) step = J r, taken if the loss of the network itself falls,
@@ -32,17 +32,17 @@ def polish(
     each round, so that there is one where time is up already.
     """
     gates, features = torch.nonzero(hidden.weights, as_tuple=True)
-    weights, linear, residual = _at(problem, hidden, hidden.weights)
+    weights, linear, residual = _evaluate(problem, hidden, hidden.weights)
     loss, damping = mean_square(residual), FIRST_DAMPING
     for _ in range(rounds if len(gates) else 0):
         gram, slope = normal_equations(problem, linear > 0.0, hidden.signs, (gates, features), residual)
         moved = None
         while damping < LARGEST_DAMPING:
-            step = _step(gram, slope, damping)
+            step = _levenberg_step(gram, slope, damping)
             if step is not None:
                 candidate = weights.clone()
                 candidate[gates, features] += step
-                moved = _at(problem, hidden, candidate)
+                moved = _evaluate(problem, hidden, candidate)
                 if mean_square(moved[2]) < loss:
                     break
             moved, damping = None, max(5.0 * damping, LEAST_DAMPING[gram.dtype])
@@ -53,7 +53,7 @@ def polish(
         damping = max(damping / 5.0, LEAST_DAMPING[gram.dtype] / 100.0)
         if loss > (1.0 - least_fall) * before or stop():
             break
-    return Hidden(weights, hidden.signs, hidden.gates), loss
+    return HiddenLayer(weights, hidden.signs, hidden.gates), loss
 
 
 def normal_equations(
@@ -73,12 +73,13 @@ def normal_equations(
     return gram, slope
 
 
-def _at(problem: Problem, hidden: Hidden, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _evaluate(problem: Problem, hidden: HiddenLayer, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weights (p, d), what goes into the ReLUs (n, p), and the residual (n,)."""
     linear = problem.linear(weights)
     return weights, linear, problem.target - torch.relu(linear) @ hidden.signs
 
 
-def _step(gram: Tensor, slope: Tensor, damping: float) -> Tensor | None:
+def _levenberg_step(gram: Tensor, slope: Tensor, damping: float) -> Tensor | None:
     scale = gram.diagonal()
     scale = torch.where(scale > 0.0, scale, 1.0)
     floor = 0.01 * LEAST_DAMPING[gram.dtype] * scale.max()

@@ -32,16 +32,18 @@ class Proposals:
 
     def dense(self, count: int, residual: Tensor) -> Tensor:
         """Return Gaussian gates."""
-        return self._tensor(self.rng.standard_normal((count, self._d)))
+        return self._tensor(self.rng.standard_normal((count, self._n_inputs)))
 
     def single(self, count: int, residual: Tensor) -> Tensor:
         """Return gates of one feature, plus or minus."""
-        return self._placed(self.rng.integers(self._d, size=(count, 1)), self.rng.choice([-1.0, 1.0], (count, 1)))
+        return self._gates_from(
+            self.rng.integers(self._n_inputs, size=(count, 1)), self.rng.choice([-1.0, 1.0], (count, 1))
+        )
 
     def sparse(self, count: int, residual: Tensor) -> Tensor:
         """Return Gaussian gates of a few features, drawn at random."""
-        places, kept = self._few(self.rng.integers(self._d, size=(count, ORDERS[1] - 1)), count)
-        return self._placed(places, kept * self.rng.standard_normal(places.shape))
+        places, kept = self._few(self.rng.integers(self._n_inputs, size=(count, ORDERS[1] - 1)), count)
+        return self._gates_from(places, kept * self.rng.standard_normal(places.shape))
 
     def moment(self, count: int, residual: Tensor) -> Tensor:
         """Return gates from the second moments of the residual, M = X^T diag(r) X / n - mean(r) I.
@@ -51,26 +53,28 @@ class Proposals:
         estimate of their squared norms from one random vector.
         """
         if not count:
-            return self._tensor(np.zeros((0, self._d)))
+            return self._tensor(np.zeros((0, self._n_inputs)))
         rows, mean = self.problem.rows, residual.mean()
-        probe = self._tensor(self.rng.standard_normal(self._d))
+        probe = self._tensor(self.rng.standard_normal(self._n_inputs))
         column = self._moments((rows @ probe)[:, None], residual)[0] - mean * probe
         energy = column.double().square().cpu().numpy()
         # Where weights run away even the squares of moments are not finite: any column will do.
         total = energy.sum()
         chances = energy / total if 0.0 < total < np.inf else None
-        features = self.rng.choice(self._d, size=count, p=chances)
+        features = self.rng.choice(self._n_inputs, size=count, p=chances)
         moments = self._moments(rows[:, features], residual)
         moments[torch.arange(count), torch.as_tensor(features)] -= mean
-        order = min(ORDERS[1] - 1, self._d)
+        order = min(ORDERS[1] - 1, self._n_inputs)
         places = moments.abs().topk(order, dim=1).indices.cpu().numpy()
         _, kept = self._few(places, count)
         values = np.take_along_axis(moments.cpu().numpy(), places, axis=1)
-        return self._placed(places, kept * values * self.rng.choice([-1.0, 1.0], (count, 1)))
+        return self._gates_from(places, kept * values * self.rng.choice([-1.0, 1.0], (count, 1)))
 
     def priced(self, count: int, residual: Tensor) -> Tensor:
         """Return the best of a pool of gates, by the correlations of their own columns with the residual."""
-        singles = np.concatenate([np.eye(self._d), -np.eye(self._d)]) if 2 * self._d <= POOL else None
+        singles = (
+            np.concatenate([np.eye(self._n_inputs), -np.eye(self._n_inputs)]) if 2 * self._n_inputs <= POOL else None
+        )
         first = self.single(POOL, residual) if singles is None else self._tensor(singles)
         pool = torch.cat([first, self.mixed(("sparse", "moment"), POOL // 2, residual)])
         active = (self.problem.linear(pool) > 0.0).to(pool.dtype).T
@@ -81,7 +85,7 @@ class Proposals:
         return pool[score.topk(min(count, len(pool))).indices]
 
     @property
-    def _d(self) -> int:
+    def _n_inputs(self) -> int:
         return self.problem.rows.shape[1]
 
     def _tensor(self, values: np.ndarray) -> Tensor:
@@ -96,8 +100,8 @@ class Proposals:
         orders = self.rng.integers(*ORDERS, size=(count, 1))
         return places, np.arange(places.shape[1]) < orders
 
-    def _placed(self, places: np.ndarray, values: np.ndarray) -> Tensor:
-        gates = np.zeros((len(places), self._d))
+    def _gates_from(self, places: np.ndarray, values: np.ndarray) -> Tensor:
+        gates = np.zeros((len(places), self._n_inputs))
         np.add.at(gates, (np.arange(len(places))[:, None], places), values)
         return self._tensor(gates)
 

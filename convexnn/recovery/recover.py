@@ -13,8 +13,9 @@ from convexnn.patterns.activation_patterns import ActivationPatterns
 from convexnn.patterns.gates import append_ones
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.targets import encode
-from convexnn.recovery.options import RecoveryProgress, Wish
+from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
 from convexnn.solution import Solution
+from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Limits
 
 # Most neurons where the caller sets no limit.
@@ -103,23 +104,22 @@ def recover(
     began = perf_counter()
     rows, target = _data(X, y, as_flag(bias, "bias"))
     budget, width = _sizes(budget, width, rows.shape[1])
-    wish = Wish(
+    options = RecoveryOptions(
         budget=budget,
         width=width,
         signs=as_known(signs, "signs", ("both", "positive", "negative")),
         n_restarts=as_count(n_restarts, "n_restarts"),
         patience=as_count(patience, "patience"),
         significant=as_flag(significant, "significant"),
-        time_limit=Limits(1, time_limit).time_limit,
-        began=began,
+        deadline=Deadline(Limits(1, time_limit).time_limit, began),
         device=device,
         callback=callback,
     )
     # torch comes with them, and is not loaded before it is used.
-    from convexnn.recovery.engine import find
+    from convexnn.recovery.engine import recover_weights
     from convexnn.solvers.common.certificate import certify_support
 
-    gates, weights, run = find(rows, target, wish, as_generator(seed))
+    gates, weights, run = recover_weights(rows, target, options, as_generator(seed))
     return certify_support(_program(X, y, gates, budget, bias), np.flatnonzero(weights), weights[weights != 0.0], run)
 
 

@@ -1,18 +1,20 @@
-"""The course of a recovery: starts, stages over more and more rows, and the best network so far."""
+"""The course of a recovery: starts, stage_sizes over more and more rows, and the best network so far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 import numpy as np
 import torch
 
-from convexnn.recovery.hidden_layer import Hidden
+from convexnn.recovery.hidden_layer import HiddenLayer
+from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
-from convexnn.recovery.search import EXACT, FINE, Found, Scores, Search
+from convexnn.recovery.search import EXACT, FINE, Candidate, Search
+from convexnn.recovery.step_rules import StepRuleBandit
 
 # Rows of the first stage: many a weight of the budget, between the two limits, but never fewer than the least a weight.
 # Each stage has four times the rows.
@@ -32,51 +34,45 @@ BETTER = 0.999
 
 
 @dataclass(eq=False)
-class Hunt:
-    """A run of the search.
+class MultistartSearch:
+    """A search from several starts, each over stages of more and more rows.
 
     Attributes
     ----------
     problem : Problem
         All rows at unit scale, float64.
-    budget, width, signs, rng, stop
-        As in :class:`convexnn.recovery.search.Search`.
-    n_restarts, patience : int
-        Starts, and candidates without a better one that end a start.
-    best : Found
+    options : RecoveryOptions
+        What is asked for.
+    rng : numpy.random.Generator
+        The only source of randomness.
+    best : Candidate
         The best network so far by its loss on all rows; at first none, of no neurons.
     restart : int
         The present start, from 0.
     """
 
     problem: Problem
-    budget: int
-    width: int
-    signs: str
+    options: RecoveryOptions
     rng: np.random.Generator
-    stop: Callable[[], bool]
-    n_restarts: int
-    patience: int
-    best: Found = field(init=False)
+    best: Candidate = field(init=False)
     restart: int = 0
 
     def __post_init__(self) -> None:
         nothing = self.problem.rows[:0]
-        empty = Hidden(nothing, nothing[:, 0], nothing)
-        self.best = Found(empty, self.problem.loss(empty.weights, empty.signs), "nothing")
+        empty = HiddenLayer(nothing, nothing[:, 0], nothing)
+        self.best = Candidate(empty, self.problem.loss(empty.weights, empty.signs), "nothing")
 
-    def candidates(self) -> Iterator[Found]:
+    def candidates(self) -> Iterator[Candidate]:
         """Yield candidates start by start and stage by stage, until time is up, one is exact, or no start is left."""
-        sizes = stages(len(self.problem.target), self.budget)
-        for restart in range(self.n_restarts):
-            self.restart, current, scores = restart, None, Scores()
+        sizes = stage_sizes(len(self.problem.target), self.options.budget)
+        for restart in range(self.options.n_restarts):
+            self.restart, current, bandit = restart, None, StepRuleBandit()
             for size in sizes:
-                last = size == sizes[-1]
-                stage = self._stage(self._sample(size), current, scores, self.patience if last else STAGE_PATIENCE)
-                for found, best in stage:
+                patience = self.options.patience if size == sizes[-1] else STAGE_PATIENCE
+                for candidate, best in self._stage(self._sample(size), current, bandit, patience):
                     current = best
-                    yield found
-                    if self.best.loss <= EXACT or self.stop():
+                    yield candidate
+                    if self.best.loss <= EXACT or self.options.deadline.is_over():
                         return
 
     def _sample(self, size: int) -> Problem:
@@ -87,53 +83,55 @@ class Hunt:
         return self.problem.take(torch.as_tensor(index, device=self.problem.rows.device))
 
     def _stage(
-        self, rows: Problem, current: Found | None, scores: Scores, patience: int
-    ) -> Iterator[tuple[Found, Found | None]]:
+        self, rows: Problem, current: Candidate | None, bandit: StepRuleBandit, patience: int
+    ) -> Iterator[tuple[Candidate, Candidate | None]]:
         """Yield candidates on some rows, each with the best of them, until one is exact or none was better for long.
 
         The search goes on in float64 once float32 cannot tell its candidates apart.
         """
-        search = self._search(rows.to(torch.float32), scores)
+        search = self._search(rows.to(torch.float32), bandit)
         if current is not None:
-            current = self._lifted(search, current)
+            current = _refitted(search, current)
         waiting, stale = search.starts if current is None else [], 0
         while stale < _patience(patience, current) and not (current is not None and current.loss <= EXACT):
             if not waiting and current is None:
                 return
             plan = search.start(*waiting.pop(0)) if current is None or waiting else search.move(current)
             least = float("inf") if current is None else current.loss
-            found = search.run(plan, least)
-            stale = 0 if waiting or found.loss < BETTER * least else stale + 1
-            if isfinite(found.loss) and found.loss < least:
-                current = found
+            candidate = search.run(plan, least)
+            stale = 0 if waiting or candidate.loss < BETTER * least else stale + 1
+            if isfinite(candidate.loss) and candidate.loss < least:
+                current = candidate
                 if current.loss < FINE and search.problem.rows.dtype == torch.float32:
-                    search = self._search(rows, scores)
-                    current = self._lifted(search, current)
-                self._keep(current)
-            yield found, current
+                    search = self._search(rows, bandit)
+                    current = _refitted(search, current)
+                self._keep_if_best(current)
+            yield candidate, current
 
-    def _search(self, problem: Problem, scores: Scores) -> Search:
-        return Search(problem, self.budget, self.width, self.signs, self.rng, self.stop, scores)
+    def _search(self, problem: Problem, bandit: StepRuleBandit) -> Search:
+        options = self.options
+        return Search(problem, options.budget, options.width, options.signs, self.rng, options.deadline.is_over, bandit)
 
-    def _lifted(self, search: Search, found: Found) -> Found:
-        """Return a network fitted to the rows, and in the precision, of a search."""
-        hidden, loss = polish(search.problem, found.hidden.to(search.problem.rows.dtype), stop=self.stop)
-        return Found(hidden, loss, found.source, found.one_sided)
-
-    def _keep(self, found: Found) -> None:
+    def _keep_if_best(self, candidate: Candidate) -> None:
         """Make a network the best if its loss on all rows is the lowest."""
-        exact = found.hidden.to(torch.float64)
+        exact = candidate.hidden.to(torch.float64)
         loss = self.problem.loss(exact.weights, exact.signs)
         if loss < self.best.loss:
-            self.best = Found(exact, loss, found.source, found.one_sided)
+            self.best = replace(candidate, hidden=exact, loss=loss)
 
 
-def _patience(patience: int, current: Found | None) -> int:
+def _refitted(search: Search, candidate: Candidate) -> Candidate:
+    """Return a network fitted to the rows, and in the precision, of a search."""
+    hidden, loss = polish(search.problem, candidate.hidden.to(search.problem.rows.dtype), stop=search.stop)
+    return replace(candidate, hidden=hidden, loss=loss)
+
+
+def _patience(patience: int, current: Candidate | None) -> int:
     nearly_exact = current is not None and current.loss < FINE
     return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
 
 
-def stages(n_rows: int, budget: int) -> list[int]:
+def stage_sizes(n_rows: int, budget: int) -> list[int]:
     """Return the numbers of rows that a search goes through; one stage where it would hardly be shorter than all."""
     size = max(min(max(FIRST_ROWS[0], ROWS_A_WEIGHT * budget), FIRST_ROWS[1]), LEAST_ROWS_A_WEIGHT * budget)
     last = min(n_rows, max(MOST_ROWS, size))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import Hidden, merge_parallel
+from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem, mean_square
 from convexnn.recovery.support_steps import Fit
@@ -30,7 +30,7 @@ DIVERGED = 1e12
 class Schedule:
     """How rounds go: how many, the first budget as a multiple of the budget, the fit, and who may turn its sign.
 
-    With `free_signs` a neuron is born with the sign that keeps it on its own gate's side; else signs stay, and a
+    With `free_signs` a revived neuron takes the sign that keeps it on its own gate's side; else signs stay, and a
     weight against its gate turns the gate round.
     """
 
@@ -45,10 +45,10 @@ class Schedule:
 
 
 @dataclass(frozen=True, eq=False)
-class _Now:
+class _RoundState:
     """A layer and what a round needs of it: masks times signs (p, n), the residual (n,), column norms (p, d)."""
 
-    hidden: Hidden
+    hidden: HiddenLayer
     signed: Tensor
     residual: Tensor
     norms: Tensor
@@ -60,8 +60,8 @@ class _Now:
 
 
 def threshold_rounds(
-    problem: Problem, hidden: Hidden, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
-) -> tuple[Hidden, float]:
+    problem: Problem, hidden: HiddenLayer, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
+) -> tuple[HiddenLayer, float]:
     """Return the best layer met within the budget, polished, and its loss.
 
     A round: with unit columns D_j x_i / ||D_j x_i||, keep the largest entries of w + mu A^T r (mu the exact line search
@@ -73,15 +73,15 @@ def threshold_rounds(
     for index in range(schedule.rounds):
         if stop():
             break
-        now = _look(problem, hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
+        now = _round_state(problem, hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
         if not now.loss <= DIVERGED:
             hidden = best
             break
         if now.loss < least and hidden.nnz <= budget:
             best, least = hidden, now.loss
-        hidden = merge_parallel(_moved(problem, now, schedule.budget(budget, index), schedule.fit, schedule.free_signs))
+        hidden = merge_parallel(_select_and_fit(problem, now, schedule.budget(budget, index), schedule))
         norms, renewed = now.norms, ~hidden.live
-        hidden = _revived(hidden, renewed, propose, now.residual)
+        hidden = _revive_empty(hidden, renewed, propose, now.residual)
     # What is worse before the polish may be better after it.
     if hidden.nnz <= budget:
         last, loss = polish(problem, hidden, stop=stop)
@@ -90,23 +90,23 @@ def threshold_rounds(
     return polish(problem, best, stop=stop)
 
 
-def _look(problem: Problem, hidden: Hidden, norms: Tensor, renewed: Tensor) -> _Now:
+def _round_state(problem: Problem, hidden: HiddenLayer, norms: Tensor, renewed: Tensor) -> _RoundState:
     """Return what a round needs; `norms` are kept but for the blocks `renewed` (p,)."""
-    linear = problem.linear(hidden.in_force)
+    linear = problem.linear(hidden.effective_gates)
     residual = problem.target - torch.relu(linear) @ (hidden.signs * hidden.live)
     active = (linear > 0.0).to(linear.dtype).T
     norms = norms.clone()
     norms[renewed] = (active[renewed] @ problem.squares).sqrt_()
-    return _Now(hidden, active * hidden.signs[:, None], residual, norms)
+    return _RoundState(hidden, active * hidden.signs[:, None], residual, norms)
 
 
-def _moved(problem: Problem, now: _Now, budget: int, fit: Fit, free_signs: bool) -> Hidden:
+def _select_and_fit(problem: Problem, now: _RoundState, budget: int, schedule: Schedule) -> HiddenLayer:
     """Return the layer after one selection and one fit; the gates of its live blocks follow the weights."""
     hidden, shape = now.hidden, now.norms.shape
     inverse = torch.where(now.norms > 0.0, 1.0 / now.norms, 0.0)
     slope = ((now.signed * now.residual) @ problem.rows) * inverse
     wanted = hidden.weights * now.norms + _step_size(problem, now, slope, inverse) * slope
-    chosen = _largest(wanted, now.norms > 0.0, budget)
+    chosen = _top_indices(wanted, now.norms > 0.0, budget)
     gates, features = chosen // shape[1], chosen % shape[1]
     columns = problem.columns[features] * now.signed[gates]
     lengths = columns.norm(dim=1)
@@ -114,21 +114,21 @@ def _moved(problem: Problem, now: _Now, budget: int, fit: Fit, free_signs: bool)
     inverse_lengths = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)
     columns *= inverse_lengths[:, None]
     start = (wanted * inverse).flatten()[chosen] * lengths
-    start += fit(columns, problem.target - start @ columns)
+    start += schedule.fit(columns, problem.target - start @ columns)
     weights = torch.zeros_like(hidden.weights)
     weights[gates, features] = start * inverse_lengths
-    moved = Hidden(weights, hidden.signs, hidden.gates)
-    return _sided(hidden, moved) if free_signs else moved
+    moved = HiddenLayer(weights, hidden.signs, hidden.gates)
+    return _align_revived(hidden, moved) if schedule.free_signs else moved
 
 
-def _largest(values: Tensor, allowed: Tensor, count: int) -> Tensor:
+def _top_indices(values: Tensor, allowed: Tensor, count: int) -> Tensor:
     """Return the flat indices of the `count` largest magnitudes among the allowed ones."""
     flat = torch.where(allowed, values.abs(), -1.0).flatten()
     chosen = flat.topk(min(count, len(flat)), sorted=False)
     return chosen.indices[chosen.values >= 0.0]
 
 
-def _step_size(problem: Problem, now: _Now, slope: Tensor, inverse: Tensor) -> float:
+def _step_size(problem: Problem, now: _RoundState, slope: Tensor, inverse: Tensor) -> float:
     """Return mu = ||g_S||^2 / ||A_S g_S||^2, at most 1, on the support S; 1 where g_S is rounding or S empty."""
     gates, features = torch.nonzero(now.hidden.weights, as_tuple=True)
     direction = slope[gates, features]
@@ -139,18 +139,18 @@ def _step_size(problem: Problem, now: _Now, slope: Tensor, inverse: Tensor) -> f
     return min(1.0, size / max(float(change.square().sum()), size))
 
 
-def _sided(before: Hidden, after: Hidden) -> Hidden:
-    """Return the layer with newborn neurons on their gates' side: -relu(-x . w) in place of relu(x . w)."""
+def _align_revived(before: HiddenLayer, after: HiddenLayer) -> HiddenLayer:
+    """Return the layer with revived neurons on their gates' side: -relu(-x . w) in place of relu(x . w)."""
     turned = ~before.live & ((after.weights * before.gates).sum(1) < 0.0)
     side = torch.where(turned, -1.0, 1.0).to(after.signs.dtype)
-    return Hidden(after.weights * side[:, None], after.signs * side, after.gates)
+    return HiddenLayer(after.weights * side[:, None], after.signs * side, after.gates)
 
 
-def _revived(hidden: Hidden, empty: Tensor, propose: Propose, residual: Tensor) -> Hidden:
+def _revive_empty(hidden: HiddenLayer, empty: Tensor, propose: Propose, residual: Tensor) -> HiddenLayer:
     """Return the layer with fresh gates in the blocks `empty` (p,)."""
     count = int(empty.sum())
     if not count:
         return hidden
     gates = hidden.gates.clone()
     gates[empty] = propose(count, residual)
-    return Hidden(hidden.weights, hidden.signs, gates)
+    return HiddenLayer(hidden.weights, hidden.signs, gates)

@@ -7,7 +7,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import Hidden
+from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.polish import normal_equations, polish
 from convexnn.recovery.problem import Problem
 
@@ -15,7 +15,7 @@ from convexnn.recovery.problem import Problem
 SHARE = 0.05
 
 
-def drop_insignificant(problem: Problem, hidden: Hidden, n_candidates: int) -> Hidden:
+def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int) -> HiddenLayer:
     """Return the network without the weights whose loss is within what chance makes of `n_candidates` columns.
 
     Of N columns of noise the best lowers the sum of squares by about 2 ln(N) residual variances; a weight stays if
@@ -34,10 +34,10 @@ def drop_insignificant(problem: Problem, hidden: Hidden, n_candidates: int) -> H
         gone = costs.topk(max(1, int(SHARE * weak)), largest=False).indices
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
-        hidden = polish(problem, Hidden(weights, hidden.signs, hidden.gates))[0]
+        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
 
 
-def _costs(problem: Problem, hidden: Hidden, support: tuple[Tensor, ...]) -> Tensor:
+def _costs(problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...]) -> Tensor:
     """Return by how many residual variances the sum of squares grows without each weight, (s,)."""
     linear = problem.linear(hidden.weights)
     residual = problem.target - torch.relu(linear) @ hidden.signs

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.baselines import Baseline
-from convexnn.baselines.iterative_pruning import rounds
+from convexnn.baselines.iterative_pruning import pruning_schedule
 from convexnn.datasets import LabelledSplit, mnist
 from convexnn.fitting.fit_network import EPOCHS, WIDTH, WIDTH_FOR_ROOT, fit_network
 from convexnn.fitting.result import NetworkFit
@@ -277,7 +277,7 @@ def cost_of(setting: Setting, run: Run) -> float:
     options = setting.options.get(method, {"epochs": EPOCHS})
     if "epochs_a_round" in options:
         before = options["epochs_a_round"] * len(
-            list(rounds(setting.weights(run["m"]), stops, options.get("prune", 0.1)))
+            list(pruning_schedule(setting.weights(run["m"]), stops, options.get("prune", 0.1)))
         )
     else:
         before = options["epochs"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.baselines import Baseline
-from convexnn.baselines.task import Task
+from convexnn.baselines.task import Task, TaskOptions
 from convexnn.checks import Floats
 
 
@@ -38,7 +38,7 @@ def task_of(**options: Any) -> Task:
         "seed": 0,
         "device": "cpu",
     }
-    return Task.make(X, y, **{**usual, **options})
+    return Task.make(X, y, TaskOptions(**{**usual, **options}))
 
 
 def weights_of(baseline: Baseline) -> list[Floats]:

@@ -41,10 +41,10 @@ def test_the_shares_are_in_proportion() -> None:
 
 
 def test_the_mask_is_of_these_sizes() -> None:
-    trainee = task_of().trainee()
-    draw_mask(trainee, [13, 4], torch.Generator().manual_seed(0))
-    assert [int(mask.sum()) for mask in trainee.layers.split(trainee.kept)[0]] == [13, 4]
-    assert int(torch.count_nonzero(trainee.layers.parameters)) == 17
+    model = task_of().new_model()
+    draw_mask(model, [13, 4], torch.Generator().manual_seed(0))
+    assert [int(mask.sum()) for mask in model.layers.split(model.kept)[0]] == [13, 4]
+    assert int(torch.count_nonzero(model.layers.parameters)) == 17
 
 
 def test_the_smallest_are_dropped_and_the_steepest_grown() -> None:
@@ -74,30 +74,30 @@ def test_a_layer_keeps_its_size(seed: int, share: float) -> None:
 def test_momentum_is_forgotten_of_all_that_changed() -> None:
     # A bug once: the momentum of what was dropped moved it away from zero.
     task = task_of()
-    trainee = task.trainee()
-    draw_mask(trainee, [20, 5], task.generator)
-    adam = Adam(trainee.layers.parameters)
+    model = task.new_model()
+    draw_mask(model, [20, 5], task.generator)
+    adam = Adam(model.layers.parameters)
     adam.mean.fill_(1.0)
     adam.squares.fill_(2.0)
-    before = trainee.kept.clone()
-    slope = torch.randn(trainee.layers.parameters.shape, generator=torch.Generator().manual_seed(1))
-    Regrowth(trainee, 0.5, 10, 100)(10, slope, adam)
-    changed = before != trainee.kept
+    before = model.kept.clone()
+    slope = torch.randn(model.layers.parameters.shape, generator=torch.Generator().manual_seed(1))
+    Regrowth(model, 0.5, 10, 100)(10, slope, adam)
+    changed = before != model.kept
     assert int(changed.sum()) > 4
     assert not adam.mean[changed].any()
     assert not adam.squares[changed].any()
-    assert bool((adam.mean[before & trainee.kept & (trainee.layers.parameters != 0.0)] == 1.0).all())
+    assert bool((adam.mean[before & model.kept & (model.layers.parameters != 0.0)] == 1.0).all())
 
 
 @pytest.mark.parametrize(("t", "moves"), [(10, True), (15, False), (40, True), (80, False), (90, False)])
 def test_the_mask_moves_at_its_times(t: int, moves: bool) -> None:
     task = task_of()
-    trainee = task.trainee()
-    draw_mask(trainee, [20, 6], task.generator)
-    before = trainee.kept.clone()
-    slope = torch.randn(trainee.layers.parameters.shape, generator=torch.Generator().manual_seed(1))
-    Regrowth(trainee, 1.0, 10, 80)(t, slope, Adam(trainee.layers.parameters))
-    assert bool((before != trainee.kept).any()) == moves
+    model = task.new_model()
+    draw_mask(model, [20, 6], task.generator)
+    before = model.kept.clone()
+    slope = torch.randn(model.layers.parameters.shape, generator=torch.Generator().manual_seed(1))
+    Regrowth(model, 1.0, 10, 80)(t, slope, Adam(model.layers.parameters))
+    assert bool((before != model.kept).any()) == moves
 
 
 def test_the_share_falls_as_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,9 +108,9 @@ def test_the_share_falls_as_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.tensor([0])
 
     monkeypatch.setattr("convexnn.baselines.dynamic_sparse_training.regrow", note)
-    trainee = task_of().trainee()
+    model = task_of().new_model()
     for t in (10, 40, 70):
-        Regrowth(trainee, 0.3, 10, 80)(t, trainee.layers.parameters, Adam(trainee.layers.parameters))
+        Regrowth(model, 0.3, 10, 80)(t, model.layers.parameters, Adam(model.layers.parameters))
     expected = [0.15 * (1.0 + math.cos(math.pi * t / 80)) for t in (10, 40, 70)]
     np.testing.assert_allclose(shares[::2], expected)
 

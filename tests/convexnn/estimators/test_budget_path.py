@@ -123,14 +123,14 @@ def test_an_interruption_within_a_fit_ends_the_path(
 ) -> None:
     passes: list[float] = []
 
-    def go_through(self: Any, problem: Any, steps: int, generator: Any) -> float:
+    def run_epoch(self: Any, problem: Any, steps: int, generator: Any) -> float:
         passes.append(0.0)
         if len(passes) == 8:
             raise KeyboardInterrupt
         return 1.0
 
     # Three fits of two passes a budget: the eighth is of the second budget.
-    monkeypatch.setattr("convexnn.fitting.training._Run.go_through", go_through)
+    monkeypatch.setattr("convexnn.fitting.training._Trainer.run_epoch", run_epoch)
     path = cx.budget_path(Regressor(epochs=2, ridge=0.0), *data, [5, 10, 20], cv=2)
     assert path.budgets.tolist() == [20]
     assert not path.complete

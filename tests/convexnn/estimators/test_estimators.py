@@ -142,11 +142,11 @@ class TestRegressor:
     ) -> None:
         passes: list[float] = []
 
-        def go_through(self: Any, problem: Any, steps: int, generator: Any) -> float:
+        def run_epoch(self: Any, problem: Any, steps: int, generator: Any) -> float:
             passes.append(0.0)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("convexnn.fitting.training._Run.go_through", go_through)
+        monkeypatch.setattr("convexnn.fitting.training._Trainer.run_epoch", run_epoch)
         model = Regressor(budget=20).fit(*table)
         assert len(passes) == 1
         assert model.status_ is Status.INTERRUPTED

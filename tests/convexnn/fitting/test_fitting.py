@@ -11,7 +11,7 @@ import torch
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.datasets import planted
-from convexnn.fitting.combination import thinned
+from convexnn.fitting.combination import prune_by_saliency
 from convexnn.fitting.joint import derivative, free_parameters, joint_polish, normal_equations, penalised_loss
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
@@ -271,7 +271,7 @@ def test_a_network_without_any_slope_is_thinned_all_the_same() -> None:
     problem, layers = problem_of("squared", 3, bias=False), random_layers((5, 4, 3), bias=False)
     parameters = layers.parameters.clone()
     parameters[20:] = 0.0
-    assert thinned(problem, layers.with_parameters(parameters), 6, 0.0, lambda: False).nnz == 6
+    assert prune_by_saliency(problem, layers.with_parameters(parameters), 6, 0.0, lambda: False).nnz == 6
 
 
 def test_a_start_is_thinned_to_the_budget() -> None:
@@ -316,7 +316,7 @@ def test_an_interrupted_fit_returns_a_network_within_the_budget() -> None:
     assert len(fit.history) == 3
 
 
-@pytest.mark.parametrize("where", ["find", "thinned"])
+@pytest.mark.parametrize("where", ["recover_weights", "prune_by_saliency"])
 def test_an_interrupted_search_returns_a_network_too(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*given: Any, **named: Any) -> Any:
         raise KeyboardInterrupt

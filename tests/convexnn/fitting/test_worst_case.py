@@ -16,7 +16,7 @@ import verify
 from convexnn.checks import Floats
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
-from convexnn.fitting.worst_case import intervals, worst_gradient, worst_loss, worst_outputs
+from convexnn.fitting.worst_case import interval_bounds, worst_gradient, worst_loss, worst_outputs
 from convexnn.program.losses import loss_named
 
 CASES = [("logistic", (5, 4, 1)), ("softmax", (5, 4, 3)), ("softmax", (5, 4, 6, 3))]
@@ -70,7 +70,7 @@ def corners(problem: FitProblem, layers: Layers, reach: torch.Tensor) -> tuple[f
 def test_the_worst_case_and_its_gradient_are_those_of_autograd(loss: str, sizes: tuple[int, ...], bias: bool) -> None:
     problem, layers = problem_of(loss, sizes[-1], bias), layers_of(sizes, bias)
     assert problem.reach is not None
-    steps = intervals(layers, problem.rows, problem.reach)
+    steps = interval_bounds(layers, problem.rows, problem.reach)
     outputs, away = worst_outputs(problem, steps, problem.target)
     gradient = worst_gradient(layers, steps, problem.loss.gradient(outputs, problem.target), away)
     value, expected = corners(problem, layers, problem.reach)
@@ -85,7 +85,7 @@ def test_the_worst_case_and_its_gradient_are_those_of_autograd(loss: str, sizes:
 @pytest.mark.parametrize(("loss", "sizes"), CASES, ids=str)
 def test_without_reach_the_worst_case_is_the_plain_one(loss: str, sizes: tuple[int, ...], bias: bool) -> None:
     problem, layers = problem_of(loss, sizes[-1], bias), layers_of(sizes, bias)
-    steps = intervals(layers, problem.rows, torch.zeros(5, dtype=torch.float64))
+    steps = interval_bounds(layers, problem.rows, torch.zeros(5, dtype=torch.float64))
     outputs, away = worst_outputs(problem, steps, problem.target)
     values = layers.forward(problem.rows)
     torch.testing.assert_close(outputs, values[-1])
@@ -99,7 +99,7 @@ def test_the_intervals_are_those_of_verify_in_the_data_s_own_units(sizes: tuple[
     margin = 0.05
     problem, layers = problem_of("softmax", 3, bias, margin), layers_of(sizes, bias)
     assert problem.reach is not None
-    steps = intervals(layers, problem.rows, problem.reach)
+    steps = interval_bounds(layers, problem.rows, problem.reach)
     net = problem.network(layers)
     assert net.sizes == sizes
     for row in range(3):
@@ -115,7 +115,7 @@ def test_the_intervals_are_those_of_verify_in_the_data_s_own_units(sizes: tuple[
 def test_no_point_within_reach_is_worse_and_a_corner_is_as_bad_for_one_layer() -> None:
     problem, layers = problem_of("softmax", 3, bias=True), layers_of((5, 4, 3), bias=True)
     assert problem.reach is not None
-    steps = intervals(layers, problem.rows, problem.reach)
+    steps = interval_bounds(layers, problem.rows, problem.reach)
     worst, away = worst_outputs(problem, steps, problem.target)
     generator = torch.Generator().manual_seed(1)
     for _ in range(100):

@@ -1,0 +1,85 @@
+"""Moves of the search: what of the best network a candidate keeps, and what it adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from convexnn.recovery.hidden_layer import HiddenLayer
+
+# Shares of the weights that are kept by the move that drops some.
+WEIGHTS_KEPT = (0.5, 0.95)
+
+# layer, generator -> what is left of the layer.
+Drop = Callable[[HiddenLayer, np.random.Generator], HiddenLayer]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A way to perturb the best network.
+
+    Attributes
+    ----------
+    name : str
+        In words.
+    drop : callable
+        layer, generator -> what is left of it.
+    crowds : bool
+        Whether gates are added beyond the neurons that there is room for, so that new ones compete with old ones.
+    prices : bool
+        Whether the gates added are the best priced of a pool; else they are drawn.
+    anneals : bool
+        Whether the budget of the rounds begins above its own value.
+    """
+
+    name: str
+    drop: Drop
+    crowds: bool = True
+    prices: bool = False
+    anneals: bool = True
+
+
+def keep_all(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return the layer as it is."""
+    return hidden
+
+
+def drop_random_neurons(hidden: HiddenLayer, rng: np.random.Generator, share: float) -> HiddenLayer:
+    """Return the layer with each neuron kept by a chance of `share`."""
+    return hidden.select(torch.as_tensor(rng.random(len(hidden.signs)) < share))
+
+
+def drop_weak_neurons(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return the layer without the three tenths of the neurons whose weights are shortest."""
+    if not len(hidden.signs):
+        return hidden
+    lengths = hidden.weights.norm(dim=1).cpu().numpy()
+    return hidden.select(torch.as_tensor(lengths > np.quantile(lengths, 0.3)))
+
+
+def drop_random_weights(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return the neurons that are left when a random share of the weights is dropped."""
+    kept = torch.as_tensor(rng.random(hidden.weights.shape) < rng.uniform(*WEIGHTS_KEPT)).to(hidden.weights)
+    thinned = HiddenLayer(hidden.weights * kept, hidden.signs, hidden.gates)
+    return thinned.select(thinned.live)
+
+
+PRICE = Move("price", keep_all, prices=True)
+
+# Three that drop neurons, three that drop none; drawn as often as they stand here.
+MOVES = (
+    Move("drop many", partial(drop_random_neurons, share=0.7)),
+    Move("drop few", partial(drop_random_neurons, share=0.9)),
+    Move("drop weak", drop_weak_neurons),
+    Move("add", keep_all),
+    PRICE,
+    PRICE,
+    Move("go on", keep_all, crowds=False, anneals=False),
+)
+
+# Where rows are not ample some of the weights are dropped, too: neurons have the right place and the wrong inputs.
+MOVES_OF_FEW_ROWS = (*MOVES, Move("thin", drop_random_weights, crowds=False))

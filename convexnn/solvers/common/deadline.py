@@ -1,0 +1,35 @@
+"""The clock of a run that several stages share: how long it has been on, and whether its time is up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A clock with a limit.
+
+    Attributes
+    ----------
+    time_limit : float or None
+        Seconds from `began`; None for no limit.
+    began : float
+        When the clock was started, of perf_counter; by default now.
+    """
+
+    time_limit: float | None
+    began: float = field(default_factory=perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the beginning."""
+        return perf_counter() - self.began
+
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self.time_limit is not None and self.seconds >= self.time_limit
+
+    def share(self, share: float) -> float | None:
+        """Return that share of the time that is left, in seconds; None where there is no limit."""
+        return None if self.time_limit is None else share * max(0.0, self.time_limit - self.seconds)

@@ -1,0 +1,143 @@
+"""From one layer to a better one: merging, fits on a support, Gauss-Newton steps, and rounds of thresholding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
+from convexnn.recovery.polish import TILE_ROWS, normal_equations, polish
+from convexnn.recovery.proposals import Proposals
+from convexnn.recovery.rounds import Schedule, threshold_rounds
+from convexnn.recovery.support_steps import conjugate_steps, damped_step
+from tests.helpers.recovery_problems import layer, small_problem
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_merging_parallel_neurons_keeps_the_function(seed: int) -> None:
+    problem, rng = small_problem(), np.random.default_rng(seed)
+    hidden = layer(problem, seed, blocks=3)
+    lengths = torch.as_tensor(rng.choice([0.5, 1.0, 2.0], 3))[:, None]
+    twins = HiddenLayer(hidden.weights * lengths, torch.as_tensor(rng.choice([-1.0, 1.0], 3)), hidden.gates)
+    both = hidden.concatenate(twins)
+    merged = merge_parallel(both)
+    assert int(merged.live.sum()) <= 3
+    torch.testing.assert_close(
+        problem.residual(merged.weights, merged.signs), problem.residual(both.weights, both.signs)
+    )
+
+
+@given(seed=st.integers(0, 10_000), damping=st.sampled_from([1e-6, 1e-2, 1.0, 100.0]))
+@settings(max_examples=30, deadline=None)
+def test_fits_lower_the_residual_and_reach_least_squares(seed: int, damping: float) -> None:
+    rng = np.random.default_rng(seed)
+    raw = rng.standard_normal((6, 50))
+    columns = torch.as_tensor(raw / np.linalg.norm(raw, axis=1, keepdims=True))
+    residual = torch.as_tensor(rng.standard_normal(50))
+    best = torch.linalg.lstsq(columns.T, residual[:, None]).solution[:, 0]
+    before, least = (float((residual - step @ columns).square().sum()) for step in (0.0 * best, best))
+    for fit in (partial(damped_step, damping=damping), partial(conjugate_steps, count=2)):
+        assert least - 1e-9 <= float((residual - fit(columns, residual) @ columns).square().sum()) <= before + 1e-12
+    torch.testing.assert_close(damped_step(columns, residual, 0.0), best, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(conjugate_steps(columns, residual, 12), best, atol=1e-6, rtol=1e-6)
+
+
+def test_conjugate_steps_end_where_squares_underflow() -> None:
+    """Those of the slope do before those of the change, where many columns agree."""
+    columns = torch.full((500, 4), 0.5, dtype=torch.float32)
+    residual = torch.full((4,), 5e-24, dtype=torch.float32)
+    assert conjugate_steps(columns, residual, 5).isfinite().all()
+
+
+def test_equal_columns_share_their_weight() -> None:
+    column = torch.tensor([[0.6, 0.8]], dtype=torch.float64)
+    step = damped_step(column.repeat(2, 1), torch.tensor([0.6, 0.8], dtype=torch.float64), 0.0)
+    torch.testing.assert_close(step, torch.full((2,), 0.5, dtype=torch.float64), atol=1e-6, rtol=0.0)
+
+
+def test_normal_equations_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = small_problem()
+    hidden = layer(problem, 3)
+    support = torch.nonzero(hidden.weights, as_tuple=True)
+    active = problem.linear(hidden.weights) > 0.0
+    residual = problem.residual(hidden.weights, hidden.signs)
+    assert len(residual) < TILE_ROWS
+    whole = normal_equations(problem, active, hidden.signs, support, residual)
+    monkeypatch.setattr("convexnn.recovery.polish.TILE_ROWS", 37)
+    for one, other in zip(whole, normal_equations(problem, active, hidden.signs, support, residual), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_normal_equations_are_those_of_the_networks_derivative() -> None:
+    problem = small_problem()
+    hidden = layer(problem, 3)
+    support = torch.nonzero(hidden.weights, as_tuple=True)
+    values = hidden.weights[support].clone().requires_grad_()
+
+    def output(entries: torch.Tensor) -> torch.Tensor:
+        weights = torch.zeros_like(hidden.weights).index_put(support, entries)
+        return torch.relu(problem.linear(weights)) @ hidden.signs
+
+    jacobian = torch.autograd.functional.jacobian(output, values)
+    residual = problem.residual(hidden.weights, hidden.signs)
+    gram, slope = normal_equations(problem, problem.linear(hidden.weights) > 0.0, hidden.signs, support, residual)
+    torch.testing.assert_close(gram, jacobian.T @ jacobian)
+    torch.testing.assert_close(slope, jacobian.T @ residual)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_polish_lowers_the_loss_on_the_same_support(seed: int) -> None:
+    problem = small_problem()
+    hidden = layer(problem, seed)
+    after, loss = polish(problem, hidden)
+    assert loss <= problem.loss(hidden.weights, hidden.signs)
+    assert loss == pytest.approx(problem.loss(after.weights, after.signs))
+    assert not after.weights[hidden.weights == 0.0].any()
+
+
+def test_a_polish_out_of_time_takes_one_step() -> None:
+    problem = small_problem()
+    hidden = layer(problem, 0)
+    one, _ = polish(problem, hidden, rounds=1)
+    stopped, _ = polish(problem, hidden, stop=lambda: True)
+    assert torch.equal(one.weights, stopped.weights)
+
+
+@pytest.mark.parametrize("free_signs", [False, True])
+def test_rounds_keep_to_the_budget_and_the_better_of_start_and_end(free_signs: bool) -> None:
+    problem = small_problem()
+    rng = np.random.default_rng(0)
+    propose = partial(Proposals(problem, rng).mixed, ("dense", "sparse"))
+    schedule = Schedule(12, 2.0, partial(damped_step, damping=1e-2), free_signs)
+    start = layer(problem, 0, share=0.1)
+    assert start.nnz <= 10
+    after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
+    assert after.nnz <= 10
+    assert loss <= problem.loss(start.weights, start.signs)
+
+
+def test_rounds_that_diverge_end_with_the_better_start() -> None:
+    problem = small_problem().to(torch.float32)
+    propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
+    schedule = Schedule(60, 1.0, lambda columns, residual: 1e6 * (columns @ residual), False)
+    start = layer(small_problem(), 0, share=0.1).to(torch.float32)
+    after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
+    assert after.weights.isfinite().all()
+    assert loss <= problem.loss(start.weights, start.signs)
+
+
+def test_rounds_end_where_nothing_is_live_and_products_overflow() -> None:
+    problem = small_problem().to(torch.float32)
+    start = layer(small_problem(), 0)
+    start = replace(start, weights=0.0 * start.weights, gates=1e38 * start.gates).to(torch.float32)
+    propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
+    schedule = Schedule(5, 1.0, partial(damped_step, damping=1.0), False)
+    _, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
+    assert loss <= problem.loss(torch.zeros_like(start.weights), start.signs)

@@ -1,0 +1,107 @@
+"""The search: starts, moves, the bandit, proposals, stages, and candidates that are not finite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import convexnn as cx
+from convexnn.recovery.moves import drop_random_weights
+from convexnn.recovery.problem import Problem
+from convexnn.recovery.proposals import KINDS, Proposals
+from convexnn.recovery.restarts import stage_sizes
+from convexnn.recovery.search import Candidate, CandidatePlan, Search
+from convexnn.recovery.step_rules import StepRuleBandit
+from tests.helpers.recovery_problems import layer, planted, small_problem
+
+
+def searching(n_rows: int, budget: int, width: int) -> Search:
+    rng = np.random.default_rng(0)
+    problem = Problem(torch.as_tensor(rng.standard_normal((n_rows, 30))), torch.as_tensor(rng.random(n_rows)))
+    return Search(problem, budget, width, "positive", rng, lambda: False)
+
+
+def test_starts_are_narrow_too_where_rows_are_scarce() -> None:
+    assert {width for _, _, width in searching(200, 100, 50).starts} == {4, 8, 50}
+    assert {width for _, _, width in searching(200, 150, 50).starts} == {5, 8, 50}
+    assert {width for _, _, width in searching(200, 100, 1).starts} == {1}
+    assert {width for _, _, width in searching(1000, 100, 50).starts} == {50}
+    search = searching(200, 100, 50)
+    assert [len(search.start(*start).hidden.signs) for start in search.starts] == [4, 4, 4, 8, 8, 8, 50, 50, 50]
+
+
+def test_a_thinned_layer_keeps_some_of_the_weights_as_they_are() -> None:
+    hidden = layer(small_problem(), 0)
+    kept = drop_random_weights(hidden, np.random.default_rng(1)).weights
+    assert 0 < torch.count_nonzero(kept) < hidden.nnz
+    assert set(kept[kept != 0.0].tolist()) <= set(hidden.weights.flatten().tolist())
+    assert kept.any(dim=1).all()
+
+
+def test_candidates_that_are_not_finite_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(0)
+    original, calls = Search.run, list[int]()
+
+    def run(self: Search, plan: CandidatePlan, best: float) -> Candidate:
+        calls.append(1)
+        found = original(self, plan, best)
+        return replace(found, loss=float("nan")) if len(calls) % 2 else found
+
+    monkeypatch.setattr(Search, "run", run)
+    found = cx.recover(X, y, budget=10, width=4)
+    assert found.objective <= 1e-20 * np.mean(y**2)
+    monkeypatch.setattr(Search, "run", lambda self, plan, best: replace(original(self, plan, best), loss=float("nan")))
+    nothing = cx.recover(X, y, budget=10, width=4)
+    assert nothing.nnz == 0
+    assert nothing.objective == pytest.approx(0.5 * np.mean(y**2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_proposals_are_gates(kind: str) -> None:
+    problem = small_problem()
+    gates = KINDS[kind](Proposals(problem, np.random.default_rng(0)), 7, problem.target)
+    assert gates.shape == (7, problem.rows.shape[1])
+    assert (gates != 0.0).any(1).all()
+    assert len(KINDS[kind](Proposals(problem, np.random.default_rng(0)), 0, problem.target)) == 0
+
+
+@pytest.mark.parametrize("residual", [float("inf"), float("nan"), 1e30])
+def test_moment_gates_survive_a_residual_that_ran_away(residual: float) -> None:
+    problem = small_problem().to(torch.float32)
+    gates = Proposals(problem, np.random.default_rng(0)).moment(3, torch.full_like(problem.target, residual))
+    assert gates.shape == (3, problem.rows.shape[1])
+
+
+def test_moment_gates_point_at_a_missing_neuron() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 10))
+    direction = np.zeros(10)
+    direction[[2, 5]] = 1.0, -2.0
+    problem = Problem(torch.as_tensor(X), torch.as_tensor(np.maximum(X @ direction, 0.0)))
+    gates = Proposals(problem, rng).moment(20, problem.target).numpy()
+    cosines = np.abs(gates @ direction) / np.linalg.norm(gates, axis=1) / np.linalg.norm(direction)
+    assert np.median(cosines) > 0.9
+
+
+def test_the_bandit_prefers_what_pays_and_forgets_no_rule() -> None:
+    bandit = StepRuleBandit()
+    for _ in range(100):
+        bandit.credit(1, 5.0, 1.0)
+        bandit.credit(0, 0.0, 1.0)
+    rng = np.random.default_rng(0)
+    drawn = np.bincount([bandit.draw(rng, [1.0, 1.0, 1.0]) for _ in range(2000)], minlength=3)
+    assert drawn[1] > drawn[0] > 0
+    assert drawn[2] > 0
+    dear = np.bincount([bandit.draw(rng, [1.0, 100.0, 1.0]) for _ in range(2000)], minlength=3)
+    assert dear[1] < drawn[1]
+
+
+def test_stages_grow_and_end_at_the_rows_there_are() -> None:
+    assert stage_sizes(300, 10) == [300]
+    assert stage_sizes(3999, 10) == [3999]
+    assert stage_sizes(50_000, 10) == [2000, 8000, 20_000]
+    assert stage_sizes(50_000, 1000) == [6000, 20_000]
+    assert stage_sizes(50_000, 2000) == [20_000]
