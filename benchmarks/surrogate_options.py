@@ -31,6 +31,6 @@ def main(name: str, about: str | None, seeds: int) -> None:
         seeds=range(given.seeds),
         jobs=given.jobs,
         output=given.folder.parent,
-        told=lambda now: print(f"\r{now.done} of {now.total} runs, about {now.left / 60.0:.0f} min left ", end=""),
+        callback=lambda now: print(f"\r{now.done} of {now.total} runs, about {now.left / 60.0:.0f} min left ", end=""),
     )
     print(f"\n{report.tables}\n{report}")

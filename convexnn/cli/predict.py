@@ -13,7 +13,7 @@ import typer
 
 from convexnn.checks import Floats
 from convexnn.cli.files.data_file import read_data, read_features
-from convexnn.cli.files.writable import writable
+from convexnn.cli.files.writable import writable_if_given
 from convexnn.tables import write_csv
 
 
@@ -28,7 +28,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
     """Print the predictions of a saved model for the rows of a table, as CSV with the header `prediction`."""
-    file = None if to_csv is None else writable(to_csv.parent, to_csv.name, [model, data])
+    file = writable_if_given(to_csv, [model, data])
     estimator = read_model(model)
     if probabilities and not hasattr(estimator, "classes_"):
         raise ValueError(f"probabilities asked of {model}, which predicts numbers; expected a model of classes")

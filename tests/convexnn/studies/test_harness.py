@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import convexnn
-from convexnn.cli.reproduce import _clock
+from convexnn.cli.reproduce import _duration
 from convexnn.studies.harness import study as room
 from convexnn.studies.harness.pictures import curves, heatmaps, scatter, strips
 from convexnn.studies.harness.reproduce import reproduce
@@ -267,7 +267,7 @@ class TestReproduce:
         report = reproduce(FAKE, "quick", seeds=[0], output=tmp_path)
         assert distinct(report.rows, "m") == ["2"]
         steps = list[Progress]()
-        again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, told=steps.append)
+        again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, callback=steps.append)
         assert [(step.done, step.total) for step in steps] == [(0, 0)]
         assert distinct(again.rows, "m") == ["2", "5", "10"]
 
@@ -285,7 +285,7 @@ class TestReproduce:
 
     def test_progress_is_told(self, tmp_path: Path) -> None:
         steps = list[Progress]()
-        reproduce(FAKE, "quick", seeds=[3], output=tmp_path, told=steps.append)
+        reproduce(FAKE, "quick", seeds=[3], output=tmp_path, callback=steps.append)
         # Before the first run too, so that a caller knows how many there will be.
         assert [step.done for step in steps] == [0, 1, 2, 3]
         assert [step.total for step in steps] == [3] * 4
@@ -364,7 +364,7 @@ class TestCommand:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99.0, "99 s"), (150.0, "2 min"), (7500.0, "2:05 h")])
 def test_the_time_left_in_words(seconds: float, words: str) -> None:
-    assert _clock(seconds) == words
+    assert _duration(seconds) == words
 
 
 class TestPages:
