@@ -19,7 +19,7 @@ from convexnn.datasets import mnist
 from convexnn.studies.harness.pictures import curves, scatter
 from convexnn.studies.harness.study import Row, Run, Scale, Study
 from convexnn.studies.harness.table import distinct, numbers, select
-from convexnn.studies.methods.perceptron import perceptron
+from convexnn.studies.methods.perceptron import perceptron, train_classifier
 from convexnn.studies.methods.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
 from convexnn.tables import Table as Sheet
 
@@ -86,16 +86,9 @@ def digits(pixels: int, part: str) -> tuple[Floats, Any]:
 @lru_cache(maxsize=1)
 def trained(pixels: int, depth: int, width: int, seed: int) -> cx.SparseReLUNetwork:
     """Return the dense network of a shape and seed; the methods share it."""
-    torch = require("torch", "torch", "training")
     model = perceptron([pixels**2, *[width] * depth, 10], seed)
     images, labels = digits(pixels, "train")
-    X, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(X)).split(BATCH):
-            adam.zero_grad()
-            torch.nn.functional.cross_entropy(model(X[batch]), y[batch]).backward()
-            adam.step()
+    train_classifier(model, images, labels, epochs=EPOCHS, batch_size=BATCH, weight_decay=1e-3)
     return verify.read_network(model)
 
 
