@@ -31,7 +31,7 @@ import convexnn as cx
 import convexnn.solvers.thresholding.niht
 from convexnn.checks import Floats
 from convexnn.patterns.activation_patterns import masks
-from convexnn.studies.harness.sweep import peak, reset_peak
+from convexnn.studies.harness.resources import peak, reset_peak
 
 STAGES = ("sampling", "solve", "print", "peak")
 OPTIONS = {

@@ -55,12 +55,20 @@ def time_operator(n: int, d: int, m: int, repeats: int) -> None:
     limits = {"kept as numbers": 4 * n * m, "kept as bytes": n * m, "kept as bits": n * m // 4, "recomputed": 0}
     for name, limit in limits.items():
         operator = PatternOperator(X, patterns, memory_limit=limit)
-        forward = 1e3 * common.median_seconds(lambda: operator.forward(weights), repeats)  # noqa: B023
-        adjoint = 1e3 * common.median_seconds(lambda: operator.adjoint(residual), repeats)  # noqa: B023
+        forward, adjoint = _operator_milliseconds(operator, weights, residual, repeats)
         ratio = (forward + adjoint) / sum(bare)
         print(
             f"masks {name:15}: forward {forward:.1f} ms, adjoint {adjoint:.1f} ms, {ratio:.1f} times the bare products"
         )
+
+
+def _operator_milliseconds(
+    operator: PatternOperator, weights: torch.Tensor, residual: torch.Tensor, repeats: int
+) -> tuple[float, float]:
+    """Return the times of the forward and the adjoint product."""
+    calls = (lambda: operator.forward(weights), lambda: operator.adjoint(residual))
+    forward, adjoint = (1e3 * common.median_seconds(call, repeats) for call in calls)
+    return forward, adjoint
 
 
 def time_thresholding(n: int, d: int, m: int, repeats: int, budget: int) -> None:

@@ -15,7 +15,7 @@ from convexnn.checks import as_known, as_nonnegative
 from convexnn.cli import options as shared
 from convexnn.cli.files.data_file import DataFile, read_data
 from convexnn.cli.files.writable import writable
-from convexnn.cli.printing import print_json, print_plain, print_remark
+from convexnn.cli.printing import print_json, print_plain, print_remark, score_name
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")
@@ -30,12 +30,16 @@ class Fitted:
 
     model: Any
     data: DataFile
-    measure: str
     n_train: int
     n_test: int
     train_score: float | None
     test_score: float | None
     seconds: float
+
+    @property
+    def measure(self) -> str:
+        """What the scores are."""
+        return score_name(self.model)
 
 
 def fit(
@@ -125,8 +129,7 @@ def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, see
     seconds = perf_counter() - began
     scores = [float(model.score(table.X[rows], y[rows])) if len(rows) else None for rows in (train, test)]
     model.feature_names_in_ = np.array(table.features, dtype=object)
-    measure = "accuracy" if hasattr(model, "classes_") else "R2"
-    return Fitted(model, table, measure, len(train), len(test), scores[0], scores[1], seconds)
+    return Fitted(model, table, len(train), len(test), scores[0], scores[1], seconds)
 
 
 def _split(y: NDArray[Any], test_share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

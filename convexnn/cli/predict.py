@@ -14,6 +14,7 @@ import typer
 from convexnn.checks import Floats
 from convexnn.cli.files.data_file import read_data, read_features
 from convexnn.cli.files.writable import writable_if_given
+from convexnn.cli.printing import score_name
 from convexnn.tables import write_csv
 
 
@@ -50,8 +51,7 @@ def predict(
     if file is not None:
         write_csv(file, header, rows)
     if score is not None:
-        measure = "accuracy" if hasattr(estimator, "classes_") else "R2"
-        print(f"{measure} {score:.4f} on {len(X)} rows", file=sys.stderr)
+        print(f"{score_name(estimator)} {score:.4f} on {len(X)} rows", file=sys.stderr)
 
 
 def read_model(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""How commands print: text as it is, figures as JSON, and counts of verdicts."""
+"""How commands print: text as it is, figures as JSON, counts of verdicts, the names of scores."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def print_result(result: object, record: dict[str, Any], as_json: bool) -> None:
         print_json(record)
     else:
         print_plain(str(result))
+
+
+def score_name(estimator: Any) -> str:
+    """Return what the score of an estimator is called."""
+    return "accuracy" if hasattr(estimator, "classes_") else "R2"
 
 
 def print_counts(verdicts: Sequence[str], noun: str, spell: Callable[[str], str] = str) -> None:

@@ -67,9 +67,9 @@ def read_log(log: Path) -> dict[str, Figures]:
     return found
 
 
-def fingerprint(path: Path, name: str = "network") -> str:
+def fingerprint(path: Path) -> str:
     """Return what tells a file from another of its name: the first digits of its SHA-256."""
-    return sha256(as_file(path, name).read_bytes()).hexdigest()[:16]
+    return sha256(as_file(path, "network").read_bytes()).hexdigest()[:16]
 
 
 def _name(key: Figures) -> str:

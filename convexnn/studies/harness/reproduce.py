@@ -13,7 +13,7 @@ from convexnn.checks import as_count, as_known
 from convexnn.studies.harness.study import SEEDS, Row, Scale, Size, Study, study_named
 from convexnn.studies.harness.summary import page
 from convexnn.studies.harness.sweep import Progress, sweep
-from convexnn.studies.harness.table import Table
+from convexnn.studies.harness.table import RunTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def reproduce(
         raise TypeError(f"output is {output!r}; expected the path of a folder")
     folder = Path(output) / study.name
     folder.mkdir(parents=True, exist_ok=True)
-    table, runs = Table(folder / "runs.csv", study), study.runs(Scale(known, chosen))
+    table, runs = RunTable(folder / "runs.csv", study), study.runs(Scale(known, chosen))
     if callback is not None:
         callback(Progress(None, 0, len(table.missing(runs)), 0.0, inf))
     for progress in sweep(study, runs, table, jobs=workers):

@@ -14,10 +14,11 @@ from verify.backends.registry import candidates, first_sound
 from verify.milp.request import Request
 from verify.regions.intervals import Interval
 
+# The MILP engine, without a licence.
+ENGINE = "highspy"
 
-def by_textbook(
-    network: cx.SparseReLUNetwork, region: verify.Box, label: int, limit: float, engine: str = "highspy"
-) -> verify.Verdict:
+
+def by_textbook(network: cx.SparseReLUNetwork, region: verify.Box, label: int, limit: float) -> verify.Verdict:
     """Say whether the class `label` holds over a region, by one MILP for each other class (Tjeng et al., 1711.07356).
 
     Bounds of neurons are those of intervals; there is no ascent, no tighter bound, no branching but the engine's. The
@@ -31,7 +32,7 @@ def by_textbook(
     for target in np.argsort(-outputs, kind="stable").tolist():
         if target == label:
             continue
-        verdict = _beaten(network, region, np.eye(len(outputs))[[label, target]], known, ends, engine)
+        verdict = _beaten(network, region, np.eye(len(outputs))[[label, target]], known, ends)
         if verdict is not verify.Verdict.ROBUST:
             return verdict
     return verify.Verdict.ROBUST
@@ -43,7 +44,6 @@ def _beaten(
     pair: Floats,
     known: tuple[Interval, ...],
     ends: float,
-    engine: str,
 ) -> verify.Verdict:
     """Ask whether one class, the second of a pair of unit rows (2, k), ever wins against the first."""
     row, left = pair[1] - pair[0], ends - perf_counter()
@@ -57,7 +57,7 @@ def _beaten(
         found.extend([True] * won)
         return won
 
-    line, _ = first_sound(candidates(engine))
+    line, _ = first_sound(candidates(ENGINE))
     if line is None:
         return verify.Verdict.UNKNOWN
     outcome = line.maximise(encoding.milp, Request(left, enough=0.0, on_incumbent=wins))
