@@ -11,11 +11,9 @@ within 1e-6 of the loss at zero weights of it.
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from argparse import ArgumentParser
+# isort: split
 from time import perf_counter
 
 import numpy as np
@@ -54,7 +52,7 @@ def proven(program: cx.ConvexProgram, time_limit: float) -> tuple[BestSubset, fl
 
 def main() -> None:
     """Print one row a seed, and a summary."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = common.option_parser(__doc__)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--amplitudes", choices=["normal", "uniform"], default="normal")
     parser.add_argument("--noise", type=float, default=0.1)

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import os
 
+# Two threads, where `common` would say one.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-import argparse
+import common
+
+# isort: split
 import warnings
-from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from statistics import median
@@ -52,17 +54,6 @@ def problem(n: int, d: int, m: int, seed: int) -> tuple[Floats, Floats, cx.Activ
     return X, y * np.sqrt(7.17 / np.mean(np.square(y))), cx.sample_patterns(X, m, seed=rng)
 
 
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the median time of `work` after one warm-up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = perf_counter()
-        work()
-        times.append(perf_counter() - began)
-    return median(times)
-
-
 def show(name: str, time: float, solution: cx.Solution, optimum: float) -> None:
     """Print one line on a solution."""
     share = solution.gap / solution.program.zero_loss if solution.gap is not None else float("nan")
@@ -77,7 +68,7 @@ def gated(program: cx.ConvexProgram, solvers: dict[str, int]) -> float:
     optimum = cx.solve(program, "admm", tolerance=1e-9).objective
     for solver, repeats in solvers.items():
         work = partial(cx.solve, program, solver, tolerance=reached(program, solver, (1.0 + 1e-6) * optimum))
-        show(solver, seconds(work, repeats), work(), optimum)
+        show(solver, common.median_seconds(work, repeats), work(), optimum)
     return optimum
 
 
@@ -94,7 +85,7 @@ def cone(program: cx.ConvexProgram, repeats: int, clarabel: bool) -> None:
     optimum = cx.solve(program, "interior_point", tolerance=1e-9).objective
     for tolerance in (1e-3, 1e-4, 1e-5, 1e-6):
         work = partial(cx.solve, program, "interior_point", tolerance=tolerance)
-        show(f"interior_point, gap {tolerance:.0e}", seconds(work, repeats), work(), optimum)
+        show(f"interior_point, gap {tolerance:.0e}", common.median_seconds(work, repeats), work(), optimum)
     if clarabel:
         began = perf_counter()
         solution = cx.solve(program, "cvxpy")
@@ -156,12 +147,12 @@ def scnn(program: cx.ConvexProgram, optimum: float, repeats: int, max_iterations
     )
     goal = reached(program, "admm", float(np.min(objectives)))
     work = partial(cx.solve, program, "admm", tolerance=goal)
-    show("admm, as far as scnn", seconds(work, repeats), work(), optimum)
+    show("admm, as far as scnn", common.median_seconds(work, repeats), work(), optimum)
 
 
 def main() -> None:
     """Run one of the comparisons."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     parser.add_argument("what", choices=list(SIZES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--strength", type=float, default=1e-3)

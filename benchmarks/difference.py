@@ -12,42 +12,21 @@ network itself does not prove, and that branch and bound on it does not; median 
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from argparse import ArgumentParser, Namespace
+# isort: split
+from argparse import Namespace
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import mean, median
 
 import numpy as np
-import torch
 
 import verify
 from convexnn.checks import Floats
-from convexnn.datasets import Labels, mnist
+from convexnn.datasets import Labels
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.margins import Margins, margins_of
 from verify.questions.difference import difference_of
-
-
-def trained(images: Floats, labels: Labels, hidden: list[int], epochs: int = 5) -> SparseReLUNetwork:
-    """Return a dense network after some epochs of Adam."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    layers: list[torch.nn.Module] = []
-    for inputs, outputs in pairwise([784, *hidden, 10]):
-        layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    X, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels, dtype=torch.int64)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(X)).split(128):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(X[batch]), y[batch]).backward()
-            optimizer.step()
-    return verify.read_network(model)
 
 
 @dataclass(frozen=True)
@@ -95,7 +74,7 @@ def report(copy: SparseReLUNetwork, cases: list[Case], eps: float, sparsity: flo
 
 def main() -> None:
     """Read the command line, train, prune, print one line for each radius and sparsity."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--eps", type=float, nargs="+", default=[0.01, 0.02, 0.03, 0.05])
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.8, 0.9])
@@ -104,8 +83,7 @@ def main() -> None:
     parser.add_argument("--method", default="magnitude")
     parser.add_argument("--scope", default="layer")
     given = parser.parse_args()
-    X, y, tests, truths = mnist().parts
-    network = trained(X, y, given.hidden)
+    network, tests, truths = common.mnist_network(given.hidden)
     right = network.predict(tests).argmax(axis=1) == truths
     print(f"{network}; {100 * right.mean():.1f} % of test images right")
     chosen = np.flatnonzero(right)[: given.images]

@@ -11,11 +11,9 @@ is off by more than that, or its bound lies below the truth.
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from argparse import ArgumentParser
+# isort: split
 from collections import Counter
 from itertools import pairwise, product
 from time import perf_counter
@@ -143,7 +141,7 @@ def judged(network: cx.SparseReLUNetwork, region: verify.Box, kind: str, backend
 
 def main() -> None:
     """Read the command line and print what every backend came to."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     parser.add_argument("--networks", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)

@@ -8,14 +8,11 @@ and the median milliseconds of each step.
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import sys
+# isort: split
 from collections.abc import Callable
 from itertools import pairwise
-from time import perf_counter
 from typing import Any
 
 import highspy
@@ -36,11 +33,7 @@ SIZES = (784, 256, 256, 10)
 
 def milliseconds(step: Callable[[], Any], repeats: int) -> str:
     """Return the least and the median time of a step."""
-    seconds = []
-    for _ in range(repeats):
-        began = perf_counter()
-        step()
-        seconds.append(perf_counter() - began)
+    seconds = [common.seconds_of(step) for _ in range(repeats)]
     return f"{1e3 * min(seconds):6.0f} {1e3 * float(np.median(seconds)):6.0f}"
 
 
@@ -91,4 +84,4 @@ def main(repeats: int = 9) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*common.arguments(int))

@@ -7,10 +7,9 @@ One run each, masks and merging included.
 
 from __future__ import annotations
 
-import os
+import common  # noqa: F401  (first: it says how many threads the libraries have)
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+# isort: split
 from time import perf_counter
 from typing import Any
 

@@ -11,14 +11,13 @@ not count. Linux alone: the peak of a stretch is read from /proc.
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import argparse
+# isort: split
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -32,7 +31,7 @@ import convexnn as cx
 import convexnn.solvers.thresholding.niht
 from convexnn.checks import Floats
 from convexnn.patterns.activation_patterns import masks
-from convexnn.studies.harness.sweep import peak, reset_peak
+from convexnn.studies.harness.resources import peak, reset_peak
 
 STAGES = ("sampling", "solve", "print", "peak")
 OPTIONS = {
@@ -74,7 +73,7 @@ def solved(
     return cx.solve(program, "niht", max_iterations=iterations, **limits)
 
 
-def case(m: int, asked: argparse.Namespace) -> dict[str, Any]:
+def case(m: int, asked: Namespace) -> dict[str, Any]:
     """Return the figures of one run with `m` gates, in this process."""
     X, y = planted(asked.rows, asked.features, min(asked.budget, 100 * asked.features), seed=0)
     if asked.warm:
@@ -91,7 +90,7 @@ def case(m: int, asked: argparse.Namespace) -> dict[str, Any]:
     return {**figures, "estimate": estimate, "seconds": perf_counter() - began}
 
 
-def fresh(m: int, asked: argparse.Namespace) -> dict[str, Any]:
+def fresh(m: int, asked: Namespace) -> dict[str, Any]:
     """Return the figures of one run with `m` gates, in a process of its own."""
     passed = [
         f"--{name.replace('_', '-')}={getattr(asked, name)}" for name in OPTIONS if getattr(asked, name) is not None
@@ -103,7 +102,7 @@ def fresh(m: int, asked: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Print one row a number of gates."""
-    parser = argparse.ArgumentParser()
+    parser = common.option_parser(__doc__)
     parser.add_argument("gates", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--here", action="store_true", help="run in this process and print JSON")
     for name, default in OPTIONS.items():

@@ -9,14 +9,11 @@ input that violates eps 0.03 violates eps 0.05 too, and for other networks that 
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+# isort: split
 import re
-from argparse import ArgumentParser
 from collections import Counter
-from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
@@ -42,16 +39,13 @@ def largest_model(check: verify.Check) -> int:
 
 def main() -> None:
     """Read the command line, decide, print one line a property and the sums."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     parser.add_argument("--net", default="256x2")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--properties", nargs="*", default=NAMES)
     given = parser.parse_args()
-    folder = os.environ.get("CONVEXNN_DATA")
-    if folder is None:
-        raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds mnist_fc")
-    file = Path(folder) / "mnist_fc" / f"mnist-net_{given.net}.onnx"
+    file = common.mnist_fc_folder() / f"mnist-net_{given.net}.onnx"
     network = verify.read_network(file)
     verdicts: dict[str, str] = {}
     seconds, sizes, wrong = [], [], []

@@ -3,32 +3,33 @@
     python benchmarks/recovery.py fixed [--seeds 20] [--first 0] [--cases 24 AR decoys] [--solvers auto niht-plain]
         [--csv recovery-fixed.csv] [--picture recovery-fixed.png]
     python benchmarks/recovery.py unknown --seeds 5 [--cases "20, 100" "signed 20, 100"]
-    python benchmarks/recovery.py step [--rows 5000 --features 100 --gates 500 --budget 100]
 
 `fixed`: the planted gates are in the dictionary (`recovery_fixed.py` says how each case is made). Exact: a fit above
 100 dB and the planted weights found. Share: of the planted support. `unknown`: they are not (`recovery_unknown.py` says
-what is planted, and what exact means with noise). `step`: one iteration of each method against its
-two matrix products. Another experiment is a file with CASES, SOLVERS and `run`, and a line in EXPERIMENTS.
+what is planted, and what exact means with noise).
+Another experiment is a file with CASES, SOLVERS and `run`, and a line in EXPERIMENTS.
 """
 
 from __future__ import annotations
 
 import os
 
+# Two threads, where `common` would say one, which wait instead of spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import common
+
+# isort: split
 import csv
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean, median
 from types import ModuleType
-from typing import Any
 
 import recovery_fixed
-import recovery_step
 import recovery_unknown
 
 EXPERIMENTS: dict[str, ModuleType] = {"fixed": recovery_fixed, "unknown": recovery_unknown}
@@ -133,7 +134,7 @@ def recover(experiment: ModuleType, given: Namespace) -> None:
 
 def main() -> None:
     """Read the command line and run one experiment."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, experiment in EXPERIMENTS.items():
         command = commands.add_parser(name, help=(experiment.__doc__ or "").partition("\n")[0])
@@ -143,15 +144,8 @@ def main() -> None:
         command.add_argument("--solvers", nargs="*", choices=list(experiment.SOLVERS))
         command.add_argument("--csv", type=Path, default=Path(f"recovery-{name}.csv"))
         command.add_argument("--picture", type=Path, default=Path(f"recovery-{name}.png"))
-    step = commands.add_parser("step", help=(recovery_step.__doc__ or "").partition("\n")[0])
-    for option, value in {"rows": 5000, "features": 100, "gates": 500, "budget": 100, "runs": 9}.items():
-        step.add_argument(f"--{option}", type=int, default=value)
     given = parser.parse_args()
-    if given.command == "step":
-        options: dict[str, Any] = {name: value for name, value in vars(given).items() if name != "command"}
-        recovery_step.main(**options)
-    else:
-        recover(EXPERIMENTS[given.command], given)
+    recover(EXPERIMENTS[given.command], given)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ can amount to: a false proof would follow. Values come from the corners, from ra
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import sys
+# isort: split
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise, product
@@ -110,4 +108,4 @@ def main(seconds: float = 60.0, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((float, int), sys.argv[1:], strict=False)))
+    main(*common.arguments(float, int))

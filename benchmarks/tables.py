@@ -12,12 +12,10 @@ search of the MLP's, on one thread. The share of weights is of the mean of the M
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+# isort: split
 import warnings
-from argparse import ArgumentParser
 from ast import literal_eval
 from dataclasses import dataclass
 from time import perf_counter
@@ -133,7 +131,7 @@ HEADER = ("data", "ours", "MLP", "linear", "points", "weights", "MLP's", "share"
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters other than the defaults")

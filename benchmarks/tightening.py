@@ -3,26 +3,22 @@
     CONVEXNN_DATA=folder python benchmarks/tightening.py [--net dense 256x2 256x4] [--images 3] [--eps 0.05]
         [--seconds 60] [--ball Linf]
 
-The networks: dense 784-64-64-10, trained as `benchmarks/balls.py` does and attacked around the first test images (an
+The networks: dense 784-64-64-10, trained here and attacked around the first test images (an
 L-inf, L1 or L2 ball of radius eps, pixels in [0, 1]); those of mnist_fc over the boxes of its first properties.
 """
 
 from __future__ import annotations
 
-import os
+import common  # first: it says how many threads the libraries have
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-from argparse import ArgumentParser, Namespace
+# isort: split
+from argparse import Namespace
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from balls import BALLS, trained
 
 import verify
-from convexnn.datasets import mnist
 from convexnn.network import SparseReLUNetwork
 from verify.branching.sharpening import sharpen
 from verify.regions.intervals import Interval
@@ -33,11 +29,11 @@ Layers = tuple[Interval, ...]
 def questions(net: str, given: Namespace) -> Iterator[tuple[SparseReLUNetwork, verify.Box]]:
     """Yield a network and a region, image by image."""
     if net == "dense":
-        X, y, tests, _ = mnist().parts
-        network, ball = trained(X, y), {**BALLS, "Linf": verify.LinfBall}[given.ball]
+        network, tests, _ = common.mnist_network()
+        ball = common.BALLS[given.ball]
         yield from ((network, ball(x, given.eps, clip=(0, 1))) for x in tests[: given.images])
         return
-    folder = Path(os.environ["CONVEXNN_DATA"]) / "mnist_fc"
+    folder = common.mnist_fc_folder()
     network = verify.read_network(folder / f"mnist-net_{net}.onnx")
     for number in range(given.images):
         case = verify.read_property(folder / f"prop_{number}_{given.eps:.2f}.vnnlib").cases[0]
@@ -51,7 +47,7 @@ def sharpened(network: SparseReLUNetwork, region: verify.Box) -> Layers:
 
 def main() -> None:
     """Read the command line, print one line a question and way."""
-    parser = ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = common.option_parser(__doc__)
     parser.add_argument("--net", nargs="*", default=["dense", "256x2", "256x4"])
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--eps", type=float, default=0.05)

@@ -10,7 +10,7 @@ import pytest
 
 import convexnn as cx
 from convexnn.studies.harness.study import SEEDS, Scale, study_named
-from convexnn.studies.harness.table import Table
+from convexnn.studies.harness.table import RunTable
 from tests.helpers.places import ROOT
 
 DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,7 +54,7 @@ def test_links_and_programs_that_a_page_names_are_there(page: str) -> None:
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
 def test_the_page_of_a_recorded_study_is_what_its_table_says(path: Path) -> None:
     study = study_named(path.parent.name)
-    table, text = Table(path, study), (path.parent / "summary.md").read_text(encoding="utf-8")
+    table, text = RunTable(path, study), (path.parent / "summary.md").read_text(encoding="utf-8")
     command = re.search(r"^    convexnn reproduce [\w-]+(?: --seeds ([\d,]+))?$", text, flags=re.MULTILINE)
     assert command is not None
     seeds = tuple(map(int, command[1].split(","))) if command[1] else SEEDS["default"]

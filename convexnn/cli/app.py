@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,12 +13,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from convexnn.cli import options as shared
 from convexnn.cli.attack import attack
 from convexnn.cli.crosscheck import crosscheck
+from convexnn.cli.exit_codes import BAD_INPUT, DEFECT, INTERRUPTED
 from convexnn.cli.files.writable import writable
 from convexnn.cli.fit import fit
 from convexnn.cli.maximize import maximize
 from convexnn.cli.predict import predict
+from convexnn.cli.printing import print_json, print_plain
 from convexnn.cli.reproduce import reproduce
 from convexnn.cli.vnnlib import vnnlib
 
@@ -29,11 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Sparse ReLU networks, recovered by convex methods and verified exactly.",
 )
-
-# Exit codes of all commands; what a verdict exits with is its own command's.
-BAD_INPUT, DEFECT, INTERRUPTED = 2, 70, 130
-
-Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")]
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -69,13 +66,13 @@ def convexnn() -> None:
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for report.html, network.npz and network.onnx.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the patterns and the search.")] = 0,
-    as_json: Json = False,
+    as_json: shared.JsonInsteadOfTables = False,
 ) -> None:
     """Digits in, a sparse ReLU network out, the network verified: the whole line in under a minute."""
-    page = writable(output, "report.html")
+    page = writable(output / "report.html")
     from convexnn.cli.demonstration.experiment import run_demo
     from convexnn.cli.demonstration.report import report
-    from convexnn.cli.demonstration.sheets import recovery_sheet, robustness_sheet, summary
+    from convexnn.cli.demonstration.tables import demo_record, recovery_table, robustness_table
 
     progress, console = Console(stderr=True), Console()
     result = run_demo(seed, lambda title: _step(progress, title))
@@ -83,13 +80,13 @@ def demo(
     page.write_text(report(result), encoding="utf-8")
     files = [page, network.save(output / "network.npz"), network.to_onnx(output / "network.onnx")]
     if as_json:
-        console.print_json(json.dumps(summary(result)))
+        print_json(demo_record(result))
         return
-    for sheet in (recovery_sheet(result), robustness_sheet(result)):
-        console.print(sheet.to_rich())
+    for table in (recovery_table(result), robustness_table(result)):
+        console.print(table.to_rich())
         console.print()
     console.print(f"{network}; {result.seconds:.1f} s in all", highlight=False)
-    console.print("written: " + ", ".join(map(str, files)), highlight=False, markup=False, soft_wrap=True)
+    print_plain("written: " + ", ".join(map(str, files)), console)
 
 
 def _step(console: Console, title: str) -> AbstractContextManager[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,15 +12,16 @@ from rich.console import Console
 
 import convexnn as cx
 from convexnn.checks import Floats, as_known, as_nonnegative
+from convexnn.cli import options as shared
+from convexnn.cli.exit_codes import INTERRUPTED
 from convexnn.cli.files.data_file import read_data
-from convexnn.cli.files.writable import writable
+from convexnn.cli.files.writable import writable_if_given
+from convexnn.cli.printing import print_json, print_plain, print_remark
 from convexnn.comparison.crosscheck import asked_solvers
 from convexnn.comparison.solver_row import Row
 
 # Share of the largest strength that is taken where none is given.
 DEFAULT_SHARE = 0.02
-
-INTERRUPTED = 130
 
 # Patterns drawn where the number is not given.
 N_PATTERNS = 50
@@ -35,8 +35,8 @@ def crosscheck(
         Path | None,
         typer.Argument(help="Rows of numbers as text, with or without a header; default: a small problem made up."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Target column: name, or index from 0. (default: last)")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out, as the target; repeatable.")] = None,
+    target: shared.TargetColumn = None,
+    drop: shared.DroppedColumns = None,
     loss: Annotated[
         str | None, typer.Option(help="squared, logistic or softmax. (default: squared for numbers, else by labels)")
     ] = None,
@@ -72,7 +72,7 @@ def crosscheck(
         float | None, typer.Option(help="Seconds of each solver. (default: exact and stable_iht 60, others none)")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the patterns, and of the problem made up.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")] = False,
+    as_json: shared.JsonInsteadOfTables = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     to_csv: Annotated[Path | None, typer.Option("--csv", help="Write every figure to this file.")] = None,
@@ -86,13 +86,13 @@ def crosscheck(
         raise ValueError("more than one of --json, --markdown and --latex given; expected at most one")
     as_nonnegative(tolerance, "tolerance")
     as_nonnegative(0.0 if time_limit is None else time_limit, "time_limit")
-    csv_file = None if to_csv is None else writable(to_csv.parent, to_csv.name, [data])
-    given, y = _problem(data, target, drop or [], loss, seed)
+    csv_file = writable_if_given(to_csv, [data])
+    given, y = _features_and_target(data, target, drop or [], loss, seed)
     X = _standardized(given) if standardize else given
     program = _program(
         X,
         y,
-        _drawn(X, kind, patterns, order=order, bias=bias, merge_within=merge_within, seed=seed),
+        _patterns(X, kind, patterns, order=order, bias=bias, merge_within=merge_within, seed=seed),
         strength=strength,
         loss=loss or _loss_for(y),
         penalty=penalty or ("group_l1" if budget is None else None),
@@ -102,17 +102,17 @@ def crosscheck(
     )
     names = asked_solvers(program, None if solvers is None else [name.strip() for name in solvers.split(",")])
     progress = Console(stderr=True)
-    progress.print(str(program), style="dim", highlight=False, markup=False, soft_wrap=True)
+    print_remark(str(program), progress)
     found = cx.crosscheck(
-        program, names, tolerance=tolerance, time_limit=time_limit, callback=lambda row: _told(progress, row)
+        program, names, tolerance=tolerance, time_limit=time_limit, callback=lambda row: _print_progress(progress, row)
     )
     if csv_file is not None:
         found.to_csv(csv_file)
-    _show(found, "json" if as_json else "markdown" if markdown else "latex" if latex else "text")
+    _print_crosscheck(found, "json" if as_json else "markdown" if markdown else "latex" if latex else "text")
     raise typer.Exit(INTERRUPTED if found.interrupted else int(not found.agree()))
 
 
-def _problem(
+def _features_and_target(
     data: Path | None, target: str | None, drop: list[str], loss: str | None, seed: int
 ) -> tuple[Floats, NDArray[Any]]:
     """Return features and target: of a file, or those of a network of two neurons with a little noise."""
@@ -135,7 +135,7 @@ def _standardized(X: Floats) -> Floats:
     return (X - X.mean(axis=0)) / np.where(deviation > 0.0, deviation, 1.0)
 
 
-def _drawn(X: Floats, kind: str, count: int | None, **options: Any) -> cx.ActivationPatterns:
+def _patterns(X: Floats, kind: str, count: int | None, **options: Any) -> cx.ActivationPatterns:
     as_known(kind, "kind", KINDS)
     number = N_PATTERNS if count is None and kind in ("gaussian", "sparse") else count
     return cx.sample_patterns(X, number, kind=kind, **options)
@@ -151,7 +151,7 @@ def _loss_for(y: NDArray[Any]) -> str:
 def _program(
     X: Floats,
     y: NDArray[Any],
-    drawn: cx.ActivationPatterns,
+    patterns: cx.ActivationPatterns,
     *,
     strength: float | None,
     penalty: str | None,
@@ -160,21 +160,21 @@ def _program(
     """Return the program; without a strength, for the penalties that have a largest one, with a share of that."""
     ask = strength is None and penalty in ("group_l1", "feature_l1", "l1")
     try:
-        program = cx.ConvexProgram(X, y, drawn, penalty=penalty, strength=1.0 if ask else strength, **asked)
+        program = cx.ConvexProgram(X, y, patterns, penalty=penalty, strength=1.0 if ask else strength, **asked)
     except TypeError as error:
         raise ValueError(str(error)) from None
     return program.with_strength(DEFAULT_SHARE * cx.strength_max(program)) if ask else program
 
 
-def _told(progress: Console, row: Row) -> None:
+def _print_progress(progress: Console, row: Row) -> None:
     """Say on the way that a solver is through."""
     done = "done" if row.seconds is None else f"{row.seconds:.1f} s"
     progress.print(f"{row.solver}: {done}", style="dim", highlight=False)
 
 
-def _show(found: cx.Crosscheck, form: str) -> None:
+def _print_crosscheck(found: cx.Crosscheck, form: str) -> None:
     if form == "json":
-        Console().print_json(json.dumps(found.to_dict()))
+        print_json(found.to_dict())
         return
     text = str(found) if form == "text" else found.to_markdown() if form == "markdown" else found.to_latex()
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+    print_plain(text)

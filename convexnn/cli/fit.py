@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -11,11 +10,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 
 from convexnn.checks import as_known, as_nonnegative
+from convexnn.cli import options as shared
 from convexnn.cli.files.data_file import DataFile, read_data
 from convexnn.cli.files.writable import writable
+from convexnn.cli.printing import print_json, print_plain, print_remark, score_name
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")
@@ -30,18 +30,22 @@ class Fitted:
 
     model: Any
     data: DataFile
-    measure: str
     n_train: int
     n_test: int
     train_score: float | None
     test_score: float | None
     seconds: float
 
+    @property
+    def measure(self) -> str:
+        """What the scores are."""
+        return score_name(self.model)
+
 
 def fit(
     data: Annotated[Path, typer.Argument(help="Rows of numbers as text, with or without a header.")],
-    target: Annotated[str | None, typer.Option(help="Target column: name, or index from 0. (default: last)")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out, as the target; repeatable.")] = None,
+    target: shared.TargetColumn = None,
+    drop: shared.DroppedColumns = None,
     task: Annotated[
         str, typer.Option(help="auto, classify or regress. (auto: text is classified, numbers are regressed on)")
     ] = "auto",
@@ -70,27 +74,27 @@ def fit(
     """Fit a sparse ReLU network to a table and score it on rows held out: R2 for numbers, accuracy for labels."""
     if not 0.0 <= as_nonnegative(test_share, "test_share") < 1.0:
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
-    written = [writable(path.parent, path.name, [data]) for path in (save, onnx) if path is not None]
+    written = [writable(path, [data]) for path in (save, onnx) if path is not None]
     table = read_data(data, target, drop or [])
-    options = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
-    model, y = _model(table, task, options | {"time_limit": time_limit, "random_state": seed, "device": device})
+    options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
+    options |= {"time_limit": time_limit, "random_state": seed, "device": device}
+    model, y = _estimator_and_target(table, task, options)
     fitted = _fitted(model, table, y, test_share, seed)
     if hint := _hint(table, task):
-        Console(stderr=True).print(hint, style="dim", highlight=False, markup=False, soft_wrap=True)
+        print_remark(hint)
     if save is not None:
         fitted.model.save(save)
     if onnx is not None:
         fitted.model.network_.to_onnx(onnx)
-    console = Console()
     if as_json:
-        console.print_json(json.dumps(_figures(fitted)))
+        print_json(_record(fitted))
         return
-    console.print(_told(fitted), highlight=False, markup=False, soft_wrap=True)
+    print_plain(_words(fitted))
     if written:
-        console.print("written: " + ", ".join(map(str, written)), highlight=False, markup=False, soft_wrap=True)
+        print_plain("written: " + ", ".join(map(str, written)))
 
 
-def _model(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:
+def _estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:
     """Return the estimator for the table's target, unfitted, and the target as it takes it."""
     from convexnn.estimators.classifier import SparseReLUClassifier
     from convexnn.estimators.regressor import SparseReLURegressor
@@ -125,8 +129,7 @@ def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, see
     seconds = perf_counter() - began
     scores = [float(model.score(table.X[rows], y[rows])) if len(rows) else None for rows in (train, test)]
     model.feature_names_in_ = np.array(table.features, dtype=object)
-    measure = "accuracy" if hasattr(model, "classes_") else "R2"
-    return Fitted(model, table, measure, len(train), len(test), scores[0], scores[1], seconds)
+    return Fitted(model, table, len(train), len(test), scores[0], scores[1], seconds)
 
 
 def _split(y: NDArray[Any], test_share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -145,7 +148,7 @@ def _split(y: NDArray[Any], test_share: float, seed: int) -> tuple[NDArray[np.in
     return train, test
 
 
-def _told(fitted: Fitted) -> str:
+def _words(fitted: Fitted) -> str:
     """Return the outcome in lines."""
     model, data, network = fitted.model, fitted.data, fitted.model.network_
     classes = f", {len(model.classes_)} classes" if hasattr(model, "classes_") else ""
@@ -169,7 +172,7 @@ def _weights(network: Any) -> int:
     return sum(int(weight.nnz) for weight, _ in network.layers)
 
 
-def _figures(fitted: Fitted) -> dict[str, Any]:
+def _record(fitted: Fitted) -> dict[str, Any]:
     model, network = fitted.model, fitted.model.network_
     return {
         "estimator": type(model).__name__,

@@ -13,7 +13,8 @@ import typer
 
 from convexnn.checks import Floats
 from convexnn.cli.files.data_file import read_data, read_features
-from convexnn.cli.files.writable import writable
+from convexnn.cli.files.writable import writable_if_given
+from convexnn.cli.printing import score_name
 from convexnn.tables import write_csv
 
 
@@ -28,7 +29,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
     """Print the predictions of a saved model for the rows of a table, as CSV with the header `prediction`."""
-    file = None if to_csv is None else writable(to_csv.parent, to_csv.name, [model, data])
+    file = writable_if_given(to_csv, [model, data])
     estimator = read_model(model)
     if probabilities and not hasattr(estimator, "classes_"):
         raise ValueError(f"probabilities asked of {model}, which predicts numbers; expected a model of classes")
@@ -50,8 +51,7 @@ def predict(
     if file is not None:
         write_csv(file, header, rows)
     if score is not None:
-        measure = "accuracy" if hasattr(estimator, "classes_") else "R2"
-        print(f"{measure} {score:.4f} on {len(X)} rows", file=sys.stderr)
+        print(f"{score_name(estimator)} {score:.4f} on {len(X)} rows", file=sys.stderr)
 
 
 def read_model(path: Path) -> Any:

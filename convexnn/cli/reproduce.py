@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from convexnn.cli.files.writable import writable
+from convexnn.cli.printing import print_plain
 from convexnn.studies.harness.study import STUDIES, study_named
 
 if TYPE_CHECKING:
@@ -36,15 +37,14 @@ def reproduce(
     if quick and full:
         raise ValueError("both --quick and --full are given; expected at most one")
     study, chosen = study_named(name), None if seeds is None else _seeds(seeds)
-    writable(output / study.name, "runs.csv")
+    writable(output / study.name / "runs.csv")
     from convexnn.studies.harness.reproduce import reproduce as run
 
     size = "quick" if quick else "full" if full else "default"
-    with _Bar(study.title) as bar:
-        report = run(study, size, seeds=chosen, jobs=jobs, output=output, told=bar)  # type: ignore[arg-type]
-    console = Console()
-    console.print(report.tables, highlight=False, markup=False, soft_wrap=True)
-    console.print(str(report), highlight=False, markup=False, soft_wrap=True)
+    with _ProgressBar(study.title) as bar:
+        report = run(study, size, seeds=chosen, jobs=jobs, output=output, callback=bar)  # type: ignore[arg-type]
+    print_plain(report.tables)
+    print_plain(str(report))
 
 
 def _seeds(text: str) -> list[int]:
@@ -55,7 +55,7 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, words)))
 
 
-class _Bar:
+class _ProgressBar:
     """A bar on standard error: runs done, and the time left at their rate."""
 
     def __init__(self, title: str) -> None:
@@ -70,10 +70,10 @@ class _Bar:
         self.task = self.bar.add_task(title, total=None, left="")
 
     def __call__(self, step: Step) -> None:
-        left = f"{_clock(step.left)} left" if isfinite(step.left) else ""
+        left = f"{_duration(step.left)} left" if isfinite(step.left) else ""
         self.bar.update(self.task, total=step.total, completed=step.done, left=left)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> _ProgressBar:
         self.bar.start()
         return self
 
@@ -81,7 +81,7 @@ class _Bar:
         self.bar.stop()
 
 
-def _clock(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """Return a stretch of time: 12 s, 3 min, 1:05 h."""
     if seconds < 100.0:
         return f"{seconds:.0f} s"

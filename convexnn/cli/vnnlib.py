@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from rich.console import Console
 
-from convexnn.cli.attack import BACKEND, JSON, NETWORK, SEED, original, read, tried
-from convexnn.cli.files.batch import Job, fingerprint, run_batch
-from convexnn.cli.files.writable import writable
+from convexnn.cli import options as shared
+from convexnn.cli.exit_codes import VNNLIB_CODES, worst_code
+from convexnn.cli.files.batch import fingerprint, run_batch
+from convexnn.cli.files.json_records import check_record
+from convexnn.cli.files.writable import writable, writable_if_given
+from convexnn.cli.printing import print_counts, print_result
+from convexnn.cli.questions import (
+    file_key,
+    job_of,
+    load_network,
+    refuse_batch_of_one,
+    refuse_witness_of_many,
+    replay_model,
+    save_array,
+)
 
 if TYPE_CHECKING:
     import verify
 
-HOLDING_CODES = {"HOLDS": 0, "VIOLATED": 1, "UNKNOWN": 3}
-
 
 def vnnlib(
-    network: NETWORK,
+    network: shared.NetworkFile,
     properties: Annotated[list[Path], typer.Argument(help="VNN-LIB 1.0 files; several have a JSON line each.")],
     time_limit: Annotated[float, typer.Option(help="Seconds, for each property.")] = 60.0,
-    backend: BACKEND = "auto",
-    seed: SEED = 0,
+    backend: shared.Backend = "auto",
+    seed: shared.AscentSeed = 0,
     witness: Annotated[
         Path | None, typer.Option(help="Where a witness goes. (default: PROPERTY.witness.txt in the present folder)")
     ] = None,
@@ -34,7 +40,7 @@ def vnnlib(
         Path | None, typer.Option(help="Append the lines of several to this file, and leave out those that it holds.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that work on several properties.")] = 1,
-    as_json: JSON = False,
+    as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Say whether NETWORK has the property of a VNN-LIB file: holds, violated (with a witness file) or unknown.
 
@@ -47,82 +53,49 @@ def vnnlib(
     # Every file is read before the work: a broken one is an error now.
     asked = [verify.read_property(path) for path in properties]
     if len(asked) > 1:
-        if witness is not None:
-            raise ValueError("witness is given with several properties; expected none (their lines hold the witnesses)")
-        files = {"network": str(network), "network_sha256": fingerprint(network)}
-        work = [_job(files, path, options) for path in properties]
-        raise typer.Exit(_told(run_batch(work, check_one, tried(log, network, *properties), jobs)))
-    if log is not None or jobs != 1:
-        raise ValueError("log or jobs is given for a single property; expected several")
-    target = Path(f"{properties[0].stem}.witness.txt") if witness is None else witness
-    file = writable(target.parent, target.name, [network, *properties])
-    found = _check(network, fingerprint(network), asked[0], options)
-    written = _write(file, found)
-    _show(found, written, as_json)
-    raise typer.Exit(HOLDING_CODES[found.status.name])
+        refuse_witness_of_many(witness, "several properties")
+        network_key = file_key("network", network)
+        work = [job_of(network_key, file_key("property", path), path, options) for path in properties]
+        lines = run_batch(work, check_one, writable_if_given(log, [network, *properties]), jobs)
+        verdicts = [line["verdict"] for line in lines]
+        print_counts(verdicts, "properties", str.lower)
+        raise typer.Exit(worst_code(verdicts, VNNLIB_CODES))
+    refuse_batch_of_one(log, jobs, "property", "several")
+    place = Path(f"{properties[0].stem}.witness.txt") if witness is None else witness
+    file = writable(place, [network, *properties])
+    check = _check(network, fingerprint(network), asked[0], options)
+    written = None if check.witness is None else _write_witness(file, check)
+    record = {**check_record(check), "witness_file": None if written is None else str(written)}
+    print_result(_words(check, written), record, as_json)
+    raise typer.Exit(VNNLIB_CODES[check.status.name])
 
 
 def check_one(network: Path, digest: str, path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of one property: the work of a batch."""
+    """Return the record of one property: the work of a batch."""
     import verify
 
-    return figures(_check(network, digest, verify.read_property(path), options))
-
-
-def figures(found: verify.Check) -> dict[str, Any]:
-    """Return a check for machines; what is not finite is null."""
-    return {
-        "verdict": found.status.name,
-        "proof": found.proof.value if found.proof else None,
-        "bound": found.bound if np.isfinite(found.bound) else None,
-        "leak": found.leak if np.isfinite(found.leak) else None,
-        "reason": found.reason,
-        "seconds": found.seconds,
-        "backend": found.backend,
-        "witness": None if found.witness is None else found.witness.tolist(),
-        "outputs": None if found.outputs is None else found.outputs.tolist(),
-    }
+    return check_record(_check(network, digest, verify.read_property(path), options))
 
 
 def _check(network: Path, digest: str, asked: verify.Property, options: dict[str, Any]) -> verify.Check:
     import verify
 
-    return verify.check_vnnlib(read(network, digest), asked, model=original(network), **options)
+    return verify.check_vnnlib(load_network(network, digest), asked, model=replay_model(network), **options)
 
 
-def _job(files: dict[str, str], path: Path, options: dict[str, Any]) -> Job:
-    key = {**files, "property": str(path), "property_sha256": fingerprint(path), **options}
-    return Job(key, (Path(files["network"]), files["network_sha256"], path, options))
-
-
-def _write(file: Path, found: verify.Check) -> Path | None:
-    """Write the witness, where there is one; return the file."""
-    if found.witness is None:
-        return None
+def _write_witness(file: Path, check: verify.Check) -> Path:
+    """Write the witness; return the file."""
+    assert check.witness is not None
     if file.suffix == ".npy":
-        with open(file, "wb") as stream:
-            np.save(stream, found.witness)
+        save_array(file, check.witness)
         return file
-    outputs = found.outputs if found.replayed is None else found.replayed
-    pairs = [f"(X_{index} {value!r})" for index, value in enumerate(found.witness.tolist())]
+    outputs = check.outputs if check.replayed is None else check.replayed
+    pairs = [f"(X_{index} {value!r})" for index, value in enumerate(check.witness.tolist())]
     pairs += [f"(Y_{index} {value!r})" for index, value in enumerate([] if outputs is None else outputs.tolist())]
     file.write_text("(" + "\n".join(pairs) + ")\n", encoding="utf-8")
     return file
 
 
-def _show(found: verify.Check, written: Path | None, as_json: bool) -> None:
-    console = Console()
-    if as_json:
-        console.print_json(json.dumps({**figures(found), "witness_file": None if written is None else str(written)}))
-        return
-    lines = [f"{found.status.name.lower()} in {found.seconds:.3f} s", found.reason]
-    lines += [] if written is None else [f"witness: {written}"]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-
-
-def _told(lines: list[dict[str, Any]]) -> int:
-    counts = Counter(line["verdict"] for line in lines)
-    words = ", ".join(f"{count} {name.lower()}" for name, count in counts.most_common())
-    Console(stderr=True).print(f"{len(lines)} properties: {words}", highlight=False)
-    codes = {HOLDING_CODES[name] for name in counts}
-    return 3 if 3 in codes else max(codes)
+def _words(check: verify.Check, written: Path | None) -> str:
+    lines = [f"{check.status.name.lower()} in {check.seconds:.3f} s", check.reason]
+    return "\n".join(lines if written is None else [*lines, f"witness: {written}"])

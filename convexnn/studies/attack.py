@@ -18,13 +18,24 @@ from convexnn.checks import Floats, require
 from convexnn.datasets import mnist
 from convexnn.studies.harness.pictures import curves, scatter
 from convexnn.studies.harness.study import Row, Run, Scale, Study
-from convexnn.studies.harness.table import distinct, numbers, select
-from convexnn.studies.methods.perceptron import perceptron
-from convexnn.studies.methods.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
-from convexnn.tables import Table as Sheet
-
-SPARSITIES = (0.5, 0.8, 0.9, 0.95)
-SURROGATES = (0.8, 0.9)
+from convexnn.studies.harness.table import distinct, numbers, rows_by, select
+from convexnn.studies.methods.perceptron import perceptron, train_classifier
+from convexnn.studies.methods.question import (
+    ASCENT,
+    DENSE,
+    FIELDS,
+    KEYS,
+    PORTFOLIO,
+    RELAXATION,
+    SPARSE,
+    SPARSITIES,
+    SURROGATES,
+    Question,
+    by_milp,
+    by_whole_network,
+    run_of,
+)
+from convexnn.tables import Table
 
 # Sparsity of the arms that stand beside the others for one seed, and that seed.
 SIDE, SIDE_SEED = 0.9, 0
@@ -59,7 +70,7 @@ def runs(scale: Scale, limit: float | None = None, engine: str = "highspy") -> l
     """Return a run for every network and method; `limit` in seconds and the MILP engine may be chosen."""
     seconds = LIMITS[scale.size] if limit is None else limit
     return [
-        dict(zip(NETWORK, (*shape, seed), strict=True)) | {"limit": seconds, "engine": engine, "method": method}
+        run_of(dict(zip(NETWORK, (*shape, seed), strict=True)), seconds, engine, method)
         for seed in scale.seeds
         for shape in SHAPES[scale.size]
         for method in methods(seed == SIDE_SEED)
@@ -69,7 +80,7 @@ def runs(scale: Scale, limit: float | None = None, engine: str = "highspy") -> l
 def methods(side: bool) -> list[str]:
     """Return the names of the methods, with the arms that stand beside them or without."""
     more = [f"{kind} {SIDE:g}" for kind in ("finetuned", "timed", "random")] if side else []
-    return ["portfolio", "pgd", "lp", "dense", *(f"sparse {share:g}" for share in SPARSITIES), *more]
+    return [PORTFOLIO, ASCENT, RELAXATION, DENSE, *SPARSE, *more]
 
 
 def digits(pixels: int, part: str) -> tuple[Floats, Any]:
@@ -86,16 +97,9 @@ def digits(pixels: int, part: str) -> tuple[Floats, Any]:
 @lru_cache(maxsize=1)
 def trained(pixels: int, depth: int, width: int, seed: int) -> cx.SparseReLUNetwork:
     """Return the dense network of a shape and seed; the methods share it."""
-    torch = require("torch", "torch", "training")
     model = perceptron([pixels**2, *[width] * depth, 10], seed)
     images, labels = digits(pixels, "train")
-    X, y = torch.tensor(images, dtype=torch.float32), torch.tensor(labels)
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(X)).split(BATCH):
-            adam.zero_grad()
-            torch.nn.functional.cross_entropy(model(X[batch]), y[batch]).backward()
-            adam.step()
+    train_classifier(model, images, labels, epochs=EPOCHS, batch_size=BATCH, weight_decay=1e-3)
     return verify.read_network(model)
 
 
@@ -115,14 +119,11 @@ def answer(run: Run) -> dict[str, Any]:
     network = trained(*(run[name] for name in NETWORK))
     asked = question(run, network)
     kind, _, share = run["method"].partition(" ")
-    if kind == "pgd":
-        return by_ascent(asked)
-    if kind == "lp":
-        return by_relaxation(asked, run["engine"])
-    if kind == "portfolio":
+    if kind == PORTFOLIO:
         return by_portfolio(asked)
-    if kind == "dense":
-        return by_milp(asked, network, run["engine"])
+    whole = by_whole_network(kind, asked, run["engine"])
+    if whole is not None:
+        return whole
     began = perf_counter()
     copy = copied(run, network, kind, float(share))
     making = perf_counter() - began
@@ -151,7 +152,7 @@ def released(asked: Question, copy: cx.SparseReLUNetwork) -> str:
 
 def by_portfolio(asked: Question) -> dict[str, Any]:
     """Return what `find_adversarial` with surrogates finds."""
-    kept, target = int(np.argmin(asked.row)), int(np.argmax(asked.row))
+    kept, target = int(np.argmin(asked.objective)), int(np.argmax(asked.objective))
     began = perf_counter()
     found = verify.find_adversarial(
         asked.network,
@@ -167,26 +168,17 @@ def by_portfolio(asked: Question) -> dict[str, Any]:
     return row | {"note": f"{found.status.name}: {found.reason}"}
 
 
-def networks(rows: Sequence[Row]) -> list[dict[str, Row]]:
-    """Return for each network its rows by method."""
-    found: dict[tuple[str, ...], dict[str, Row]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in NETWORK), {})[row["method"]] = row
-    return list(found.values())
-
-
 def figures(rows: list[Row], folder: Path) -> list[Path]:
     """Draw the seconds to the first success over those of the dense MILP, and what pruning does to the MILP."""
     return [_first_success(rows, folder / "first_success.png"), _sizes(rows, folder / "sizes.png")]
 
 
 def _first_success(rows: Sequence[Row], path: Path) -> Path:
-    shown = ["portfolio", *(f"sparse {share:g}" for share in SPARSITIES)]
     points = [
-        {"method": name, "dense": _time(group["dense"]), "own": _time(group[name])}
-        for name in shown
-        for group in networks(rows)
-        if {name, "dense"} <= set(group)
+        {"method": name, "dense": _time(group[DENSE]), "own": _time(group[name])}
+        for name in (PORTFOLIO, *SPARSE)
+        for group in rows_by(rows, NETWORK, "method").values()
+        if {name, DENSE} <= set(group)
     ]
     labels = ("dense MILP, seconds", "method, seconds")
     title = "Seconds to the first success; the limit where there was none"
@@ -207,7 +199,7 @@ def _sizes(rows: Sequence[Row], path: Path) -> Path:
         "building": "seconds to bound and build it",
         "seconds": "seconds until it ended",
     }
-    pruned = {"dense": 0.0} | {f"sparse {share:g}": share for share in SPARSITIES}
+    pruned = {DENSE: 0.0} | dict(zip(SPARSE, SPARSITIES, strict=True))
     points = [
         row | {"what": "median, and the middle half", "pruned": f"{100.0 * pruned[row['method']]:g}"}
         for row in rows
@@ -219,16 +211,16 @@ def _sizes(rows: Sequence[Row], path: Path) -> Path:
 
 def tables(rows: list[Row]) -> str:
     """Return a line a method, and who succeeded where the portfolio did not."""
-    parts = [sheet(rows).to_markdown()]
-    for group in networks(rows):
+    parts = [success_table(rows).to_markdown()]
+    for group in rows_by(rows, NETWORK, "method").values():
         hits = [name for name, row in group.items() if row["found"] == "1"]
-        if hits and "portfolio" in group and "portfolio" not in hits:
-            where = ", ".join(f"{name} {group['portfolio'][name]}" for name in NETWORK)
+        if hits and PORTFOLIO in group and PORTFOLIO not in hits:
+            where = ", ".join(f"{name} {group[PORTFOLIO][name]}" for name in NETWORK)
             parts.append(f"The portfolio missed {where}: {', '.join(hits)} found it.")
     return "\n\n".join(parts)
 
 
-def sheet(rows: Sequence[Row]) -> Sheet:
+def success_table(rows: Sequence[Row]) -> Table:
     """Return how many networks each method attacks, and how fast."""
     header = ("method", "networks", "found", "as published", "median seconds", "most", "median of all", "can switch")
     body = []
@@ -240,7 +232,7 @@ def sheet(rows: Sequence[Row]) -> Sheet:
         times = [_middle(first), f"{max(first):.3g}" if first else "", _middle(every)]
         unstable = _middle(numbers(here, "unstable"))
         body.append((method, str(len(here)), str(len(first)), str(counted), *times, unstable))
-    return Sheet.of(header, body)
+    return Table.of(header, body)
 
 
 def _middle(values: Sequence[float]) -> str:
@@ -251,7 +243,7 @@ def cost(run: Run) -> float:
     """Return a guess of the seconds of a run."""
     kind = run["method"].partition(" ")[0]
     return float(
-        {"portfolio": 10.0, "pgd": 2.0, "lp": 2.0, "finetuned": 40.0, "timed": 40.0}.get(kind, 0.5 * run["limit"])
+        {PORTFOLIO: 10.0, ASCENT: 2.0, RELAXATION: 2.0, "finetuned": 40.0, "timed": 40.0}.get(kind, 0.5 * run["limit"])
     )
 
 
@@ -259,7 +251,7 @@ ATTACK = Study(
     name="attack",
     title="Attacks through pruned copies of a network",
     protocol=PROTOCOL,
-    keys=(*NETWORK, "limit", "engine", "method"),
+    keys=(*NETWORK, *KEYS),
     fields=FIELDS,
     runs=runs,
     answer=answer,

@@ -13,13 +13,13 @@ import numpy as np
 import convexnn as cx
 from convexnn.datasets import ImageTask, image_task
 from convexnn.studies.harness.pictures import heatmaps, scatter
+from convexnn.studies.harness.resources import peak_above, reset_peak
 from convexnn.studies.harness.study import Row, Run, Scale, Size, Study
-from convexnn.studies.harness.summary import averaged, mean_and_spread, pivot
-from convexnn.studies.harness.sweep import peak, reset_peak
+from convexnn.studies.harness.summary import averaged, mean_and_spread, pivot, with_recorded
 from convexnn.studies.harness.table import distinct, numbers, select
-from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
-from convexnn.studies.methods.decibels import EXACT, psnr
-from convexnn.tables import Table as Sheet
+from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TITLES, TRAINED, run_baseline
+from convexnn.studies.methods.psnr import EXACT, psnr
+from convexnn.tables import Table
 
 METHODS = (OURS, RELEASED, TRAINED, RIGL)
 
@@ -38,7 +38,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ImageSetting:
     """An image, its cells (m, s) in the smaller sizes, and the paper's grid.
 
     Attributes
@@ -75,7 +75,7 @@ class Subject:
         return self.recorded[cell].seconds // 3 if cell in self.recorded else self.limit
 
 
-DIGIT = Subject(
+DIGIT = ImageSetting(
     image="mnist",
     quick=((10, 50), (20, 100), (20, 200)),
     default=((10, 50), (20, 100), (20, 200), (50, 500)),
@@ -90,7 +90,7 @@ DIGIT = Subject(
     },
     limit=30.0,
 )
-PHOTOGRAPH = Subject(
+PHOTOGRAPH = ImageSetting(
     image="cifar10",
     quick=((10, 100),),
     default=((10, 100), (20, 200), (20, 500)),
@@ -140,15 +140,15 @@ the first of them, of which a small file is enough.""",
 }
 
 
-def runs_of(subject: Subject, scale: Scale) -> list[Run]:
+def runs_of(setting: ImageSetting, scale: Scale) -> list[Run]:
     """Return the runs: one a cell for ours and RigL, one a width for pruning, known by its largest budget."""
-    cells = subject.cells(scale.size)
+    cells = setting.cells(scale.size)
     found = list[Run]()
     for seed in scale.seeds:
         for method in METHODS:
             groups = _by_width(cells) if method in (RELEASED, TRAINED) else [(d, m, [s]) for d, (m, s) in cells]
             for depth, m, budgets in groups:
-                limit = subject.limit_of((m, budgets[0])) if method == OURS else None
+                limit = setting.limit_of((m, budgets[0])) if method == OURS else None
                 texts = ",".join(map(str, budgets))
                 key = {"depth": depth, "m": m, "s": max(budgets), "budgets": texts, "limit": limit}
                 found.append(key | {"seed": seed, "method": method})
@@ -160,41 +160,41 @@ def _by_width(cells: Sequence[tuple[int, Cell]]) -> Iterator[tuple[int, int, lis
         yield depth, m, [s for deep, (width, s) in cells if (deep, width) == (depth, m)]
 
 
-def answer_of(subject: Subject, run: Run) -> list[dict[str, Any]]:
+def answer_of(setting: ImageSetting, run: Run) -> list[dict[str, Any]]:
     """Fit and measure: a row for each budget; the peak of memory is that of fitting, not of reading the data."""
-    task = image_task(subject.image, download=True)
+    task = image_task(setting.image, download=True)
     base = reset_peak()
-    rows = [ours(subject, task, run)] if run["method"] == OURS else rival(task, run)
-    return [{**row, "peak_mb": max(0.0, peak() - base)} for row in rows]
+    rows = [ours(setting, task, run)] if run["method"] == OURS else fit_baseline(task, run)
+    return [{**row, "peak_mb": peak_above(base)} for row in rows]
 
 
-def rival(task: ImageTask, run: Run) -> list[dict[str, Any]]:
+def fit_baseline(task: ImageTask, run: Run) -> list[dict[str, Any]]:
     """Fit by a baseline, all budgets of the run."""
     options: dict[str, Any] = {"width": run["m"], "depth": run["depth"], "seed": run["seed"]}
     if run["depth"] == 1 and run["method"] != RIGL:
         options["weights"] = "hidden"
     budgets = list(map(int, run["budgets"].split(",")))
-    found = rivals(run["method"], task.X, task.y, budgets, **options, **OPTIONS[run["method"]])
+    found = run_baseline(run["method"], task.X, task.y, budgets, **options, **OPTIONS[run["method"]])
     return [
         {"s": budget, "psnr": psnr(task.y, net.predict(task.X), 1.0), "nnz": net.nnz, "seconds": net.seconds}
         for budget, net in found.items()
     ]
 
 
-def ours(subject: Subject, task: ImageTask, run: Run) -> dict[str, Any]:
+def ours(setting: ImageSetting, task: ImageTask, run: Run) -> dict[str, Any]:
     """Fit by our search; `reached` is the time of the first network at the published solver's PSNR, if any is."""
     m, s, seed, limit = run["m"], run["s"], run["seed"], run["limit"]
     if run["depth"] > 1:
         fit = cx.fit_network(task.X, task.y, s, m, depth=run["depth"], seed=seed, time_limit=limit)
         return {"psnr": psnr(task.y, fit.predict(task.X), 1.0), "nnz": fit.nnz, "seconds": fit.seconds}
-    watch = Watch(subject.recorded[m, s].psnr if (m, s) in subject.recorded else np.inf)
-    found = cx.recover(task.X, task.y, s, m, seed=seed, n_restarts=STARTS, time_limit=limit, callback=watch)
+    timer = TimeToTarget(setting.recorded[m, s].psnr if (m, s) in setting.recorded else np.inf)
+    found = cx.recover(task.X, task.y, s, m, seed=seed, n_restarts=STARTS, time_limit=limit, callback=timer)
     level = psnr(task.y, found.to_network().predict(task.X), 1.0)
-    watch.note(level, found.seconds)
-    return {"psnr": level, "nnz": len(found.support), "seconds": found.seconds, "reached": watch.reached}
+    timer.update(level, found.seconds)
+    return {"psnr": level, "nnz": len(found.support), "seconds": found.seconds, "reached": timer.reached}
 
 
-class Watch:
+class TimeToTarget:
     """Notes when a search first reaches a PSNR of peak 1: with a candidate, or with the last fit."""
 
     def __init__(self, level: float) -> None:
@@ -203,19 +203,19 @@ class Watch:
 
     def __call__(self, state: cx.RecoveryProgress) -> None:
         # The loss is half the mean square error.
-        self.note(-10.0 * np.log10(max(2.0 * state.best, 1e-300)), state.seconds)
+        self.update(-10.0 * np.log10(max(2.0 * state.best, 1e-300)), state.seconds)
 
-    def note(self, level: float, seconds: float) -> None:
+    def update(self, level: float, seconds: float) -> None:
         """Take a level into account."""
         if self.reached is None and level >= self.level:
             self.reached = seconds
 
 
-def figures_of(subject: Subject, rows: list[Row], folder: Path) -> list[Path]:
+def figures_of(setting: ImageSetting, rows: list[Row], folder: Path) -> list[Path]:
     """Draw the heatmaps of the paper, a picture a depth, and PSNR against seconds."""
     paths = []
     for depth in distinct(rows, "depth"):
-        title = f"{subject.image}: m neurons, s weights, hidden layers: {depth}"
+        title = f"{setting.image}: m neurons, s weights, hidden layers: {depth}"
         here = select(rows, depth=depth)
         path = folder / f"psnr-{depth}.png"
         looks: dict[str, Any] = {"limits": (0.0, 50.0), "label": "PSNR in dB", "title": title, "titles": TITLES}
@@ -226,7 +226,7 @@ def figures_of(subject: Subject, rows: list[Row], folder: Path) -> list[Path]:
     return [*paths, scatter(capped, path, "seconds", "psnr", labels=labels, titles=TITLES, logarithmic="x")]
 
 
-def tables_of(subject: Subject, rows: list[Row]) -> str:
+def tables_of(setting: ImageSetting, rows: list[Row]) -> str:
     """Return PSNR and seconds of every cell, and the time to the published solver's PSNR."""
     shown = (
         (f"PSNR in dB, counted as {EXACT:.0f} where it is more", "psnr", 1, EXACT),
@@ -235,54 +235,52 @@ def tables_of(subject: Subject, rows: list[Row]) -> str:
     )
     parts = []
     for title, name, digits, most in shown:
-        sheet = pivot(rows, ("depth", "m", "s"), "method", averaged(name, digits, most=most), TITLES)
-        parts += [f"## {title}", (_with_recorded(subject, sheet) if name == "psnr" else sheet).to_markdown()]
-    if subject.recorded:
-        parts += ["## Seconds to the published solver's PSNR", race(subject, rows).to_markdown()]
+        table = pivot(rows, ("depth", "m", "s"), "method", averaged(name, digits, most=most), TITLES)
+        table = with_recorded(table, partial(_recorded, setting)) if name == "psnr" else table
+        parts += [f"## {title}", table.to_markdown()]
+    if setting.recorded:
+        parts += ["## Seconds to the published solver's PSNR", time_to_recorded(setting, rows).to_markdown()]
     return "\n\n".join(parts)
 
 
-def _with_recorded(subject: Subject, sheet: Sheet) -> Sheet:
-    """Return the table with a column for the published solver, one hidden layer, as recorded."""
-    rows = []
-    for row in sheet.rows:
-        known = subject.recorded.get((int(row[1]), int(row[2]))) if row[0] == "1" else None
-        rows.append((*row, f"{known.psnr}" if known else ""))
-    return Sheet.of((*sheet.header, "published solver, as recorded"), rows)
+def _recorded(setting: ImageSetting, cells: tuple[str, ...]) -> str:
+    """Return what the published solver reached, one hidden layer, on the line of these cells."""
+    known = setting.recorded.get((int(cells[1]), int(cells[2]))) if cells[0] == "1" else None
+    return f"{known.psnr}" if known else ""
 
 
-def race(subject: Subject, rows: Sequence[Row]) -> Sheet:
+def time_to_recorded(setting: ImageSetting, rows: Sequence[Row]) -> Table:
     """Return the times of ours to the published solver's PSNR, beside its own."""
     body = []
-    for (m, s), known in subject.recorded.items():
+    for (m, s), known in setting.recorded.items():
         here = select(rows, depth=1, m=m, s=s, method=OURS)
         times = numbers(here, "reached")
         if here:
             count, times_text = f"{len(times)} of {len(here)}", mean_and_spread(times)
             body.append((str(m), str(s), f"{known.psnr}", count, times_text, f"{known.seconds:.0f}"))
-    return Sheet.of(("m", "s", "dB", "runs that reach it", "seconds of ours", "of the published solver"), body)
+    return Table.of(("m", "s", "dB", "runs that reach it", "seconds of ours", "of the published solver"), body)
 
 
-def cost_of(subject: Subject, run: Run) -> float:
+def cost_of(setting: ImageSetting, run: Run) -> float:
     """Return a guess of the seconds of a run: the limit, or a share of the pixels times the weights of a dense net."""
     if run["method"] == OURS:
         return float(run["limit"])
-    scale = 4.0 if subject is PHOTOGRAPH else 1.0
+    scale = 4.0 if setting is PHOTOGRAPH else 1.0
     return scale * {RELEASED: 1.0, TRAINED: 2.0, RIGL: 0.5}[run["method"]] * run["m"]
 
 
-def _study(name: str, title: str, subject: Subject) -> Study:
+def _study(name: str, title: str, setting: ImageSetting) -> Study:
     return Study(
         name=name,
         title=title,
-        protocol=PROTOCOL.format(about=ABOUT[subject.image]),
+        protocol=PROTOCOL.format(about=ABOUT[setting.image]),
         keys=("depth", "m", "s", "budgets", "limit", "seed", "method"),
         fields=("psnr", "nnz", "reached"),
-        runs=partial(runs_of, subject),
-        answer=partial(answer_of, subject),
-        figures=partial(figures_of, subject),
-        tables=partial(tables_of, subject),
-        cost=partial(cost_of, subject),
+        runs=partial(runs_of, setting),
+        answer=partial(answer_of, setting),
+        figures=partial(figures_of, setting),
+        tables=partial(tables_of, setting),
+        cost=partial(cost_of, setting),
     )
 
 

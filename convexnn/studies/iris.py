@@ -15,7 +15,7 @@ from convexnn.datasets import iris
 from convexnn.studies.harness.pictures import curves
 from convexnn.studies.harness.study import Row, Run, Scale, Study
 from convexnn.studies.harness.table import numbers, select
-from convexnn.tables import Table as Sheet
+from convexnn.tables import Table
 
 # Weights of the layer: 4 features and a bias for each of 3 classes; budgets up to all of them.
 WEIGHTS = 15
@@ -182,7 +182,7 @@ def tables(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def bare(rows: Sequence[Row]) -> Sheet:
+def bare(rows: Sequence[Row]) -> Table:
     """Return a line a budget: constants, infimum, and for both steps stable runs and losses."""
     header = ["s", "L_2s, Monte Carlo", "L_2s, safe", "infimum"]
     header += [f"{step.replace('_', ' ')} step: {what}" for step in STEPS for what in ("stable", "best", "median")]
@@ -195,10 +195,10 @@ def bare(rows: Sequence[Row]) -> Sheet:
             losses = numbers(here, "loss")
             cells += [_of(here, "stable"), *(f"{of(losses):.4f}" if losses else "" for of in (min, median))]
         body.append((str(s), *cells))
-    return Sheet.of(header, body)
+    return Table.of(header, body)
 
 
-def ridged(rows: Sequence[Row]) -> Sheet:
+def ridged(rows: Sequence[Row]) -> Table:
     """Return a line a budget: optimum, runs that are stable and near it, the worst one, accuracy beside dense."""
     header = ("s", "optimum", "stable", f"within {NEAR:.0%}", "worst / optimum", "accuracy", "less dense, in points")
     dense = numbers(select(rows, part=ACCURACY, s=WEIGHTS), "accuracy")
@@ -211,7 +211,7 @@ def ridged(rows: Sequence[Row]) -> Sheet:
         own = numbers(select(rows, part=ACCURACY, s=s), "accuracy")
         cells = [_only(best, "loss", 5), _of(here, "stable"), near, f"{max(shares, default=np.nan):.6f}"]
         body.append((str(s), *cells, *_beside(own, dense)))
-    return Sheet.of(header, body)
+    return Table.of(header, body)
 
 
 def _beside(own: Sequence[float], dense: Sequence[float]) -> list[str]:

@@ -16,19 +16,26 @@ import verify
 from convexnn.studies.harness.pictures import strips
 from convexnn.studies.harness.study import Row, Run, Scale, Study
 from convexnn.studies.harness.summary import pivot
-from convexnn.studies.harness.table import distinct
+from convexnn.studies.harness.table import distinct, rows_by
 from convexnn.studies.methods.perceptron import perceptron
-from convexnn.studies.methods.question import FIELDS, Question, by_ascent, by_milp, by_relaxation
-from convexnn.tables import Table as Sheet
-
-SPARSITIES = (0.5, 0.8, 0.9, 0.95)
-SURROGATES = (0.8, 0.9)
+from convexnn.studies.methods.question import (
+    ASCENT,
+    DENSE,
+    FIELDS,
+    KEYS,
+    PORTFOLIO,
+    RELAXATION,
+    SPARSE,
+    SURROGATES,
+    Question,
+    by_milp,
+    by_whole_network,
+    run_of,
+)
+from convexnn.tables import Table
 
 # The seed whose copies are pruned at random too.
 SIDE_SEED = 0
-
-# Methods that tables name: ours, and the network's own MILP.
-PORTFOLIO, DENSE = "portfolio", "dense"
 
 # Columns that name a network.
 NETWORK = ("inputs", "depth", "width", "seed")
@@ -63,9 +70,9 @@ is over (*pgd*); the point of the linear relaxation (*lp*), which the paper logs
 def runs(scale: Scale, limit: float | None = None, engine: str = "highspy") -> list[Run]:
     """Return a run for every method and network; `limit` in seconds and the MILP engine may be chosen."""
     seconds = LIMITS[scale.size] if limit is None else limit
-    methods = [PORTFOLIO, "pgd", "lp", DENSE, *(f"sparse {share:g}" for share in SPARSITIES), "random 0.9"]
+    methods = [PORTFOLIO, ASCENT, RELAXATION, DENSE, *SPARSE, "random 0.9"]
     return [
-        dict(zip(NETWORK, (*shape, seed), strict=True)) | {"limit": seconds, "engine": engine, "method": method}
+        run_of(dict(zip(NETWORK, (*shape, seed), strict=True)), seconds, engine, method)
         for method, seed, shape in product(methods, scale.seeds, SHAPES[scale.size])
         if seed == SIDE_SEED or not method.startswith("random")
     ]
@@ -83,14 +90,11 @@ def answer(run: Run) -> dict[str, Any]:
     region = verify.Box(np.zeros(run["inputs"]), np.ones(run["inputs"]))
     asked = Question(network, region, np.ones(1), np.inf, run["limit"], run["seed"])
     kind, _, share = run["method"].partition(" ")
-    if kind == "pgd":
-        return by_ascent(asked)
-    if kind == "lp":
-        return by_relaxation(asked, run["engine"])
     if kind == PORTFOLIO:
         return by_portfolio(asked)
-    if kind == DENSE:
-        return by_milp(asked, network, run["engine"])
+    whole = by_whole_network(kind, asked, run["engine"])
+    if whole is not None:
+        return whole
     method = "random" if kind == "random" else "magnitude"
     return by_milp(asked, verify.prune(network, float(share), method=method, seed=run["seed"]), run["engine"])
 
@@ -104,18 +108,16 @@ def by_portfolio(asked: Question) -> dict[str, Any]:
     return {"found": 0, "best": found.value, "seconds": perf_counter() - began, "note": note}
 
 
-def values(rows: Sequence[Row]) -> dict[tuple[str, ...], dict[str, float]]:
+def best_values(rows: Sequence[Row]) -> dict[tuple[str, ...], dict[str, float]]:
     """Return for each network what each method reaches; minus infinity where it finds no point."""
-    found: dict[tuple[str, ...], dict[str, float]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in NETWORK), {})[row["method"]] = float(row["best"])
-    return found
+    found = rows_by(rows, NETWORK, "method")
+    return {network: {method: float(row["best"]) for method, row in group.items()} for network, group in found.items()}
 
 
 def figures(rows: list[Row], folder: Path) -> list[Path]:
     """Draw what each method reaches on each network, from the worst of all methods to the best."""
     points = []
-    for group in values(rows).values():
+    for group in best_values(rows).values():
         finite = [value for value in group.values() if np.isfinite(value)]
         span = (max(finite) - min(finite)) or 1.0
         for method, value in group.items():
@@ -128,7 +130,7 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
 def tables(rows: list[Row]) -> str:
     """Return how far the portfolio is above each method, and where it is below one."""
     parts, deep, above, empty = [leads(rows).to_markdown()], 0, 0, 0
-    for network, best in values(rows).items():
+    for network, best in best_values(rows).items():
         ours = best.get(PORTFOLIO, np.nan)
         short = [name for name, value in best.items() if value > ours + SHORT * (1.0 + abs(value))]
         if short:
@@ -143,13 +145,13 @@ def tables(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def leads(rows: Sequence[Row]) -> Sheet:
+def leads(rows: Sequence[Row]) -> Table:
     """Return for every other method on how many networks the portfolio is above it, and by which share of its value.
 
     The share is over the networks on which both have a point.
     """
     header = ("method", "networks", "no point found", "portfolio above", "by, in the median", "least", "most")
-    body, found = [], values(rows)
+    body, found = [], best_values(rows)
     for method in distinct(rows, "method"):
         pairs = [(best[PORTFOLIO], best[method]) for best in found.values() if {PORTFOLIO, method} <= set(best)]
         if method == PORTFOLIO or not pairs:
@@ -160,7 +162,7 @@ def leads(rows: Sequence[Row]) -> Sheet:
         by = [f"{of(ahead):.3g} %" for of in (median, min, max)] if ahead else ["", "", ""]
         counts = (len(pairs), sum(other == -np.inf for _, other in pairs), sum(_above(*pair) for pair in pairs))
         body.append((method, *map(str, counts), *by))
-    return Sheet.of(header, body)
+    return Table.of(header, body)
 
 
 def _above(ours: float, other: float) -> bool:
@@ -179,14 +181,14 @@ def _value(rows: list[Row]) -> str:
 
 def cost(run: Run) -> float:
     """Return a guess of the seconds of a run."""
-    return 1.0 if run["method"] == "lp" else float(run["limit"])
+    return 1.0 if run["method"] == RELAXATION else float(run["limit"])
 
 
 MAXIMIZE = Study(
     name="maximize",
     title="Largest outputs through pruned copies of a network",
     protocol=PROTOCOL,
-    keys=(*NETWORK, "limit", "engine", "method"),
+    keys=(*NETWORK, *KEYS),
     fields=FIELDS,
     runs=runs,
     answer=answer,

@@ -16,11 +16,11 @@ from convexnn.baselines import prune_iteratively
 from convexnn.checks import Floats
 from convexnn.datasets import planted
 from convexnn.studies.harness.pictures import curves
+from convexnn.studies.harness.resources import one_thread, peak_above, reset_peak
 from convexnn.studies.harness.study import Row, Run, Scale, Study
 from convexnn.studies.harness.summary import averaged, pivot
-from convexnn.studies.harness.sweep import one_thread, peak, reset_peak
 from convexnn.studies.harness.table import distinct, numbers, select
-from convexnn.tables import Table as Sheet
+from convexnn.tables import Table
 
 WIDTHS = {"quick": (50, 500, 2000), "default": (50, 100, 200, 500, 1000, 2000), "full": (50, 100, 200, 500, 1000, 2000)}
 ROWS = {"quick": 5000, "default": 5000, "full": 50_000}
@@ -76,7 +76,7 @@ def answer(run: Run) -> dict[str, Any]:
     return figures
 
 
-def here(run: Run) -> dict[str, Any]:
+def measure_here(run: Run) -> dict[str, Any]:
     """Measure a run in this process."""
     train = METHODS[run["method"]]
     with one_thread():
@@ -85,7 +85,7 @@ def here(run: Run) -> dict[str, Any]:
         train(small.X, small.y, 4, 5, run["seed"])
         base, began = reset_peak(), perf_counter()
         train(data.X, data.y, run["s"], run["m"], run["seed"])
-        return {"seconds": perf_counter() - began, "peak_mb": max(0.0, peak() - base)}
+        return {"seconds": perf_counter() - began, "peak_mb": peak_above(base)}
 
 
 def by_recover(X: Floats, y: Floats, budget: int, width: int, seed: int) -> object:
@@ -138,20 +138,20 @@ def figures(rows: list[Row], folder: Path) -> list[Path]:
 
 def tables(rows: list[Row]) -> str:
     """Return peak memory and its growth, then seconds."""
-    sheet = pivot(rows, ("m",), "method", averaged("peak_mb", 0), TITLES)
-    parts = [f"## Peak memory in MB, {BUDGET} weights", _with_growth(sheet, rows).to_markdown()]
+    table = pivot(rows, ("m",), "method", averaged("peak_mb", 0), TITLES)
+    parts = [f"## Peak memory in MB, {BUDGET} weights", _with_growth(table, rows).to_markdown()]
     parts += ["## Seconds", pivot(rows, ("m",), "method", averaged("seconds"), TITLES).to_markdown()]
     return "\n\n".join(parts)
 
 
-def _with_growth(sheet: Sheet, rows: Sequence[Row]) -> Sheet:
+def _with_growth(table: Table, rows: Sequence[Row]) -> Table:
     """Return the table with a last line: how many times the first line's memory the last line's is."""
     widths = distinct(rows, "m")
     line = ["growth"]
     for method in distinct(rows, "method"):
         ends = [numbers(select(rows, m=m, method=method), "peak_mb") for m in (widths[0], widths[-1])]
         line.append(f"{sum(ends[1]) / len(ends[1]) / (sum(ends[0]) / len(ends[0])):.1f} times" if all(ends) else "")
-    return Sheet.of(sheet.header, [*sheet.rows, tuple(line)])
+    return Table.of(table.header, [*table.rows, tuple(line)])
 
 
 def cost(run: Run) -> float:
@@ -173,4 +173,4 @@ MEMORY = Study(
 )
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(here(json.loads(sys.argv[1]))) + "\n")
+    sys.stdout.write(json.dumps(measure_here(json.loads(sys.argv[1]))) + "\n")

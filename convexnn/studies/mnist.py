@@ -20,11 +20,11 @@ from convexnn.fitting.fit_network import EPOCHS, WIDTH, WIDTH_FOR_ROOT, fit_netw
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
 from convexnn.studies.harness.pictures import curves, heatmaps
+from convexnn.studies.harness.resources import peak_above, reset_peak
 from convexnn.studies.harness.study import Row, Run, Scale, Size, Study
 from convexnn.studies.harness.summary import mean_and_spread
-from convexnn.studies.harness.sweep import peak, reset_peak
 from convexnn.studies.harness.table import distinct, numbers, select
-from convexnn.studies.methods.baselines import ONE_SHOT, OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
+from convexnn.studies.methods.baselines import ONE_SHOT, OURS, RELEASED, RIGL, TITLES, TRAINED, run_baseline
 from convexnn.tables import Table
 
 PIXELS = 784
@@ -46,7 +46,7 @@ class Setting:
     widths, released, budgets : mapping
         Neurons m, those of pruning as released, and weights s of each size of the study.
     options : mapping
-        Of each rival, by its name.
+        Of each baseline, by its name.
     lowest : float
         The lower end of the colours, in percent, that of the paper.
     tests : int
@@ -149,8 +149,8 @@ def answer_of(setting: Setting, run: Run) -> list[dict[str, Any]]:
         # With the squared loss two digits are 0 and 1 as numbers, told apart at one half.
         target = y.astype(np.float64) if options["loss"] == "squared" else y
         budgets = setting.stops(run) if method in PASSES else [s]
-        found.update(rivals(method, X, target, budgets, width=m, seed=run["seed"], **options))
-    held = max(0.0, peak() - base)
+        found.update(run_baseline(method, X, target, budgets, width=m, seed=run["seed"], **options))
+    held = peak_above(base)
     return [{**row_of(budget, one, data), "peak_mb": held} for budget, one in found.items()]
 
 
@@ -194,7 +194,7 @@ def best_widths(rows: list[Row]) -> list[Row]:
     return kept
 
 
-def asked(rows: list[Row]) -> list[Row]:
+def at_our_budgets(rows: list[Row]) -> list[Row]:
     """Return the rows of budgets that ours was run for; passes of pruning stop at others of the paper on their way."""
     budgets = distinct(select(rows, method=OURS), "s")
     return [row for row in rows if row["s"] in budgets] if budgets else rows
@@ -202,23 +202,23 @@ def asked(rows: list[Row]) -> list[Row]:
 
 def tables(rows: list[Row]) -> str:
     """Return accuracy, and what it took, at the width chosen for each method."""
-    chosen = best_widths(asked(rows))
+    chosen = best_widths(at_our_budgets(rows))
     methods = [method for method in TITLES if select(chosen, method=method)]
     budgets = sorted(distinct(chosen, "s"), key=int)
     heads = ("weights", *(TITLES[method] for method in methods))
     parts = [
         "Test accuracy in percent, mean ± standard deviation over seeds, and the points between ours and the best of "
         "the others. m: neurons, ours by default, of the others those with the best mean on the test images.",
-        _sheet(chosen, methods, budgets, (*heads, "points"), _accuracy, points=True),
+        _markdown_table(chosen, methods, budgets, (*heads, "points"), _accuracy, points=True),
         "Seconds of training on one thread (of a pass of pruning, down to this budget).",
-        _sheet(chosen, methods, budgets, heads, lambda here: mean_and_spread(numbers(here, "seconds"), 0)),
+        _markdown_table(chosen, methods, budgets, heads, lambda here: mean_and_spread(numbers(here, "seconds"), 0)),
         "Peak memory of training in MB, above that of the images in float64 (of a pass of pruning, as a whole).",
-        _sheet(chosen, methods, budgets, heads, lambda here: mean_and_spread(numbers(here, "peak_mb"), 0)),
+        _markdown_table(chosen, methods, budgets, heads, lambda here: mean_and_spread(numbers(here, "peak_mb"), 0)),
     ]
     return "\n\n".join(parts)
 
 
-def _sheet(
+def _markdown_table(
     rows: list[Row],
     methods: list[str],
     budgets: list[str],
@@ -246,10 +246,11 @@ def _points(rows: dict[str, list[Row]]) -> str:
 
 def figures_of(setting: Setting, rows: list[Row], folder: Path) -> list[Path]:
     """Draw the heatmaps of the paper, and the errors of the tables against the budget."""
-    grid = [row for row in asked(rows) if int(row["m"]) in setting.widths["full"]]
+    kept = at_our_budgets(rows)
+    grid = [row for row in kept if int(row["m"]) in setting.widths["full"]]
     # No error has no logarithm: it is drawn as half an image.
     least = 50.0 / setting.tests
-    wrong = [{**row, "error": str(max(100.0 - float(row["accuracy"]), least))} for row in best_widths(asked(rows))]
+    wrong = [{**row, "error": str(max(100.0 - float(row["accuracy"]), least))} for row in best_widths(kept)]
     maps = heatmaps(
         grid,
         folder / "accuracy.png",
@@ -323,30 +324,24 @@ output, no weight has a gradient, and it stays at one answer (46 %). *Ours*, `fi
 One image is 0.05 points. For the published solver 99.1 % with 10 neurons and 20 weights, 99.6 % with 10 and 100, are on
 record."""
 
-KEYS, FIELDS = ("seed", "m", "s", "method"), ("accuracy", "nnz", "neurons")
 
-MNIST = Study(
-    name="mnist",
-    title="MNIST, ten digits (figure 3 of arXiv 2509.20323)",
-    protocol=TEN_PROTOCOL,
-    keys=KEYS,
-    fields=FIELDS,
-    runs=partial(runs_of, TEN),
-    answer=answer_ten,
-    figures=partial(figures_of, TEN),
-    tables=tables,
-    cost=partial(cost_of, TEN),
-)
+def _study(
+    name: str, title: str, protocol: str, setting: Setting, answer: Callable[[Run], list[dict[str, Any]]]
+) -> Study:
+    """Return the study of a setting; its answer is a function of the module, since a setting does not travel."""
+    return Study(
+        name=name,
+        title=f"MNIST, {title} (figure 3 of arXiv 2509.20323)",
+        protocol=protocol,
+        keys=("seed", "m", "s", "method"),
+        fields=("accuracy", "nnz", "neurons"),
+        runs=partial(runs_of, setting),
+        answer=answer,
+        figures=partial(figures_of, setting),
+        tables=tables,
+        cost=partial(cost_of, setting),
+    )
 
-BINARY = Study(
-    name="mnist-binary",
-    title="MNIST, digits 0 and 1 (figure 3 of arXiv 2509.20323)",
-    protocol=TWO_PROTOCOL,
-    keys=KEYS,
-    fields=FIELDS,
-    runs=partial(runs_of, TWO),
-    answer=answer_two,
-    figures=partial(figures_of, TWO),
-    tables=tables,
-    cost=partial(cost_of, TWO),
-)
+
+MNIST = _study("mnist", "ten digits", TEN_PROTOCOL, TEN, answer_ten)
+BINARY = _study("mnist-binary", "digits 0 and 1", TWO_PROTOCOL, TWO, answer_two)

@@ -15,11 +15,11 @@ from convexnn.checks import Floats
 from convexnn.datasets import Planted, planted
 from convexnn.studies.harness.pictures import heatmaps
 from convexnn.studies.harness.study import Row, Run, Scale, Size, Study
-from convexnn.studies.harness.summary import averaged, pivot
+from convexnn.studies.harness.summary import averaged, pivot, with_recorded
 from convexnn.studies.harness.table import distinct, numbers, select
-from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TITLES, TRAINED, rivals
-from convexnn.studies.methods.decibels import EXACT, SOLVED, psnr
-from convexnn.tables import Table as Sheet
+from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TITLES, TRAINED, run_baseline
+from convexnn.studies.methods.psnr import EXACT, SOLVED, psnr
+from convexnn.tables import Table
 
 METHODS = (OURS, RELEASED, TRAINED, RIGL)
 
@@ -159,7 +159,7 @@ def answer(run: Run) -> dict[str, Any]:
     data = planted(
         run["m"], run["s"], n=run["n"], outputs=kind.outputs, depth=kind.depth, signs=kind.signs, seed=run["seed"]
     )
-    fit = {OURS: ours, LAYERWISE: layerwise}.get(run["method"], rival)
+    fit = {OURS: ours, LAYERWISE: layerwise}.get(run["method"], fit_baseline)
     network, nnz, seconds = fit(run, kind, data, budget_of(run, kind, data))
     fresh = np.random.default_rng([run["seed"], 1]).standard_normal((FRESH, FEATURES))
     return {
@@ -204,7 +204,7 @@ def layerwise(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.Spar
     return network, int(kept[0].nnz) + then.nnz, first.seconds + then.seconds
 
 
-def rival(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseReLUNetwork, int, float]:
+def fit_baseline(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseReLUNetwork, int, float]:
     """Return the network of a baseline, its weights as the budget counts them, and the seconds it took."""
     options: dict[str, Any] = {"width": run["m"], "depth": kind.depth, "seed": run["seed"]}
     if kind.known_outputs:
@@ -217,7 +217,7 @@ def rival(run: Run, kind: Kind, data: Planted, budget: int) -> tuple[cx.SparseRe
         TRAINED: TRAINED_OPTIONS,
         RIGL: RIGL_OPTIONS,
     }[run["method"]]
-    found = rivals(run["method"], data.X, data.y, [budget], **options)[budget]
+    found = run_baseline(run["method"], data.X, data.y, [budget], **options)[budget]
     return found.network, found.nnz, found.seconds
 
 
@@ -253,17 +253,18 @@ def details(rows: list[Row]) -> str:
     """Return every cell, a table a kind."""
     parts = list[str]()
     for kind in distinct(rows, "kind"):
-        sheet = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr", most=EXACT), NAMES)
+        table = pivot(select(rows, kind=kind), ("m", "s"), "method", averaged("psnr", most=EXACT), NAMES)
+        if kind == "scalar" and distinct(rows, "n") == [RECORDED_ROWS]:
+            table = with_recorded(table, lambda cells: RECORDED.get((cells[0], cells[1]), ""))
         parts += [
             f"## {KINDS[kind].title}",
             f"PSNR in dB, counted as {EXACT:.0f} where it is more: mean and standard deviation over seeds.",
+            table.to_markdown(),
         ]
-        known = kind == "scalar" and distinct(rows, "n") == [RECORDED_ROWS]
-        parts += [(_with_recorded(sheet) if known else sheet).to_markdown()]
     return "\n\n".join(parts)
 
 
-def shares(rows: Sequence[Row]) -> Sheet:
+def shares(rows: Sequence[Row]) -> Table:
     """Return for every kind and method how many runs are solved, exact, and exact on fresh rows, and their seconds."""
     header = ("kind", "method", "runs", "solved", "exact", "exact on fresh rows", "median seconds", "most seconds")
     body = []
@@ -273,17 +274,11 @@ def shares(rows: Sequence[Row]) -> Sheet:
         line = [_share(fits, SOLVED), _share(fits, EXACT), _share(fresh, EXACT)]
         times = [f"{median(seconds):.1f}", f"{max(seconds):.1f}"]
         body.append((kind, NAMES[method], str(len(here)), *line, *times))
-    return Sheet.of(header, body)
+    return Table.of(header, body)
 
 
 def _share(values: Sequence[float], level: float) -> str:
     return f"{100.0 * sum(value >= level for value in values) / len(values):.0f} %"
-
-
-def _with_recorded(sheet: Sheet) -> Sheet:
-    """Return the table with a column for the published solver, as recorded, one figure a seed."""
-    rows = [(*row, RECORDED.get((row[0], row[1]), "")) for row in sheet.rows]
-    return Sheet.of((*sheet.header, "published solver, as recorded"), rows)
 
 
 def cost(run: Run) -> float:

@@ -22,7 +22,7 @@ from convexnn.studies.harness.summary import mean_and_spread
 from convexnn.studies.harness.table import distinct, numbers, select
 from convexnn.studies.methods.baselines import OURS, TRAINED
 from convexnn.studies.methods.textbook_milp import by_textbook
-from convexnn.tables import Table as Sheet
+from convexnn.tables import Table
 
 WIDTH, WEIGHTS = 100, 3000
 
@@ -89,7 +89,7 @@ were chosen on 10,000 images of the training set, not on test images.
 
 
 @dataclass(frozen=True)
-class Looked:
+class ImageVerdicts:
     """Verdicts on images, as letters, and the CPU seconds of each."""
 
     verdicts: str
@@ -121,7 +121,7 @@ def answer(run: Run) -> list[dict[str, Any]]:
     network, training = trained(run["method"], run["weights"], run["margin"], run["seed"])
     accuracy = float(np.mean(network.predict(data.X_test).argmax(axis=1) == data.y_test))
     common = {"accuracy": accuracy, "nnz": network.nnz, "training": training}
-    return [{"eps": eps} | common | _figures(looked(run, eps, network, data), run["limit"]) for eps in RADII]
+    return [{"eps": eps} | common | _figures(verify_images(run, eps, network, data), run["limit"]) for eps in RADII]
 
 
 @lru_cache(maxsize=4)
@@ -139,26 +139,28 @@ def trained(method: str, weights: int, margin: float | None, seed: int) -> tuple
     return network, perf_counter() - began
 
 
-def looked(run: Run, eps: float, network: cx.SparseReLUNetwork, data: LabelledSplit) -> Looked:
+def verify_images(run: Run, eps: float, network: cx.SparseReLUNetwork, data: LabelledSplit) -> ImageVerdicts:
     """Return the verdicts on the first test images; a question before them, not counted, loads what is needed."""
     letters, times = "", list[float]()
     for index in [0, *range(run["images"])]:
         region = verify.LinfBall(data.X_test[index], eps, clip=(0.0, 1.0))
         began = process_time()
-        verdict = ask(run["engine"], network, region, int(data.y_test[index]), run["limit"])
+        verdict = verdict_of(run["engine"], network, region, int(data.y_test[index]), run["limit"])
         times.append(process_time() - began)
         letters += LETTERS[verdict]
-    return Looked(letters[1:], tuple(times[1:]))
+    return ImageVerdicts(letters[1:], tuple(times[1:]))
 
 
-def ask(engine: str, network: cx.SparseReLUNetwork, region: verify.Box, label: int, limit: float) -> verify.Verdict:
+def verdict_of(
+    engine: str, network: cx.SparseReLUNetwork, region: verify.Box, label: int, limit: float
+) -> verify.Verdict:
     """Return an engine's verdict about one image."""
     if engine == "textbook":
         return by_textbook(network, region, label, limit)
     return verify.find_adversarial(network, region, label, time_limit=limit, backend=engine).status
 
 
-def _figures(found: Looked, limit: float) -> dict[str, Any]:
+def _figures(found: ImageVerdicts, limit: float) -> dict[str, Any]:
     """Return the measured columns; what is undecided counts with the limit."""
     times = [limit if letter == "U" else time for letter, time in zip(found.verdicts, found.times, strict=True)]
     count, decided = len(times), [time for letter, time in zip(found.verdicts, times, strict=True) if letter != "U"]
@@ -241,7 +243,7 @@ def tables(rows: list[Row]) -> str:
             here = select(named, engine=engine, eps=eps)
             images, limit = here[0]["images"], here[0]["limit"]
             parts += [f"## eps {eps}, {ENGINE_TITLES[engine]}", f"{images} images, at most {limit} s each."]
-            parts.append(sheet(here).to_markdown())
+            parts.append(robustness_table(here).to_markdown())
     return "\n\n".join(parts)
 
 
@@ -261,7 +263,7 @@ HEADER = (
 )
 
 
-def sheet(rows: Sequence[Row]) -> Sheet:
+def robustness_table(rows: Sequence[Row]) -> Table:
     """Return the table of one engine and radius; percentages over seeds, seconds over all images of all seeds."""
     dense = _seconds(select(rows, method=DENSE))
     body = []
@@ -273,7 +275,7 @@ def sheet(rows: Sequence[Row]) -> Sheet:
         seconds = [f"{median(times):.4f}", f"{fmean(times):.4f}", f"{max(times):.2f}"]
         ratios = [f"{of(dense) / of(times):.1f}" if len(dense) else "" for of in (median, fmean)]
         body.append((network, f"{fmean(numbers(here, 'nnz')):,.0f}", *shares, *seconds, *ratios))
-    return Sheet.of(HEADER, body)
+    return Table.of(HEADER, body)
 
 
 def _seconds(rows: Sequence[Row]) -> list[float]:

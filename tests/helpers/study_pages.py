@@ -10,12 +10,12 @@ import numpy as np
 
 from convexnn.studies.harness.study import Row, Run, Study
 from convexnn.studies.harness.summary import page
-from convexnn.studies.harness.table import Table
+from convexnn.studies.harness.table import RunTable
 
 
 def written(study: Study, folder: Path, answers: list[tuple[Run, Any]]) -> list[Row]:
     """Return the rows of runs as the table gives them back."""
-    table = Table(folder / "runs.csv", study)
+    table = RunTable(folder / "runs.csv", study)
     for run, answer in answers:
         figures = {"seconds": 0.5, "peak_mb": 1.0}
         table.append(run, [{**figures, **row} for row in (answer if isinstance(answer, list) else [answer])])

@@ -1,4 +1,4 @@
 """The demonstration: digits in, sparse network out, network verified; as tables and as one HTML page.
 
-Start reading in `experiment.py`; `sheets.py` holds its tables, `report.py` and `pictures.py` the page.
+Start reading in `experiment.py`; `tables.py` holds its tables, `report.py` and `pictures.py` the page.
 """

@@ -61,7 +61,7 @@ class LinearFit:
 
 
 @dataclass(frozen=True, eq=False)
-class Verified:
+class VerifiedImage:
     """One test image with the answer about its ball."""
 
     row: int
@@ -79,8 +79,8 @@ class Demo:
     iht: Recovered
     l1: Recovered
     linear: LinearFit
-    images: tuple[Verified, ...]
-    attacked: Verified | None
+    images: tuple[VerifiedImage, ...]
+    attacked: VerifiedImage | None
     seconds: float
 
 
@@ -161,7 +161,7 @@ def _linear(split: Split) -> LinearFit:
     return LinearFit(float(residual @ residual) / (2 * len(residual)), _accuracy(test @ weights, split), len(weights))
 
 
-def _verify(split: Split, network: cx.SparseReLUNetwork, row: int, seed: int) -> Verified:
+def _verify(split: Split, network: cx.SparseReLUNetwork, row: int, seed: int) -> VerifiedImage:
     image, label = split.X_test[row], int(split.y_test[row])
     region = verify.LinfBall(image, RADIUS, clip=CLIP)
-    return Verified(row, image, label, verify.find_adversarial(network, region, label, seed=seed))
+    return VerifiedImage(row, image, label, verify.find_adversarial(network, region, label, seed=seed))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from base64 import b64encode
 from html import escape
 
-from convexnn.cli.demonstration.experiment import RADIUS, Demo, Verified
+from convexnn.cli.demonstration.experiment import RADIUS, Demo, VerifiedImage
 from convexnn.cli.demonstration.pictures import triple, weight_images
-from convexnn.cli.demonstration.sheets import Sheet, image_sheet, recovery_sheet, robustness_sheet
+from convexnn.cli.demonstration.tables import CaptionedTable, image_table, recovery_table, robustness_table
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -28,16 +28,16 @@ def report(demo: Demo) -> str:
         "<h1>From images to a sparse ReLU network, verified exactly</h1>",
         f"<p>{escape(str(demo.patterns))}. Hard thresholding found {demo.iht.solution.nnz} weights in "
         f"{network.n_neurons} neurons; the whole run took {demo.seconds:.1f} seconds.</p>",
-        _table(recovery_sheet(demo)),
+        _html_table(recovery_table(demo)),
         "<h2>The weights</h2>",
         f"<p>All {demo.iht.solution.nnz} weights of the network, one image a neuron, the longest weight vector first: "
         "bright pixels excite a neuron where it is red and inhibit it where it is blue. Above each image stand the "
         "sign with which the network adds the neuron and the length of its weight vector; colours are scaled neuron "
         f"by neuron. A positive sum means {escape(demo.split.names[1])}.</p>",
         _image(weight_images(network, demo.split.image_shape), "The weights of every neuron as an 8 by 8 image"),
-        _table(robustness_sheet(demo)),
+        _html_table(robustness_table(demo)),
         _attack(demo, demo.attacked),
-        _table(image_sheet(demo)),
+        _html_table(image_table(demo)),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     body = "\n".join(parts)
@@ -47,7 +47,7 @@ def report(demo: Demo) -> str:
     )
 
 
-def _attack(demo: Demo, attacked: Verified | None) -> str:
+def _attack(demo: Demo, attacked: VerifiedImage | None) -> str:
     if attacked is None or attacked.answer.witness is None:
         return "<h2>An attack</h2><p>No test image could be attacked within this radius.</p>"
     right, wrong = demo.split.names[attacked.label > 0], demo.split.names[attacked.label < 0]
@@ -56,11 +56,11 @@ def _attack(demo: Demo, attacked: Verified | None) -> str:
     return "<h2>An attack</h2>" + _image(picture, "An image, its adversarial neighbour and their difference")
 
 
-def _table(sheet: Sheet) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in sheet.header)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in sheet.rows)
-    table = f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
-    return f'<h2>{escape(sheet.title)}</h2>{table}<p class="note">{escape(sheet.note)}</p>'
+def _html_table(table: CaptionedTable) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+    body = f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+    return f'<h2>{escape(table.title)}</h2>{body}<p class="note">{escape(table.note)}</p>'
 
 
 def _image(png: bytes, alt: str) -> str:

@@ -30,7 +30,7 @@ def run_batch(jobs: Sequence[Job], work: Callable[..., Figures], log: Path | Non
     Each line is {"key": key, **figures}; it goes to `log` (or to standard output without one) as soon as it is there,
     so that a run that was killed goes on where it ended. A progress bar is on standard error.
     """
-    known = {} if log is None else logged(log)
+    known = {} if log is None else read_log(log)
     waiting = [job for job in jobs if _name(job.key) not in known]
     with _lines(log) as write, _progress(len(jobs), len(jobs) - len(waiting)) as advance:
         for job, figures in _results(waiting, work, n_jobs):
@@ -41,7 +41,7 @@ def run_batch(jobs: Sequence[Job], work: Callable[..., Figures], log: Path | Non
     return [known[_name(job.key)] for job in jobs]
 
 
-def logged(log: Path) -> dict[str, Figures]:
+def read_log(log: Path) -> dict[str, Figures]:
     """Return the lines of a log by the name of their job; a last line that a kill has torn is taken out of the file."""
     if not log.exists():
         return {}
@@ -67,9 +67,9 @@ def logged(log: Path) -> dict[str, Figures]:
     return found
 
 
-def fingerprint(path: Path, name: str = "network") -> str:
+def fingerprint(path: Path) -> str:
     """Return what tells a file from another of its name: the first digits of its SHA-256."""
-    return sha256(as_file(path, name).read_bytes()).hexdigest()[:16]
+    return sha256(as_file(path, "network").read_bytes()).hexdigest()[:16]
 
 
 def _name(key: Figures) -> str:

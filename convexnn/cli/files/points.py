@@ -41,7 +41,7 @@ def read_labels(path: Path, count: int) -> list[int]:
     return [int(value) for value in values]
 
 
-def rows_of(text: str, count: int) -> list[int]:
+def parse_rows(text: str, count: int) -> list[int]:
     """Return the rows that a text names: "all", a slice such as 0:100, or numbers with commas between."""
     try:
         if text.strip() == "all":
@@ -78,7 +78,7 @@ def _read_text(path: Path) -> Floats:
     return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=2)
 
 
-def numbers(text: str, name: str) -> list[float]:
+def parse_numbers(text: str, name: str) -> list[float]:
     """Return the numbers of an option's text, with commas between."""
     try:
         return [float(part) for part in text.split(",")]

@@ -16,6 +16,9 @@ from convexnn.studies.harness.table import distinct, numbers, select
 # Most cells of a heatmap whose values are written on it, and most places of a curve that are named on its axis.
 WRITTEN, FEW = 60, 10
 
+# The columns that make the lines and the columns of a heatmap: neurons and weights.
+GRID = ("m", "s")
+
 
 def heatmaps(
     rows: Sequence[Row],
@@ -25,19 +28,16 @@ def heatmaps(
     limits: tuple[float, float],
     label: str,
     title: str = "",
-    down: str = "m",
-    across: str = "s",
-    panel: str = "method",
     titles: Mapping[str, str] | None = None,
     digits: int = 0,
     most: float = inf,
 ) -> Path:
-    """Draw the mean of a column over two others, a line of panels a method, and its standard deviation beside it.
+    """Draw the mean of a column over neurons m and weights s, a line of panels a method, beside it its spread.
 
     Parameters
     ----------
     rows : sequence of dict
-        Whose other columns (seeds) are averaged over.
+        With the columns ``m`` (lines, going up), ``s`` (columns) and ``method``; others (seeds) are averaged over.
     path : Path
         The file to write.
     value : str
@@ -48,8 +48,6 @@ def heatmaps(
         What the colours mean.
     title : str, optional
         Above all.
-    down, across, panel : str
-        Names of the columns that make lines, columns and panels; numbers go up.
     titles : mapping, optional
         What stands above a panel in place of its value.
     digits : int, default 0
@@ -57,19 +55,19 @@ def heatmaps(
     most : float, default inf
         Larger values count as this one: beyond it they say nothing more.
     """
-    panels = distinct(rows, panel)
-    axes_of = [sorted(distinct(rows, name), key=float) for name in (down, across)]
+    panels = distinct(rows, "method")
+    axes_of = [sorted(distinct(rows, name), key=float) for name in GRID]
     width, height = 1.9 + 0.5 * len(axes_of[1]), 1.0 + 0.34 * len(axes_of[0])
     figure, axes = _grid(len(panels), 2, (width, height), title)
     for place, name in enumerate(panels):
-        mean, spread = _cells(select(rows, **{panel: name}), value, (down, across), axes_of, most)
+        mean, spread = _cells(select(rows, method=name), value, axes_of, most)
         head = (titles or {}).get(name, name)
         shown = (
             (mean, limits, "viridis", head, label),
             (spread, (0.0, _spread_limit(limits)), "magma", f"{head}: spread", "standard deviation"),
         )
         for axis, part in zip(axes[place], shown, strict=True):
-            _heat(axis, *part, axes_of=axes_of, names=(down, across), digits=digits)
+            _heat(axis, *part, axes_of=axes_of, digits=digits)
     return _save(figure, path)
 
 
@@ -79,14 +77,14 @@ def _spread_limit(limits: tuple[float, float]) -> float:
 
 
 def _cells(
-    rows: Sequence[Row], value: str, names: tuple[str, str], axes_of: Sequence[Sequence[str]], most: float = inf
+    rows: Sequence[Row], value: str, axes_of: Sequence[Sequence[str]], most: float = inf
 ) -> tuple[Floats, Floats]:
     """Return mean and sample deviation of every cell; nan where there are no, or too few, values."""
     mean = np.full((len(axes_of[0]), len(axes_of[1])), np.nan)
     spread = mean.copy()
     for i, first in enumerate(axes_of[0]):
         for j, second in enumerate(axes_of[1]):
-            here = select(rows, **{names[0]: first, names[1]: second})
+            here = select(rows, **dict(zip(GRID, (first, second), strict=True)))
             values = [min(most, number) for number in numbers(here, value)]
             mean[i, j] = np.mean(values) if values else np.nan
             spread[i, j] = np.std(values, ddof=1) if len(values) > 1 else np.nan
@@ -102,7 +100,6 @@ def _heat(
     label: str,
     *,
     axes_of: Sequence[Sequence[str]],
-    names: tuple[str, str],
     digits: int,
 ) -> None:
     image = axis.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
@@ -110,8 +107,8 @@ def _heat(
     axis.set_title(title, fontsize=9)
     axis.set_yticks(range(len(axes_of[0])), axes_of[0], fontsize=8)
     axis.set_xticks(range(len(axes_of[1])), axes_of[1], fontsize=8, rotation=90 if len(axes_of[1]) > 8 else 0)
-    axis.set_ylabel(names[0])
-    axis.set_xlabel(names[1])
+    axis.set_ylabel(GRID[0])
+    axis.set_xlabel(GRID[1])
     bar = axis.figure.colorbar(image, ax=axis)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)
@@ -145,16 +142,12 @@ def curves(
 
     Parameters
     ----------
-    rows : sequence of dict
-        Whose other columns (seeds) are averaged over.
-    path : Path
-        The file to write.
+    rows, path, title
+        As those of :func:`heatmaps`.
     x, y : str
         Names of the columns; several names of `y` give a panel each.
     labels : pair of str
         Of the axes; with several panels each is titled by its column.
-    title : str, optional
-        Above all.
     group : str, default "method"
         Name of the column that tells curves apart.
     titles : mapping, optional
@@ -268,28 +261,25 @@ def strips(
     value: str,
     *,
     label: str,
-    title: str = "",
-    group: str = "method",
-    titles: Mapping[str, str] | None = None,
 ) -> Path:
     """Draw a point a row, a named column of points a method, and a line at the median of each.
 
     Parameters
     ----------
-    rows, path, title, group, titles
+    rows, path
         As those of :func:`curves`; rows without a value are left out.
     value, label : str
         The column, and what it means.
     """
     full = [row for row in rows if row[value]]
-    names = distinct(full, group)
-    figure, axes = _grid(1, 1, (1.5 + 0.8 * len(names), 3.8), title)
+    names = distinct(full, "method")
+    figure, axes = _grid(1, 1, (1.5 + 0.8 * len(names), 3.8))
     axis = axes[0, 0]
     for place, name in enumerate(names):
-        here = numbers(select(full, **{group: name}), value)
+        here = numbers(select(full, method=name), value)
         axis.scatter(np.full(len(here), place), here, s=16, alpha=0.5, color=f"C{place}")
         axis.hlines(np.median(here), place - 0.3, place + 0.3, color="0.2", linewidth=1.2)
-    axis.set_xticks(range(len(names)), [(titles or {}).get(name, name) for name in names], rotation=30, ha="right")
+    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axis.set_ylabel(label)
     axis.grid(alpha=0.3, axis="y")
     return _save(figure, path)
@@ -318,7 +308,9 @@ def _plain(ticker: Any) -> Any:
     return Plain(minor_thresholds=(2.0, 0.5))
 
 
-def _grid(rows: int, columns: int, panel: tuple[float, float], title: str, shared: bool = False) -> tuple[Any, Any]:
+def _grid(
+    rows: int, columns: int, panel: tuple[float, float], title: str = "", shared: bool = False
+) -> tuple[Any, Any]:
     figure = require("matplotlib.figure", "matplotlib", "drawing a study").Figure(
         figsize=(panel[0] * columns, panel[1] * rows + (0.3 if title else 0.0)), dpi=130, layout="constrained"
     )

@@ -13,7 +13,7 @@ from convexnn.checks import as_count, as_known
 from convexnn.studies.harness.study import SEEDS, Row, Scale, Size, Study, study_named
 from convexnn.studies.harness.summary import page
 from convexnn.studies.harness.sweep import Progress, sweep
-from convexnn.studies.harness.table import Table
+from convexnn.studies.harness.table import RunTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def reproduce(
     seeds: Sequence[int] | None = None,
     jobs: int | None = None,
     output: str | Path = "results",
-    told: Callable[[Progress], None] | None = None,
+    callback: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Run a study of the papers, or go on with it, and write ``output/name/``.
 
@@ -65,7 +65,7 @@ def reproduce(
         Ray may spread them), or one.
     output : str or Path, default "results"
         The folder above that of the study. Runs that its table has are not run again.
-    told : callable, optional
+    callback : callable, optional
         Called with a :class:`Progress` before the first run and after each one.
 
     Returns
@@ -89,12 +89,12 @@ def reproduce(
         raise TypeError(f"output is {output!r}; expected the path of a folder")
     folder = Path(output) / study.name
     folder.mkdir(parents=True, exist_ok=True)
-    table, runs = Table(folder / "runs.csv", study), study.runs(Scale(known, chosen))
-    if told is not None:
-        told(Progress(None, 0, len(table.missing(runs)), 0.0, inf))
+    table, runs = RunTable(folder / "runs.csv", study), study.runs(Scale(known, chosen))
+    if callback is not None:
+        callback(Progress(None, 0, len(table.missing(runs)), 0.0, inf))
     for progress in sweep(study, runs, table, jobs=workers):
-        if told is not None:
-            told(progress)
+        if callback is not None:
+            callback(progress)
     command = _command(study, known, None if seeds is None else chosen)
     return _report(study, table.rows(runs), folder, table.path, command)
 

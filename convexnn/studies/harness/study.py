@@ -55,12 +55,12 @@ class Scale:
     seeds: tuple[int, ...]
 
 
-def alike(run: Run) -> float:
+def equal_cost(run: Run) -> float:
     """Return 1: every run takes as long as any other."""
     return 1.0
 
 
-def nothing(rows: list[Row]) -> str:
+def no_details(rows: list[Row]) -> str:
     """Return no details: the tables say it all."""
     return ""
 
@@ -107,8 +107,8 @@ class Study:
     answer: Callable[[Run], list[dict[str, Any]] | dict[str, Any]]
     figures: Callable[[list[Row], Path], list[Path]]
     tables: Callable[[list[Row]], str]
-    details: Callable[[list[Row]], str] = nothing
-    cost: Callable[[Run], float] = alike
+    details: Callable[[list[Row]], str] = no_details
+    cost: Callable[[Run], float] = equal_cost
 
 
 def study_named(name: str) -> Study:

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from convexnn.studies.harness.study import Row, Study
-from convexnn.studies.harness.table import MARK, distinct, numbers, select
-from convexnn.tables import Table as Sheet
+from convexnn.studies.harness.table import RUN_ID, distinct, numbers, select
+from convexnn.tables import Table
 
 # What a cell is made of: the rows of one index and one column.
 Cell = Callable[[list[Row]], str]
@@ -24,9 +24,9 @@ def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{fmean(values):.{digits}f}{spread}"
 
 
-def averaged(name: str, digits: int = 1, factor: float = 1.0, most: float = inf) -> Cell:
-    """Return the cell of a column's mean and spread, of values times a factor (100 for percent) and at most `most`."""
-    return lambda rows: mean_and_spread([min(most, factor * value) for value in numbers(rows, name)], digits)
+def averaged(name: str, digits: int = 1, most: float = inf) -> Cell:
+    """Return the cell of a column's mean and spread, larger values counted as `most`."""
+    return lambda rows: mean_and_spread([min(most, value) for value in numbers(rows, name)], digits)
 
 
 def pivot(
@@ -35,7 +35,7 @@ def pivot(
     column: str,
     cell: Cell,
     titles: Mapping[str, str] | None = None,
-) -> Sheet:
+) -> Table:
     """Return a table with a line for each value of the `index` columns and a column for each value of another one.
 
     Parameters
@@ -57,7 +57,12 @@ def pivot(
     for line in lines:
         here = select(rows, **dict(zip(index, line, strict=True)))
         body.append((*line, *(cell(select(here, **{column: head})) for head in heads)))
-    return Sheet.of((*index, *((titles or {}).get(head, head) for head in heads)), body)
+    return Table.of((*index, *((titles or {}).get(head, head) for head in heads)), body)
+
+
+def with_recorded(table: Table, recorded: Callable[[tuple[str, ...]], str]) -> Table:
+    """Return a table with a column more, from a line's cells to what is recorded for the published solver."""
+    return Table.of((*table.header, "published solver, as recorded"), [(*row, recorded(row)) for row in table.rows])
 
 
 def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: str) -> str:
@@ -66,7 +71,7 @@ def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: s
     parts = [
         f"# {study.title}",
         f"    {command}",
-        spent(rows),
+        cost_summary(rows),
         study.protocol,
         study.tables(list(rows)),
         *(f"![{path.stem}]({path.name})" for path in pictures),
@@ -75,7 +80,7 @@ def page(study: Study, rows: Sequence[Row], pictures: Iterable[Path], command: s
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def spent(rows: Sequence[Row]) -> str:
+def cost_summary(rows: Sequence[Row]) -> str:
     """Return what the rows took and what ran them, in a sentence or two."""
     if not rows:
         return "No runs."
@@ -85,7 +90,7 @@ def spent(rows: Sequence[Row]) -> str:
     runs = dict[str, float]()
     for row in rows:
         # Rows of one run state the seconds of all of it, or those until each of them was there.
-        runs[row[MARK]] = max(runs.get(row[MARK], 0.0), float(row["seconds"]))
+        runs[row[RUN_ID]] = max(runs.get(row[RUN_ID], 0.0), float(row["seconds"]))
     return f"{len(runs)} runs{of}, one thread each, {sum(runs.values()):,.0f} seconds in all; {len(rows)} rows; {ran}."
 
 

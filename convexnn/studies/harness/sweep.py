@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import platform
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
 from types import FrameType
 from typing import Any
 
 from convexnn.checks import require
+from convexnn.studies.harness.resources import one_thread, peak_above, reset_peak, versions
 from convexnn.studies.harness.study import Run, Study
-from convexnn.studies.harness.table import Table
-
-# Packages whose versions a row states.
-PACKAGES = ("convexnn", "numpy", "scipy", "torch")
+from convexnn.studies.harness.table import RunTable
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Progress:
     left: float
 
 
-def sweep(study: Study, runs: Sequence[Run], table: Table, *, jobs: int | None = None) -> Iterator[Progress]:
+def sweep(study: Study, runs: Sequence[Run], table: RunTable, *, jobs: int | None = None) -> Iterator[Progress]:
     """Do the runs that the table lacks; yield after each one, when it is in the table.
 
     Parameters
@@ -60,7 +51,7 @@ def sweep(study: Study, runs: Sequence[Run], table: Table, *, jobs: int | None =
         What is run.
     runs : sequence of dict
         All runs that are wanted.
-    table : Table
+    table : RunTable
         What is there, and where the rest goes.
     jobs : int, optional
         Processes; default what `joblib.parallel_config` says around this call, or one, this process. Dask, Ray and
@@ -105,30 +96,16 @@ def _rounds(work: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def measured(answer: Callable[[Run], Any], run: Run) -> tuple[Run, list[dict[str, Any]]]:
     """Return a run and its rows, each with seconds, peak memory and versions; one thread for all libraries."""
-    with one_thread(), whole():
+    with one_thread(), raise_swallowed_interrupt():
         base, began = reset_peak(), perf_counter()
         found = answer(run)
-        figures = {"seconds": perf_counter() - began, "peak_mb": max(0.0, peak() - base), "versions": versions()}
+        figures = {"seconds": perf_counter() - began, "peak_mb": peak_above(base), "versions": versions()}
     rows = found if isinstance(found, list) else [found]
     return run, [{**figures, **row} for row in rows]
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch, BLAS and OpenMP to one thread each."""
-    torch = require("torch", "torch", "a study")
-    control = require("threadpoolctl", "threadpoolctl", "a study")
-    kept = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with control.threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(kept)
-
-
-@contextmanager
-def whole() -> Iterator[None]:
+def raise_swallowed_interrupt() -> Iterator[None]:
     """Raise KeyboardInterrupt at the end where a solver took one for itself: it returned its best, not its answer."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -146,47 +123,3 @@ def whole() -> Iterator[None]:
         signal.signal(signal.SIGINT, kept)
     if seen:
         raise KeyboardInterrupt
-
-
-def reset_peak() -> float:
-    """Begin a new peak of resident memory; return what is resident now, in MB (10^6 bytes)."""
-    gc.collect()
-    # What the allocator keeps for itself would hide the growth: glibc gives it back when told so.
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        return _status("VmRSS")
-    except OSError:
-        return peak()
-
-
-def peak() -> float:
-    """Return the peak of resident memory in MB: since :func:`reset_peak` on Linux, elsewhere of the whole process."""
-    try:
-        return _status("VmHWM")
-    except OSError:
-        import resource
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / 1e6 if sys.platform == "darwin" else 1024 * most / 1e6
-
-
-def _status(field: str) -> float:
-    with open("/proc/self/status", encoding="ascii") as file:
-        line = next(line for line in file if line.startswith(field))
-    return 1024 * int(line.split()[1]) / 1e6
-
-
-@cache
-def versions() -> str:
-    """Return the versions that a result depends on, as one cell of text."""
-    return " ".join([f"python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
-
-
-def _version(name: str) -> str:
-    if name == "convexnn":
-        import convexnn
-
-        return convexnn.__version__
-    return version(name)

@@ -17,11 +17,11 @@ from convexnn.studies.harness.study import Row, Run, Study
 MEASURED = ("seconds", "peak_mb", "versions")
 
 # The column that says which run a row is of: some runs give several rows.
-MARK = "run"
+RUN_ID = "run"
 
 
-def mark(run: Run) -> str:
-    """Return a run's mark, eight hexadecimal digits of its hash."""
+def run_id(run: Run) -> str:
+    """Return what tells a run from all others: eight hexadecimal digits of its hash."""
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -40,12 +40,20 @@ def distinct(rows: Iterable[Row], name: str) -> list[str]:
     return list(dict.fromkeys(row[name] for row in rows))
 
 
+def rows_by(rows: Iterable[Row], names: Sequence[str], column: str) -> dict[tuple[str, ...], dict[str, Row]]:
+    """Return for all values of some columns, as they first appear, their rows by the value of another column."""
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in names), {})[row[column]] = row
+    return found
+
+
 def _cell(value: Any) -> str:
     """Return a value as it stands in a cell: no line breaks, so that a line is a row; nothing for None."""
     return " ".join(value.split()) if isinstance(value, str) else "" if value is None else str(value)
 
 
-class Table:
+class RunTable:
     """The CSV file of a study: one row a run, or several of a run that answers several questions at once.
 
     The row that has the keys of its run is written last: a run counts as done once it is there. A last line that was
@@ -68,7 +76,7 @@ class Table:
     def __init__(self, path: Path, study: Study) -> None:
         self.path = path
         self.keys = study.keys
-        self.columns = (*study.keys, *study.fields, *MEASURED, MARK)
+        self.columns = (*study.keys, *study.fields, *MEASURED, RUN_ID)
         header = self._whole_lines()[:1]
         if header and tuple(next(csv.reader(header))) != self.columns:
             raise ValueError(f"{path} has other columns than {', '.join(self.columns)}; move it away to begin anew")
@@ -77,19 +85,19 @@ class Table:
         """Return the rows of the runs that are done, in the order of the runs."""
         found: dict[str, dict[tuple[str, ...], Row]] = {}
         for row in self._read():
-            found.setdefault(row[MARK], {})[self._key(row)] = row
-        done = [found[mark(run)] for run in runs if self._key(run) in found.get(mark(run), {})]
+            found.setdefault(row[RUN_ID], {})[self._key(row)] = row
+        done = [found[run_id(run)] for run in runs if self._key(run) in found.get(run_id(run), {})]
         return [row for group in done for row in group.values()]
 
     def missing(self, runs: Sequence[Run]) -> list[Run]:
         """Return the runs, each once, that have no rows yet."""
-        done = {(row[MARK], self._key(row)) for row in self._read()}
-        once = {mark(run): run for run in runs}
+        done = {(row[RUN_ID], self._key(row)) for row in self._read()}
+        once = {run_id(run): run for run in runs}
         return [run for key, run in once.items() if (key, self._key(run)) not in done]
 
     def append(self, run: Run, answers: Iterable[dict[str, Any]]) -> None:
         """Write the rows of a run, in one piece, down to the disk."""
-        given = [{**run, **answer, MARK: mark(run)} for answer in answers]
+        given = [{**run, **answer, RUN_ID: run_id(run)} for answer in answers]
         rows = [{name: _cell(value) for name, value in row.items()} for row in given]
         for row in rows:
             unknown = sorted(set(row) - set(self.columns))
@@ -100,7 +108,7 @@ class Table:
             raise ValueError(f"the answer to {run} has no row of the run itself")
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        if not self._mend():
+        if not self._cut_torn_line():
             writer.writeheader()
         writer.writerows(rows)
         with open(self.path, "a", encoding="utf-8", newline="") as file:
@@ -121,7 +129,7 @@ class Table:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         return text.split("\n")[:-1]
 
-    def _mend(self) -> bool:
+    def _cut_torn_line(self) -> bool:
         """Cut off a torn last line; return whether there is a line."""
         if not self.path.exists():
             return False

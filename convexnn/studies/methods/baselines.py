@@ -31,7 +31,9 @@ PRUNING: Mapping[str, Callable[..., dict[int, Baseline]]] = {
 }
 
 
-def rivals(method: str, X: Floats, y: NDArray[Any], budgets: Sequence[int], **options: Any) -> dict[int, Baseline]:
+def run_baseline(
+    method: str, X: Floats, y: NDArray[Any], budgets: Sequence[int], **options: Any
+) -> dict[int, Baseline]:
     """Return a baseline's network for each budget: pruning serves all in one pass, RigL takes them one by one.
 
     Parameters

@@ -7,6 +7,7 @@ included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -16,26 +17,41 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
+from convexnn.studies.harness.study import Run
 from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
 from verify.points.ascent import ascend
 from verify.points.surrogates import stream_incumbents
 
+# Methods: `verify` with surrogates, ascent, the linear relaxation, the network's own MILP, those of pruned copies.
+PORTFOLIO, ASCENT, RELAXATION, DENSE = "portfolio", "pgd", "lp", "dense"
+SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+SPARSE = tuple(f"sparse {share:g}" for share in SPARSITIES)
+
+# The sparsities of the surrogates that `verify` searches through.
+SURROGATES = (0.8, 0.9)
+
+# Columns that identify a run beside those of its network.
+KEYS = ("limit", "engine", "method")
+
+# What a study writes of each method; seconds stand in the table anyway.
+FIELDS = ("found", "first", "best", "best_at", "unstable", "nonzeros", "building", "note")
+
 
 @dataclass(frozen=True)
 class Question:
-    """A dense network, a region, the weights c (k,) of its outputs, and the level to exceed (infinite: none)."""
+    """A dense network, a region, the objective c (k,) on its outputs, and the level to exceed (infinite: none)."""
 
     network: cx.SparseReLUNetwork
     region: verify.Box
-    row: Floats
+    objective: Floats
     level: float
     limit: float
     seed: int
 
 
 @dataclass
-class Record:
+class SearchRecord:
     """What one method found: the best value, and the seconds at which it came and at which the level was exceeded."""
 
     question: Question
@@ -52,16 +68,16 @@ class Record:
         """Return the seconds left."""
         return max(0.0, self.question.limit - self.seconds())
 
-    def show(self, point: Floats) -> bool:
+    def evaluate(self, point: Floats) -> bool:
         """Evaluate a point in the dense network; return whether it exceeds the level."""
-        value = float(self.question.network.activations(point[None])[-1][0] @ self.question.row)
+        value = float(self.question.network.activations(point[None])[-1][0] @ self.question.objective)
         if value > self.best:
             self.best, self.best_at = value, self.seconds()
         if value > self.question.level and np.isnan(self.first):
             self.first = self.seconds()
         return value > self.question.level
 
-    def row(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
         """Return the columns of a study."""
         return {
             "found": int(np.isfinite(self.first)),
@@ -74,38 +90,48 @@ class Record:
 
 def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict[str, Any]:
     """Return what the MILP of one network, the dense one or a copy, finds: every incumbent counts."""
-    record = Record(question)
+    record = SearchRecord(question)
     chain, trouble = sound_chain(candidates(engine))
     if chain is None:
         raise ImportError(trouble)
     known = verify.bound(copy, question.region)
     unstable = sum(len(layer.switching) for layer in known[:-1])
-    built = verify.encode(copy, question.region, question.row, known)
+    built = verify.encode(copy, question.region, question.objective, known)
     building = record.seconds()
-    stream_incumbents(built, chain, record.left, record.show, rounds=1)
+    stream_incumbents(built, chain, record.left, record.evaluate, rounds=1)
     more = {"unstable": unstable, "nonzeros": built.milp.rows.nnz, "building": building}
-    return record.row() | more
+    return record.columns() | more
 
 
 def by_ascent(question: Question) -> dict[str, Any]:
     """Return what gradient ascent finds that begins anew, anywhere, until the time is over."""
-    record, rng = Record(question), np.random.default_rng(question.seed)
+    record, rng = SearchRecord(question), np.random.default_rng(question.seed)
     done = False
     while not done and record.left() > 0.0:
-        point, _ = ascend(question.network, question.region, question.row, rng, stop=lambda: record.left() <= 0.0)
-        done = record.show(point)
-    return record.row()
+        point, _ = ascend(question.network, question.region, question.objective, rng, stop=lambda: record.left() <= 0.0)
+        done = record.evaluate(point)
+    return record.columns()
 
 
 def by_relaxation(question: Question, engine: str) -> dict[str, Any]:
     """Return what the point of the dense network's linear relaxation is worth."""
-    record = Record(question)
-    encoding = verify.encode(question.network, question.region, question.row)
+    record = SearchRecord(question)
+    encoding = verify.encode(question.network, question.region, question.objective)
     outcome = candidates(engine)[0].maximise(encoding.milp.relaxed(), record.left())
     if outcome.values is not None:
-        record.show(encoding.point(outcome.values))
-    return record.row()
+        record.evaluate(encoding.point(outcome.values))
+    return record.columns()
 
 
-# What a study writes of each method; seconds stand in the table anyway.
-FIELDS = ("found", "first", "best", "best_at", "unstable", "nonzeros", "building", "note")
+def by_whole_network(method: str, question: Question, engine: str) -> dict[str, Any] | None:
+    """Return what a method finds that needs no copy; None where it is another one."""
+    if method == ASCENT:
+        return by_ascent(question)
+    if method == RELAXATION:
+        return by_relaxation(question, engine)
+    return by_milp(question, question.network, engine) if method == DENSE else None
+
+
+def run_of(network: Mapping[str, int], limit: float, engine: str, method: str) -> Run:
+    """Return the run of a method on a network that these columns name."""
+    return {**network, "limit": limit, "engine": engine, "method": method}

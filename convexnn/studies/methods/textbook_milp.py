@@ -15,10 +15,11 @@ from verify.backends.registry import candidates
 from verify.milp.request import Request
 from verify.regions.intervals import Interval
 
+# The MILP engine, without a licence.
+ENGINE = "highspy"
 
-def by_textbook(
-    network: cx.SparseReLUNetwork, region: verify.Box, label: int, limit: float, engine: str = "highspy"
-) -> verify.Verdict:
+
+def by_textbook(network: cx.SparseReLUNetwork, region: verify.Box, label: int, limit: float) -> verify.Verdict:
     """Say whether the class `label` holds over a region, by one MILP for each other class (Tjeng et al., 1711.07356).
 
     Bounds of neurons are those of intervals; there is no ascent, no tighter bound, no branching but the engine's. The
@@ -32,7 +33,7 @@ def by_textbook(
     for target in np.argsort(-outputs, kind="stable").tolist():
         if target == label:
             continue
-        verdict = _beaten(network, region, np.eye(len(outputs))[[label, target]], known, ends, engine)
+        verdict = _beaten(network, region, np.eye(len(outputs))[[label, target]], known, ends)
         if verdict is not verify.Verdict.ROBUST:
             return verdict
     return verify.Verdict.ROBUST
@@ -44,7 +45,6 @@ def _beaten(
     pair: Floats,
     known: tuple[Interval, ...],
     ends: float,
-    engine: str,
 ) -> verify.Verdict:
     """Ask whether one class, the second of a pair of unit rows (2, k), ever wins against the first."""
     row, left = pair[1] - pair[0], ends - perf_counter()
@@ -58,7 +58,7 @@ def _beaten(
         found.extend([True] * won)
         return won
 
-    chain, _ = sound_chain(candidates(engine))
+    chain, _ = sound_chain(candidates(ENGINE))
     if chain is None:
         return verify.Verdict.UNKNOWN
     outcome = chain.maximise(encoding.milp, Request(left, enough=0.0, on_incumbent=wins))

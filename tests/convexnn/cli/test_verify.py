@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import convexnn as cx
-from convexnn.cli.files.batch import Job, logged, run_batch
-from convexnn.cli.files.points import rows_of
+from convexnn.cli.files.batch import Job, read_log, run_batch
+from convexnn.cli.files.points import parse_rows
 from tests.helpers.command_line import call, complained
 
 BOX = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y_0 Real) (declare-const Y_1 Real)
@@ -130,9 +130,9 @@ class TestAttacks:
 
 
 def test_rows_are_named_in_three_ways() -> None:
-    assert rows_of("all", 3) == [0, 1, 2]
-    assert rows_of("1:", 3) == [1, 2]
-    assert rows_of("2,0", 3) == [2, 0]
+    assert parse_rows("all", 3) == [0, 1, 2]
+    assert parse_rows("1:", 3) == [1, 2]
+    assert parse_rows("2,0", 3) == [2, 0]
 
 
 class TestBatch:
@@ -150,7 +150,7 @@ class TestBatch:
 
         with pytest.raises(KeyboardInterrupt):
             run_batch(self.jobs(), work, tmp_path / "log.jsonl")
-        assert len(logged(tmp_path / "log.jsonl")) == 2
+        assert len(read_log(tmp_path / "log.jsonl")) == 2
         done.clear()
         lines = run_batch(self.jobs(), work, tmp_path / "log.jsonl")
         assert done == [2]
@@ -169,12 +169,12 @@ run_batch([Job({"row": row}, (row,)) for row in range(4)], work, Path(sys.argv[1
 """
         killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "log.jsonl")], check=False)
         assert killed.returncode == 9
-        assert [line["row"] for line in logged(tmp_path / "log.jsonl").values()] == [0, 1]
+        assert [line["row"] for line in read_log(tmp_path / "log.jsonl").values()] == [0, 1]
 
     def test_a_last_line_without_its_end_is_torn(self, tmp_path: Path) -> None:
         log = tmp_path / "log.jsonl"
         log.write_text('{"key": {"row": 0}, "square": 0}\n{"key": {"row": 1}, "square": 1}')
-        assert len(logged(log)) == 1
+        assert len(read_log(log)) == 1
         assert log.read_text() == '{"key": {"row": 0}, "square": 0}\n'
 
 

@@ -14,9 +14,9 @@ from convexnn.datasets import ImageTask, image_task
 from convexnn.datasets import planted as plant
 from convexnn.studies import images, memory, planted
 from convexnn.studies.harness.study import STUDIES, Run, Scale, Size, study_named
-from convexnn.studies.harness.table import mark
-from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TRAINED, rivals
-from convexnn.studies.methods.decibels import psnr
+from convexnn.studies.harness.table import run_id
+from convexnn.studies.methods.baselines import OURS, RELEASED, RIGL, TRAINED, run_baseline
+from convexnn.studies.methods.psnr import psnr
 from tests.helpers.study_pages import check_page, written
 
 
@@ -27,7 +27,7 @@ def test_runs_have_their_keys_and_are_told_apart(name: str, size: Size) -> None:
     runs = study.runs(Scale(size, (0, 1)))
     assert study.name == name
     assert all(set(run) == set(study.keys) for run in runs)
-    assert len({mark(run) for run in runs}) == len(runs) > 0
+    assert len({run_id(run) for run in runs}) == len(runs) > 0
     assert all(study.cost(run) > 0.0 for run in runs)
     assert pickle.loads(pickle.dumps(study.answer))
 
@@ -35,7 +35,9 @@ def test_runs_have_their_keys_and_are_told_apart(name: str, size: Size) -> None:
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_seed_has_the_same_runs_whatever_stands_beside_it(name: str) -> None:
     study = study_named(name)
-    both, first, second = ({mark(run) for run in study.runs(Scale("default", seeds))} for seeds in ((0, 1), (0,), (1,)))
+    both, first, second = (
+        {run_id(run) for run in study.runs(Scale("default", seeds))} for seeds in ((0, 1), (0,), (1,))
+    )
     assert first | second == both
 
 
@@ -134,22 +136,22 @@ class TestImages:
 
     @pytest.mark.usefixtures("small_image")
     def test_ours_says_when_it_reached_what_is_recorded(self) -> None:
-        subject = images.Subject("mnist", (), (), (4,), (3,), {(4, 3): images.Recorded(20.0, 60.0)}, 5.0)
-        (found,) = images.answer_of(subject, self.key(OURS))
+        setting = images.ImageSetting("mnist", (), (), (4,), (3,), {(4, 3): images.Recorded(20.0, 60.0)}, 5.0)
+        (found,) = images.answer_of(setting, self.key(OURS))
         assert found["psnr"] > 100.0
         assert 0.0 < found["reached"] <= found["seconds"]
-        assert subject.limit_of((4, 3)) == 20.0
+        assert setting.limit_of((4, 3)) == 20.0
         (unknown,) = images.answer_of(images.PHOTOGRAPH, self.key(OURS))
         assert unknown["reached"] is None
 
     def test_the_first_time_at_a_level_counts(self) -> None:
-        watch = images.Watch(20.0)
+        timer = images.TimeToTarget(20.0)
         for best, seconds in ((0.006, 1.0), (0.004, 2.0), (0.001, 3.0)):
-            watch(cx.RecoveryProgress(0, best, best, seconds, 0, ""))
-        watch.note(40.0, 4.0)
-        assert watch.reached == 2.0
-        late = images.Watch(20.0)
-        late.note(20.0, 4.0)
+            timer(cx.RecoveryProgress(0, best, best, seconds, 0, ""))
+        timer.update(40.0, 4.0)
+        assert timer.reached == 2.0
+        late = images.TimeToTarget(20.0)
+        late.update(20.0, 4.0)
         assert late.reached == 4.0
 
     @pytest.mark.usefixtures("small_image")
@@ -182,7 +184,7 @@ class TestImages:
         ]
         answers = [(run, {"psnr": 30.0 + run["seed"], "reached": 2.0 if run["seed"] else None}) for run in runs]
         rows = written(images.MNIST, tmp_path, answers)
-        assert images.race(images.DIGIT, rows).rows[1] == ("20", "200", "35.6", "1 of 2", "2.0", "56")
+        assert images.time_to_recorded(images.DIGIT, rows).rows[1] == ("20", "200", "35.6", "1 of 2", "2.0", "56")
         check_page(images.MNIST, tmp_path, rows, ("30.5 ± 0.7", "29.4", "published solver, as recorded", "501st zero"))
 
     @pytest.mark.data
@@ -198,7 +200,7 @@ class TestMemory:
     def test_every_method_is_measured(self, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "FEATURES", 40)
         monkeypatch.setattr(memory, "LIMIT", 1.0)
-        found = memory.here({"n": 200, "m": 5, "s": 60, "seed": 0, "method": method})
+        found = memory.measure_here({"n": 200, "m": 5, "s": 60, "seed": 0, "method": method})
         assert found["seconds"] > 0.0
         assert 0.0 <= found["peak_mb"] < 200.0
 
@@ -224,11 +226,11 @@ def test_larger_values_count_as_the_most_in_tables_and_pictures(tmp_path: Path) 
 
     rows = [{"m": "1", "s": "1", "psnr": value} for value in ("300.0", "60.0")]
     assert averaged("psnr", most=100.0)(rows) == "80.0 ± 28.3"
-    mean, spread = _cells(rows, "psnr", ("m", "s"), (("1",), ("1",)), 100.0)
+    mean, spread = _cells(rows, "psnr", (("1",), ("1",)), 100.0)
     assert mean[0, 0] == 80.0
     assert spread[0, 0] == pytest.approx(np.sqrt(800.0))
 
 
 def test_an_unknown_baseline_is_named() -> None:
     with pytest.raises(ValueError, match="method 'ours' is unknown; expected one of: imp-released, imp-trained"):
-        rivals("ours", np.ones((2, 1)), np.ones(2), [1])
+        run_baseline("ours", np.ones((2, 1)), np.ones(2), [1])

@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 
 import convexnn
-from convexnn.cli.reproduce import _clock
+from convexnn.cli.reproduce import _duration
 from convexnn.studies.harness import study as room
 from convexnn.studies.harness.pictures import curves, heatmaps, scatter, strips
 from convexnn.studies.harness.reproduce import reproduce
 from convexnn.studies.harness.study import Scale
-from convexnn.studies.harness.summary import mean_and_spread, page, pivot, spent
+from convexnn.studies.harness.summary import cost_summary, mean_and_spread, page, pivot
 from convexnn.studies.harness.sweep import Progress, measured, sweep
-from convexnn.studies.harness.table import Table, distinct, mark, numbers, select
+from convexnn.studies.harness.table import RunTable, distinct, numbers, run_id, select
 from tests.helpers.command_line import call, complained
 from tests.helpers.fake_study import FAKE, runs, value
 from tests.helpers.places import ROOT
@@ -48,7 +48,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestTable:
     def test_rows_come_back_in_the_order_of_the_runs(self, tmp_path: Path) -> None:
-        table, asked = Table(tmp_path / "runs.csv", FAKE), runs(Scale("default", (0, 1)))
+        table, asked = RunTable(tmp_path / "runs.csv", FAKE), runs(Scale("default", (0, 1)))
         for run in reversed(asked):
             table.append(run, measured(FAKE.answer, run)[1])
         rows = table.rows(asked)
@@ -62,25 +62,25 @@ class TestTable:
 
     def test_a_run_with_several_rows_is_done_with_its_last(self, tmp_path: Path) -> None:
         path, run = tmp_path / "runs.csv", {"seed": 0, "m": 2, "s": 6, "method": "all at once"}
-        table = Table(path, FAKE)
+        table = RunTable(path, FAKE)
         table.append(run, [{"value": 1.0}, {"s": 3, "value": 2.0}])
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         assert [line.split(",")[2] for line in lines[1:]] == ["3", "6"]
         path.write_text("".join(lines[:2]) + lines[2][:9], encoding="utf-8")
-        assert Table(path, FAKE).missing([run]) == [run]
-        assert Table(path, FAKE).rows([run]) == []
+        assert RunTable(path, FAKE).missing([run]) == [run]
+        assert RunTable(path, FAKE).rows([run]) == []
         table.append(run, [{"value": 3.0}, {"s": 3, "value": 4.0}])
         assert numbers(table.rows([run]), "value") == [4.0, 3.0]
 
     @pytest.mark.parametrize("torn", [1, 5, 12])
     def test_a_torn_last_line_is_cut_off(self, tmp_path: Path, torn: int) -> None:
         path, asked = tmp_path / "runs.csv", runs(Scale("quick", (0,)))[:2]
-        table = Table(path, FAKE)
+        table = RunTable(path, FAKE)
         for run in asked:
             table.append(run, [{"value": 1.5}])
         whole = path.read_bytes()
         path.write_bytes(whole[:-torn])
-        assert Table(path, FAKE).missing(asked) == asked[1:]
+        assert RunTable(path, FAKE).missing(asked) == asked[1:]
         table.append(asked[1], [{"value": 1.5}])
         assert path.read_bytes() == whole
 
@@ -88,18 +88,18 @@ class TestTable:
     def test_a_torn_header_is_written_anew(self, tmp_path: Path, left: int) -> None:
         path, run = tmp_path / "runs.csv", runs(Scale("quick", (0,)))[0]
         path.write_text("seed,m"[:left], encoding="utf-8")
-        table = Table(path, FAKE)
+        table = RunTable(path, FAKE)
         table.append(run, [{"value": 1.0}])
         assert numbers(table.rows([run]), "value") == [1.0]
 
     def test_what_identifies_a_run_is_told_apart(self) -> None:
         asked = runs(Scale("full", (0, 1, 2)))
-        assert len({mark(run) for run in asked}) == len(asked)
-        assert mark(asked[0]) == mark(dict(reversed(asked[0].items())))
+        assert len({run_id(run) for run in asked}) == len(asked)
+        assert run_id(asked[0]) == run_id(dict(reversed(asked[0].items())))
 
     def test_none_and_missing_columns_are_empty_cells(self, tmp_path: Path) -> None:
         run = {"seed": 0, "m": None, "s": 3, "method": "plain"}
-        table = Table(tmp_path / "runs.csv", FAKE)
+        table = RunTable(tmp_path / "runs.csv", FAKE)
         table.append(run, [{"value": None}])
         assert table.missing([run]) == []
         assert table.rows([run])[0]["m"] == table.rows([run])[0]["value"] == ""
@@ -107,7 +107,7 @@ class TestTable:
 
     def test_text_with_commas_survives_and_lines_become_one(self, tmp_path: Path) -> None:
         run = {"seed": 0, "m": 2, "s": 3, "method": 'with, "all"'}
-        table = Table(tmp_path / "runs.csv", FAKE)
+        table = RunTable(tmp_path / "runs.csv", FAKE)
         table.append(run, [{"value": "a\n b"}])
         assert table.rows([run])[0]["value"] == "a b"
         assert table.rows([run])[0]["method"] == run["method"]
@@ -116,14 +116,14 @@ class TestTable:
         path = tmp_path / "runs.csv"
         path.write_text("seed,width\n0,2\n", encoding="utf-8")
         with pytest.raises(ValueError, match=r"runs\.csv has other columns than seed, m, s, method, value"):
-            Table(path, FAKE)
+            RunTable(path, FAKE)
 
     @pytest.mark.parametrize(
         ("answers", "words"),
         [([{"value": 1, "colour": 2}], "has a column 'colour'"), ([{"s": 9}], "no row of the run itself"), ([], "no")],
     )
     def test_answers_that_do_not_fit(self, tmp_path: Path, answers: list[dict[str, Any]], words: str) -> None:
-        table = Table(tmp_path / "runs.csv", FAKE)
+        table = RunTable(tmp_path / "runs.csv", FAKE)
         with pytest.raises(ValueError, match=words):
             table.append(runs(Scale("quick", (0,)))[0], answers)
         assert not table.path.exists()
@@ -132,20 +132,20 @@ class TestTable:
 class TestSweep:
     def test_it_goes_on_where_it_stopped(self, tmp_path: Path, trace: Callable[[], list[str]]) -> None:
         asked, path = runs(Scale("default", (0, 1))), tmp_path / "runs.csv"
-        for count, _ in enumerate(sweep(FAKE, asked, Table(path, FAKE)), start=1):
+        for count, _ in enumerate(sweep(FAKE, asked, RunTable(path, FAKE)), start=1):
             if count == 4:
                 break
-        steps = list(sweep(FAKE, asked, Table(path, FAKE)))
+        steps = list(sweep(FAKE, asked, RunTable(path, FAKE)))
         assert len(trace()) == len(set(trace())) == len(asked)
         assert [step.done for step in steps] == list(range(1, len(asked) - 3))
         assert {step.total for step in steps} == {len(asked) - 4}
         assert steps[-1].left == 0.0
-        assert list(sweep(FAKE, asked, Table(path, FAKE))) == []
+        assert list(sweep(FAKE, asked, RunTable(path, FAKE))) == []
 
     def test_the_time_left_follows_from_what_runs_cost(self, tmp_path: Path) -> None:
         asked = runs(Scale("default", (0,)))
         costs = [run["m"] for run in asked]
-        for count, step in enumerate(sweep(FAKE, asked, Table(tmp_path / "runs.csv", FAKE)), start=1):
+        for count, step in enumerate(sweep(FAKE, asked, RunTable(tmp_path / "runs.csv", FAKE)), start=1):
             assert step.left == pytest.approx(step.seconds * sum(costs[count:]) / sum(costs[:count]))
 
     def test_a_kill_loses_the_run_in_flight_alone(self, tmp_path: Path) -> None:
@@ -155,18 +155,18 @@ from pathlib import Path
 from tests.helpers import fake_study
 from convexnn.studies.harness.study import Scale
 from convexnn.studies.harness.sweep import sweep
-from convexnn.studies.harness.table import Table
+from convexnn.studies.harness.table import RunTable
 def answer(run):
     if run["m"] == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return fake_study.answer(run)
 import dataclasses
 study = dataclasses.replace(fake_study.FAKE, answer=answer)
-list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path / "runs.csv")!r}), study)))
+list(sweep(study, study.runs(Scale("default", (0,))), RunTable(Path({str(tmp_path / "runs.csv")!r}), study)))
 """
         assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == -signal.SIGKILL
         asked = runs(Scale("default", (0,)))
-        missing = Table(tmp_path / "runs.csv", FAKE).missing(asked)
+        missing = RunTable(tmp_path / "runs.csv", FAKE).missing(asked)
         assert missing == [run for run in asked if run["m"] == 5]
 
     def test_a_worker_that_is_killed_is_one_line(self, tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path /
 
         study, asked = dataclasses.replace(FAKE, answer=answer), runs(Scale("quick", (0,)))
         with pytest.raises(OSError, match="a worker process was killed, perhaps for want of memory; runs that ended"):
-            list(sweep(study, asked, Table(tmp_path / "runs.csv", study), jobs=2))
+            list(sweep(study, asked, RunTable(tmp_path / "runs.csv", study), jobs=2))
 
     @pytest.mark.parametrize("jobs", [1, 2])
     def test_processes_give_the_same_rows(self, tmp_path: Path, jobs: int) -> None:
-        asked, table = runs(Scale("default", (0,))), Table(tmp_path / "runs.csv", FAKE)
+        asked, table = runs(Scale("default", (0,))), RunTable(tmp_path / "runs.csv", FAKE)
         assert len(list(sweep(FAKE, asked, table, jobs=jobs))) == len(asked)
         rows = table.rows(asked)
         assert [float(row["value"]) for row in select(rows, method="plain")] == [
@@ -195,7 +195,7 @@ list(sweep(study, study.runs(Scale("default", (0,))), Table(Path({str(tmp_path /
     @pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
     def test_the_backend_is_the_callers(self, tmp_path: Path, backend: str) -> None:
         # multiprocessing cannot yield results as they come, as Ray's cannot: rounds instead.
-        asked, table = runs(Scale("default", (0,))), Table(tmp_path / "runs.csv", FAKE)
+        asked, table = runs(Scale("default", (0,))), RunTable(tmp_path / "runs.csv", FAKE)
         with joblib.parallel_config(backend=backend, n_jobs=2):
             steps = list(sweep(FAKE, asked[:3], table))
             steps += list(sweep(FAKE, asked, table, jobs=2))
@@ -267,25 +267,25 @@ class TestReproduce:
         report = reproduce(FAKE, "quick", seeds=[0], output=tmp_path)
         assert distinct(report.rows, "m") == ["2"]
         steps = list[Progress]()
-        again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, told=steps.append)
+        again = reproduce(FAKE, "full", seeds=[0], output=tmp_path, callback=steps.append)
         assert [(step.done, step.total) for step in steps] == [(0, 0)]
         assert distinct(again.rows, "m") == ["2", "5", "10"]
 
     def test_the_page_names_many_seeds_by_their_stretches(self) -> None:
         seeds = ("5", "", "0", "2", "3", "4", "2")
         rows = [{"run": str(place), "seed": seed, "seconds": "1", "versions": "x"} for place, seed in enumerate(seeds)]
-        assert spent(rows) == "7 runs of seeds 0, 2 to 5, one thread each, 7 seconds in all; 7 rows; x."
+        assert cost_summary(rows) == "7 runs of seeds 0, 2 to 5, one thread each, 7 seconds in all; 7 rows; x."
 
     def test_the_page_counts_the_seconds_of_a_run_once(self) -> None:
         rows = [
             {"run": run, "seconds": seconds, "versions": "x"} for run, seconds in (("a", "2"), ("a", "5"), ("b", "1"))
         ]
-        assert spent(rows) == "2 runs, one thread each, 6 seconds in all; 3 rows; x."
-        assert spent([]) == "No runs."
+        assert cost_summary(rows) == "2 runs, one thread each, 6 seconds in all; 3 rows; x."
+        assert cost_summary([]) == "No runs."
 
     def test_progress_is_told(self, tmp_path: Path) -> None:
         steps = list[Progress]()
-        reproduce(FAKE, "quick", seeds=[3], output=tmp_path, told=steps.append)
+        reproduce(FAKE, "quick", seeds=[3], output=tmp_path, callback=steps.append)
         # Before the first run too, so that a caller knows how many there will be.
         assert [step.done for step in steps] == [0, 1, 2, 3]
         assert [step.total for step in steps] == [3] * 4
@@ -364,7 +364,7 @@ class TestCommand:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99.0, "99 s"), (150.0, "2 min"), (7500.0, "2:05 h")])
 def test_the_time_left_in_words(seconds: float, words: str) -> None:
-    assert _clock(seconds) == words
+    assert _duration(seconds) == words
 
 
 class TestPages:
@@ -399,10 +399,10 @@ class TestPictures:
     def test_a_heatmap_shows_mean_and_deviation_of_every_cell(self) -> None:
         from convexnn.studies.harness.pictures import _cells
 
-        mean, spread = _cells(select(self.ROWS, method="ours"), "value", ("m", "s"), (("2", "10"), ("3", "20")))
+        mean, spread = _cells(select(self.ROWS, method="ours"), "value", (("2", "10"), ("3", "20")))
         assert np.allclose(mean, [[6.5, 40.5], [30.5, 200.5]])
         assert np.allclose(spread, np.sqrt(0.5))
-        mean, _ = _cells(select(self.ROWS, method="theirs"), "value", ("m", "s"), (("2", "10"), ("3", "20")))
+        mean, _ = _cells(select(self.ROWS, method="theirs"), "value", (("2", "10"), ("3", "20")))
         assert np.isnan(mean[1]).all()
 
     def test_a_band_is_the_deviation_or_the_middle_half(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from convexnn.studies import iris
 from convexnn.studies.harness.study import Run, Scale, Size, study_named
-from convexnn.studies.harness.table import mark
+from convexnn.studies.harness.table import run_id
 from tests.helpers.study_pages import check_page, written
 
 
@@ -20,11 +20,11 @@ def test_runs_have_their_keys_and_are_told_apart(size: Size) -> None:
     study = study_named("iris")
     runs = study.runs(Scale(size, (0, 1)))
     assert all(set(run) == set(study.keys) for run in runs)
-    assert len({mark(run) for run in runs}) == len(runs) > 0
+    assert len({run_id(run) for run in runs}) == len(runs) > 0
     assert all(study.cost(run) > 0.0 for run in runs)
     assert pickle.loads(pickle.dumps(study.answer))
     # The optimum is one for all seeds; starts are shared by none.
-    own = [{mark(run) for run in study.runs(Scale(size, (seed,))) if run["part"] != iris.OPTIMUM} for seed in (0, 1)]
+    own = [{run_id(run) for run in study.runs(Scale(size, (seed,))) if run["part"] != iris.OPTIMUM} for seed in (0, 1)]
     assert not own[0] & own[1]
     assert sum(run["part"] == iris.ACCURACY for run in runs) == 2 * iris.COUNTS[size][1]
 

@@ -15,7 +15,7 @@ from convexnn.baselines import Baseline
 from convexnn.datasets import LabelledSplit
 from convexnn.studies import mnist as room
 from convexnn.studies.harness.study import Run, Scale, Size, Study, study_named
-from convexnn.studies.harness.table import Table, mark
+from convexnn.studies.harness.table import RunTable, run_id
 from convexnn.studies.methods.baselines import ONE_SHOT, OURS, RELEASED, RIGL, TRAINED
 from convexnn.studies.mnist import (
     BINARY,
@@ -24,7 +24,7 @@ from convexnn.studies.mnist import (
     TWO,
     Setting,
     answer_of,
-    asked,
+    at_our_budgets,
     best_widths,
     cost_of,
     default_width,
@@ -68,6 +68,18 @@ def few(monkeypatch: pytest.MonkeyPatch) -> LabelledSplit:
     return split
 
 
+def drawn_rows(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[Any]:
+    """Return a list that takes the rows of each picture of a kind, in place of its drawing."""
+    drawn: list[Any] = []
+
+    def note(rows: Any, path: Path, *rest: Any, **options: Any) -> Path:
+        drawn.append(rows)
+        return path
+
+    monkeypatch.setattr(room, kind, note)
+    return drawn
+
+
 def row(method: str, m: int, s: int, seed: int, accuracy: float) -> dict[str, str]:
     given = {"method": method, "m": m, "s": s, "seed": seed, "accuracy": accuracy, "seconds": 1.0, "peak_mb": 2.0}
     return {name: str(value) for name, value in given.items()}
@@ -79,7 +91,7 @@ class TestRuns:
     def test_each_has_its_keys_once(self, size: Size, study: Study, setting: Setting) -> None:
         runs = study.runs(Scale(size, (0, 4)))
         assert all(set(run) == set(study.keys) for run in runs)
-        assert len({mark(run) for run in runs}) == len(runs)
+        assert len({run_id(run) for run in runs}) == len(runs)
         assert all(study.cost(run) > 0.0 for run in runs)
 
     def test_every_method_answers_every_budget(self, size: Size, study: Study, setting: Setting) -> None:
@@ -95,9 +107,9 @@ class TestRuns:
 
     def test_a_smaller_size_runs_what_a_larger_one_runs(self, size: Size, study: Study, setting: Setting) -> None:
         # But for passes that go further down.
-        larger = {mark(run) for run in study.runs(Scale("full", (0,)))}
+        larger = {run_id(run) for run in study.runs(Scale("full", (0,)))}
         own = [run for run in study.runs(Scale(size, (0,))) if run["method"] not in room.PASSES]
-        assert {mark(run) for run in own} <= larger
+        assert {run_id(run) for run in own} <= larger
 
 
 def test_the_default_width_is_that_of_fit_network() -> None:
@@ -126,7 +138,7 @@ def test_a_run_answers_its_budgets(
         assert answer["neurons"] <= 4
         assert answer["seconds"] > 0.0
         assert answer["peak_mb"] >= 0.0
-    table = Table(tmp_path / "runs.csv", study)
+    table = RunTable(tmp_path / "runs.csv", study)
     table.append(run, answers)
     assert len(table.rows([run])) == len(expected)
 
@@ -200,30 +212,18 @@ class TestPage:
         assert tables([]) != ""
 
     def test_budgets_that_a_pass_stops_at_on_its_way_are_left_out(self) -> None:
-        assert {one["s"] for one in asked(list(self.ROWS))} == {"200"}
-        assert len(asked(list(self.ROWS[3:]))) == 6
+        assert {one["s"] for one in at_our_budgets(list(self.ROWS))} == {"200"}
+        assert len(at_our_budgets(list(self.ROWS[3:]))) == 6
 
     def test_pictures_are_drawn_of_the_grid(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        drawn: list[Any] = []
-
-        def note(rows: Any, path: Path, *rest: Any, **options: Any) -> Path:
-            drawn.append(rows)
-            return path
-
-        monkeypatch.setattr(room, "heatmaps", note)
+        drawn = drawn_rows(monkeypatch, "heatmaps")
         pictures = figures_of(TEN, list(self.ROWS), tmp_path)
         assert [path.name for path in pictures] == ["accuracy.png", "budgets.png"]
         assert {one["m"] for one in drawn[0]} == {"20", "50"}
         assert pictures[1].stat().st_size > 1000
 
     def test_no_error_is_drawn_as_half_an_image(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        drawn: list[Any] = []
-
-        def note(rows: Any, path: Path, *rest: Any, **options: Any) -> Path:
-            drawn.append(rows)
-            return path
-
-        monkeypatch.setattr(room, "curves", note)
+        drawn = drawn_rows(monkeypatch, "curves")
         rows = [row("ours", 9, 20, 0, 100.0), row("rigl", 20, 20, 0, 99.5)]
         figures_of(TWO, rows, tmp_path)
         assert [float(one["error"]) for one in drawn[0]] == [100.0 * 0.5 / 2115, 0.5]

@@ -126,8 +126,8 @@ class TestTrainToVerify:
             assert all(a == b or "U" in (a, b) for a, b in zip(one, other, strict=True))
 
     def test_what_is_undecided_counts_with_the_limit(self) -> None:
-        looked = train_to_verify.Looked("RUAM", (0.1, 3.0, 0.2, 0.3))
-        found = train_to_verify._figures(looked, 5.0)
+        verdicts = train_to_verify.ImageVerdicts("RUAM", (0.1, 3.0, 0.2, 0.3))
+        found = train_to_verify._figures(verdicts, 5.0)
         assert (found["robust"], found["attacked"], found["undecided"], found["quick"]) == (0.25, 0.5, 0.25, 0.75)
         assert found["most"] == 5.0
         assert found["median"] == pytest.approx(0.25)
@@ -141,8 +141,8 @@ class TestTrainToVerify:
             ("dense-margin", 0.01, (0.3, 0.3)),
         ):
             for engine in ("auto", "textbook"):
-                looked = train_to_verify.Looked("RU" if method == "dense" else "RA", times)
-                row = {"accuracy": 0.97, "nnz": 300, "training": 1.0} | train_to_verify._figures(looked, 6.0)
+                verdicts = train_to_verify.ImageVerdicts("RU" if method == "dense" else "RA", times)
+                row = {"accuracy": 0.97, "nnz": 300, "training": 1.0} | train_to_verify._figures(verdicts, 6.0)
                 answers.append((self.run(method, engine, margin), [{"eps": eps} | row for eps in (0.02, 0.05)]))
         rows = written(train_to_verify.TRAIN_TO_VERIFY, tmp_path, answers)
         words = ("ours, margin 0.01", "26.7", "dense, margin 0.01", "the textbook MILP", "4 images, at most 5.0 s each")
@@ -159,14 +159,14 @@ class TestQuestion:
         known = verify.maximize(asked.network, asked.region)
         dense = by_milp(asked, asked.network, "highspy")
         assert dense["best"] == pytest.approx(known.value, rel=1e-6)
-        short = Question(asked.network, asked.region, asked.row, np.inf, 0.5, 0)
+        short = Question(asked.network, asked.region, asked.objective, np.inf, 0.5, 0)
         for found in (by_ascent(short), by_relaxation(asked, "highspy")):
             assert found["best"] <= known.bound
             assert found["found"] == 0
             assert found["first"] is None
 
     def test_a_level_that_is_exceeded_is_found_with_its_time(self, asked: Question) -> None:
-        low = Question(asked.network, asked.region, asked.row, -100.0, 5.0, 0)
+        low = Question(asked.network, asked.region, asked.objective, -100.0, 5.0, 0)
         for found in (by_ascent(low), by_milp(low, asked.network, "highspy"), by_relaxation(low, "highspy")):
             assert found["found"] == 1
             assert 0.0 <= found["first"] <= found["seconds"]

@@ -1,4 +1,4 @@
-"""The two tables of the demonstration, as rows of text for the terminal, the report and JSON alike."""
+"""The tables of the demonstration, as rows of text for the terminal and the report, and its figures for JSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from rich.table import Table
 
 import verify
 from convexnn.cli.demonstration.experiment import N_IMAGES, RADIUS, Demo, Mapped, Recovered
+from convexnn.cli.files.json_records import answer_record
 from convexnn.datasets import GREY_LEVELS
 
 
 @dataclass(frozen=True)
-class Sheet:
+class CaptionedTable:
     """A table: title, a note below it, header and rows."""
 
     title: str
@@ -33,7 +34,7 @@ class Sheet:
         return table
 
 
-def recovery_sheet(demo: Demo) -> Sheet:
+def recovery_table(demo: Demo) -> CaptionedTable:
     """Return the first table: the same network recovered in two ways, beside a linear fit."""
     linear = (f"{demo.linear.n_weights}", f"{demo.linear.loss:.4f}", *"------", f"{demo.linear.accuracy:.1%}", "-")
     names = (
@@ -56,7 +57,7 @@ def recovery_sheet(demo: Demo) -> Sheet:
         "nonzeros; the refit network keeps the weights found (and one output weight a neuron) and fits them again. "
         "What follows is about the refit network of IHT."
     )
-    return Sheet(
+    return CaptionedTable(
         "Odd or even? A sparse network, found in two ways", note, ("", demo.iht.name, demo.l1.name, "linear"), rows
     )
 
@@ -77,7 +78,7 @@ def _recovered_column(recovered: Recovered) -> tuple[str, ...]:
     )
 
 
-def robustness_sheet(demo: Demo) -> Sheet:
+def robustness_table(demo: Demo) -> CaptionedTable:
     """Return the second table: what is proven about the test images."""
     levels = RADIUS * GREY_LEVELS / 2
     kinds: dict[str, Callable[[verify.Answer], bool]] = {
@@ -102,10 +103,10 @@ def robustness_sheet(demo: Demo) -> Sheet:
     title = (
         f"{N_IMAGES} test images, every pixel free to change by {RADIUS:g} ({levels:g} of {GREY_LEVELS} grey levels)"
     )
-    return Sheet(title, note, ("verdict", "images", "median seconds", "most seconds"), tuple(rows))
+    return CaptionedTable(title, note, ("verdict", "images", "median seconds", "most seconds"), tuple(rows))
 
 
-def image_sheet(demo: Demo) -> Sheet:
+def image_table(demo: Demo) -> CaptionedTable:
     """Return one row an image, for the report."""
     rows = tuple(
         (
@@ -124,51 +125,34 @@ def image_sheet(demo: Demo) -> Sheet:
         "proven bound below zero; where an attack was found, the search stops there and the bound is what was known."
     )
     header = ("image", "digit", "verdict", "largest margin found", "proven bound", "proof", "seconds")
-    return Sheet("Image by image", note, header, rows)
+    return CaptionedTable("Image by image", note, header, rows)
 
 
-def summary(demo: Demo) -> dict[str, Any]:
+def demo_record(demo: Demo) -> dict[str, Any]:
     """Return the figures of both tables for machines."""
     return {
         "patterns": {"drawn": demo.patterns.n_drawn, "merged": demo.patterns.n_merged, "kept": len(demo.patterns)},
-        "iht": _figures(demo.iht),
-        "l1": {**_figures(demo.l1), "strength": demo.l1.solution.program.strength},
+        "iht": _recovered_record(demo.iht),
+        "l1": {**_recovered_record(demo.l1), "strength": demo.l1.solution.program.strength},
         "linear": {"loss": demo.linear.loss, "test_accuracy": demo.linear.accuracy},
         "radius": RADIUS,
-        "images": [{"image": image.row, **answer_figures(image.answer)} for image in demo.images],
+        "images": [{"image": image.row, **answer_record(image.answer)} for image in demo.images],
         "seconds": demo.seconds,
     }
 
 
-def answer_figures(answer: verify.Answer) -> dict[str, Any]:
-    """Return an answer for machines; what is not finite is null."""
-    return {
-        "verdict": answer.status.name,
-        "label": answer.label,
-        "margin": answer.value if np.isfinite(answer.value) else None,
-        "bound": answer.bound if np.isfinite(answer.bound) else None,
-        "proof": answer.proof.value if answer.proof else None,
-        "leak": answer.leak if np.isfinite(answer.leak) else None,
-        "replayed": answer.replayed,
-        "reason": answer.reason,
-        "seconds": answer.seconds,
-        "backend": answer.backend,
-        "witness": None if answer.witness is None else answer.witness.tolist(),
-    }
-
-
-def _figures(recovered: Recovered) -> dict[str, Any]:
+def _recovered_record(recovered: Recovered) -> dict[str, Any]:
     return {
         "loss": recovered.loss,
         "weights": recovered.solution.nnz,
         "gap": recovered.solution.gap,
         "seconds": recovered.seconds,
-        "exact": _mapped_figures(recovered.exact),
-        "refit": _mapped_figures(recovered.refit),
+        "exact": _mapped_record(recovered.exact),
+        "refit": _mapped_record(recovered.refit),
     }
 
 
-def _mapped_figures(mapped: Mapped) -> dict[str, Any]:
+def _mapped_record(mapped: Mapped) -> dict[str, Any]:
     return {
         "nonzeros": mapped.mapping.network.nnz,
         "neurons": mapped.mapping.network.n_neurons,

@@ -1,0 +1,17 @@
+"""Exit codes: those of all commands, and what each verdict exits with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+BAD_INPUT, UNDECIDED, DEFECT, INTERRUPTED = 2, 3, 70, 130
+
+# Of `attack`, `maximize` and `vnnlib`, by the name of what `verify` says.
+ATTACK_CODES = {"ROBUST": 0, "COUNTEREXAMPLE": 1, "MISCLASSIFIED": 1, "UNKNOWN": UNDECIDED}
+MAXIMIZE_CODES = {"OPTIMAL": 0, "LIMIT": UNDECIDED, "UNKNOWN": UNDECIDED}
+VNNLIB_CODES = {"HOLDS": 0, "VIOLATED": 1, "UNKNOWN": UNDECIDED}
+
+
+def worst_code(verdicts: Iterable[str], codes: Mapping[str, int]) -> int:
+    """Return the exit code of many verdicts: undecided if any is, else that of an attack or a violation, if any."""
+    return max(codes[verdict] for verdict in verdicts)

@@ -1,0 +1,42 @@
+"""Arguments and options that several commands share, with their words in the help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Of commands on a table.
+TargetColumn = Annotated[str | None, typer.Option(help="Target column: name, or index from 0. (default: last)")]
+DroppedColumns = Annotated[list[str] | None, typer.Option(help="Column to leave out, as the target; repeatable.")]
+
+# Of commands that ask about a network.
+NetworkFile = Annotated[Path, typer.Argument(help="The network: .npz written by convexnn, or .onnx.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="What decides where bounds do not: auto, branching, gurobi, highspy, highs, gscip, scip or scipy."
+    ),
+]
+AscentSeed = Annotated[int, typer.Option(min=0, help="Seed of the gradient ascent.")]
+
+# Of commands that ask about balls around points.
+PointsFile = Annotated[Path, typer.Argument(help="The input: .npy, or text with commas or blanks; one row a point.")]
+Radius = Annotated[float, typer.Option(help="L-inf radius, in units of the inputs.")]
+SingleRow = Annotated[int, typer.Option(min=0, help="Which row of the points.")]
+ManyRows = Annotated[str | None, typer.Option(help="Many rows, a JSON line for each: all, 0:100, or 0,3,5.")]
+Clip = Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LOWER UPPER.")]
+RowTimeLimit = Annotated[float, typer.Option(help="Seconds, for each row.")]
+Surrogates = Annotated[
+    str | None, typer.Option(help="Search through pruned copies too: their sparsities, such as 0.8,0.9.")
+]
+WitnessFile = Annotated[Path | None, typer.Option(help="Write the witness of a single row to this .npy file.")]
+RowLog = Annotated[
+    Path | None, typer.Option(help="Append the lines of many rows to this file, and leave out rows that it holds.")
+]
+RowJobs = Annotated[int, typer.Option(min=1, help="Processes that work on many rows.")]
+
+# Of what is printed.
+JsonInsteadOfTables = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")]
+JsonInsteadOfText = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of text.")]

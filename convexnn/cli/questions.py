@@ -1,0 +1,88 @@
+"""What the commands that ask about a network share: networks, balls around points, batches, witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convexnn.cli.files.batch import Job, fingerprint
+from convexnn.cli.files.points import ball, parse_rows, read_point, read_points
+
+if TYPE_CHECKING:
+    import verify
+    from convexnn.checks import Floats
+
+
+@lru_cache(maxsize=1)
+def load_network(path: Path, digest: str) -> Any:
+    """Return the network of a file whose fingerprint is `digest`, read once by each process."""
+    import verify
+
+    return verify.read_network(path)
+
+
+def replay_model(network: Path) -> Path | None:
+    """Return the file that replays witnesses, where it is the original of a network."""
+    return network if network.suffix == ".onnx" else None
+
+
+def file_key(name: str, path: Path) -> dict[str, str]:
+    """Return what tells a file from all others: its path and its fingerprint, under its name."""
+    return {name: str(path), f"{name}_sha256": fingerprint(path)}
+
+
+def job_of(network_key: dict[str, str], key: dict[str, Any], asked: object, options: dict[str, Any]) -> Job:
+    """Return the job of one question about a network; its key says all that its answer depends on."""
+    arguments = (Path(network_key["network"]), network_key["network_sha256"], asked, options)
+    return Job({**network_key, **key, **options}, arguments)
+
+
+@dataclass(frozen=True)
+class Balls:
+    """L-inf balls around the points of a file, about which a network is asked."""
+
+    network: Path
+    points: Path
+    radius: float
+    clip: tuple[float, float] | None
+
+    def around(self, row: int) -> verify.LinfBall:
+        """Return the ball around the point of one row."""
+        return ball(read_point(self.points, row), self.radius, self.clip)
+
+    def jobs(self, rows: str, options_of: Callable[[int], Sequence[dict[str, Any]]]) -> list[Job]:
+        """Return a job for each of the rows; `options_of` returns the options of every point of so many."""
+        points = read_points(self.points)
+        options = options_of(len(points))
+        network_key, points_key = file_key("network", self.network), file_key("points", self.points)
+        chosen = parse_rows(rows, len(points))
+        regions = [ball(points[row], self.radius, self.clip, row) for row in chosen]
+        common = {"radius": self.radius, "clip": None if self.clip is None else list(self.clip)}
+        return [
+            job_of(network_key, {**points_key, "row": row, **common}, region, options[row])
+            for row, region in zip(chosen, regions, strict=True)
+        ]
+
+
+def refuse_witness_of_many(witness: Path | None, what: str) -> None:
+    """Raise ValueError where the file of a single witness stands beside many questions."""
+    if witness is not None:
+        raise ValueError(f"witness is given with {what}; expected none (their lines hold the witnesses)")
+
+
+def refuse_batch_of_one(log: Path | None, jobs: int, what: str, expected: str) -> None:
+    """Raise ValueError where an option of a batch stands beside a single question."""
+    if log is not None or jobs != 1:
+        raise ValueError(f"log or jobs is given for a single {what}; expected {expected}")
+
+
+def save_array(file: Path | None, array: Floats | None) -> None:
+    """Write an array to an .npy file of any name, where there are both."""
+    if file is not None and array is not None:
+        with open(file, "wb") as stream:
+            np.save(stream, array)
