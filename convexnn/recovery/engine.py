@@ -15,13 +15,13 @@ from convexnn.recovery.restarts import Hunt
 from convexnn.recovery.search import EXACT
 from convexnn.recovery.significance import drop_insignificant
 from convexnn.solution import Status
-from convexnn.solvers.common.certificate import Run
+from convexnn.solvers.common.certificate import RunRecord
 
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50
 
 
-def find(rows: Floats, target: Floats, wish: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Run]:
+def find(rows: Floats, target: Floats, wish: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, RunRecord]:
     """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
     n_rows, n_inputs = rows.shape
     memory = stated_bytes(n_rows, n_inputs, wish.budget, wish.width)
@@ -34,7 +34,7 @@ def find(rows: Floats, target: Floats, wish: Wish, rng: np.random.Generator) -> 
     if wish.significant:
         hidden = drop_insignificant(problem, hidden, wish.width * rows.shape[1]).compact(wish.width)
     gates = hidden.weights.cpu().numpy() * (height / scale)
-    run = Run("recover", status, len(history), wish.seconds, np.array(history), memory)
+    run = RunRecord("recover", status, len(history), wish.seconds, np.array(history), memory)
     return gates, gates * hidden.signs.cpu().numpy()[:, None], run
 
 
