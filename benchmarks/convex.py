@@ -34,7 +34,7 @@ import torch
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.program.neurons import NeuronOperator
-from convexnn.solvers.convex.fista import begin, fista_step, prepared
+from convexnn.solvers.convex.fista import begin, fista_step, prepare
 
 SIZES = {"gated": (500, 20, 100), "cone": (500, 20, 100), "large": (5000, 100, 500)}
 
@@ -97,7 +97,7 @@ def iteration(program: cx.ConvexProgram, rounds: int = 40) -> None:
     operator = NeuronOperator(program, dtype="float32")
     weights = torch.randn(program.neurons_shape)
     rows, hidden = operator.patterns.X, torch.randn((len(program.X), len(program.patterns)))
-    problem = prepared(program, operator, tolerance=0.0)
+    problem = prepare(program, operator, tolerance=0.0)
     now = begin(problem, np.zeros(program.neurons_shape))
     bare, steps = [], []
     for _ in range(rounds):

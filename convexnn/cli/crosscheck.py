@@ -18,7 +18,7 @@ from convexnn.cli.files.data_file import read_data
 from convexnn.cli.files.writable import writable_if_given
 from convexnn.cli.printing import print_json, print_plain, print_remark
 from convexnn.comparison.crosscheck import asked_solvers
-from convexnn.comparison.solver_row import Row
+from convexnn.comparison.solver_result import SolverResult
 
 # Share of the largest strength that is taken where none is given.
 DEFAULT_SHARE = 0.02
@@ -166,7 +166,7 @@ def _program(
     return program.with_strength(DEFAULT_SHARE * cx.strength_max(program)) if ask else program
 
 
-def _print_progress(progress: Console, row: Row) -> None:
+def _print_progress(progress: Console, row: SolverResult) -> None:
     """Say on the way that a solver is through."""
     done = "done" if row.seconds is None else f"{row.seconds:.1f} s"
     progress.print(f"{row.solver}: {done}", style="dim", highlight=False)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats
-from convexnn.patterns.activation_patterns import Bools, Ints, masks
+from convexnn.checks import Bools, Floats, Ints
+from convexnn.patterns.activation_patterns import masks
 from convexnn.tiles import row_tiles
 
 

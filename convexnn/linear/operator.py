@@ -29,7 +29,7 @@ class PatternOperator:
 
     A: U -> ((X U^T) * D) V^T and A^T: R -> (D * (R V))^T X, with masks D = 1{X H^T >= 0} (n, m) and heads V (k, m).
     Both act on the features that each pattern owns: A ignores other entries of U, A^T returns zeros there.
-    :meth:`forward_pages` and :meth:`adjoint_pages` give each output blocks of its own instead, with heads of ones.
+    In :meth:`forward_per_output` and :meth:`adjoint_per_output` each output has blocks of its own, heads are ones.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class PatternOperator:
             result[gates] += active.T @ self.X[rows]
         return result if self.owned is None else result.mul_(self.owned)
 
-    def forward_pages(self, pages: Tensor) -> Tensor:
+    def forward_per_output(self, pages: Tensor) -> Tensor:
         """Return sum_j D_j X w_jc for every output c, shape (n, k), for weights (k, m, d); the heads are not used."""
         k = len(pages)
         result = self.X.new_zeros((len(self.X), k))
@@ -137,7 +137,7 @@ class PatternOperator:
             result[rows] += linear.mul_(self.masks.tile(rows, gates)[:, None]).sum(2)
         return result
 
-    def adjoint_pages(self, residual: Tensor, part: slice | None = None) -> Tensor:
+    def adjoint_per_output(self, residual: Tensor, part: slice | None = None) -> Tensor:
         """Return X^T D_j r_c for every gate and output, shape (k, m, d), for a residual R (n, k).
 
         With `part`, a slice that starts at a multiple of 8, for those gates alone.
@@ -192,18 +192,6 @@ class PatternOperator:
         if self.owned is not None:
             squares.mul_(self.owned)
         return squares.sqrt_().mul_(self.heads.norm(dim=0)[:, None])
-
-    def as_matrix(self) -> Tensor:
-        """Return A as a dense matrix (n k, m d): for tests and small problems."""
-        return self.columns(torch.arange(self.size, device=self.device))
-
-    def dot_test(self, seed: int = 0) -> float:
-        """Return |<A u, r> - <u, A^T r>| / (||A u|| ||r||) for random u and r: rounding if A^T is the adjoint."""
-        rng = np.random.default_rng(seed)
-        u, r = self.tensor(rng.standard_normal(self.in_shape)), self.tensor(rng.standard_normal(self.out_shape))
-        forward = self.forward(u)
-        gap = (forward * r).sum() - (u * self.adjoint(r)).sum()
-        return float(gap.abs() / (forward.norm() * r.norm()))
 
     def _tiles(self, part: slice | None = None) -> Iterator[tuple[slice, slice]]:
         asked = slice(0, self.heads.shape[1]) if part is None else part

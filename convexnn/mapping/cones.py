@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats, Ints
 from convexnn.mapping.active_set import nearest_points
-from convexnn.patterns.activation_patterns import Bools, unit_rows
-
-Indices = NDArray[np.int64]
+from convexnn.patterns.activation_patterns import unit_rows
 
 # Candidate rows that one look at the data hands to each problem: the most violated one of every block of rows.
 POOL = 32
@@ -146,7 +143,7 @@ class _Batch:
     """
 
     rows: Floats
-    own: Indices
+    own: Ints
     sides: Floats
     levels: Floats | None
     centres: Floats
@@ -181,22 +178,22 @@ class _Batch:
         """Return the nearest points (b, q)."""
         points, good = self.centres.copy(), np.flatnonzero(~self.lost)
 
-        def look(which: Indices, z: Floats) -> tuple[Floats, Floats, Floats]:
-            return self.look(good[which], z)
+        def oracle(which: Ints, z: Floats) -> tuple[Floats, Floats, Floats]:
+            return self.violated(good[which], z)
 
         points[good] = nearest_points(
-            self.centres[good], look, POOL, tolerance=tolerance, reach=reach, exact_rows=self.levels is not None
+            self.centres[good], oracle, POOL, tolerance=tolerance, reach=reach, exact_rows=self.levels is not None
         )
         return points
 
-    def spread(self, z: Floats, which: Indices | None = None) -> Floats:
+    def spread(self, z: Floats, which: Ints | None = None) -> Floats:
         """Return vectors (s, q) over the owned features of the problems `which` as vectors (s, D + 1)."""
         full = np.zeros((len(z), self.rows.shape[1]))
         np.put_along_axis(full, self.own if which is None else self.own[which], z, axis=1)
         full[:, -1] = 0.0
         return full
 
-    def slacks(self, which: Indices, z: Floats) -> Floats:
+    def slacks(self, which: Ints, z: Floats) -> Floats:
         """Return the slacks of every unit row at points z (s, q) of the problems `which`, (s, N)."""
         slacks: Floats = self.spread(z, which) @ self.rows.T
         slacks *= self.sides[which]
@@ -209,7 +206,7 @@ class _Batch:
         worst: Floats = np.maximum(-self.slacks(np.arange(len(z)), z).min(axis=1), 0.0)
         return worst
 
-    def look(self, which: Indices, z: Floats) -> tuple[Floats, Floats, Floats]:
+    def violated(self, which: Ints, z: Floats) -> tuple[Floats, Floats, Floats]:
         """Return slacks (s, POOL), rows (s, POOL, q) and levels of the most violated row of every block of rows."""
         slacks = self.slacks(which, z).reshape(len(which), POOL, -1)
         chosen = slacks.argmin(axis=2) + np.arange(POOL) * slacks.shape[2]

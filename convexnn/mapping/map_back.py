@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats, Ints
 from convexnn.mapping.pairs import cone_pairs
 from convexnn.mapping.refit import better_signs, refit
 from convexnn.network import SparseReLUNetwork
-from convexnn.patterns.activation_patterns import Bools, gate_tiles
+from convexnn.patterns.activation_patterns import gate_tiles
 from convexnn.program.losses import Loss
-
-Indices = NDArray[np.int64]
 
 # An exact mapping further than this from the convex model, over the model's largest value, deserves a warning.
 EXACT = 1e-6
@@ -47,7 +44,7 @@ class Mapping:
     error: float
     relative_error: float
     loss: float
-    unpaired: Indices
+    unpaired: Ints
 
     @property
     def n_unpaired(self) -> int:
@@ -178,8 +175,8 @@ class _Blocks:
     """The blocks that are not zero, one per gate and output: weights (b, D), gates (b,), outputs (b,)."""
 
     weights: Floats
-    gates: Indices
-    outputs: Indices
+    gates: Ints
+    outputs: Ints
     shape: tuple[int, ...]
 
     @classmethod
@@ -200,7 +197,7 @@ class _Blocks:
 
 def _map_exact(
     rows: Floats, active: Bools, features: Bools, blocks: _Blocks, generators: Floats | None
-) -> tuple[Floats, Floats, Indices]:
+) -> tuple[Floats, Floats, Ints]:
     """Return hidden weights (2b, D), heads, and the gates without a pair; one of a pair may be zero."""
     own = features[blocks.gates], None if generators is None else generators[blocks.gates]
     pairs = cone_pairs(rows, active[:, blocks.gates], blocks.weights, *own)
@@ -220,7 +217,7 @@ def _map_refit(rows: Floats, target: Any, active: Bools, blocks: _Blocks, loss: 
 
 
 def _mapping(
-    network: SparseReLUNetwork, method: str, model: Floats, output: Floats, loss: float, unpaired: Indices
+    network: SparseReLUNetwork, method: str, model: Floats, output: Floats, loss: float, unpaired: Ints
 ) -> Mapping:
     """Return the account of a network whose outputs, beside those of the convex model, are given."""
     error, peak = float(np.abs(output - model).max()), float(np.abs(model).max())

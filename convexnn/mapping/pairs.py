@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats
 from convexnn.mapping.cones import least_distance
-from convexnn.patterns.activation_patterns import Bools, gate_tiles
+from convexnn.patterns.activation_patterns import gate_tiles
 
 # Longer than this many times the weights, a pair from a generator is no pair: it would drown the block in rounding.
 MODERATE = 1e3

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats, Ints
 from convexnn.linear.columns import columns_of
 from convexnn.linear.least_squares import normal_equations, unit_gram
-from convexnn.patterns.activation_patterns import Bools
 from convexnn.program.losses import Loss
 from convexnn.tiles import row_tiles
 
@@ -100,7 +99,7 @@ class _Problem:
         """Return the mean loss."""
         return self.loss.value(self.output(hidden), self.target)
 
-    def pull(self, hidden: Floats) -> Floats:
+    def working_residual(self, hidden: Floats) -> Floats:
         """Return -n dL / beta, what is missing from the outputs in the eyes of the quadratic model, (n, k)."""
         gradient = self.loss.gradient(self.output(hidden), self.target)
         return np.reshape(-len(self.rows) / self.loss.smoothness * gradient, (len(self.rows), -1))
@@ -113,8 +112,8 @@ def _lowered(
     models = _quadratic_models(problem, hidden, support)
     while damping < 1e6:
         candidate = hidden.copy()
-        for (gates, inputs), norms, curvature, basis, slope in models:
-            candidate[gates, inputs] += basis @ (slope / (curvature + damping)) / norms
+        for model in models:
+            candidate[model.gates, model.inputs] += model.step(damping)
         lower = problem.value(candidate)
         if lower < value:
             return candidate, damping, lower
@@ -122,17 +121,38 @@ def _lowered(
     return None
 
 
-def _quadratic_models(problem: _Problem, hidden: Floats, support: tuple[Any, ...]) -> list[Any]:
-    """Return for every output its support, column norms, and J^T J and slope over unit columns by eigenvalues."""
+@dataclass(frozen=True, eq=False)
+class _QuadraticModel:
+    """One output's model at fixed gates, over unit columns: J^T J by `curvature` and `basis`, and the slope in it.
+
+    `gates` and `inputs` (s,) are the support that acts on the output, `norms` (s,) the signed lengths of its columns.
+    """
+
+    gates: Ints
+    inputs: Ints
+    norms: Floats
+    curvature: Floats
+    basis: Floats
+    slope: Floats
+
+    def step(self, damping: float) -> Floats:
+        """Return the damped Gauss-Newton step of the weights, (s,)."""
+        step: Floats = self.basis @ (self.slope / (self.curvature + damping)) / self.norms
+        return step
+
+
+def _quadratic_models(problem: _Problem, hidden: Floats, support: tuple[Any, ...]) -> list[_QuadraticModel]:
+    """Return the model of every output that has weights."""
     # A head scales and turns its columns: unit columns are those without it, and it enters with their norms.
-    pull, models, owned = problem.pull(hidden), [], np.ones(hidden.shape, dtype=bool)
-    for head, missing in zip(np.atleast_2d(problem.heads), pull.T, strict=True):
+    residual, owned = problem.working_residual(hidden), np.ones(hidden.shape, dtype=bool)
+    models: list[_QuadraticModel] = []
+    for head, missing in zip(np.atleast_2d(problem.heads), residual.T, strict=True):
         gates, inputs = (index[head[support[0]] != 0.0] for index in support)
         if not gates.size:
             continue
         gram, slope = normal_equations(columns_of(problem.rows, hidden, owned, gates, inputs), missing)
         norms = unit_gram(gram)
         curvature, basis = eigh(gram, lower=False, overwrite_a=True, check_finite=False)
-        signed = norms * head[gates]
-        models.append(((gates, inputs), signed, np.maximum(curvature, 0.0), basis, basis.T @ (slope / norms)))
+        along = basis.T @ (slope / norms)
+        models.append(_QuadraticModel(gates, inputs, norms * head[gates], np.maximum(curvature, 0.0), basis, along))
     return models

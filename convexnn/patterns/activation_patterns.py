@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from convexnn.checks import Bools as Bools
 from convexnn.checks import (
     Floats,
     as_flag,
@@ -20,12 +21,10 @@ from convexnn.checks import (
     as_nonnegative,
     as_rows,
 )
+from convexnn.checks import Ints as Ints
 from convexnn.patterns.arrangements import unit_rows as unit_rows
 from convexnn.patterns.gates import DRAWS, Gates, Request, append_ones, draw_gates
 from convexnn.patterns.merging import merge_near
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 # Masks are made for this many (row, gate) pairs at a time, so that memory does not grow with the number of gates.
 TILE_ENTRIES = 1 << 20

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from convexnn.checks import Floats, as_count
+from convexnn.checks import Bools, Floats, as_count
 
-Bools = NDArray[np.bool_]
 Keys = NDArray[np.uint64]
 Meetings = tuple[Keys, NDArray[np.int64]]
 

@@ -8,13 +8,10 @@ from itertools import combinations
 from math import comb, log10, prod
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_count, as_matrix
+from convexnn.checks import Bools, Floats, Ints, as_count, as_matrix
 from convexnn.patterns.arrangements import count_patterns, distinct_lines, enumerate_cells, plane_cells, row_space
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 # Gates that are enumerated where the caller sets no limit.
 ENUMERATION_LIMIT = 200_000

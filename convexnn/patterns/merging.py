@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Bools = NDArray[np.bool_]
+from convexnn.checks import Bools, Ints
+
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
-Ints = NDArray[np.int64]
 
 # Masks on either side of a table of distances, and words of single comparisons that are held.
 BLOCK = 256

@@ -49,11 +49,11 @@ class NeuronOperator:
     def forward(self, neurons: Tensor) -> Tensor:
         """Return the prediction (n, k) of neurons (q, d)."""
         pages = neurons.reshape(self.program.n_outputs, self.program.n_parts, *self.patterns.in_shape)
-        return self.patterns.forward_pages(pages[:, 0] - pages[:, 1] if self.program.cone else pages[:, 0])
+        return self.patterns.forward_per_output(pages[:, 0] - pages[:, 1] if self.program.cone else pages[:, 0])
 
     def adjoint(self, residual: Tensor) -> Tensor:
         """Return the adjoint (q, d) of a residual (n, k)."""
-        pages = self.patterns.adjoint_pages(residual)
+        pages = self.patterns.adjoint_per_output(residual)
         parts = torch.stack([pages, -pages], dim=1) if self.program.cone else pages
         return parts.reshape(self.program.neurons_shape)
 

@@ -15,7 +15,7 @@ from convexnn.recovery.restarts import MultistartSearch
 from convexnn.recovery.search import EXACT
 from convexnn.recovery.significance import drop_insignificant
 from convexnn.solution import Status
-from convexnn.solvers.common.certificate import Run
+from convexnn.solvers.common.certificate import RunRecord
 
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50
@@ -23,7 +23,7 @@ LAST_ROUNDS = 50
 
 def recover_weights(
     rows: Floats, target: Floats, options: RecoveryOptions, rng: np.random.Generator
-) -> tuple[Floats, Floats, Run]:
+) -> tuple[Floats, Floats, RunRecord]:
     """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
     n_rows, n_inputs = rows.shape
     memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width)
@@ -36,7 +36,7 @@ def recover_weights(
     if options.significant:
         hidden = drop_insignificant(problem, hidden, options.width * n_inputs).compact(options.width)
     gates = hidden.weights.cpu().numpy() * (height / scale)
-    run = Run("recover", status, len(history), options.deadline.seconds, np.array(history), memory)
+    run = RunRecord("recover", status, len(history), options.deadline.seconds, np.array(history), memory)
     return gates, gates * hidden.signs.cpu().numpy()[:, None], run
 
 

@@ -104,18 +104,17 @@ def restricted_smoothness(
     loss the bound is attained at zero weights; for the softmax only where all rows share their probability among the
     same two classes in halves, and it is else somewhat above.
     """
-    design, chosen, entries = _asked(program, sparsity, method)
-    size = min(entries, design.n_columns)
+    question = _asked("L", program, sparsity, method)
+    design, softmax = question.design, program.loss.name == "softmax"
     if method == "monte_carlo":
-        ratios = secants(design, chosen, as_count(n_samples, "n_samples"), scale, as_generator(seed)).stretch
-        return RestrictedConstant(float(ratios.max()), "L", chosen, entries, method, f"{n_samples:,} pairs")
+        return question.sampled(n_samples, scale, seed)
     if method == "exact":
-        if program.loss.name == "softmax":
+        if softmax:
             raise ValueError("method is 'exact' with the softmax loss; expected 'safe' or 'monte_carlo' there")
-        value = design.curvature * _enumerated(design, size)[1] + design.strength
-        return RestrictedConstant(value, "L", chosen, entries, method, _sets(design, size))
-    by, value = _softmax_bound(design, entries) if program.loss.name == "softmax" else _bound(design, size)
-    return RestrictedConstant(_above(_above(value) + design.strength), "L", chosen, entries, method, by)
+        _, highest = question.enumerated()
+        return question.answer(design.curvature * highest + design.strength, question.every_set)
+    by, value = _softmax_bound(design, question.entries) if softmax else _bound(design, question.size)
+    return question.answer(_above(_above(value) + design.strength), by)
 
 
 def restricted_strong_convexity(
@@ -153,19 +152,19 @@ def restricted_strong_convexity(
     The infimum over all points for losses of labels is the ridge, exactly: far out along almost every direction each
     row's curvature vanishes. Theorems that need more hold on bounded sets only.
     """
-    design, chosen, entries = _asked(program, sparsity, method)
-    size = min(entries, design.n_columns)
+    question = _asked("alpha", program, sparsity, method)
+    design = question.design
     if method == "monte_carlo":
-        ratios = secants(design, chosen, as_count(n_samples, "n_samples"), scale, as_generator(seed)).incline
-        return RestrictedConstant(float(ratios.min()), "alpha", chosen, entries, method, f"{n_samples:,} pairs")
+        return question.sampled(n_samples, scale, seed)
     if program.loss.name != "squared":
         least, by = 0.0, "labels are fitted by ever longer weights, and these curve nothing"
     elif method == "exact":
-        least, by = max(0.0, _enumerated(design, size)[0]), _sets(design, size)
+        lowest, _ = question.enumerated()
+        least, by = max(0.0, lowest), question.every_set
     else:
-        by, least = max(lower_bounds(design, size).items(), key=lambda item: item[1])
+        by, least = max(lower_bounds(design, question.size).items(), key=lambda item: item[1])
     by = "the ridge alone" if least == 0.0 and design.strength > 0.0 else by
-    return RestrictedConstant(least + design.strength, "alpha", chosen, entries, method, by)
+    return question.answer(least + design.strength, by)
 
 
 def step_size(
@@ -191,8 +190,12 @@ def step_size(
 
 
 def _bound(design: Design, size: int) -> tuple[str, float]:
-    by, top = min(upper_bounds(design, size).items(), key=lambda item: item[1])
+    by, top = _least_bound(design, size)
     return by, design.curvature * top
+
+
+def _least_bound(design: Design, size: int) -> tuple[str, float]:
+    return min(upper_bounds(design, size).items(), key=lambda item: item[1])
 
 
 def _softmax_bound(design: Design, entries: int) -> tuple[str, float]:
@@ -205,10 +208,9 @@ def _softmax_bound(design: Design, entries: int) -> tuple[str, float]:
     """
     p = design.n_columns
     if entries > MOST_SPLIT:
-        by, value = _bound(design, min(entries, p))
-        return by, value
+        return _bound(design, min(entries, p))
     sizes = sorted({min(a, p) for a in range(1, entries + 1)})
-    least = {size: min(upper_bounds(design, size).items(), key=lambda item: item[1]) for size in sizes}
+    least = {size: _least_bound(design, size) for size in sizes}
     tops = {size: bound for size, (_, bound) in least.items()} | {0: 0.0}
     value, a, b = max((tops[a] + tops[b], a, b) for a, b in _splits(entries, p))
     names = sorted({least[size][0] for size in (a, b) if size})
@@ -224,23 +226,50 @@ def _above(value: float) -> float:
     return float(np.nextafter(value, np.inf))
 
 
-def _asked(program: ConvexProgram, sparsity: int | None, method: str) -> tuple[Design, int, int]:
-    """Return the smooth part, s, and min(2s, N)."""
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """Which constant is asked for, of what and how: `sparsity` s, and at most `entries` = min(2s, N) in T."""
+
+    name: str
+    design: Design
+    sparsity: int
+    entries: int
+    method: str
+
+    @property
+    def size(self) -> int:
+        """The most columns of one output that T can hold."""
+        return min(self.entries, self.design.n_columns)
+
+    @property
+    def every_set(self) -> str:
+        """What is enumerated, in words."""
+        return f"every set of {self.size} of {self.design.n_columns} columns"
+
+    def answer(self, value: float, by: str) -> RestrictedConstant:
+        """Return the constant."""
+        return RestrictedConstant(value, self.name, self.sparsity, self.entries, self.method, by)
+
+    def sampled(self, n_samples: int, scale: float, seed: int | np.random.Generator) -> RestrictedConstant:
+        """Return the estimate from random pairs of points."""
+        count = as_count(n_samples, "n_samples")
+        ratios = secants(self.design, self.sparsity, count, scale, as_generator(seed))
+        value = ratios.stretch.max() if self.name == "L" else ratios.incline.min()
+        return self.answer(float(value), f"{n_samples:,} pairs")
+
+    def enumerated(self) -> tuple[float, float]:
+        """Return the least and the largest eigenvalue of Z_T^T Z_T / n over every T."""
+        gram, count = self.design.gram, comb(self.design.n_columns, self.size)
+        if gram is None or count > MOST_SETS:
+            raise ValueError(
+                f"method is 'exact' for {self.size} of {self.design.n_columns} columns, {count:.3g} sets; expected at "
+                f"most {MOST_SETS:,}, or method='safe'"
+            )
+        return set_extremes(gram, self.size)
+
+
+def _asked(name: str, program: ConvexProgram, sparsity: int | None, method: str) -> _Question:
     as_known(method, "method", METHODS)
     design = smooth_part(program)
     chosen = as_sparsity(program, sparsity, design.size)
-    return design, chosen, min(2 * chosen, design.size)
-
-
-def _enumerated(design: Design, size: int) -> tuple[float, float]:
-    gram, count = design.gram, comb(design.n_columns, size)
-    if gram is None or count > MOST_SETS:
-        raise ValueError(
-            f"method is 'exact' for {size} of {design.n_columns} columns, {count:.3g} sets; expected at most "
-            f"{MOST_SETS:,}, or method='safe'"
-        )
-    return set_extremes(gram, size)
-
-
-def _sets(design: Design, size: int) -> str:
-    return f"every set of {size} of {design.n_columns} columns"
+    return _Question(name, design, chosen, min(2 * chosen, design.size), method)

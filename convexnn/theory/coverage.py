@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.patterns.activation_patterns import ActivationPatterns, Bools, gate_tiles
+from convexnn.checks import Bools
+from convexnn.patterns.activation_patterns import ActivationPatterns, gate_tiles
 
 # Products of 0 and 1 are summed exactly in float32 up to this many rows.
 EXACT_ROWS = 1 << 24

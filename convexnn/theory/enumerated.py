@@ -8,10 +8,10 @@ from math import comb
 
 import numpy as np
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.theory.stability import neuron_of
-from convexnn.theory.supports.design import Design, Ints, as_sparsity, smooth_part
+from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 from convexnn.theory.supports.eigenvalues import column_sets
 from convexnn.theory.supports.fits import fit_supports
 

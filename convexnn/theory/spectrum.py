@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convexnn.checks import Floats, as_count, as_flag, as_generator
+from convexnn.checks import Floats, Ints, as_count, as_flag, as_generator
 from convexnn.program.convex_program import ConvexProgram
-from convexnn.theory.supports.design import Design, Ints, as_sparsity, smooth_part
+from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 
 # An eigenvalue of this share of the largest counts as zero: the columns depend on each other up to rounding.
 DEPENDENT = 1e-12

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convexnn.checks import Floats, as_nonnegative
+from convexnn.checks import Floats, Ints, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.theory.constants import step_size
-from convexnn.theory.supports.design import Design, Ints, Weights, as_sparsity, smooth_part
+from convexnn.theory.supports.design import Design, Weights, as_sparsity, smooth_part
 
 
 @dataclass(frozen=True)

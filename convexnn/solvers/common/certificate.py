@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats
 from convexnn.mapping.cones import least_distance
-from convexnn.patterns.activation_patterns import Bools, masks
+from convexnn.patterns.activation_patterns import masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.program.penalties import row_norms
@@ -19,7 +19,7 @@ from convexnn.solution import TOLERANCE as TOLERANCE
 
 
 @dataclass(frozen=True, eq=False)
-class Dual:
+class DualCandidate:
     """A dual candidate: theta (n, k), and for cone programs an element of the polar cones (q, d).
 
     A block of `polar` is -X^T (2 D_j - I) a_j with a_j >= 0; None for the one that leaves A^T theta - polar shortest.
@@ -30,7 +30,7 @@ class Dual:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """How a run went: its solver, why it ended, iterations, seconds, objective after each iteration, bytes stated."""
 
     solver: str
@@ -41,7 +41,7 @@ class Run:
     memory: int | None = None
 
 
-def certify_support(program: ConvexProgram, support: NDArray[np.int64], values: Floats, run: Run) -> Solution:
+def certify_support(program: ConvexProgram, support: NDArray[np.int64], values: Floats, run: RunRecord) -> Solution:
     """Return the Solution of a budget with `values` at flat indices `support`; zeros among them are dropped."""
     order = np.argsort(support, kind="stable")
     order = order[values[order] != 0.0]
@@ -57,9 +57,9 @@ def certify(
     program: ConvexProgram,
     neurons: Floats,
     operator: NeuronOperator,
-    run: Run,
+    run: RunRecord,
     *,
-    duals: Sequence[Dual] = (),
+    duals: Sequence[DualCandidate] = (),
     tolerance: float = TOLERANCE,
 ) -> Solution:
     """Return the Solution of a convex program at `neurons` (q, d), with its duality gap or KKT residual.
@@ -72,9 +72,9 @@ def certify(
     theta = -program.loss.gradient(prediction, program.targets)
     gap = residual = None
     if program.penalty is not None and program.penalty.name == "none":
-        residual = Residual(program, exact).share(cone_slope(program, exact, theta))
+        residual = KKTResidual(program, exact).share(cone_slope(program, exact, theta))
     else:
-        gap = _gap(objective, [lower_bound(program, exact, dual) for dual in (Dual(theta), *duals)])
+        gap = _gap(objective, [lower_bound(program, exact, dual) for dual in (DualCandidate(theta), *duals)])
     parts = program.parts(neurons)
     weights = parts[0] - parts[1] if program.cone else parts[0]
     support = np.flatnonzero(weights)
@@ -109,7 +109,7 @@ def _gap(objective: float, bounds: list[float]) -> float:
     return max(0.0, objective - max(known)) if known else float("inf")
 
 
-def lower_bound(program: ConvexProgram, operator: NeuronOperator, dual: Dual) -> float:
+def lower_bound(program: ConvexProgram, operator: NeuronOperator, dual: DualCandidate) -> float:
     """Return the lower bound that a dual candidate proves."""
     theta = program.loss.into_domain(dual.theta, program.targets)
     if dual.polar is None:
@@ -148,7 +148,7 @@ def violation(program: ConvexProgram, neurons: Floats) -> float:
     return max(0.0, -float((linear * sides).min(initial=0.0))) / peak if peak > 0.0 else 0.0
 
 
-class Residual:
+class KKTResidual:
     """How far a point is from optimal where nothing is penalised: the largest correlation of a column with theta.
 
     A slope counts by the norm of its column, so that the answer does not depend on the units of a feature, and as a
@@ -185,7 +185,7 @@ def _bears_out(solution: Solution, tolerance: float) -> bool:
 
 def _solution(
     program: ConvexProgram,
-    run: Run,
+    run: RunRecord,
     support: NDArray[np.int64],
     values: Floats,
     objective: float,

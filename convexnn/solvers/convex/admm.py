@@ -13,7 +13,15 @@ from convexnn.checks import Floats, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution
-from convexnn.solvers.common.certificate import TOLERANCE, Dual, Residual, Run, certify, cone_slope, lower_bound
+from convexnn.solvers.common.certificate import (
+    TOLERANCE,
+    DualCandidate,
+    KKTResidual,
+    RunRecord,
+    certify,
+    cone_slope,
+    lower_bound,
+)
 from convexnn.solvers.common.descent import Callback, Limits, descend
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.common.warm_start import Start, start_neurons
@@ -31,7 +39,7 @@ BALANCE = 3.0
 
 
 @dataclass(frozen=True)
-class Split:
+class AdmmIterate:
     """An iterate: `copies` (c, q, d) of the neurons w, each with its scaled dual, and the split of the prediction.
 
     Copy 0 is the one that the penalty moves, the last one lies in the cones; they are one copy where the proximal map
@@ -49,7 +57,7 @@ class Split:
     objective: float
     iteration: int = 0
     bound: float = -float("inf")
-    dual: Dual | None = None
+    dual: DualCandidate | None = None
     final: bool = False
 
 
@@ -115,7 +123,7 @@ def admm(
         program,
         to_numpy(run.answer.copies[-1]),
         operator,
-        Run("admm", run.status, len(run.history), perf_counter() - began, np.array(run.history)),
+        RunRecord("admm", run.status, len(run.history), perf_counter() - began, np.array(run.history)),
         duals=[] if run.last.dual is None else [run.last.dual],
         tolerance=tolerance,
     )
@@ -139,12 +147,12 @@ class Splitting:
         self.curvature = program.loss.smoothness / len(self.targets)
         self.splits_prediction = program.loss.name != "squared"
         self.n_copies = 2 if program.cone and not self.penalty.scales_rows else 1
-        self.residual = Residual(program, operator) if self.penalty.name == "none" else None
+        self.residual = KKTResidual(program, operator) if self.penalty.name == "none" else None
         # One for the neurons, and one for the slopes of each dual candidate: each remembers its own active rows.
         self.projectors = [ConeProjector(program) for _ in range(3)] if program.cone else []
         self._factor: tuple[float, Tensor] | None = None
 
-    def begin(self, neurons: Floats | None) -> Split:
+    def begin(self, neurons: Floats | None) -> AdmmIterate:
         """Return the first iterate, at `neurons` (q, d) or zero, with duals that would keep an optimum."""
         weights = self.operator.zeros() if neurons is None else self.operator.tensor(neurons)
         prediction = self.operator.forward(weights)
@@ -161,13 +169,13 @@ class Splitting:
                 duals[0] -= duals[1]
         copies = weights.expand(self.n_copies, -1, -1).clone()
         objective = self.objective(weights, prediction)
-        return Split(copies, duals, prediction, -theta / self.curvature, rho, theta, objective)
+        return AdmmIterate(copies, duals, prediction, -theta / self.curvature, rho, theta, objective)
 
     def objective(self, weights: Tensor, prediction: Tensor) -> float:
         """Return the objective at weights (q, d) with their prediction."""
         return self.program.loss.value(prediction, self.targets) + self.strength * self.penalty.value(weights)
 
-    def step(self, now: Split) -> Split:
+    def step(self, now: AdmmIterate) -> AdmmIterate:
         """Return the next iterate; every few iterations it comes with its objective, gap, and a new rho."""
         centre = (now.copies - now.duals).mean(dim=0)
         goal = now.prediction - now.prediction_dual if self.splits_prediction else self.targets
@@ -197,13 +205,13 @@ class Splitting:
             self._factor = shift, torch.linalg.cholesky(matrix)
         return torch.cholesky_solve(right, self._factor[1])
 
-    def _split_prediction(self, now: Split, prediction: Tensor) -> Split:
+    def _split_prediction(self, now: AdmmIterate, prediction: Tensor) -> AdmmIterate:
         relaxed = RELAXATION * prediction + (1.0 - RELAXATION) * now.prediction + now.prediction_dual
         moved = self.program.loss.prox(relaxed, self.targets, self.curvature * len(self.targets))
         theta = -self.program.loss.gradient(moved, self.targets)
         return replace(now, prediction=moved, prediction_dual=relaxed - moved, theta=theta)
 
-    def _split_weights(self, now: Split, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _split_weights(self, now: AdmmIterate, weights: Tensor) -> tuple[Tensor, Tensor]:
         relaxed = RELAXATION * weights + (1.0 - RELAXATION) * now.copies + now.duals
         amount = self.strength / now.rho
         if not self.program.cone:
@@ -217,7 +225,7 @@ class Splitting:
     def _project(self, neurons: Tensor) -> Tensor:
         return self.operator.tensor(self.projectors[0](to_numpy(neurons)))
 
-    def _judged(self, now: Split) -> Split:
+    def _judged(self, now: AdmmIterate) -> AdmmIterate:
         """Return the iterate with its objective and the best bound so far, final where the gap is small enough."""
         weights = now.copies[-1]
         prediction = self.operator.forward(weights)
@@ -234,19 +242,19 @@ class Splitting:
         gap = objective - now.bound
         return replace(now, objective=objective, final=gap <= self.tolerance * self.program.zero_loss)
 
-    def _dual(self, now: Split, theta: Tensor, index: int) -> Dual:
+    def _dual(self, now: AdmmIterate, theta: Tensor, index: int) -> DualCandidate:
         """Return the candidate with its element of the polar cones: what projecting its slope takes away.
 
         Where the cone has a copy of its own, that copy's dual is the element.
         """
         if not self.program.cone:
-            return Dual(to_numpy(theta))
+            return DualCandidate(to_numpy(theta))
         if self.n_copies == 2:
-            return Dual(to_numpy(theta), to_numpy(now.rho * now.duals[1]))
+            return DualCandidate(to_numpy(theta), to_numpy(now.rho * now.duals[1]))
         slope = to_numpy(self.operator.adjoint(theta))
-        return Dual(to_numpy(theta), slope - self.projectors[index](slope))
+        return DualCandidate(to_numpy(theta), slope - self.projectors[index](slope))
 
-    def _rebalanced(self, before: Split, now: Split, weights: Tensor) -> Split:
+    def _rebalanced(self, before: AdmmIterate, now: AdmmIterate, weights: Tensor) -> AdmmIterate:
         """Return the iterate with rho moved towards equal residuals, at ever rarer iterations."""
         turn = now.iteration // FIRST_MOVE
         if now.final or now.iteration % FIRST_MOVE or turn & (turn - 1):

@@ -22,13 +22,13 @@ class Barrier(Protocol):
     def target(self, neurons: Floats, smoothing: float) -> Floats:
         """Return the gradient of the smoothed penalty, (q, d)."""
 
-    def linearise(self, neurons: Floats, ball: Floats, smoothing: float) -> Floats:
+    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
         """Return N (q, d, d), positive semidefinite, with dz = target - z + N du, for z inside the dual ball."""
 
-    def length(self, ball: Floats, change: Floats) -> float:
+    def longest_step(self, dual: Floats, change: Floats) -> float:
         """Return the longest step that keeps z in the dual ball."""
 
-    def gap(self, neurons: Floats, ball: Floats) -> float:
+    def gap(self, neurons: Floats, dual: Floats) -> float:
         """Return strength R(u) + conjugate(z) - <z, u>, at least 0."""
 
 
@@ -51,26 +51,26 @@ class NormBarrier:
         return self.strength * float(self._norms(neurons).mean())
 
     def target(self, neurons: Floats, smoothing: float) -> Floats:
-        height = np.maximum(self._height(neurons, smoothing)[1], 1e-300)
+        height = np.maximum(self._smoothed(neurons, smoothing)[1], 1e-300)
         return self.strength * neurons / height
 
-    def linearise(self, neurons: Floats, ball: Floats, smoothing: float) -> Floats:
-        root, height = self._height(neurons, smoothing)
+    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
+        root, height = self._smoothed(neurons, smoothing)
         along = self.strength * neurons / root
         d = neurons.shape[1]
         if not self.rows:
-            return np.eye(d) * ((self.strength - ball * along) / height)[:, None, :]
-        outer = ball[:, :, None] * along[:, None, :]
+            return np.eye(d) * ((self.strength - dual * along) / height)[:, None, :]
+        outer = dual[:, :, None] * along[:, None, :]
         return (self.strength * np.eye(d) - (outer + outer.transpose(0, 2, 1)) / 2) / height[:, :, None]
 
-    def length(self, ball: Floats, change: Floats) -> float:
-        room = np.maximum(self.strength**2 - self._dots(ball, ball), 0.0)
-        along, square = self._dots(ball, change), self._dots(change, change)
+    def longest_step(self, dual: Floats, change: Floats) -> float:
+        room = np.maximum(self.strength**2 - self._dots(dual, dual), 0.0)
+        along, square = self._dots(dual, change), self._dots(change, change)
         step = room / np.maximum(along + np.sqrt(along**2 + square * room), 1e-300)
         return float(step.min(initial=1.0))
 
-    def gap(self, neurons: Floats, ball: Floats) -> float:
-        return self.strength * float(self._norms(neurons).sum()) - float((ball * neurons).sum())
+    def gap(self, neurons: Floats, dual: Floats) -> float:
+        return self.strength * float(self._norms(neurons).sum()) - float((dual * neurons).sum())
 
     def _dots(self, left: Floats, right: Floats) -> Floats:
         return (left * right).sum(axis=1, keepdims=True) if self.rows else left * right
@@ -78,7 +78,8 @@ class NormBarrier:
     def _norms(self, neurons: Floats) -> Floats:
         return np.sqrt(self._dots(neurons, neurons))
 
-    def _height(self, neurons: Floats, smoothing: float) -> tuple[Floats, Floats]:
+    def _smoothed(self, neurons: Floats, smoothing: float) -> tuple[Floats, Floats]:
+        """Return s(u) and t, the smoothed norms and the heights in the second-order cone."""
         root = np.sqrt(smoothing**2 + self.strength**2 * self._dots(neurons, neurons))
         return root, (smoothing + root) / self.strength
 
@@ -98,13 +99,13 @@ class SquareBarrier:
     def target(self, neurons: Floats, smoothing: float) -> Floats:
         return self.strength * neurons
 
-    def linearise(self, neurons: Floats, ball: Floats, smoothing: float) -> Floats:
+    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
         return np.broadcast_to(self.strength * np.eye(neurons.shape[1]), (*neurons.shape, neurons.shape[1]))
 
-    def length(self, ball: Floats, change: Floats) -> float:
+    def longest_step(self, dual: Floats, change: Floats) -> float:
         return 1.0
 
-    def gap(self, neurons: Floats, ball: Floats) -> float:
+    def gap(self, neurons: Floats, dual: Floats) -> float:
         return 0.0
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats
 from convexnn.mapping.cones import least_distance
-from convexnn.patterns.activation_patterns import Bools, masks, unit_rows
+from convexnn.patterns.activation_patterns import masks, unit_rows
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common.certificate import all_active
 

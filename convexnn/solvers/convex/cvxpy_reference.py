@@ -15,7 +15,7 @@ from convexnn.patterns.activation_patterns import masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
-from convexnn.solvers.common.certificate import TOLERANCE, Dual, Run, all_active, certify, project
+from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, all_active, certify, project
 from convexnn.solvers.common.descent import Limits
 from convexnn.solvers.common.unsuited import UnsuitedError
 
@@ -91,8 +91,8 @@ def reference(
         program,
         neurons,
         operator,
-        Run(f"cvxpy ({engine})", answer.status, answer.iterations, perf_counter() - began, np.empty(0)),
-        duals=[] if answer.polar is None else [Dual(theta, answer.polar)],
+        RunRecord(f"cvxpy ({engine})", answer.status, answer.iterations, perf_counter() - began, np.empty(0)),
+        duals=[] if answer.polar is None else [DualCandidate(theta, answer.polar)],
         tolerance=tolerance,
     )
 

@@ -16,7 +16,7 @@ from convexnn.checks import as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
-from convexnn.solvers.common.certificate import TOLERANCE, Dual, Residual, Run, certify
+from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, KKTResidual, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons
 
@@ -28,14 +28,14 @@ STALLED = 200
 
 
 @dataclass(frozen=True)
-class Problem:
+class FistaProblem:
     """What stays fixed in a run: the program, its operator, its target on the device, the goal of the gap."""
 
     program: ConvexProgram
     operator: NeuronOperator
     targets: Tensor
     tolerance: float
-    residual: Residual | None
+    residual: KKTResidual | None
 
     @property
     def strength(self) -> float:
@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Point:
+class FistaIterate:
     """An iterate: `weights` (q, d) with `prediction` A w, and `ahead`, where momentum leads, with its prediction.
 
     `curvature` is the local bound on the Hessian (1 / step), `momentum` FISTA's t; `gap` is the objective less the
@@ -123,7 +123,7 @@ def fista(
     operator = NeuronOperator(program, device=device, dtype=stages[0], memory_limit=memory_limit)
     history: list[float] = []
     for stage in stages:
-        problem = prepared(program, operator.cast(stage), tolerance)
+        problem = prepare(program, operator.cast(stage), tolerance)
         now = begin(problem, neurons if neurons is not None else np.zeros(program.neurons_shape))
         run = descend(now, partial(fista_step, problem), limits.left(len(history), perf_counter() - began), callback)
         history += run.history
@@ -140,7 +140,7 @@ def _stages(program: ConvexProgram) -> tuple[str, ...]:
     return ("float32", "float64") if all(1e-6 <= peak <= 1e6 for peak in peaks) else ("float64",)
 
 
-def fista_step(problem: Problem, now: Point) -> Point:
+def fista_step(problem: FistaProblem, now: FistaIterate) -> FistaIterate:
     """Return the next iterate: one product with A (more while the step is too long) and one with its adjoint."""
     program, operator = problem.program, problem.operator
     gradient = program.loss.gradient(now.ahead_prediction, problem.targets)
@@ -157,14 +157,14 @@ def fista_step(problem: Problem, now: Point) -> Point:
     return _judged(problem, _accelerated(now, after))
 
 
-def prepared(program: ConvexProgram, operator: NeuronOperator, tolerance: float) -> Problem:
+def prepare(program: ConvexProgram, operator: NeuronOperator, tolerance: float) -> FistaProblem:
     """Return what stays fixed in a run."""
     unpenalised = program.penalty is not None and program.penalty.name == "none"
-    residual = Residual(program, operator.cast("float64")) if unpenalised else None
-    return Problem(program, operator, operator.tensor(program.targets), tolerance, residual)
+    residual = KKTResidual(program, operator.cast("float64")) if unpenalised else None
+    return FistaProblem(program, operator, operator.tensor(program.targets), tolerance, residual)
 
 
-def begin(problem: Problem, neurons: Any) -> Point:
+def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
     """Return the first iterate, its curvature that along the gradient."""
     program, operator = problem.program, problem.operator
     weights = operator.tensor(neurons)
@@ -173,16 +173,16 @@ def begin(problem: Problem, neurons: Any) -> Point:
     along = float(operator.forward(slope).square().sum()) / max(float(slope.square().sum()), 1e-300)
     curvature = max(program.loss.smoothness / len(problem.targets) * along, 1e-300)
     objective = _objective(problem, weights, prediction)
-    return Point(weights, prediction, weights, prediction, curvature, objective)
+    return FistaIterate(weights, prediction, weights, prediction, curvature, objective)
 
 
-def _objective(problem: Problem, weights: Tensor, prediction: Tensor) -> float:
+def _objective(problem: FistaProblem, weights: Tensor, prediction: Tensor) -> float:
     program = problem.program
     loss = program.loss.value(prediction, problem.targets)
     return loss if program.penalty is None else loss + problem.strength * program.penalty.value(weights)
 
 
-def _bounded(problem: Problem, now: Point, theta: Tensor, slope: Tensor) -> Point:
+def _bounded(problem: FistaProblem, now: FistaIterate, theta: Tensor, slope: Tensor) -> FistaIterate:
     """Return the iterate with the better of its lower bound and that of theta; where none exists, with the residual."""
     if problem.residual is not None:
         return replace(now, gap=problem.residual.share(to_numpy(slope)))
@@ -190,7 +190,7 @@ def _bounded(problem: Problem, now: Point, theta: Tensor, slope: Tensor) -> Poin
     return replace(now, bound=bound, theta=theta) if bound > now.bound else now
 
 
-def _proximal_step(problem: Problem, now: Point, slope: Tensor) -> tuple[Tensor, Tensor, float]:
+def _proximal_step(problem: FistaProblem, now: FistaIterate, slope: Tensor) -> tuple[Tensor, Tensor, float]:
     """Return prox(z - grad / L), its prediction and L, the first of L, 2 L, 4 L, ... that bounds the curvature."""
     program, operator = problem.program, problem.operator
     assert program.penalty is not None
@@ -208,7 +208,7 @@ def _proximal_step(problem: Problem, now: Point, slope: Tensor) -> tuple[Tensor,
     return weights, prediction, curvature
 
 
-def _accelerated(now: Point, after: Point) -> Point:
+def _accelerated(now: FistaIterate, after: FistaIterate) -> FistaIterate:
     """Return the iterate with its momentum, started anew where it points uphill."""
     move = after.weights - now.weights
     uphill = float(((now.ahead - after.weights) * move).sum()) > 0.0
@@ -223,7 +223,7 @@ def _accelerated(now: Point, after: Point) -> Point:
     )
 
 
-def _judged(problem: Problem, now: Point) -> Point:
+def _judged(problem: FistaProblem, now: FistaIterate) -> FistaIterate:
     """Return the iterate with its gap, final where it is small enough, or where float32 gets no further."""
     bounded = problem.residual is None
     gap = now.objective - now.bound if bounded else now.gap
@@ -234,8 +234,8 @@ def _judged(problem: Problem, now: Point) -> Point:
     return replace(now, gap=gap, best_gap=min(gap, now.best_gap), stale=stale, final=gap <= goal or stuck)
 
 
-def _certified(problem: Problem, run: Descent[Point], history: list[float], began: float) -> Solution:
-    duals = [] if run.last.theta is None else [Dual(to_numpy(run.last.theta))]
-    story = Run("fista", run.status, len(history), perf_counter() - began, np.array(history))
+def _certified(problem: FistaProblem, run: Descent[FistaIterate], history: list[float], began: float) -> Solution:
+    duals = [] if run.last.theta is None else [DualCandidate(to_numpy(run.last.theta))]
+    record = RunRecord("fista", run.status, len(history), perf_counter() - began, np.array(history))
     neurons = to_numpy(run.answer.weights)
-    return certify(problem.program, neurons, problem.operator, story, duals=duals, tolerance=problem.tolerance)
+    return certify(problem.program, neurons, problem.operator, record, duals=duals, tolerance=problem.tolerance)

@@ -11,9 +11,9 @@ from convexnn.checks import as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator
 from convexnn.solution import Solution, Status
-from convexnn.solvers.common.certificate import TOLERANCE, Dual, Run, certify
+from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
-from convexnn.solvers.convex.primal_dual import Interior, InteriorPoint
+from convexnn.solvers.convex.primal_dual import InteriorIterate, InteriorPoint
 
 # Rows from which threads pay: numpy and scipy bring a BLAS each, and on 500 rows, where every call is short, their
 # threads waiting for each other took three times as long as one.
@@ -68,7 +68,7 @@ def interior_point(
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     methods = [InteriorPoint(program, target, tolerance) for target in program.targets.T]
-    runs: list[Descent[Interior]] = []
+    runs: list[Descent[InteriorIterate]] = []
     with threadpool_limits(1 if len(program.rows) < THREADED else None, user_api="blas"):
         for method in methods:
             done = sum(len(run.history) for run in runs)
@@ -82,17 +82,17 @@ def interior_point(
 def _certified(
     program: ConvexProgram,
     methods: list[InteriorPoint],
-    runs: list[Descent[Interior]],
+    runs: list[Descent[InteriorIterate]],
     seconds: float,
     tolerance: float,
 ) -> Solution:
     """Put the outputs together; those that were not reached stay zero."""
-    neurons, polar = np.zeros((2, program.n_outputs, *methods[0].owned.shape))
+    neurons, polar = np.zeros((2, program.n_outputs, *methods[0].cones.owned.shape))
     prediction = np.zeros_like(program.targets)
     for output, (method, run) in enumerate(zip(methods, runs, strict=False)):
         neurons[output] = run.answer.neurons
-        polar[output] = -method.pull(method.balanced(run.last))
-        prediction[:, output] = method.forward(run.last.neurons)
+        polar[output] = -method.cones.slack_adjoint(method.balanced(run.last))
+        prediction[:, output] = method.cones.forward(run.last.neurons)
     status = next((run.status for run in runs if run.status is not Status.CONVERGED), Status.CONVERGED)
     history = np.array(runs[0].history if len(runs) == 1 else [])
     iterations = sum(len(run.history) for run in runs)
@@ -101,7 +101,7 @@ def _certified(
         program,
         neurons.reshape(program.neurons_shape),
         NeuronOperator(program),
-        Run("interior_point", status, iterations, seconds, history),
-        duals=[Dual(theta), Dual(theta, polar.reshape(program.neurons_shape))],
+        RunRecord("interior_point", status, iterations, seconds, history),
+        duals=[DualCandidate(theta), DualCandidate(theta, polar.reshape(program.neurons_shape))],
         tolerance=tolerance,
     )

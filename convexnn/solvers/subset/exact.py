@@ -11,7 +11,7 @@ import numpy as np
 from convexnn.checks import Floats, as_count, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
-from convexnn.solvers.common.certificate import TOLERANCE, Run, certify_support
+from convexnn.solvers.common.certificate import TOLERANCE, RunRecord, certify_support
 from convexnn.solvers.common.descent import Callback, Progress
 from convexnn.solvers.subset.best_subset import BestSubset, best_subset
 from convexnn.solvers.subset.gurobi_subset import gurobi_subset
@@ -87,8 +87,8 @@ def exact(
     best = _searched(program, owned, chosen, began + time_limit, max_nodes, tell)
     seconds = perf_counter() - began
     name = "exact (gurobi)" if chosen == "gurobi" else "exact"
-    story = Run(name, best.status, best.nodes, seconds, np.array(history))
-    solution = certify_support(program, owned[best.support], best.weights, story)
+    record = RunRecord(name, best.status, best.nodes, seconds, np.array(history))
+    solution = certify_support(program, owned[best.support], best.weights, record)
     gap = max(0.0, solution.objective - best.bound)
     if gap <= TOLERANCE * program.zero_loss:
         return replace(solution, gap=gap, status=Status.CONVERGED)

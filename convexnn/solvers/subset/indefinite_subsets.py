@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats
-from convexnn.patterns.activation_patterns import Bools
+from convexnn.checks import Bools, Floats
 
 Indices = NDArray[np.intp]
 

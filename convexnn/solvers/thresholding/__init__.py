@@ -2,5 +2,6 @@
 
 In comes a program with a budget; out comes the best support found. Start reading in `niht.py`, the simplest;
 `sparse_iterate.py` holds the parts (direction, step, restriction), `dictionary.py` the columns they see,
-`phases.py` the run; `hard_thresholding.py` is the default, which uses most of the others.
+`options.py` what all of them can be told, `phases.py` the run; `hard_thresholding.py` is the default, which uses
+most of the others.
 """

@@ -6,35 +6,22 @@ import torch
 
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
-from convexnn.solvers.common.descent import Callback
-from convexnn.solvers.common.warm_start import Start
 from convexnn.solvers.thresholding.dictionary import Dictionary
-from convexnn.solvers.thresholding.phases import Settings, threshold
-from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, broken, direction, fitted, settle
+from convexnn.solvers.thresholding.options import Options, with_options
+from convexnn.solvers.thresholding.phases import threshold
+from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, direction, fit_next_support, fitted, not_finite
 
 
-def cosamp(
-    program: ConvexProgram,
-    *,
-    max_iterations: int = 100,
-    time_limit: float | None = None,
-    whiten: bool | str = "auto",
-    ridge: float | str = "auto",
-    start: Start = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    memory_limit: int = 1 << 30,
-    seed: int = 0,
-    callback: Callback | None = None,
-) -> Solution:
+@with_options(Options, max_iterations=100)
+def cosamp(program: ConvexProgram, options: Options) -> Solution:
     """Solve a cardinality program by compressive sampling matching pursuit.
 
     Parameters
     ----------
     program : ConvexProgram
         With a budget, any loss, any number of outputs.
-    max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback
-        As in :func:`convexnn.solvers.thresholding.htp.htp`.
+    options : Options
+        By keyword, each on its own: see :class:`convexnn.solvers.thresholding.options.Options`.
 
     Returns
     -------
@@ -48,18 +35,17 @@ def cosamp(
     ends where S repeats, or is one met before. With whitened rows g = -n A^T (A A^T + ridge I)^-1 dL/dp and columns
     are of unit length in that metric.
     """
-    settings = Settings(max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback)
-    return threshold(program, "cosamp", cosamp_step, settings, arrays=3)
+    return threshold(program, "cosamp", cosamp_step, options, arrays=3)
 
 
 def cosamp_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the best fit on the largest entries of the best fit on the support and twice as many new columns."""
     gradient = direction(dictionary, now)
     if not gradient.isfinite().all():
-        return broken(now)
+        return not_finite(now)
     joined = torch.unique(torch.cat([now.support, dictionary.largest(gradient, 2 * dictionary.budget)]))
     wide = fitted(dictionary, joined)
     values = torch.zeros_like(gradient)
     values[joined] = wide.weights
     kept = dictionary.largest(values, min(dictionary.budget, len(joined)))
-    return settle(dictionary, now, kept[values[kept] != 0.0])
+    return fit_next_support(dictionary, now, kept[values[kept] != 0.0])

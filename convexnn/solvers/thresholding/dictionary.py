@@ -52,7 +52,7 @@ class Dictionary:
         return self.targets.shape[1]
 
     @cached_property
-    def inverse(self) -> Tensor:
+    def inverse_norms(self) -> Tensor:
         """1 / column norm, flat (m d k,); 0 where a column is not owned or zero on the data."""
         norms = self.operator.column_norms() if self.whitening is None else self.whitening.norms.clone()
         inverse = norms.masked_fill_(norms == 0.0, torch.inf).reciprocal_().flatten()
@@ -61,16 +61,16 @@ class Dictionary:
     @property
     def norms(self) -> Tensor:
         """Column norms, flat (m d k,); 0 where a column is not owned or zero on the data."""
-        return torch.where(self.inverse > 0.0, 1.0 / self.inverse, 0.0)
+        return torch.where(self.inverse_norms > 0.0, 1.0 / self.inverse_norms, 0.0)
 
     @cached_property
-    def squared_norm(self) -> float:
+    def squared_operator_norm(self) -> float:
         """||A||^2 over unit columns in the metric of the correlations, by power iterations, a little above it."""
-        vector, estimate = self.targets / np.sqrt(max(self.energy(self.targets), 1e-300)), 0.0
+        vector, estimate = self.targets / np.sqrt(max(self.squared_length(self.targets), 1e-300)), 0.0
         for _ in range(POWER_ITERATIONS):
-            weights = (self.correlations(vector) * self.inverse).reshape(*self.operator.in_shape, self.n_outputs)
-            moved = self.operator.forward_pages(weights.permute(2, 0, 1))
-            length = self.energy(moved) ** 0.5
+            weights = (self.correlations(vector) * self.inverse_norms).reshape(*self.operator.in_shape, self.n_outputs)
+            moved = self.operator.forward_per_output(weights.permute(2, 0, 1))
+            length = self.squared_length(moved) ** 0.5
             if length <= (1.0 + SETTLED) * estimate:
                 break
             vector, estimate = moved / length, length
@@ -85,7 +85,7 @@ class Dictionary:
 
         Of equal ones the first. Columns that are 0 are never among them: where they would be, fewer come back.
         """
-        sizes = self._sizes(values, self.inverse)
+        sizes = self._sizes(values, self.inverse_norms)
         return largest(self._capped(sizes).flatten(), count)
 
     def gradient(self, residual: Tensor, support: Tensor, count: int) -> Candidates:
@@ -95,15 +95,15 @@ class Dictionary:
         largest entries elsewhere that the cap allows. An entry of the support can use up the cap for a larger one
         elsewhere only if it is larger still, and so is chosen itself: no place is ever left for entries beyond those.
         """
-        if self.cap is None and len(self.inverse) <= self._stream:
+        if self.cap is None and len(self.inverse_norms) <= self._stream:
             return Candidates(self._existing, self.correlations(residual)[self._existing])
         measured = self._measured(residual)
         entries = int(np.prod(self._block))
         best, own = Candidates(support[:0], residual[:0, 0]), residual.new_empty(len(support))
         for gates in gate_tiles(entries, self.operator.in_shape[0], self._stream, multiple=8):
             first, last = gates.start * entries, gates.stop * entries
-            inverse = self.inverse[first:last]
-            values = self.operator.adjoint_pages(measured, gates).permute(1, 2, 0).flatten() * inverse
+            inverse = self.inverse_norms[first:last]
+            values = self.operator.adjoint_per_output(measured, gates).permute(1, 2, 0).flatten() * inverse
             sizes = self._sizes(values, inverse)
             here = (support >= first) & (support < last)
             own[here] = values[support[here] - first]
@@ -122,7 +122,7 @@ class Dictionary:
     @cached_property
     def _existing(self) -> Tensor:
         """Flat indices of the columns that are not 0."""
-        return torch.nonzero(self.inverse).flatten()
+        return torch.nonzero(self.inverse_norms).flatten()
 
     @property
     def _stream(self) -> int:
@@ -144,7 +144,7 @@ class Dictionary:
 
     def columns(self, support: Tensor) -> Tensor:
         """Return the unit columns at `support`, shape (n, s)."""
-        return self.operator.columns(support // self.n_outputs).mul_(self.inverse[support])
+        return self.operator.columns(support // self.n_outputs).mul_(self.inverse_norms[support])
 
     def predict(self, columns: Tensor, support: Tensor, weights: Tensor) -> Tensor:
         """Return the prediction (n, k) of weights (s,) on unit columns (n, s)."""
@@ -160,9 +160,10 @@ class Dictionary:
 
     def correlations(self, residual: Tensor) -> Tensor:
         """Return A^T r over unit columns, flat (m d k,); A^T (A A^T + shift I)^-1 r with a whitening."""
-        return self.operator.adjoint_pages(self._measured(residual)).permute(1, 2, 0).flatten() * self.inverse
+        products = self.operator.adjoint_per_output(self._measured(residual))
+        return products.permute(1, 2, 0).flatten() * self.inverse_norms
 
-    def energy(self, change: Tensor) -> float:
+    def squared_length(self, change: Tensor) -> float:
         """Return the squared length of a change (n, k) of the prediction, in the metric of the correlations."""
         return float((change * self._measured(change)).sum())
 

@@ -9,20 +9,22 @@ import torch
 
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
-from convexnn.solvers.common.descent import Callback
-from convexnn.solvers.common.warm_start import Start
 from convexnn.solvers.thresholding.cosamp import cosamp_step
 from convexnn.solvers.thresholding.htp import htp_step
 from convexnn.solvers.thresholding.niht import niht_step
+from convexnn.solvers.thresholding.options import Options, with_options
 from convexnn.solvers.thresholding.phases import (
     ROWS_PER_WEIGHT,
-    Settings,
-    Trail,
+    SupportSearch,
+    draw_rows,
+    make_dictionary,
     on_all_rows,
     on_whitened_rows,
+    rows_to_whiten,
+    spare_bytes,
 )
 from convexnn.solvers.thresholding.reweighting import Reweighting
-from convexnn.solvers.thresholding.swaps import Swaps, swap_flops
+from convexnn.solvers.thresholding.swaps import SwapSearch, swap_flops
 from convexnn.solvers.thresholding.whitening import affordable_rows, whitening_bytes
 
 # Most work of one iteration of reweighting, and of one swap.
@@ -40,29 +42,16 @@ REWEIGHTINGS = 100
 SWAPS = 200
 
 
-def hard_thresholding(
-    program: ConvexProgram,
-    *,
-    max_iterations: int = 3000,
-    time_limit: float | None = None,
-    whiten: bool | str = "auto",
-    ridge: float | str = "auto",
-    start: Start = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    memory_limit: int = 1 << 30,
-    seed: int = 0,
-    callback: Callback | None = None,
-) -> Solution:
+@with_options(Options, max_iterations=3000)
+def hard_thresholding(program: ConvexProgram, options: Options) -> Solution:
     """Solve a cardinality program by thresholding in several ways, reweighting and swaps: the best of all.
 
     Parameters
     ----------
     program : ConvexProgram
         With a budget, any loss, any number of outputs.
-    max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback
-        As in :func:`convexnn.solvers.thresholding.htp.htp`; `max_iterations` (default 3000) and `time_limit` count over
-        all phases.
+    options : Options
+        By keyword, each on its own: see :class:`convexnn.solvers.thresholding.options.Options`.
 
     Returns
     -------
@@ -78,66 +67,65 @@ def hard_thresholding(
        (:func:`convexnn.solvers.thresholding.cosamp.cosamp`), which fits them far better.
     3. Reweighting (:class:`convexnn.solvers.thresholding.reweighting.Reweighting`), where an iteration is affordable,
        if need be on a part of the rows.
-    4. Swaps from the best support so far (:class:`convexnn.solvers.thresholding.swaps.Swaps`).
+    4. Swaps from the best support so far (:class:`convexnn.solvers.thresholding.swaps.SwapSearch`).
 
     The objective on all rows, with the best weights in float64, decides. Losses of labels have no phases 3 and 4, and 1
     with ``whiten=True`` alone; without whitening there are no phases 1 and 3.
     """
-    settings = Settings(max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback)
-    trail = Trail(program, settings)
-    with trail.interruptible():
-        _phases(trail, settings)
-    return trail.solution("hard_thresholding")
+    search = SupportSearch(program, options)
+    with search.interruptible():
+        _run_phases(search, options)
+    return search.solution("hard_thresholding")
 
 
-def _phases(trail: Trail, settings: Settings) -> None:
-    precise = replace(settings, dtype="float64")
-    fits, squared = precise.room(trail.program) >= 0, trail.program.loss.name == "squared"
-    rows = precise.rows_to_whiten(trail.program)
+def _run_phases(search: SupportSearch, options: Options) -> None:
+    precise = replace(options, dtype="float64")
+    fits, squared = spare_bytes(search.program, precise) >= 0, search.program.loss.name == "squared"
+    rows = rows_to_whiten(search.program, precise)
     if rows is not None:
-        on_whitened_rows(trail, htp_step, precise, rows, PURSUITS)
-    if not trail.done:
-        _plainly(trail, settings)
-    if squared and rows is not None and not trail.done:
-        _reweighted(trail, precise)
-    if squared and fits and not trail.done:
-        _swapped(trail, precise)
+        on_whitened_rows(search, htp_step, precise, rows, PURSUITS)
+    if not search.done:
+        _threshold_plain_rows(search, options)
+    if squared and rows is not None and not search.done:
+        _reweight(search, precise)
+    if squared and fits and not search.done:
+        _swap(search, precise)
 
 
-def _plainly(trail: Trail, settings: Settings) -> None:
+def _threshold_plain_rows(search: SupportSearch, options: Options) -> None:
     """Run normalised IHT from its own start, and from the best support if that came from a part of the rows.
 
     With labels CoSaMP comes after it, where its fits are affordable.
     """
-    on_all_rows(trail, niht_step, settings, NIHTS, afresh=True)
-    if trail.partial and not trail.done:
-        on_all_rows(trail, niht_step, settings, NIHTS)
-    program = trail.program
+    on_all_rows(search, niht_step, options, NIHTS, afresh=True)
+    if search.subsampled and not search.done:
+        on_all_rows(search, niht_step, options, NIHTS)
+    program = search.program
     labels = program.loss.name != "squared" and 3 * (program.budget or 0) * len(program.rows) <= COSAMP_ENTRIES
-    if labels and not trail.done:
-        on_all_rows(trail, cosamp_step, settings, COSAMPS, afresh=True)
+    if labels and not search.done:
+        on_all_rows(search, cosamp_step, options, COSAMPS, afresh=True)
 
 
-def _reweighted(trail: Trail, settings: Settings) -> None:
-    program = trail.program
+def _reweight(search: SupportSearch, options: Options) -> None:
+    program = search.program
     n, n_columns, k = len(program.rows), int(program.patterns.features.sum()), program.n_outputs
-    count = affordable_rows(n, 2 * k * n_columns, settings.room(program), REWEIGHTING_FLOPS)
+    count = affordable_rows(n, 2 * k * n_columns, spare_bytes(program, options), REWEIGHTING_FLOPS)
     if (count < n and count * k < ROWS_PER_WEIGHT * (program.budget or 0)) or count < 2:
         return
-    rows = None if count == n else settings.drawn_rows(n, count)
-    dictionary = settings.dictionary(program, rows)
-    held = min(8 * count * n_columns, settings.room(program) // 4)
-    trail.holds(dictionary, whitening_bytes(count, n_columns) + held)
-    problem = Reweighting(dictionary, settings.room(program) // 4)
-    trail.run(problem.step, problem.begin, REWEIGHTINGS)
+    rows = None if count == n else draw_rows(n, count, options.seed)
+    dictionary = make_dictionary(program, options, rows)
+    held = min(8 * count * n_columns, spare_bytes(program, options) // 4)
+    search.account_for(dictionary, whitening_bytes(count, n_columns) + held)
+    problem = Reweighting(dictionary, spare_bytes(program, options) // 4)
+    search.run(problem.step, problem.begin, REWEIGHTINGS)
 
 
-def _swapped(trail: Trail, settings: Settings) -> None:
-    budget, size = len(trail.support), trail.program.patterns.features.size
-    if swap_flops(budget, size) > SWAP_FLOPS or 48 * budget * size > settings.room(trail.program):
+def _swap(search: SupportSearch, options: Options) -> None:
+    budget, size = len(search.support), search.program.patterns.features.size
+    if swap_flops(budget, size) > SWAP_FLOPS or 48 * budget * size > spare_bytes(search.program, options):
         return
-    dictionary = settings.dictionary(trail.program)
-    trail.holds(dictionary, 48 * budget * size)
-    problem = Swaps(dictionary)
-    support = torch.as_tensor(trail.support, device=problem.slopes.device)
-    trail.run(problem.step, partial(problem.begin, support), SWAPS)
+    dictionary = make_dictionary(search.program, options)
+    search.account_for(dictionary, 48 * budget * size)
+    problem = SwapSearch(dictionary)
+    support = torch.as_tensor(search.support, device=problem.slopes.device)
+    search.run(problem.step, partial(problem.begin, support), SWAPS)

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
-from convexnn.solvers.common.descent import Callback
-from convexnn.solvers.common.warm_start import Start
 from convexnn.solvers.thresholding.dictionary import Dictionary
-from convexnn.solvers.thresholding.niht import settled
-from convexnn.solvers.thresholding.phases import Settings, threshold
-from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, broken, direction, stepped, weighted
+from convexnn.solvers.thresholding.niht import polish_settled
+from convexnn.solvers.thresholding.options import Options, with_options
+from convexnn.solvers.thresholding.phases import threshold
+from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, direction, not_finite, stepped, weighted
 
 
-def iht(
-    program: ConvexProgram,
-    *,
-    max_iterations: int = 1000,
-    time_limit: float | None = None,
-    whiten: bool | str = "auto",
-    ridge: float | str = "auto",
-    start: Start = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    memory_limit: int = 1 << 30,
-    seed: int = 0,
-    callback: Callback | None = None,
-) -> Solution:
+@with_options(Options)
+def iht(program: ConvexProgram, options: Options) -> Solution:
     """Solve a cardinality program by iterative hard thresholding with the fixed step 1/L.
 
     Parameters
     ----------
     program : ConvexProgram
         With a budget, any loss, any number of outputs.
-    max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback
-        As in :func:`convexnn.solvers.thresholding.htp.htp`.
+    options : Options
+        By keyword, each on its own: see :class:`convexnn.solvers.thresholding.options.Options`.
 
     Returns
     -------
@@ -48,16 +35,15 @@ def iht(
     has settled, the best fit on it replaces w; if the next step keeps it, it is a fixed point and the run ends. With
     whitened rows all of it is in the metric (A A^T + ridge I)^-1, in which L is near the largest 1 / norm^2 at most.
     """
-    settings = Settings(max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback)
-    return threshold(program, "iht", iht_step, settings)
+    return threshold(program, "iht", iht_step, options)
 
 
 def iht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the next iterate of IHT; a settled support is polished by the best fit on it."""
     gradient = direction(dictionary, now)
     if not gradient.isfinite().all():
-        return broken(now)
-    size = 1.0 / (dictionary.loss.smoothness * dictionary.squared_norm)
+        return not_finite(now)
+    size = 1.0 / (dictionary.loss.smoothness * dictionary.squared_operator_norm)
     moved = stepped(now, gradient, size)
     support = dictionary.largest(moved, len(now.support))
-    return settled(dictionary, now, weighted(dictionary, now, support, moved[support]))
+    return polish_settled(dictionary, now, weighted(dictionary, now, support, moved[support]))

@@ -9,14 +9,13 @@ import torch
 from convexnn.linear.selection import Candidates
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
-from convexnn.solvers.common.descent import Callback
-from convexnn.solvers.common.warm_start import Start
 from convexnn.solvers.thresholding.dictionary import Dictionary
-from convexnn.solvers.thresholding.phases import Settings, threshold
+from convexnn.solvers.thresholding.options import Options, with_options
+from convexnn.solvers.thresholding.phases import threshold
 from convexnn.solvers.thresholding.sparse_iterate import (
     SparseIterate,
-    broken,
     normalised_step,
+    not_finite,
     refitted,
     weighted,
 )
@@ -31,28 +30,16 @@ SAFE = 0.99
 MAX_HALVINGS = 40
 
 
-def niht(
-    program: ConvexProgram,
-    *,
-    max_iterations: int = 1000,
-    time_limit: float | None = None,
-    whiten: bool | str = "auto",
-    ridge: float | str = "auto",
-    start: Start = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    memory_limit: int = 1 << 30,
-    seed: int = 0,
-    callback: Callback | None = None,
-) -> Solution:
+@with_options(Options)
+def niht(program: ConvexProgram, options: Options) -> Solution:
     """Solve a cardinality program by normalised iterative hard thresholding.
 
     Parameters
     ----------
     program : ConvexProgram
         With a budget, any loss, any number of outputs.
-    max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback
-        As in :func:`convexnn.solvers.thresholding.htp.htp`.
+    options : Options
+        By keyword, each on its own: see :class:`convexnn.solvers.thresholding.options.Options`.
 
     Returns
     -------
@@ -70,19 +57,18 @@ def niht(
     smaller than the budget. With whitened rows all of it is in the metric (A A^T + ridge I)^-1: there the squared
     residual never rises, while the objective may.
     """
-    settings = Settings(max_iterations, time_limit, whiten, ridge, start, device, dtype, memory_limit, seed, callback)
-    return threshold(program, "niht", niht_step, settings)
+    return threshold(program, "niht", niht_step, options)
 
 
 def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the next iterate of normalised IHT; a settled support is polished by the best fit on it."""
     gradient = dictionary.gradient(dictionary.residual(now.prediction), now.support, len(now.support))
     if not gradient.values.isfinite().all():
-        return broken(now)
-    return settled(dictionary, now, _thresholded(dictionary, now, gradient))
+        return not_finite(now)
+    return polish_settled(dictionary, now, _thresholded(dictionary, now, gradient))
 
 
-def settled(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> SparseIterate:
+def polish_settled(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> SparseIterate:
     """Return the next iterate, polished where its support has long been the same; final where that kept it."""
     if not torch.equal(after.support, now.support):
         return after
@@ -117,5 +103,5 @@ def _safe_step_size(dictionary: Dictionary, now: SparseIterate, after: SparseIte
     # Both supports ascend, so the entries that stay come in the same order in both.
     change = (after.weights[stayed] - now.weights[stays]).square().sum()
     change += after.weights[~stayed].square().sum() + now.weights[~stays].square().sum()
-    curvature = dictionary.loss.smoothness * dictionary.energy(now.prediction - after.prediction)
+    curvature = dictionary.loss.smoothness * dictionary.squared_length(now.prediction - after.prediction)
     return float(change) / curvature if curvature > 0.0 else float("inf")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from convexnn.solvers.thresholding.dictionary import Dictionary
 from convexnn.solvers.thresholding.sparse_iterate import fitted
+from convexnn.solvers.thresholding.support_fit import EXACT
 from convexnn.solvers.thresholding.whitening import TILE_ENTRIES
 
 # The noise, as a share of the mean variance of a row: from first to last, by this factor an iteration.
@@ -21,12 +22,9 @@ FLOOR = 1e-6
 # Iterations without a better support after which there will be none.
 PATIENCE = 15
 
-# A fit with a residual of this share of the target's norm cannot be bettered.
-EXACT = 1e-10
-
 
 @dataclass(frozen=True)
-class Reweighted:
+class ReweightedIterate:
     """An iterate: `variances` (N, k) of the live columns, and the `support` of the largest mean weights.
 
     `objective` is that of the best fit on the support, `best` the lowest so far and `stale` the iterations since.
@@ -67,14 +65,14 @@ class Reweighting:
         self.step_columns = max(1, TILE_ENTRIES // n)
         self._held = list(self._gathered()) if 8 * n * len(self.live) <= memory_limit else None
 
-    def begin(self) -> Reweighted:
+    def begin(self) -> ReweightedIterate:
         """Return equal variances, with no support yet."""
         targets = self.dictionary.targets
         variances = targets.new_ones((len(self.live), targets.shape[1]))
         nothing = self.live[:0]
-        return Reweighted(variances, nothing, self.dictionary.objective(torch.zeros_like(targets)))
+        return ReweightedIterate(variances, nothing, self.dictionary.objective(torch.zeros_like(targets)))
 
-    def step(self, now: Reweighted) -> Reweighted:
+    def step(self, now: ReweightedIterate) -> ReweightedIterate:
         """Return the next variances, with the support that the present ones choose."""
         means, variances = torch.empty_like(now.variances), torch.empty_like(now.variances)
         for output in range(now.variances.shape[1]):
@@ -99,7 +97,7 @@ class Reweighting:
             updated[part] = variances[part] * slope.square() / lengths
         return means, updated
 
-    def _scored(self, now: Reweighted, means: Tensor) -> Reweighted:
+    def _scored(self, now: ReweightedIterate, means: Tensor) -> ReweightedIterate:
         k = means.shape[1]
         values = means.new_zeros((self.dictionary.operator.size, k))
         values[self.live] = means

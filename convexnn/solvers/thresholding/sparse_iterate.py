@@ -67,7 +67,8 @@ def normalised_step(dictionary: Dictionary, now: SparseIterate, along: Tensor) -
 
     At the best weights that gradient is rounding alone, and its mu too, so the last one is kept.
     """
-    curvature = dictionary.loss.smoothness * dictionary.energy(dictionary.predict(now.columns, now.support, along))
+    change = dictionary.predict(now.columns, now.support, along)
+    curvature = dictionary.loss.smoothness * dictionary.squared_length(change)
     return now.step_size if now.polished or curvature == 0.0 else float(along.square().sum()) / curvature
 
 
@@ -107,12 +108,12 @@ def refitted(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     return replace(now, weights=weights, prediction=prediction, objective=objective, polished=True)
 
 
-def broken(now: SparseIterate) -> SparseIterate:
+def not_finite(now: SparseIterate) -> SparseIterate:
     """Return the iterate as one that is not finite: the run ends before it."""
     return replace(now, objective=float(np.nan))
 
 
-def settle(dictionary: Dictionary, now: SparseIterate, support: Tensor) -> SparseIterate:
+def fit_next_support(dictionary: Dictionary, now: SparseIterate, support: Tensor) -> SparseIterate:
     """Return the best fit on the next support; final where it is the present one, or one met before."""
     if torch.equal(support, now.support) and now.polished:
         return replace(now, final=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from convexnn.checks import Floats
-from convexnn.patterns.activation_patterns import Bools, Ints
+from convexnn.checks import Bools, Floats, Ints
 from convexnn.theory.stability import neuron_of
 from convexnn.theory.supports.design import Design
 from convexnn.theory.supports.fits import fit_supports
@@ -23,7 +22,7 @@ WORTH = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class SparsePoints:
     """b points with s entries each, `supports` (b, s) ascending and `weights` (b, s), and what is known there.
 
     `slopes` (b, N) is the gradient, `objectives` (b,) the objective, `repeats` (b,) how often a support has repeated
@@ -47,19 +46,12 @@ class Points:
         """Whether all points are fixed."""
         return bool(self.stable.all())
 
-    def part(self, place: int) -> Points:
+    def part(self, place: int) -> SparsePoints:
         """Return one of the points alone."""
         own = slice(place, place + 1)
-        return Points(
-            self.supports[own],
-            self.weights[own],
-            self.slopes[own],
-            self.objectives[own],
-            self.repeats[own],
-            self.stable[own],
-        )
+        return SparsePoints(*(getattr(self, item.name)[own] for item in fields(self)))
 
-    def distinct(self) -> list[Points]:
+    def distinct(self) -> list[SparsePoints]:
         """Return a point for each support that occurs, its best one, the best first."""
         order = np.argsort(self.objectives, kind="stable")
         _, first = np.unique(self.supports[order], axis=0, return_index=True)
@@ -67,7 +59,7 @@ class Points:
 
 
 @dataclass(frozen=True, eq=False)
-class SparsePoints:
+class StableIHT:
     """What stays fixed: the smooth objective, the step, and how a run ends."""
 
     design: Design
@@ -81,7 +73,7 @@ class SparsePoints:
         assert self.design.program.budget is not None
         return self.design.program.budget
 
-    def points(self, weights: Floats) -> Points:
+    def points(self, weights: Floats) -> SparsePoints:
         """Return the points of the largest entries that the budget allows, of weights (b, N)."""
         supports = np.stack([self.largest(np.abs(point)) for point in weights])
         return self.at(supports, np.take_along_axis(weights, supports, axis=1))
@@ -97,7 +89,7 @@ class SparsePoints:
         count = min(self.budget, len(allowed))
         return np.sort(allowed[np.argpartition(-sizes[allowed], count - 1)[:count]])
 
-    def at(self, supports: Ints, weights: Floats) -> Points:
+    def at(self, supports: Ints, weights: Floats) -> SparsePoints:
         """Return the points of weights (b, s) on supports (b, s)."""
         b, program = len(supports), self.design.program
         spread = np.zeros((b, self.design.size))
@@ -109,9 +101,9 @@ class SparsePoints:
         theta = np.stack([program.loss.gradient(prediction, program.targets) for prediction in predictions])
         slopes = (self.design.matrix.T @ theta).reshape(b, -1) + self.design.strength * spread
         objectives = losses + 0.5 * self.design.strength * np.square(weights).sum(axis=1)
-        return Points(supports, weights, slopes, objectives, np.zeros(b, dtype=np.int64), np.zeros(b, dtype=bool))
+        return SparsePoints(supports, weights, slopes, objectives, np.zeros(b, dtype=np.int64), np.zeros(b, dtype=bool))
 
-    def iterate(self, now: Points) -> Points:
+    def iterate(self, now: SparsePoints) -> SparsePoints:
         """Return the points after a step; those that it keeps, with a slope within the tolerance, are fixed."""
         moved = -self.step * now.slopes
         np.put_along_axis(moved, now.supports, np.take_along_axis(moved, now.supports, axis=1) + now.weights, axis=1)
@@ -125,7 +117,7 @@ class SparsePoints:
         settled = np.flatnonzero(~stable & (after.repeats >= SETTLED))
         return self.polished(after, settled) if self.polish and len(settled) else after
 
-    def polished(self, now: Points, settled: Ints) -> Points:
+    def polished(self, now: SparsePoints, settled: Ints) -> SparsePoints:
         """Return the points with the best weights on the settled supports."""
         start = now.weights[settled]
         fits = fit_supports(self.design, now.supports[settled], start=start, tolerance=0.1 * self.tolerance)
@@ -134,7 +126,7 @@ class SparsePoints:
         weights[settled[better]], repeats[settled] = fits.weights[better], 0
         return replace(self.at(now.supports, weights), repeats=repeats, stable=now.stable)
 
-    def exchanged(self, now: Points) -> Points:
+    def swapped(self, now: SparsePoints) -> SparsePoints:
         """Return the one point after the best of its swaps, fitted; itself where none lowers the objective."""
         support, outside = now.supports[0], np.setdiff1d(np.arange(self.design.size), now.supports[0])
         leaving = np.argsort(np.abs(now.weights[0]), kind="stable")[:SWAPPED]

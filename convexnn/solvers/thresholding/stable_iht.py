@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from time import perf_counter
-
 import numpy as np
 
 from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
-from convexnn.solvers.common.certificate import Run, certify_support
-from convexnn.solvers.common.descent import Callback, Descent, Limits, Progress, descend
+from convexnn.solvers.common.certificate import RunRecord, certify_support
+from convexnn.solvers.common.descent import Callback, Limits
+from convexnn.solvers.common.phased_descent import PhasedDescent
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.common.warm_start import Start, start_neurons
-from convexnn.solvers.thresholding.sparse_points import Points, SparsePoints
+from convexnn.solvers.thresholding.sparse_points import SparsePoints, StableIHT
 from convexnn.theory.constants import step_size
 from convexnn.theory.supports.design import HELD_ENTRIES, Design, smooth_part
 
@@ -58,7 +56,7 @@ def stable_iht(
         Largest entry of the gradient on the support, in units of the objective per unit of a weight: standardise
         features first.
     max_iterations, time_limit, callback
-        As in :func:`convexnn.solvers.thresholding.htp.htp`, over all starts and swaps; a minute by default.
+        As in :class:`convexnn.solvers.thresholding.options.Options`, over all starts and swaps; a minute by default.
     start : Solution or array_like, optional
         Weights of the first start, of which the largest are kept; the others, and by default all, have N(0, 1) at
         random places, over the root mean square of their column: N(0, 1) itself where features are standardised.
@@ -90,63 +88,42 @@ def stable_iht(
     limits = Limits(max_iterations, time_limit)
     count, rng = as_count(n_starts, "n_starts"), np.random.default_rng(as_count(seed, "seed", at_least=0))
     design = _held(program, count, as_count(memory_limit, "memory_limit", at_least=0))
-    method = SparsePoints(
+    method = StableIHT(
         design, _length(program, step, seed), as_flag(polish, "polish"), as_nonnegative(tolerance, "tolerance")
     )
     first = method.points(_starts(design, method, start, count, rng))
-    began, run = perf_counter(), _Run(method, limits, callback)
-    ends = run.descended(first).distinct()
+    run = PhasedDescent(limits, callback)
+    ends = _descend(run, method, first).distinct()
     if as_flag(swaps, "swaps"):
-        ends = [run.swapped(end) for end in ends[:SWAPPED_ENDS]]
+        ends = [_swap(run, method, end) for end in ends[:SWAPPED_ENDS]]
     best = min(ends, key=lambda end: end.objective)
     # A run that was cut short may be worse than zero weights, which every program allows.
-    worse = run.status is not Status.CONVERGED and best.objective > program.zero_loss
+    worse = run.ended and best.objective > program.zero_loss
     entries = design.weights(0.0 * _values(design, best) if worse else _values(design, best))
     support = np.flatnonzero(entries)
-    told = Run("stable_iht", run.status, len(run.history), perf_counter() - began, np.array(run.history))
-    return certify_support(program, support, entries.flat[support], told)
+    record = RunRecord("stable_iht", run.status, len(run.history), run.seconds, np.array(run.history))
+    return certify_support(program, support, entries.flat[support], record)
 
 
-class _Run:
-    """A run under its limits: the objective after each iteration, and how it ended."""
+def _descend(run: PhasedDescent, method: StableIHT, first: SparsePoints) -> SparsePoints:
+    """Return the points where the iteration from `first` ends."""
+    # A step that is too long leads out of the range of numbers, and the run ends there.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return run.descend(lambda: first, method.iterate).answer
 
-    def __init__(self, method: SparsePoints, limits: Limits, callback: Callback | None) -> None:
-        self.method, self.limits, self.callback = method, limits, callback
-        self.history, self.status, self.began = list[float](), Status.CONVERGED, perf_counter()
 
-    def descended(self, first: Points) -> Points:
-        """Return the points where the iteration from `first` ends."""
-        left = self.limits.left(len(self.history), perf_counter() - self.began)
-        # A step that is too long leads out of the range of numbers, and the run ends there.
-        with np.errstate(over="ignore", invalid="ignore"):
-            run: Descent[Points] = descend(first, self.method.iterate, left, self._told())
-        self.history += run.history
-        self.status = run.status
-        return run.answer
-
-    def _told(self) -> Callback | None:
-        """Return the callback with iterations and seconds counted over all swaps."""
-        callback, done, seconds = self.callback, len(self.history), perf_counter() - self.began
-        if callback is None:
-            return None
-
-        def tell(progress: Progress) -> None:
-            callback(replace(progress, iteration=done + progress.iteration, seconds=seconds + progress.seconds))
-
-        return tell
-
-    def swapped(self, best: Points) -> Points:
-        """Return the best point after swaps, each followed by iterations."""
-        while self.status is Status.CONVERGED and len(self.history) < self.limits.max_iterations:
-            try:
-                after = self.method.exchanged(best)
-            except KeyboardInterrupt:
-                self.status = Status.INTERRUPTED
-                return best
-            if after is best:
-                return best
-            best = self.descended(after)
-        return best
+def _swap(run: PhasedDescent, method: StableIHT, best: SparsePoints) -> SparsePoints:
+    """Return the best point after swaps, each followed by iterations."""
+    while not run.ended and len(run.history) < run.limits.max_iterations:
+        try:
+            after = method.swapped(best)
+        except KeyboardInterrupt:
+            run.status = Status.INTERRUPTED
+            return best
+        if after is best:
+            return best
+        best = _descend(run, method, after)
+    return best
 
 
 def _held(program: ConvexProgram, n_starts: int, memory_limit: int) -> Design:
@@ -172,7 +149,7 @@ def _length(program: ConvexProgram, step: float | str, seed: int) -> float:
     return float(step)
 
 
-def _starts(design: Design, method: SparsePoints, start: Start, count: int, rng: np.random.Generator) -> Floats:
+def _starts(design: Design, method: StableIHT, start: Start, count: int, rng: np.random.Generator) -> Floats:
     """Return the first weights (b, N): the given ones, and random sparse ones."""
     weights, sizes = np.zeros((count, design.size)), np.sqrt(np.where(design.squares > 0.0, design.squares, 1.0))
     units = np.repeat(1.0 / sizes, design.program.n_outputs)
@@ -185,7 +162,7 @@ def _starts(design: Design, method: SparsePoints, start: Start, count: int, rng:
     return weights
 
 
-def _values(design: Design, best: Points) -> Floats:
+def _values(design: Design, best: SparsePoints) -> Floats:
     values = np.zeros(design.size)
     values[best.supports[0]] = best.weights[0]
     return values.reshape(design.n_columns, -1)

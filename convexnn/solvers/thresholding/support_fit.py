@@ -14,6 +14,9 @@ from convexnn.program.losses import Loss
 # Labels that a support separates have no best weights, only ever longer ones: there the fit stops.
 MAX_ITERATIONS = 500
 
+# A fit with a residual of this share of the target's norm (200 dB) cannot be bettered.
+EXACT = 1e-10
+
 
 def fit_support(columns: Columns, outputs: NDArray[np.int64], targets: Floats, loss: Loss) -> Floats:
     """Return weights (s,) that minimise the loss of the model whose column i acts on output ``outputs[i]``, float64.

@@ -18,7 +18,7 @@ WORTH = 1e-9
 
 
 @dataclass(frozen=True)
-class Swapped:
+class SwapIterate:
     """A support, ascending, with the objective of its best fit; `final` where no swap lowers it."""
 
     support: Tensor
@@ -27,7 +27,7 @@ class Swapped:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class Swap:
     """The column `leaves` (flat index) makes place for `enters`; the squared residual falls by `gain`."""
 
     leaves: int
@@ -35,7 +35,7 @@ class Exchange:
     gain: float
 
 
-class Swaps:
+class SwapSearch:
     """What stays fixed in a run, and the step.
 
     Parameters
@@ -58,11 +58,11 @@ class Swaps:
         self.usable = self._per_output(dictionary.norms) > 0.0
         self.slopes = self._per_output(dictionary.correlations(dictionary.targets))
 
-    def begin(self, support: Tensor) -> Swapped:
+    def begin(self, support: Tensor) -> SwapIterate:
         """Return the best fit on a support."""
-        return Swapped(support, fitted(self.dictionary, support).objective)
+        return SwapIterate(support, fitted(self.dictionary, support).objective)
 
-    def step(self, now: Swapped) -> Swapped:
+    def step(self, now: SwapIterate) -> SwapIterate:
         """Return the support after the best swap; final where there is none."""
         best = max((self._best(now, output) for output in range(self.dictionary.n_outputs)), key=lambda swap: swap.gain)
         if not best.gain > 0.0:
@@ -72,29 +72,29 @@ class Swaps:
         objective = fitted(self.dictionary, support).objective
         if not objective < (1.0 - WORTH) * now.objective:
             return replace(now, final=True)
-        return Swapped(support, objective)
+        return SwapIterate(support, objective)
 
-    def _best(self, now: Swapped, output: int) -> Exchange:
+    def _best(self, now: SwapIterate, output: int) -> Swap:
         """Return the best exchange within one output, with gain 0 where there is none."""
         k = self.dictionary.n_outputs
         own = now.support[now.support % k == output] // k
         if not len(own):
-            return Exchange(-1, -1, 0.0)
-        gains = exchange_gains(self._products(own), own, self.slopes[:, output])
+            return Swap(-1, -1, 0.0)
+        gains = swap_gains(self._products(own), own, self.slopes[:, output])
         gains[:, ~self.usable[:, output]] = -torch.inf
         if self.dictionary.cap is not None:
             gains[self._overfull(own, self.dictionary.cap)] = -torch.inf
         place = int(gains.argmax())
         i, j = divmod(place, gains.shape[1])
-        return Exchange(int(own[i]) * k + output, j * k + output, float(gains[i, j]))
+        return Swap(int(own[i]) * k + output, j * k + output, float(gains[i, j]))
 
     def _products(self, own: Tensor) -> Tensor:
         """Return A_S^T A (s, N) over unit columns; those of columns new to the support are made, others dropped."""
-        inverse = self._per_output(self.dictionary.inverse)[:, 0]
+        inverse = self._per_output(self.dictionary.inverse_norms)[:, 0]
         missing = [int(index) for index in own if int(index) not in self.products]
         if missing:
             columns = self.dictionary.columns(own.new_tensor(missing) * self.dictionary.n_outputs)
-            pages = self.dictionary.operator.adjoint_pages(columns).flatten(1) * inverse
+            pages = self.dictionary.operator.adjoint_per_output(columns).flatten(1) * inverse
             self.products |= dict(zip(missing, pages, strict=True))
         return torch.stack([self.products[int(index)] for index in own])
 
@@ -111,7 +111,7 @@ class Swaps:
         return flat.reshape(-1, self.dictionary.n_outputs)
 
 
-def exchange_gains(products: Tensor, own: Tensor, slopes: Tensor) -> Tensor:
+def swap_gains(products: Tensor, own: Tensor, slopes: Tensor) -> Tensor:
     """Return by how much ||r||^2 falls when column i of the support is exchanged for column j, shape (s, N).
 
     Parameters: `products` A_S^T A (s, N), the support `own` (s,), `slopes` A^T y (N,), all over unit columns; minus

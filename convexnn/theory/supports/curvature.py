@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convexnn.checks import Floats
-from convexnn.theory.supports.design import Ints
+from convexnn.checks import Floats, Ints
 
 
 def hessians(loss: str, columns: Floats, outputs: Ints, predictions: Floats) -> Floats:

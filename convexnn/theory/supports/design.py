@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_count, as_floats
+from convexnn.checks import Ints as Ints
 from convexnn.linear.columns import columns_of
 from convexnn.patterns.activation_patterns import gate_tiles, masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
 
-Ints = NDArray[np.int64]
 Weights = Solution | ArrayLike
 
 # Entries of the columns, rows x weights of an output, up to which they are held: 64 MiB.

@@ -8,9 +8,9 @@ from math import comb
 
 import numpy as np
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, Ints
 from convexnn.patterns.activation_patterns import masks
-from convexnn.theory.supports.design import GRAM_SIZE, Design, Ints
+from convexnn.theory.supports.design import GRAM_SIZE, Design
 
 # Sets of columns that are enumerated where nobody asked for it, and where somebody did.
 FEW_SETS = 20_000

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, Ints
 from convexnn.program.losses import Loss
 from convexnn.theory.supports.curvature import hessians
-from convexnn.theory.supports.design import Design, Ints
+from convexnn.theory.supports.design import Design
 
 MAX_ITERATIONS = 200
 HALVINGS = 40

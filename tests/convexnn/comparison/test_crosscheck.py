@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, r2_score
 
 import convexnn as cx
 from convexnn.comparison.metrics import score
-from convexnn.comparison.solver_row import Row
+from convexnn.comparison.solver_result import SolverResult
 from convexnn.solvers.registry import SOLVERS, able_solvers
 from convexnn.tables import Table
 from tests.helpers import zoo
@@ -230,7 +230,7 @@ class TestSolversWithoutAnAnswer:
 
 @pytest.mark.parametrize("last", ["fista", "admm"])
 def test_an_interruption_in_the_callback_keeps_the_rows(last: str) -> None:
-    def stop(row: Row) -> None:
+    def stop(row: SolverResult) -> None:
         if row.solver == last:
             raise KeyboardInterrupt
 
@@ -343,4 +343,4 @@ def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exce
 def test_a_score_of_constant_outputs_counts_the_others() -> None:
     target = np.column_stack([Y, np.ones(len(Y))])
     assert score(convex().loss, target, target) == 1.0
-    assert Row("x").figures["objective"] is None
+    assert SolverResult("x").figures["objective"] is None

@@ -79,7 +79,7 @@ def test_streamed_steps_are_those_of_the_whole_gradient(
 ) -> None:
     monkeypatch.setattr(room, "STREAM_ENTRIES", entries)
     held = dictionary(outputs, cap, kind)
-    held.inverse.copy_((held.inverse > 0.0).double())  # sums of whole numbers are exact: ties are ties
+    held.inverse_norms.copy_((held.inverse_norms > 0.0).double())  # sums of whole numbers are exact: ties are ties
     rng = np.random.default_rng(7)
     for _ in range(5):
         residual = torch.tensor(rng.integers(-2, 3, (20, outputs)), dtype=torch.float64)

@@ -106,14 +106,14 @@ def test_the_fit_and_the_certificate_never_hold_the_columns() -> None:
     rows = np.random.default_rng(0).standard_normal((20_000, 20))
     asked = cx.ConvexProgram(rows, rows[:, 0] ** 2, cx.sample_patterns(rows, 40), budget=400)
     solution = cx.solve(asked, "niht", max_iterations=1)
-    from convexnn.solvers.common.certificate import Run, certify_support
+    from convexnn.solvers.common.certificate import RunRecord, certify_support
     from convexnn.solvers.thresholding.support_fit import fit_support
 
     tracemalloc.start()
     columns = asked.support_columns(solution.support)
     weights = fit_support(columns, np.zeros(solution.nnz, dtype=np.int64), asked.targets, asked.loss)
-    story = Run("niht", solution.status, 1, 0.0, solution.history)
-    again = certify_support(asked, solution.support, weights, story)
+    record = RunRecord("niht", solution.status, 1, 0.0, solution.history)
+    again = certify_support(asked, solution.support, weights, record)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert np.allclose(again.values, solution.values)

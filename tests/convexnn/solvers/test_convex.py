@@ -12,7 +12,7 @@ from sklearn.linear_model import Lasso, LogisticRegression
 import convexnn as cx
 from convexnn.program.neurons import NeuronOperator
 from convexnn.program.penalties import PENALTIES
-from convexnn.solvers.common.certificate import Dual, lower_bound, violation
+from convexnn.solvers.common.certificate import DualCandidate, lower_bound, violation
 from convexnn.solvers.common.descent import Progress
 from convexnn.solvers.registry import able_solvers
 from tests.helpers import zoo
@@ -310,7 +310,7 @@ def test_a_bound_is_below_the_optimum_for_any_theta(penalty: str, cone: bool) ->
     operator, rng = NeuronOperator(program), np.random.default_rng(0)
     for scale in (1e-3, 1e-2, 1.0):
         theta = scale * rng.standard_normal(program.targets.shape)
-        assert lower_bound(program, operator, Dual(theta)) <= best * (1 + 1e-9)
+        assert lower_bound(program, operator, DualCandidate(theta)) <= best * (1 + 1e-9)
 
 
 def test_the_gap_of_a_cone_program_needs_the_cone() -> None:

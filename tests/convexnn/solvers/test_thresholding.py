@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.linear.operator import PatternOperator
 from convexnn.solvers.common.descent import Progress
+from convexnn.solvers.registry import SOLVERS as REGISTRY
 from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary
+from convexnn.solvers.thresholding.options import Options
 from convexnn.solvers.thresholding.reweighting import Reweighting
-from convexnn.solvers.thresholding.swaps import Swaps, exchange_gains
+from convexnn.solvers.thresholding.swaps import SwapSearch, swap_gains
 from convexnn.solvers.thresholding.whitening import affordable_rows, ridge_for, whitened
 from tests.helpers import zoo
 
@@ -58,12 +61,13 @@ class TestWhitening:
         residual = np.random.default_rng(0).standard_normal((len(X), 1))
         expected = A.T @ inverse @ residual[:, 0] / np.where(norms > 0.0, norms, 1.0)
         assert np.allclose(found.correlations(torch.as_tensor(residual)).numpy(), expected, atol=1e-10)
-        assert found.energy(torch.as_tensor(residual)) == pytest.approx((residual.T @ inverse @ residual).item())
+        expected = residual.T @ inverse @ residual
+        assert found.squared_length(torch.as_tensor(residual)) == pytest.approx(expected.item())
 
     def test_the_squared_norm_is_an_upper_bound_close_to_the_norm(self) -> None:
         for used in (dictionary(PROGRAM), dictionary(PROGRAM).whitened(0.1)):
             eigenvalues = np.linalg.eigvals(_metric_gram(used))
-            assert 1.0 <= used.squared_norm / eigenvalues.real.max() < 1.06
+            assert 1.0 <= used.squared_operator_norm / eigenvalues.real.max() < 1.06
 
     def test_the_rows_that_limits_leave(self) -> None:
         assert affordable_rows(300, 1000, 1 << 30) == 300
@@ -93,7 +97,7 @@ class TestSwaps:
     def test_gains_are_those_of_refitting(self, seed: int) -> None:
         A = unit_matrix(PROGRAM)
         own = np.sort(np.random.default_rng(seed).choice(A.shape[1], 5, replace=False))
-        gains = exchange_gains(*map(torch.as_tensor, (A[:, own].T @ A, own, A.T @ Y))).numpy()
+        gains = swap_gains(*map(torch.as_tensor, (A[:, own].T @ A, own, A.T @ Y))).numpy()
         before = _loss(A[:, own])
         for i in range(5):
             for j in range(A.shape[1]):
@@ -116,7 +120,7 @@ class TestSwaps:
                     assert _objective(A, program, [*kept, j * outputs + output]) >= best.objective - 1e-9
 
     def test_the_objective_falls_with_every_swap(self) -> None:
-        problem = Swaps(dictionary(PROGRAM))
+        problem = SwapSearch(dictionary(PROGRAM))
         now = problem.begin(torch.arange(6))
         values = [now.objective]
         while not now.final:
@@ -335,13 +339,13 @@ class TestBadInput:
     def test_nan_met_during_the_run_is_named_with_its_iteration(
         self, solver: str, whiten: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        adjoint, calls = PatternOperator.adjoint_pages, [0]
+        adjoint, calls = PatternOperator.adjoint_per_output, [0]
 
         def failing(self: PatternOperator, residual: torch.Tensor) -> torch.Tensor:
             calls[0] += 1
             return adjoint(self, residual) * (float("nan") if calls[0] == 3 + 50 * (solver == "iht") else 1.0)
 
-        monkeypatch.setattr(PatternOperator, "adjoint_pages", failing)
+        monkeypatch.setattr(PatternOperator, "adjoint_per_output", failing)
         rng = np.random.default_rng(0)
         program = cx.ConvexProgram(X, rng.standard_normal(len(X)), cx.sample_patterns(X, 30), budget=12)
         seen: list[Progress] = []
@@ -370,7 +374,7 @@ def test_limits_hold_over_all_phases(solver: str) -> None:
     assert none.nnz == 12
 
 
-@pytest.mark.parametrize("stage", ["dictionary.whitened", "reweighting.Reweighting.begin", "swaps.Swaps.begin"])
+@pytest.mark.parametrize("stage", ["dictionary.whitened", "reweighting.Reweighting.begin", "swaps.SwapSearch.begin"])
 def test_an_interruption_between_iterations_returns_the_best(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -404,3 +408,17 @@ def test_the_default_takes_any_loss_and_warns_of_nothing() -> None:
             assert solution.status is cx.Status.CONVERGED
             assert solution.objective <= cx.solve(program, "niht", whiten=False).objective + 1e-12
             assert replace(solution, solver="x").nnz <= 6
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_options_are_stated_once_and_seen_one_by_one(solver: str) -> None:
+    found = signature(REGISTRY[solver].load()).parameters
+    assert REGISTRY[solver].options == tuple(item.name for item in fields(Options))
+    own = {"htp": 100, "cosamp": 100, "hard_thresholding": 3000}
+    for item in fields(Options):
+        expected = own.get(solver, 1000) if item.name == "max_iterations" else item.default
+        assert found[item.name].default == expected
+    with pytest.raises(
+        TypeError, match=f"solver '{solver}' has no option 'step'; it has: max_iterations, time_limit, "
+    ):
+        cx.solve(PROGRAM, solver, step=1.0)

@@ -1,8 +1,7 @@
-"""Rows of a cross-check: one solver's answer as figures, and the columns they are printed in."""
+"""What a cross-check says of one solver: its answer as figures, or why there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -23,7 +22,7 @@ NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
-class Row:
+class SolverResult:
     """One solver's answer; where it gave none, `reason` says why and all else is None.
 
     Attributes
@@ -109,14 +108,14 @@ class Row:
         }
 
 
-def measured(row: Row, mapped: bool) -> Row:
-    """Return the row with the figures that its solution alone decides; `mapped`: those of its network too."""
-    solution = row.solution
+def measured(result: SolverResult, mapped: bool) -> SolverResult:
+    """Return the result with the figures that its solution alone decides; `mapped`: those of its network too."""
+    solution = result.solution
     assert solution is not None
     program = solution.program
     prediction = solution.predict(program.X)
-    row = replace(
-        row,
+    result = replace(
+        result,
         objective=solution.objective,
         gap=solution.gap,
         relative_gap=None if solution.gap is None else solution.gap / program.zero_loss,
@@ -129,13 +128,13 @@ def measured(row: Row, mapped: bool) -> Row:
         iterations=solution.iterations,
         seconds=solution.seconds,
     )
-    return _mapped(row, solution) if mapped else row
+    return _mapped(result, solution) if mapped else result
 
 
-def _mapped(row: Row, solution: Solution) -> Row:
+def _mapped(result: SolverResult, solution: Solution) -> SolverResult:
     mapping, program = solution.map(), solution.program
     return replace(
-        row,
+        result,
         network_loss=mapping.loss,
         network_fit=score(program.loss, mapping.network.predict(program.X), program.targets),
         mapping_error=mapping.relative_error,
@@ -152,7 +151,7 @@ def counted_support(solution: Solution, norms: Floats, counted: float) -> Suppor
     return solution.support[shares > max(counted * float(shares.max(initial=0.0)), floor)]
 
 
-def agreement(own: Support, other: Support) -> dict[str, Any]:
+def support_agreement(own: Support, other: Support) -> dict[str, Any]:
     """Return the size of a support, and its precision and recall against another; 1 where there is nothing to miss."""
     shared = len(np.intersect1d(own, other, assume_unique=True))
     return {
@@ -160,37 +159,3 @@ def agreement(own: Support, other: Support) -> dict[str, Any]:
         "precision": shared / len(own) if len(own) else 1.0,
         "recall": shared / len(other) if len(other) else 1.0,
     }
-
-
-def _cell(name: str, form: str) -> Callable[[Row], str]:
-    def text(row: Row) -> str:
-        value = getattr(row, name)
-        return "" if value is None else format(value, form)
-
-    return text
-
-
-# Title of each column, with what stands in it; "fit" is the name of the score in the titles.
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "solver": lambda row: row.solver,
-    "objective": _cell("objective", ".8g"),
-    "gap": _cell("gap", ".1e"),
-    "relative gap": _cell("relative_gap", ".1e"),
-    "residual": _cell("residual", ".1e"),
-    "violation": _cell("violation", ".1e"),
-    "nonzeros": _cell("nonzeros", ",d"),
-    "gates": _cell("gates", ",d"),
-    "iterations": _cell("iterations", ",d"),
-    "seconds": _cell("seconds", ".2f"),
-    "status": lambda row: "" if row.status is None else row.status.name.lower().replace("_", " "),
-    "support": _cell("support", ",d"),
-    "precision": _cell("precision", ".3f"),
-    "recall": _cell("recall", ".3f"),
-    "loss": _cell("loss", ".5g"),
-    "fit": _cell("fit", ".4f"),
-    "network loss": _cell("network_loss", ".5g"),
-    "network fit": _cell("network_fit", ".4f"),
-    "mapping error": _cell("mapping_error", ".1e"),
-    "network nonzeros": _cell("network_nonzeros", ",d"),
-    "neurons": _cell("neurons", ",d"),
-}
