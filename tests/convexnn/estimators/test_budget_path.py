@@ -16,8 +16,8 @@ from convexnn.estimators.budget_path import BudgetPath, BudgetStep
 
 # What is wrong on purpose is none of the type checker's business.
 budget_path: Any = cx.budget_path
-Regressor: Any = partial(cx.SparseReLURegressor, random_state=0, epochs=40)
-Classifier: Any = partial(cx.SparseReLUClassifier, random_state=0, epochs=40)
+Regressor: Any = partial(cx.SparseReLURegressor, random_state=0, epochs=15)
+Classifier: Any = partial(cx.SparseReLUClassifier, random_state=0, epochs=15)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ Regressor: Any = partial(cx.SparseReLURegressor, random_state=0)
 Classifier: Any = partial(cx.SparseReLUClassifier, random_state=0)
 
 
-@parametrize_with_checks([cx.SparseReLURegressor(), cx.SparseReLUClassifier()])  # type: ignore[untyped-decorator]
+@parametrize_with_checks([cx.SparseReLURegressor(epochs=12), cx.SparseReLUClassifier(epochs=12)])  # type: ignore[untyped-decorator]
 def test_the_checks_of_scikit_learn_pass(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -209,9 +209,9 @@ class TestRegressor:
 
     def test_random_state_decides(self) -> None:
         X, y = load_diabetes(return_X_y=True)
-        one, same = (Regressor().fit(X, y).predict(X) for _ in range(2))
+        one, same = (Regressor(epochs=20).fit(X, y).predict(X) for _ in range(2))
         np.testing.assert_array_equal(one, same)
-        assert not np.array_equal(one, Regressor(random_state=1).fit(X, y).predict(X))
+        assert not np.array_equal(one, Regressor(epochs=20, random_state=1).fit(X, y).predict(X))
 
     def test_it_keeps_up_with_least_squares_on_noisy_data(self) -> None:
         X, y = load_diabetes(return_X_y=True)
@@ -264,7 +264,7 @@ class TestClassifier:
                 Classifier().fit(X, np.array(labels)[(X[:, 0] > 0).astype(int)])
             return
         y = np.array(labels)[(X[:, 0] > 0).astype(int)]
-        assert Classifier().fit(X, y).predict(X).dtype == y.dtype
+        assert Classifier(epochs=10).fit(X, y).predict(X).dtype == y.dtype
 
 
 class TestTogether:

@@ -208,7 +208,7 @@ def test_a_fit_keeps_to_its_budget_and_tells_its_loss(loss: str, depth: int, bia
     y: Any = {"squared": np.eye(3)[:, :2][np.searchsorted(["a", "b", "c"], names)], "softmax": names}.get(
         loss, names == "a"
     )
-    fit = cx.fit_network(X, y, 15, 8, depth=depth, loss=loss, bias=bias, epochs=10)
+    fit = cx.fit_network(X, y, 15, 8, depth=depth, loss=loss, bias=bias, epochs=10, patience=2)
     assert fit.nnz <= 15
     assert len(fit.network.sizes) == depth + 2
     assert fit.status is Status.CONVERGED

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.helpers.places import ROOT
 X, Y = zoo.data(4000, 2)
 
 
+@cache
 def program() -> cx.ConvexProgram:
     """Return a program on so many more rows and gates than features that even bits are more than a recomputation."""
     return cx.ConvexProgram(X, Y, cx.sample_patterns(X, 2000), budget=5)

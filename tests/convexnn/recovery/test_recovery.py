@@ -126,7 +126,7 @@ X = rng.standard_normal((8000, 60))
 y = np.maximum(X[:, :20] @ rng.standard_normal(20), 0) - np.maximum(X[:, 20:] @ rng.standard_normal(40), 0)
 cx.recover(X[:100], y[:100], 4, 2, n_restarts=1, patience=1)
 before = peak()
-found = cx.recover(X, y + rng.standard_normal(8000), 100, 20, n_restarts=1, patience=2)
+found = cx.recover(X, y + rng.standard_normal(8000), 100, 20, n_restarts=1, patience=1)
 print(1024 * (peak() - before), found.memory)
 """
     environment = os.environ | {"PYTHONPATH": str(Path(cx.__file__).parent.parent)}

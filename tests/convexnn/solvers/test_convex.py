@@ -337,7 +337,7 @@ def test_gates_without_an_interior_are_left_to_admm() -> None:
     rows = np.array([[1.0, -1.0], [-1.0, 1.0], [0.5, 1.0], [-0.3, 2.0], [0.2, -1.0]])
     target = np.array([0.3, -0.2, 1.0, 1.5, 0.1])
     gates = cx.sample_patterns(rows, generators=[[1.0, 1.0], [1.0, 0.3]])
-    program = cx.ConvexProgram(rows, target, gates, penalty="group_l1", strength=0.01, cone=True)
+    program = cx.ConvexProgram(rows, target, gates, penalty="group_l1", strength=0.05, cone=True)
     with pytest.raises(ValueError, match="the cone of gate 0 has no interior, or is too thin for"):
         cx.solve(program, "interior_point")
     solution = cx.solve(program)

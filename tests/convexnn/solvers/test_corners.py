@@ -74,13 +74,14 @@ def test_small_logistic_cone_programs_are_certified(seed: int) -> None:
     assert abs(solution.objective - cx.solve(program, "cvxpy").objective) <= 1e-6
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_bounds_from_single_precision_are_bounds(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "strength"), [*((seed, 1e-3) for seed in range(20)), (3, 1e-4), (16, 1e-4)])
+def test_bounds_from_single_precision_are_bounds(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((25, 3))
     labels = np.argmax(rows @ rng.standard_normal((3, 3)) + 0.3 * rng.standard_normal((25, 3)), axis=1)
-    program = cx.ConvexProgram(rows, labels, cx.sample_patterns(rows, 5), loss="softmax", penalty="l1", strength=1e-4)
-    mixed, exact = cx.solve(program, "fista"), cx.solve(program, "fista", dtype="float64", tolerance=1e-9)
+    gates = cx.sample_patterns(rows, 5)
+    program = cx.ConvexProgram(rows, labels, gates, loss="softmax", penalty="l1", strength=strength)
+    mixed, exact = cx.solve(program, "fista"), cx.solve(program, "cvxpy")
     assert mixed.gap is not None
     assert mixed.objective - mixed.gap <= exact.objective + 1e-12
 
@@ -120,7 +121,7 @@ def test_auto_returns_the_better_of_two_answers() -> None:
     gates = cx.sample_patterns(rows, 6, seed=0, bias=True)
     program = cx.ConvexProgram(rows, target, gates, penalty="group_l1", strength=1e-6, cone=True)
     alone = cx.solve(program, "interior_point")
-    both = cx.solve(program, time_limit=5.0)
+    both = cx.solve(program, time_limit=1.0)
     assert both.gap is not None
     assert alone.gap is not None
     assert both.gap <= alone.gap * (1 + 1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
@@ -75,6 +76,12 @@ def instance(kind: str, seed: int) -> tuple[Floats, Floats, int]:
     return A, y, size
 
 
+@cache
+def optimum_of(kind: str, seed: int) -> float:
+    """Return the objective of the best subset of an instance."""
+    return zoo.best_subset(*instance(kind, seed))
+
+
 KINDS = (
     "plain",
     "duplicates",
@@ -103,7 +110,7 @@ def _heuristic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 class TestBruteForce:
     def test_the_answer_is_the_optimum(self, kind: str, seed: int) -> None:
         A, y, size = instance(kind, seed)
-        optimum, zero = zoo.best_subset(A, y, size), float(y @ y) / (2 * len(y))
+        optimum, zero = optimum_of(kind, seed), float(y @ y) / (2 * len(y))
         answer = best_subset(A, y, size)
         assert answer.status is cx.Status.CONVERGED
         assert answer.objective == pytest.approx(optimum, abs=2e-9 * zero)
@@ -136,11 +143,21 @@ class TestBruteForce:
             "interrupt": {"callback": interrupt},
         }
         answer = best_subset(A, y, size, **options[limit])
-        optimum, zero = zoo.best_subset(A, y, size), float(y @ y) / (2 * len(y))
+        optimum, zero = optimum_of(kind, seed), float(y @ y) / (2 * len(y))
         assert answer.bound <= optimum + 1e-12 * zero
         assert answer.objective >= optimum - 1e-12 * zero
         if answer.status is cx.Status.CONVERGED:
             assert answer.objective <= optimum + 2e-9 * zero
+
+
+@cache
+def gated_instance(rows: int, noise: float, seed: int) -> tuple[Floats, Floats, float]:
+    """Return gated columns, a target, and the best objective of 5 columns."""
+    rng = np.random.default_rng(seed)
+    A = gated(rows, 4, 2, rng)
+    signal = A[:, rng.choice(20, 5, replace=False)] @ rng.standard_normal(5)
+    y = signal + noise * signal.std() * rng.standard_normal(rows)
+    return A, y, brute(A, y, 5)
 
 
 @pytest.mark.usefixtures("_heuristic")
@@ -148,12 +165,9 @@ class TestBruteForce:
 @pytest.mark.parametrize("noise", [0.1, 1.0])
 @pytest.mark.parametrize("seed", range(2))
 def test_gated_columns_are_solved_whether_tall_or_wide(rows: int, noise: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    A = gated(rows, 4, 2, rng)
-    signal = A[:, rng.choice(20, 5, replace=False)] @ rng.standard_normal(5)
-    y = signal + noise * signal.std() * rng.standard_normal(rows)
+    A, y, optimum = gated_instance(rows, noise, seed)
     seen: list[SubsetProgress] = []
-    answer, optimum = best_subset(A, y, 5, callback=seen.append), brute(A, y, 5)
+    answer = best_subset(A, y, 5, callback=seen.append)
     zero = float(y @ y) / (2 * rows)
     assert answer.objective == pytest.approx(optimum, abs=2e-9 * zero)
     assert all(progress.bound <= optimum + 1e-12 * zero for progress in seen)
@@ -178,16 +192,22 @@ def _spectrum(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("convexnn.solvers.subset.indefinite_subsets.WORTH_BEYOND", -1)
 
 
+@cache
+def gains_of(seed: int, size: int) -> tuple[Floats, Floats, list[list[int]], Floats]:
+    """Return a Gram matrix, slopes, all sets of at most `size` columns, and what each of them explains."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((14, 9)) + rng.uniform(0, 0.7) * rng.standard_normal((14, 1))
+    gram, slopes = A.T @ A, A.T @ rng.standard_normal(14)
+    sets = [list(chosen) for count in range(1, size + 1) for chosen in combinations(range(9), count)]
+    return gram, slopes, sets, np.array([slopes[T] @ np.linalg.solve(gram[np.ix_(T, T)], slopes[T]) for T in sets])
+
+
 @pytest.mark.usefixtures("_spectrum")
 @pytest.mark.parametrize("factor", [1 + 1e-6, 0.999, 0.9])
 @pytest.mark.parametrize("size", range(2, 8))
 @pytest.mark.parametrize("seed", range(8))
 def test_no_indefinite_submatrix_is_missed_and_none_is_made_up(seed: int, size: int, factor: float) -> None:
-    rng = np.random.default_rng(seed)
-    A = rng.standard_normal((14, 9)) + rng.uniform(0, 0.7) * rng.standard_normal((14, 1))
-    gram, slopes = A.T @ A, A.T @ rng.standard_normal(14)
-    sets = [list(chosen) for count in range(1, size + 1) for chosen in combinations(range(9), count)]
-    gains = np.array([slopes[T] @ np.linalg.solve(gram[np.ix_(T, T)], slopes[T]) for T in sets])
+    gram, slopes, sets, gains = gains_of(seed, size)
     needed = max(factor * gains.max(), 1.01 * gains[:9].max())
     matrix = needed * gram - np.outer(slopes, slopes)
     matrix /= np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))

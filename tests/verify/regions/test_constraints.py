@@ -177,13 +177,13 @@ def judge(network: cx.SparseReLUNetwork, region: verify.Box, backend: str, seed:
     objective = np.random.default_rng(seed).standard_normal(network.n_outputs)
     for sense, sign in ((verify.maximize, 1.0), (verify.minimize, -1.0)):
         best = zoo.enumerated_maximum(network, region.lower, region.upper, sign * objective, cuts)
-        found = sense(network, region, objective, backend=backend, time_limit=20)
+        found = sense(network, region, objective, backend=backend, time_limit=60)
         room = slack * (1.0 + abs(best))
         assert sign * found.value <= best + room
         assert sign * found.bound >= best - room
         assert region.contains(found.witness)
         decided.append(found.status is Status.OPTIMAL)
-    answer = verify.find_adversarial(network, region, backend=backend, seed=seed, time_limit=20)
+    answer = verify.find_adversarial(network, region, backend=backend, seed=seed, time_limit=60)
     if answer.label is None:
         return decided
     rows = margins_of(network, answer.label).rows.toarray()
@@ -200,6 +200,14 @@ def judge(network: cx.SparseReLUNetwork, region: verify.Box, backend: str, seed:
     return decided
 
 
+@pytest.fixture
+def _short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What branch and bound and the portfolio do not decide at once is left to the engines."""
+    monkeypatch.setattr("verify.questions.inquiry.SHARES", {"auto": 0.02, "branching": 0.02})
+    monkeypatch.setattr("verify.questions.extremes.SEARCH_SHARE", 0.01)
+
+
+@pytest.mark.usefixtures("_short_searches")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(26))
 def test_no_verdict_or_extreme_is_wrong(kind: str, seed: int) -> None:
@@ -210,6 +218,7 @@ def test_no_verdict_or_extreme_is_wrong(kind: str, seed: int) -> None:
     assert all(judge(network, region_for(kind, size, rng), "auto", seed))
 
 
+@pytest.mark.usefixtures("_short_searches")
 @pytest.mark.parametrize("backend", ["branching", *zoo.ENGINES])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
