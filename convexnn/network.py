@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
+from convexnn.files import replacing
 from convexnn.tiles import row_tiles
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class SparseReLUNetwork:
         # Opset 17 and IR 8 are read by every onnxruntime since 1.12.
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)
-        onnx.save(model, os.fspath(path))
+        with replacing(path) as file:
+            file.write(model.SerializeToString())
         return Path(path)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -188,10 +190,9 @@ def stored(network: SparseReLUNetwork) -> dict[str, Any]:
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Any]) -> Path:
     """Write arrays to a compressed ``.npz`` file of just that name, whatever its ending; return its path."""
-    target = Path(path)
-    with open(target, "wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(file, **arrays)
-    return target
+    return Path(path)
 
 
 def _layer(index: int, pair: Any) -> Layer:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import scipy.sparse as sp
 
+from convexnn.files import replacing
 from verify.milp.model import Milp
 
 # Terms a line of an LP file; some readers take no long lines.
@@ -30,7 +31,7 @@ def write_milp(milp: Milp, names: Sequence[str], path: str | PathLike[str]) -> N
     target = Path(path)
     if target.suffix not in FORMATS:
         raise ValueError(f"path {str(path)!r} ends in {target.suffix!r}; expected one of: {', '.join(FORMATS)}")
-    with target.open("w", encoding="ascii") as file:
+    with replacing(target, "w", encoding="ascii") as file:
         file.writelines(f"{line}\n" for line in FORMATS[target.suffix](milp, names))
 
 

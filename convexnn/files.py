@@ -1,0 +1,85 @@
+"""Files: what is written stands beside its target first and is moved into place, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+# Permissions of a new file before the user's mask takes some away, as open() has them.
+NEW_FILE = 0o666
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file beside `path` that takes its place at the end; after an error `path` is as it was before.
+
+    Parameters
+    ----------
+    path : path
+        The target. A link is followed; what is no plain file (a pipe, ``/dev/stdout``) is written to directly.
+    mode : {"wb", "w"}, default "wb"
+        Bytes or text.
+    **options
+        Of :func:`open`, such as `encoding`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; the message names it. The old file, where there was one, is still whole.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "figures.txt"
+    >>> with replacing(path, "w", encoding="utf-8") as file:
+    ...     _ = file.write("1 2 3")
+    >>> path.read_text(encoding="utf-8")
+    '1 2 3'
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with open(target, mode, **options) as stream:
+                yield stream
+            return
+        with _beside(target, mode, options) as file:
+            yield file
+    except OSError as error:
+        raise _named(error, path) from None
+
+
+@contextmanager
+def _beside(target: Path, mode: str, options: dict[str, Any]) -> Iterator[IO[Any]]:
+    """Open a temporary file in the folder of `target`, and move it there once it is whole and on the disk."""
+    if target.is_dir():
+        raise IsADirectoryError(None, "it is a folder", str(target))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    part = Path(name)
+    try:
+        with open(handle, mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(_permissions(target))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _permissions(target: Path) -> int:
+    """Return the permissions of the file that is replaced, or those of a new one."""
+    if target.exists():
+        return target.stat().st_mode & 0o7777
+    mask = os.umask(0)
+    os.umask(mask)
+    return NEW_FILE & ~mask
+
+
+def _named(error: OSError, path: str | os.PathLike[str]) -> OSError:
+    """Return an error of the same kind whose one line names the file."""
+    kind = type(error)
+    return kind(f"{os.fspath(path)} cannot be written ({error.strerror or error})")
