@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -12,24 +13,22 @@ from verify.properties.s_expressions import VnnlibError
 from verify.properties.vnnlib import Atom, Document, Formula
 from verify.regions.halfspaces import LARGEST, Halfspaces, halfspaces
 
-# Boxes and conditions beyond which a file is refused: and / or multiply out.
-MOST_CASES = 100_000
+# Alternatives beyond which a file is refused, for and / or multiply out, and entries of all their boxes and conditions.
+MOST_CASES, MOST_ENTRIES = 100_000, 20_000_000
 
 
 def property_of(document: Document) -> Property:
     """Return the property of a document: and / or multiplied out, alternatives of the same box together."""
-    base = _InputBox(document.n_inputs)
-    choices: list[list[tuple[Atom, ...]]] = []
-    common: list[Atom] = []
-    for formula in document.asserted:
-        alternatives = _alternatives(formula)
-        if len(alternatives) > 1:
-            choices.append(alternatives)
-            continue
-        common += [atom for atom in alternatives[0] if atom.outputs]
-        base = base.within(alternatives[0])
-    if np.prod([float(len(choice)) for choice in choices]) > MOST_CASES:
-        raise VnnlibError(1, f"the file has more than {MOST_CASES} alternatives; expected fewer")
+    every = [_alternatives(formula) for formula in document.asserted]
+    choices = [alternatives for alternatives in every if len(alternatives) > 1]
+    always = [atom for alternatives in every if len(alternatives) == 1 for atom in alternatives[0]]
+    base, common = _InputBox(document.n_inputs).within(always), [atom for atom in always if atom.outputs]
+    count = _counted([len(choice) for choice in choices])
+    size = document.n_inputs + document.n_outputs * (1 + len(common))
+    if count * size > MOST_ENTRIES:
+        raise VnnlibError(
+            1, f"the file has {count} alternatives of {size} numbers each; expected {MOST_ENTRIES} in all"
+        )
     found: dict[bytes, tuple[_InputBox, list[Condition]]] = {}
     for pick in product(*choices):
         atoms = [atom for part in pick for atom in part]
@@ -47,9 +46,15 @@ def _alternatives(formula: Formula) -> list[tuple[Atom, ...]]:
     parts = [_alternatives(part) for part in formula.parts]
     if not formula.every:
         return [way for part in parts for way in part]
-    if np.prod([float(len(part)) for part in parts]) > MOST_CASES:
-        raise VnnlibError(1, f"the file has more than {MOST_CASES} alternatives; expected fewer")
+    _counted([len(part) for part in parts])
     return [tuple(atom for way in pick for atom in way) for pick in product(*parts)]
+
+
+def _counted(sizes: list[int]) -> int:
+    """Return how many alternatives choices of these sizes have together; too many are refused."""
+    if prod(sizes) > MOST_CASES:
+        raise VnnlibError(1, f"the file has more than {MOST_CASES} alternatives; expected fewer")
+    return prod(sizes)
 
 
 def _condition(atoms: list[Atom], n_outputs: int) -> Condition:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 
 from convexnn.checks import as_file
-from verify.properties.s_expressions import Expression, Group, VnnlibError, Word, groups
+from verify.properties.s_expressions import SHOWN, Expression, Group, VnnlibError, Word, groups, shown
 
-VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]*)")
+VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 
-SILENT = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+SILENT = ("set-logic", "set-info", "set-option", "check-sat", "get-model")
 
 RELATIONS = ("<=", "<", ">=", ">", "=")
 
@@ -77,15 +78,20 @@ def parse(text: str) -> Document:
     """Return what a VNN-LIB text says."""
     names: dict[str, set[int]] = {"X": set(), "Y": set()}
     asserted: list[Formula] = []
+    ended = False
     for command in groups(text):
-        if command.head == "declare-const":
+        if ended:
+            raise VnnlibError(command.line, "a command stands after (exit), where nothing is asked any more")
+        if command.head == "exit":
+            ended = True
+        elif command.head == "declare-const":
             _declare(command, names)
         elif command.head == "assert":
             _expect(command, 2, "(assert formula)")
             asserted.append(_formula(command.parts[1], names))
         elif command.head not in SILENT:
             expected = "declare-const or assert"
-            raise VnnlibError(command.line, f"the command {command.head!r} is not supported; expected {expected}")
+            raise VnnlibError(command.line, f"the command {shown(command.head)} is not supported; expected {expected}")
     counts = [_count(letter, numbers) for letter, numbers in names.items()]
     return Document(counts[0], counts[1], tuple(asserted))
 
@@ -108,7 +114,7 @@ def _declare(command: Group, names: dict[str, set[int]]) -> None:
     name, kind = (part.text if isinstance(part, Word) else "(...)" for part in command.parts[1:])
     match = VARIABLE.fullmatch(name)
     if match is None or kind != "Real":
-        raise VnnlibError(command.line, f"{name} of type {kind} is declared; expected X_0, Y_0 and so on of type Real")
+        raise VnnlibError(command.line, f"{name[:SHOWN]} of type {kind[:SHOWN]} is declared; expected X_0, Y_0 and so on of type Real")
     letter, number = match[1], int(match[2])
     if number in names[letter]:
         raise VnnlibError(command.line, f"{name} is declared twice")
@@ -118,7 +124,7 @@ def _declare(command: Group, names: dict[str, set[int]]) -> None:
 def _formula(expression: Expression, names: dict[str, set[int]]) -> Formula:
     if isinstance(expression, Word):
         raise VnnlibError(
-            expression.line, f"{expression.text!r} is no formula; expected (and ...), (or ...) or (<= ...)"
+            expression.line, f"{expression.shown} is no formula; expected (and ...), (or ...) or (<= ...)"
         )
     if expression.head in ("and", "or"):
         parts = tuple(_formula(part, names) for part in expression.parts[1:])
@@ -127,7 +133,7 @@ def _formula(expression: Expression, names: dict[str, set[int]]) -> Formula:
         return Junction(expression.head == "and", parts)
     if expression.head not in RELATIONS:
         known = ", ".join(("and", "or", *RELATIONS))
-        raise VnnlibError(expression.line, f"{expression.head!r} is not supported; expected one of: {known}")
+        raise VnnlibError(expression.line, f"{shown(expression.head)} is not supported; expected one of: {known}")
     return _relation(expression, names)
 
 
@@ -175,21 +181,18 @@ def _term(expression: Expression, names: dict[str, set[int]]) -> Term:
             if set(number) <= {""}:
                 return _times(other, number.get("", 0.0))
         raise VnnlibError(expression.line, "a product of variables is not linear; expected a number beside one")
-    raise VnnlibError(expression.line, f"{expression.head!r} is no linear term; expected +, - or * with arguments")
+    raise VnnlibError(expression.line, f"{shown(expression.head)} is no linear term; expected +, - or * with arguments")
 
 
 def _leaf(word: Word, names: dict[str, set[int]]) -> Term:
     match = VARIABLE.fullmatch(word.text)
     if match is not None:
         if int(match[2]) not in names[match[1]]:
-            raise VnnlibError(word.line, f"{word.text} is not declared")
+            raise VnnlibError(word.line, f"{word.text[:SHOWN]} is not declared")
         return {word.text: 1.0}
-    try:
-        value = float(word.text.replace("_", "?"))
-    except ValueError:
-        value = float("nan")
+    value = float(word.text) if NUMBER.fullmatch(word.text) else nan
     if not isfinite(value):
-        raise VnnlibError(word.line, f"{word.text!r} is neither a variable nor a finite number")
+        raise VnnlibError(word.line, f"{word.shown} is neither a variable nor a finite number")
     return {"": value}
 
 
