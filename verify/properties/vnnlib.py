@@ -114,7 +114,9 @@ def _declare(command: Group, names: dict[str, set[int]]) -> None:
     name, kind = (part.text if isinstance(part, Word) else "(...)" for part in command.parts[1:])
     match = VARIABLE.fullmatch(name)
     if match is None or kind != "Real":
-        raise VnnlibError(command.line, f"{name[:SHOWN]} of type {kind[:SHOWN]} is declared; expected X_0, Y_0 and so on of type Real")
+        raise VnnlibError(
+            command.line, f"{name[:SHOWN]} of type {kind[:SHOWN]} is declared; expected X_0, Y_0 and so on of type Real"
+        )
     letter, number = match[1], int(match[2])
     if number in names[letter]:
         raise VnnlibError(command.line, f"{name} is declared twice")
