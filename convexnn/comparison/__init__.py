@@ -1,5 +1,5 @@
-"""Comparisons: one program by every solver, or one solver at every strength.
+"""Comparisons of answers: one program by many solvers, or by one solver at many strengths of its penalty.
 
 In comes a program; out come tables whose rows are answers and what each one proves. Start reading in
-`crosscheck.py`, of whose results `agreement.py` says whether they agree, or in `regularization_path.py`.
+`crosscheck.py` (its answers are compared in `agreement.py`) or in `regularization_path.py`.
 """

@@ -1,7 +1,7 @@
-"""Data sets: planted networks, MNIST and its like, images as functions of their pixels, and small tables.
+"""Data sets: planted networks, MNIST and its like, small tables, and images as functions from places to grey levels.
 
-In come sizes, seeds or files; out come arrays in a part to train on and a part to test on. No reader runs code of a
-file. Start reading in `labelled.py`.
+In come sizes, seeds or files; out come arrays in a part to train on and a part to test on (`labelled.py`, the place to
+start reading). `embedded.py` has what scikit-learn ships, `store.py` folders and downloads. No file is unpickled.
 """
 
 from convexnn.datasets.embedded import GREY_LEVELS, Split, digits, iris

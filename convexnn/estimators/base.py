@@ -14,8 +14,8 @@ from sklearn.utils.validation import validate_data
 
 from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
 from convexnn.estimators.defaults import network_size, passes
-from convexnn.estimators.engine import Engine
 from convexnn.estimators.files import read_estimator, write_estimator
+from convexnn.estimators.network_fitter import NetworkFitter
 from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_scaled
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
@@ -128,7 +128,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> NetworkFit:
         """Return the fit with the ridge given, or with one that follows from the noise; set ``ridge_``."""
         batch = None if self.batch_size is None else as_count(self.batch_size, "batch_size")
-        engine = Engine(
+        fitter = NetworkFitter(
             rows,
             y,
             loss,
@@ -147,5 +147,5 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             },
         )
         given = None if self.ridge is None else as_nonnegative(self.ridge, "ridge")
-        self.ridge_, interrupted = engine.find_ridge() if given is None else (given, None)
-        return interrupted or engine.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)
+        self.ridge_, interrupted = fitter.find_ridge() if given is None else (given, None)
+        return interrupted or fitter.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)

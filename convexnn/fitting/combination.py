@@ -13,8 +13,8 @@ from convexnn.fitting.joint import free_parameters, joint_polish, normal_equatio
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
-from convexnn.recovery.engine import recover_weights
 from convexnn.recovery.options import RecoveryOptions
+from convexnn.recovery.recover_weights import recover_weights
 from convexnn.solution import Status
 
 # Rows that the search and the pruning see at most.

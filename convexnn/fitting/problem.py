@@ -13,7 +13,7 @@ from convexnn.checks import Floats
 from convexnn.fitting.layers import Layers
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.losses import Loss
-from convexnn.recovery.engine import root_mean_squares
+from convexnn.recovery.recover_weights import root_mean_squares
 
 # A deviation of this share of the largest entry of its column is rounding.
 ROUNDING = 1e-13

@@ -116,7 +116,7 @@ def recover(
         callback=callback,
     )
     # torch comes with them, and is not loaded before it is used.
-    from convexnn.recovery.engine import recover_weights
+    from convexnn.recovery.recover_weights import recover_weights
     from convexnn.solvers.common.certificate import certify_support
 
     gates, weights, run = recover_weights(rows, target, options, as_generator(seed))

@@ -1,6 +1,6 @@
 """Solvers: from a program to a Solution, behind one registry.
 
-`registry.py` is the entry: which solver can do which program, and :func:`solve`. One algorithm a file, in a room a
-kind: `convex/` (penalties and cones), `thresholding/` (budgets), `subset/` (budgets, to the proven optimum), over
-what they share in `common/`.
+`registry.py` is the entry: a line for each solver says which programs it can do, and :func:`solve` asks it. One
+algorithm a file, by kind: `convex/` (penalties, with cones or without), `thresholding/` (budgets), `subset/` (budgets,
+to the proven optimum). What they share is in `common/`.
 """

@@ -20,7 +20,7 @@ from convexnn.studies.harness.pictures import curves, scatter
 from convexnn.studies.harness.study import Row, Run, Scale, Study
 from convexnn.studies.harness.table import distinct, numbers, rows_by, select
 from convexnn.studies.methods.perceptron import perceptron, train_classifier
-from convexnn.studies.methods.question import (
+from convexnn.studies.methods.point_searches import (
     ASCENT,
     DENSE,
     FIELDS,

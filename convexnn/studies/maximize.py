@@ -18,7 +18,7 @@ from convexnn.studies.harness.study import Row, Run, Scale, Study
 from convexnn.studies.harness.summary import pivot
 from convexnn.studies.harness.table import distinct, rows_by
 from convexnn.studies.methods.perceptron import perceptron
-from convexnn.studies.methods.question import (
+from convexnn.studies.methods.point_searches import (
     ASCENT,
     DENSE,
     FIELDS,

@@ -12,7 +12,7 @@ from convexnn.theory.constants import (
     step_size,
 )
 from convexnn.theory.coverage import SeparationAndCoverage, separation_and_coverage
-from convexnn.theory.enumerated import EnumeratedOptimum, enumerated_optimum
+from convexnn.theory.enumeration import EnumeratedOptimum, enumerated_optimum
 from convexnn.theory.linearity import linear_patterns
 from convexnn.theory.optimality import EpsilonOptimality, epsilon_optimality
 from convexnn.theory.spectrum import RestrictedSpectrum, restricted_spectrum

@@ -1,6 +1,7 @@
 """Proven bounds of neurons and of linear functions of the outputs, rounded outward.
 
-In come a network and a region; out come intervals. `layer_bounds.py` and `crown.py` are the ground, `tightening.py`
-adds linear programs whose multipliers are proven anew (`duals.py`), `coupling.py` bounds two networks side by side.
-Start reading in `bound.py`, the public face.
+In come a network and a region; out come intervals. Start reading in `bound.py`, the public face. `layer_bounds.py` and
+`crown.py` are what the others build on (interval arithmetic itself: `regions/intervals.py`); `tightening.py` adds
+linear programs, whose bounds `duals.py` computes anew; `functions.py` and `margins.py` bound functions of the outputs;
+`coupling.py` bounds two networks side by side.
 """

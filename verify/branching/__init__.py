@@ -1,5 +1,7 @@
 """Branch and bound: a question is split at neurons until linear relaxation answers every subproblem.
 
-In come linear functions and bounds of the layers; out come proven upper bounds, or a point. Start reading in
-`tree.py`; `relaxation.py` bounds a batch of subproblems in float32 and proves what counts in float64.
+In come linear functions of the outputs and the layers' bounds; out come proven upper bounds of the functions, or a
+point. Start reading in `tree.py`, which also chooses the neuron to split at; `relaxation.py` bounds a batch of
+subproblems in float32 and proves what counts in float64; `leaves.py` solves those without unstable neurons;
+`sharpening.py` splits for better bounds of hidden neurons.
 """

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats, require
 from convexnn.network import SparseReLUNetwork
+from verify.reading.affine_steps import assemble
 from verify.reading.agreement import gap_between, largest_size
 from verify.reading.onnx_nodes import STOCK, Chain, first_line
-from verify.reading.steps import assemble
 from verify.reading.unrolling import Shape
 
 # Rows on which the network read is compared with the graph, and the largest difference relative to its activations.

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from verify.reading.steps import Affine, Relu, Step
+from verify.reading.affine_steps import Affine, Relu, Step
 from verify.reading.unrolling import (
     Shape,
     Window,

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
-from verify.reading.steps import Affine
+from verify.reading.affine_steps import Affine
 
 Shape = tuple[int, ...]
 

@@ -13,7 +13,7 @@ from convexnn.program.neurons import NeuronOperator
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
-from convexnn.solvers.convex.primal_dual import InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
 
 # Rows from which threads pay: numpy and scipy bring a BLAS each, and on 500 rows, where every call is short, their
 # threads waiting for each other took three times as long as one.

@@ -1,4 +1,4 @@
-"""What the studies hold our methods against: baselines, one-method questions, a textbook MILP.
+"""What the studies hold our methods against: sparse training baselines, single searches for points, a textbook MILP.
 
-In comes a network or a task; out come figures of one method, measured alike.
+In comes a network or a task; out come the measurements of one method, taken alike for all.
 """

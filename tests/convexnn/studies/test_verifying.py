@@ -19,7 +19,7 @@ from convexnn.studies.harness.study import Run, Scale, Size
 from convexnn.studies.methods import textbook_milp as textbook
 from convexnn.studies.methods.baselines import OURS, TRAINED
 from convexnn.studies.methods.perceptron import perceptron
-from convexnn.studies.methods.question import Question, by_ascent, by_milp, by_relaxation
+from convexnn.studies.methods.point_searches import Question, by_ascent, by_milp, by_relaxation
 from convexnn.studies.methods.textbook_milp import by_textbook
 from tests.helpers.study_pages import check_page, written
 from verify.milp.engine_result import EngineResult, EngineStatus

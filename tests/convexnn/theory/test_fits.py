@@ -14,7 +14,7 @@ import convexnn as cx
 from convexnn import theory
 from convexnn.checks import Floats
 from convexnn.program.losses import LOSSES
-from convexnn.theory import enumerated
+from convexnn.theory import enumeration
 from convexnn.theory.supports import design, separable
 from convexnn.theory.supports.curvature import _HESSIANS, hessians
 from convexnn.theory.supports.fits import fit_supports
@@ -126,7 +126,7 @@ class TestEnumeratedOptimum:
         assert "infimum" in str(found)
 
     def test_too_many_supports_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(enumerated, "MOST_SUPPORTS", 100)
+        monkeypatch.setattr(enumeration, "MOST_SUPPORTS", 100)
         with pytest.raises(ValueError, match=r"sparsity is 3 of 32 weights, .* supports; expected at most 100"):
             theory.enumerated_optimum(program(budget=3))
 

@@ -1,4 +1,4 @@
-"""The engine of an estimator: fit_network on scaled data, and the ridge that follows from the noise."""
+"""The fits of an estimator: `fit_network` on scaled data, with the ridge that follows from the noise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Engine:
+class NetworkFitter:
     """Fits to one set of rows.
 
     Attributes
