@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from time import perf_counter
 
+# Seconds that first bounds may take whatever the limit.
+MOMENT = 0.2
+
 
 class Clock:
     """Wall-clock seconds since it was made, and those left of a limit."""
@@ -22,6 +25,10 @@ class Clock:
     def over(self) -> bool:
         """Whether no time is left."""
         return self.left <= 0.0
+
+    def overdue(self) -> bool:
+        """Whether no time is left, a moment allowed for in any case: small questions are answered at a limit of 0."""
+        return self.seconds >= max(self.limit, MOMENT)
 
     def past(self, moment: float) -> bool:
         """Whether as many seconds have gone by."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,7 +165,13 @@ def output_interval(rows: sp.csr_matrix, layers: Sequence[Layer], known: Sequenc
     return crown_interval(rows, np.zeros(rows.shape[0]), [*hidden, last], region)
 
 
-def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[RelaxedLayer], region: Box) -> Interval:
+def crown_interval(
+    weight: sp.csr_matrix,
+    bias: Floats,
+    hidden: Sequence[RelaxedLayer],
+    region: Box,
+    stop: Callable[[], bool] = lambda: False,
+) -> Interval:
     """Return outward-rounded bounds of W h + b, h the values of the last of the `hidden` layers, over a region.
 
     Parameters
@@ -176,6 +182,8 @@ def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[Relaxed
         All layers before, from the first to the last; empty where h is the input.
     region : Box
         Any region.
+    stop : callable, optional
+        Asked before each tile of rows; from then on rows are left infinite.
 
     Notes
     -----
@@ -186,12 +194,13 @@ def crown_interval(weight: sp.csr_matrix, bias: Floats, hidden: Sequence[Relaxed
     """
     width = max([weight.shape[1], region.size, *(len(layer.live) for layer in hidden)])
     step = max(1, TILE // (2 * width))
-    parts = []
+    lower, upper = np.full(weight.shape[0], -np.inf), np.full(weight.shape[0], np.inf)
     for start in range(0, weight.shape[0], step):
+        if stop():
+            break
         rows, shift = weight[start : start + step].toarray(), bias[start : start + step]
-        upper = crown_upper(np.concatenate([rows, -rows]), np.concatenate([shift, -shift]), hidden, region)
-        parts.append((-upper[len(rows) :], upper[: len(rows)]))
-    lower, upper = (np.concatenate(side) for side in zip(*parts, strict=True))
+        found = crown_upper(np.concatenate([rows, -rows]), np.concatenate([shift, -shift]), hidden, region)
+        lower[start : start + step], upper[start : start + step] = -found[len(rows) :], found[: len(rows)]
     return Interval(lower, upper)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.crown import RelaxedLayer, crown_interval, relax_layer
 from verify.regions.box import Box
@@ -10,26 +12,39 @@ from verify.regions.intervals import Interval, affine_interval
 
 def interval_bounds(network: SparseReLUNetwork, region: Box) -> tuple[Interval, ...]:
     """Return the interval bounds of every layer; the first is exact over the region, up to rounding."""
-    return _layer_bounds(network, region, crown=False)
-
-
-def crown_bounds(network: SparseReLUNetwork, region: Box) -> tuple[Interval, ...]:
-    """Return the CROWN bounds of every layer, met with interval arithmetic; see :func:`verify.bound`."""
-    return _layer_bounds(network, region, crown=True)
-
-
-def _layer_bounds(network: SparseReLUNetwork, region: Box, crown: bool) -> tuple[Interval, ...]:
-    values, sizes = Interval(region.lower, region.upper), region.reach
-    result: list[Interval] = []
-    hidden: list[RelaxedLayer] = []
+    values, result = Interval(region.lower, region.upper), list[Interval]()
     for weight, bias in network.layers:
         known = affine_interval(weight, bias, values)
-        if crown if result else not region.is_box:
-            known = known.meet(crown_interval(weight, bias, hidden, region))
-        if crown and len(hidden) < len(network.layers) - 1:
-            hidden.append(relax_layer((weight, bias), known, sizes))
+        if not result and not region.is_box:
+            known = known.meet(crown_interval(weight, bias, [], region))
         result.append(known)
         values = known.relu()
+    return tuple(result)
+
+
+def crown_bounds(
+    network: SparseReLUNetwork,
+    region: Box,
+    known: Sequence[Interval] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Interval, ...]:
+    """Return the CROWN bounds of every layer, met with interval arithmetic; see :func:`verify.bound`.
+
+    `known` are bounds of :func:`interval_bounds`, which are not computed again. Once `stop` says so, the layers that
+    are left keep them.
+    """
+    result = list(interval_bounds(network, region) if known is None else known)
+    values, sizes = Interval(region.lower, region.upper), region.reach
+    hidden: list[RelaxedLayer] = []
+    for index, layer in enumerate(network.layers):
+        if index and not stop():
+            # The values before are better known than to intervals alone.
+            result[index] = result[index].meet(affine_interval(*layer, values))
+            result[index] = result[index].meet(crown_interval(*layer, hidden, region, stop))
+        if stop() or index == len(network.layers) - 1:
+            break
+        hidden.append(relax_layer(layer, result[index], sizes))
+        values = result[index].relu()
         sizes = values.upper
     return tuple(result)
 

@@ -81,11 +81,15 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self.network, self.asked, self.resources = network, asked, resources
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
+        self.unseen = 0
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
 
     def check(self) -> Check:
         """Decide by the cheapest means that can: every box by bounds and ascent, then the engine."""
         for number, case in enumerate(self.asked.cases):
+            if number and self.resources.clock.overdue():
+                self.unseen = len(self.asked.cases) - number
+                break
             try:
                 region = case.region()
             except EmptyError:
@@ -94,6 +98,8 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             found = self._look(OpenCase(self.network, case, region, self.resources), number)
             if found is not None:
                 return found
+        if self.unseen:
+            return self._unknown([f"{OUT_OF_TIME} {self.unseen} of {len(self.asked.cases)} boxes were not looked at."])
         if not self.cases:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
             return self._proven(words if self.asked.cases else "The property has no input.", self.proof)
@@ -108,6 +114,8 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self._note("bounds", f"box {number}: {len(case.open)} of {len(case.conditions)} conditions stay open")
         self._raise_bound([condition for condition in case.conditions if condition not in case.open])
         for condition in case.open:
+            if self.resources.clock.overdue():
+                break
             found = condition.try_witness(case.inquiry.region.center) or self._climb(condition)
             if found is not None:
                 return self._found(found, "gradient ascent")
@@ -185,6 +193,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     def _unknown(self, doubts: list[str]) -> Check:
         refused = next((case.inquiry.caveat for case in self.cases if case.inquiry.caveat), "")
         self._raise_bound(self._open())
+        self.highest = np.inf if self.unseen else self.highest
         return self._end(Holding.UNKNOWN, " ".join([*doubts, refused]).strip())
 
     def _end(self, status: Holding, reason: str, proof: Proof | None = None, *, witness: Floats | None = None) -> Check:

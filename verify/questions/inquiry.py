@@ -66,15 +66,20 @@ class Inquiry:
         self.record(region.center)
 
     def tighten(self) -> None:
-        """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first."""
-        self.take_layers(crown_bounds(self.functions.network, self.region))
-        self.proof = Proof.CROWN
+        """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first.
+
+        Where the time is over, layers that are left keep their intervals.
+        """
+        if not self.clock.overdue():
+            self.take_layers(crown_bounds(self.functions.network, self.region, self.layers, self.clock.overdue))
+            self.proof = Proof.CROWN
 
     def take_layers(self, layers: tuple[Interval, ...]) -> None:
         """Take bounds of the pre-activations, and what they say of the functions."""
         self.layers = layers
         known = self.functions.over(last_hidden(self.region, layers))
-        known = known.meet(self.functions.crown(self.region, layers))
+        if not self.clock.overdue():
+            known = known.meet(self.functions.crown(self.region, layers))
         self.lower, self.upper = np.maximum(self.lower, known.lower), np.minimum(self.upper, known.upper)
 
     def undecided(self) -> list[int]:

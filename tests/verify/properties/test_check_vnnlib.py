@@ -13,8 +13,11 @@ import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify import Holding, Proof
+from verify.clock import Clock
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.properties.vnnlib import parse
+from verify.questions import check_vnnlib as check_vnnlib_room
+from verify.questions.open_case import OpenCondition
 
 HEAD = """
 (declare-const X_0 Real)
@@ -304,3 +307,36 @@ def test_a_property_of_mnist_fc_has_its_known_label(number: str, status: Holding
         assert answer.replayed is not None
         assert answer.witness is not None
         assert (answer.witness.astype(np.float32) == answer.witness).all()
+
+
+class TestLimits:
+    def test_boxes_that_no_time_is_left_for_are_not_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
+        parts = " ".join(f"(and (>= X_0 {i / 100}) (<= X_0 1) (>= Y_0 1000))" for i in range(50))
+        asked = verify.parse_property(f"{HEAD}(assert (<= X_1 1)) (assert (>= X_1 0)) (assert (or {parts}))")
+        looked: list[int] = []
+        before = check_vnnlib_room._PropertyCheck._look
+
+        def look(self: Any, case: Any, number: int) -> Any:
+            looked.append(number)
+            return before(self, case, number)
+
+        monkeypatch.setattr(check_vnnlib_room._PropertyCheck, "_look", look)
+        # Each box takes a second of this clock.
+        monkeypatch.setattr(Clock, "seconds", property(lambda self: float(len(looked))))
+        found = verify.check_vnnlib(network, asked, time_limit=3.0)
+        assert looked == [0, 1, 2]
+        assert (found.status, found.bound) == (Holding.UNKNOWN, np.inf)
+        assert found.reason == "The time limit was reached. 47 of 50 boxes were not looked at."
+        assert verify.check_vnnlib(network, asked, time_limit=100.0).status is Holding.HOLDS
+
+    def test_no_point_is_tried_once_the_time_is_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
+        parts = " ".join(f"(and (>= Y_0 {0.5 + i / 1000}) (<= Y_0 {0.5 + i / 1000}))" for i in range(40))
+        asked = verify.parse_property(f"{HEAD}{BOX} (assert (or {parts}))")
+        tried: list[int] = []
+        monkeypatch.setattr(Clock, "seconds", property(lambda self: float(len(tried))))
+        monkeypatch.setattr(OpenCondition, "try_witness", lambda self, point: tried.append(1))
+        monkeypatch.setattr(OpenCondition, "climb", lambda self, near: None)
+        assert verify.check_vnnlib(network, asked, time_limit=5.0).status is Holding.UNKNOWN
+        assert len(tried) == 5
