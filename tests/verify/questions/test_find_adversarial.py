@@ -408,7 +408,7 @@ class TestInterruption:
         monkeypatch.setattr("verify.backends.scipy_milp.maximise", endless)
         monkeypatch.setattr(engine_chain, "self_test", lambda name: None)
         monkeypatch.setattr(backends, "GRACE", 0.2)
-        answer = verify.find_adversarial(hard(), HARD_REGION, backend="scipy", time_limit=0.1)
+        answer = verify.find_adversarial(hard(), HARD_REGION, backend="scipy", time_limit=1.0)
         release.set()
         assert answer.status is Verdict.UNKNOWN
         assert "time limit" in answer.reason
