@@ -312,7 +312,7 @@ def test_extremes_with_surrogates_are_right(seed: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(verify.questions.extremes, "FIRST_SHARE", 0.0)
     monkeypatch.setattr(verify.questions.extremes, "SURROGATES_SHARE", 0.03)
     # What it does not decide soon after is left to the engines.
-    monkeypatch.setattr("verify.questions.inquiry.SHARES", {"auto": 0.02})
+    monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {"auto": 0.02})
     network, region, row = zoo.network((3, 6, 4, 2), seed=seed), region_of("box", 3, seed), np.array([1.0, -0.3])
     found = verify.maximize(network, region, row, surrogates=(0.5,), time_limit=60.0)
     best = zoo.enumerated_maximum(network, region.lower, region.upper, row)

@@ -203,7 +203,7 @@ def judge(network: cx.SparseReLUNetwork, region: verify.Box, backend: str, seed:
 @pytest.fixture
 def _short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """What branch and bound and the portfolio do not decide at once is left to the engines."""
-    monkeypatch.setattr("verify.questions.inquiry.SHARES", {"auto": 0.005, "branching": 0.02})
+    monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {"auto": 0.005, "branching": 0.02})
     monkeypatch.setattr("verify.questions.extremes.SEARCH_SHARE", 0.003)
 
 
