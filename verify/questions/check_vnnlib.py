@@ -128,6 +128,8 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     def _climb(self, condition: OpenCondition) -> CheckedPoint | None:
         """Climb towards a condition from all over the box, then from where its CROWN bound is largest."""
         found = None
+        if not condition.chosen:
+            return None
         for near in (lambda: None, lambda: condition.inquiry.crown_peak(condition.chosen)):
             if found is None and not self.resources.clock.over():
                 found = condition.climb(near())
@@ -152,17 +154,20 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         return self._proven("Branch and bound on outward-rounded CROWN bounds proves it.", Proof.BRANCHED)
 
     def _open(self) -> list[OpenCondition]:
-        every = [condition for case in self.cases for condition in case.open]
-        return [condition for condition in every if condition not in self.ruled_out]
+        every = [condition for case in self.cases for condition in case.open if condition not in self.ruled_out]
+        # Those that ask nothing of the outputs come last: no engine can be asked about them.
+        return sorted(every, key=lambda condition: not condition.chosen)
 
     def _nearest_first(self) -> list[OpenCondition]:
-        return sorted(self._open(), key=lambda condition: -condition.reached)
+        return sorted(self._open(), key=lambda condition: (not condition.chosen, -condition.reached))
 
     def _raise_bound(self, conditions: list[OpenCondition]) -> None:
         """Let the bound of the property cover conditions."""
         self.highest = max([self.highest, *(condition.bound for condition in conditions)])
 
     def _blocked(self, alternative: OpenCondition) -> str | None:
+        if not alternative.chosen:
+            return f"{alternative.name} is met by every input of its box, and no float64 number in it was found."
         trouble = choose_engine(alternative.inquiry)
         return OUT_OF_TIME if trouble is None and self.resources.clock.over() else trouble
 

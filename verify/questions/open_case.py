@@ -31,6 +31,10 @@ class OpenCondition(Alternative):
         tried = super().try_witness(point)
         return tried if tried is not None and self.case.contains(tried.point) else None
 
+    def climb(self, near: Floats | None = None) -> CheckedPoint | None:
+        """Return where gradient ascent ends, if that is a witness; without functions there is nothing to climb."""
+        return super().climb(near) if self.chosen else None
+
     @property
     def excluded(self) -> bool:
         """Whether bounds rule it out."""

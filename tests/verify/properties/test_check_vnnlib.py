@@ -340,3 +340,13 @@ class TestLimits:
         monkeypatch.setattr(OpenCondition, "climb", lambda self, near: None)
         assert verify.check_vnnlib(network, asked, time_limit=5.0).status is Holding.UNKNOWN
         assert len(tried) == 5
+
+
+def test_a_box_without_a_float_and_without_a_question_is_unknown() -> None:
+    # 3 X_0 + X_1 = 1 / 3 has real solutions next to 0.1, and no float64 ones in so thin a box.
+    network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
+    thin = "(assert (>= X_0 0.1)) (assert (<= X_0 0.1)) (assert (>= X_1 0.1)) (assert (<= X_1 0.2))"
+    asked = verify.parse_property(f"{HEAD}{thin} (assert (= (+ (* 3 X_0) X_1) 0.43333333333333335))")
+    found = verify.check_vnnlib(network, asked, time_limit=10.0)
+    assert found.status is Holding.UNKNOWN
+    assert "is met by every input of its box" in found.reason
