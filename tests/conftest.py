@@ -46,3 +46,4 @@ def device(request: pytest.FixtureRequest) -> str:
 def no_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave what bounds and ascent do not decide to the engines."""
     monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})
+    monkeypatch.setattr("verify.questions.extremes.AFTER_ENGINES", 0.0)

@@ -35,7 +35,8 @@ class Optimum:
     witness : ndarray (d,)
         An input of the region that gives the value; where none is known its center, outside by rounding.
     tolerance : float
-        What the tolerances of a MILP engine can amount to in the bound; 0 where outward-rounded bounds prove it.
+        By how much value and bound of an OPTIMAL may differ: 1e-6 of the larger of them in size and, where it matters,
+        the error of evaluating the function in the region, rounded outward.
     leak : float
         The engine's objective at its own point minus the value recomputed there; 0 where no engine was asked.
     proof : Proof or None
@@ -50,6 +51,8 @@ class Optimum:
         The value of the witness by the model as given, in its own precision; None without such a model.
     trace : tuple of Event
         The steps.
+    allowance : float
+        What the tolerances of a MILP engine can amount to in the bound; 0 where outward-rounded bounds prove it.
     """
 
     status: Status
@@ -65,6 +68,7 @@ class Optimum:
     backend: str | None
     replayed: float | None
     trace: tuple[Event, ...]
+    allowance: float = 0.0
 
     @property
     def gap(self) -> float:
@@ -75,8 +79,8 @@ class Optimum:
         return f"<{self.status.name}: {self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}>"
 
     def __str__(self) -> str:
-        tolerance = f", tolerance {self.tolerance:.2g}" if self.tolerance > 0.0 else ""
-        values = f"{self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}{tolerance}"
+        allowance = f" up to {self.allowance:.2g} by its engine" if self.allowance > 0.0 else ""
+        values = f"{self.sense} found {self.value:.6g}, proven bound {self.bound:.6g}{allowance}"
         return summary(self.status, self.reason, f"{values}; {self.seconds:.3f} s")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
 from verify.bounds.crown import output_interval
-from verify.bounds.layer_bounds import interval_bounds
+from verify.bounds.layer_bounds import crown_bounds, interval_bounds
 from verify.regions.box import Box
 from verify.regions.intervals import EPS, TINY, Interval, affine_interval
 
@@ -79,6 +79,14 @@ class Functions:
         """Return bounds of the functions at `x` (d,) in real arithmetic: its box of width 0, rounded outward."""
         box = Box(x, x)
         return self.over(last_hidden(box, interval_bounds(self.network, box)))
+
+    def sharply_at(self, x: Floats) -> Interval:
+        """Return the same, met with CROWN bounds of the point: the errors of neurons cancel, where intervals add them.
+
+        It costs a pass for every layer, and is sharper by orders of magnitude in deep networks.
+        """
+        box, known = Box(x, x), self.proven_at(x)
+        return known.meet(self.crown(box, crown_bounds(self.network, box)))
 
     @cached_property
     def _combined(self) -> Layer:

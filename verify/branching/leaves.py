@@ -13,7 +13,7 @@ import torch
 
 from convexnn.checks import Floats
 from verify.backends.clarabel_direct import minimise_over_cones
-from verify.branching.relaxation import DTYPE, Relaxation
+from verify.branching.relaxation import Relaxation
 from verify.branching.subproblems import Subproblems
 from verify.regions.balls import L1Ball, L2Ball
 
@@ -22,6 +22,9 @@ LARGEST, ACCURACY = 1 << 20, 1e-11
 
 # Seconds for a leaf: neither our clock nor Ctrl-C is heard in between. What it has by then is a candidate all the same.
 SECONDS = 1.0
+
+# The share of its width within which an input is at an end, and of the largest within which a multiplier is 0.
+NEAR = 1e-7
 
 # How far the multipliers of a leaf without a point are stretched, in sizes of its bound over their own.
 STRETCHES = (2.0, 20.0, 200.0)
@@ -77,9 +80,9 @@ def solve_leaves(
 
 def _best_proven(relaxation: Relaxation, leaf: Subproblems, solution: LeafSolution) -> Subproblems:
     for beta, multipliers in solution.candidates:
-        found = replace(leaf, beta=_tensor(beta[None]), multipliers=_tensor(multipliers[None]))
-        found = replace(found, upper=torch.minimum(leaf.upper, relaxation.proven(found)))
-        leaf = found if bool(found.upper < leaf.upper) else leaf
+        # In float64: their last digits count where a bound is near 0.
+        found = replace(leaf, beta=torch.as_tensor(beta[None]), multipliers=torch.as_tensor(multipliers[None]))
+        leaf = replace(leaf, upper=torch.fmin(leaf.upper, relaxation.proven(found)))
     return leaf
 
 
@@ -102,7 +105,9 @@ def solve_leaf(relaxation: Relaxation, leaf: Subproblems) -> LeafSolution:
     if not all(np.isfinite(array).all() for array in (piece.slope, piece.offset, piece.rows, piece.sides)):
         return LeafSolution(None, [])
     cut = relaxation.region.constraints
-    solution = _solve(relaxation, piece)
+    # The accuracy of the solver is that of a function of size 1.
+    unit = float(np.abs(piece.slope).max(initial=0.0)) or 1.0
+    solution = _solve(relaxation, replace(piece, slope=piece.slope / unit))
     dual, x = np.array(solution.z), np.array(solution.x)[: relaxation.region.size]
     if not np.isfinite(dual).all():
         return LeafSolution(None, [])
@@ -110,9 +115,29 @@ def solve_leaf(relaxation: Relaxation, leaf: Subproblems) -> LeafSolution:
     beta = np.maximum(dual[:count], 0.0)
     multipliers = np.maximum(dual[count : count + more], 0.0) * relaxation.region.norms
     if "Infeasible" not in str(solution.status):
-        return LeafSolution(x if np.isfinite(x).all() else None, [(beta, multipliers)])
+        beta, multipliers = unit * beta, unit * multipliers
+        if not np.isfinite(x).all():
+            return LeafSolution(None, [(beta, multipliers)])
+        settled = _settled(relaxation, piece, x, beta, multipliers)
+        return LeafSolution(x, [(beta, multipliers), (settled, multipliers)])
     size = abs(piece.offset) + float(np.abs(piece.slope) @ relaxation.region.reach) + float(leaf.upper.abs()[0])
     return LeafSolution(None, [(stretch * size * beta, stretch * size * multipliers) for stretch in STRETCHES])
+
+
+def _settled(relaxation: Relaxation, piece: AffinePiece, x: Floats, beta: Floats, multipliers: Floats) -> Floats:
+    """Return `beta` moved by what the solver left of the slope along inputs that are at no end: that has to be 0."""
+    region = relaxation.region
+    with np.errstate(all="ignore"):
+        held = (multipliers / region.norms) @ region.constraints.rows if len(multipliers) else 0.0
+        left = piece.slope + beta @ piece.rows - held
+    rim = NEAR * (region.upper - region.lower)
+    inner = (x - region.lower > rim) & (region.upper - x > rim)
+    used = beta > NEAR * beta.max(initial=0.0)
+    if not (inner.any() and used.any() and np.isfinite(left).all()):
+        return beta
+    moved = beta.copy()
+    moved[used] -= np.linalg.lstsq(piece.rows[used][:, inner].T, left[inner])[0]
+    return np.maximum(moved, 0.0)
 
 
 def _piece(relaxation: Relaxation, leaf: Subproblems) -> AffinePiece:
@@ -160,7 +185,3 @@ def _solve(relaxation: Relaxation, piece: AffinePiece) -> Any:
 
 def _dense(matrix: Any) -> Floats:
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix)
-
-
-def _tensor(array: Floats) -> torch.Tensor:
-    return torch.as_tensor(array, dtype=DTYPE)

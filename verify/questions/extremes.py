@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,11 +26,10 @@ from verify.questions.resources import resources_of
 from verify.questions.splitting import split
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
+from verify.regions.intervals import Interval
 
-# The share of its size within which a value found counts as the optimum, and of the width of its interval bounds:
-# values near 0 are rounded in proportion to their terms.
+# The share of its size within which a value found counts as the optimum.
 GAP = 1e-6
-ROUNDING = 1e-12
 
 # What products that underflow may leave between a value of 0 and its bound.
 UNDERFLOW = 1e-290
@@ -41,8 +40,14 @@ CLIMBS = 20
 # Shares of the time left: of the first branch and bound, and of the search after it, without and with surrogates.
 FIRST_SHARE, SEARCH_SHARE, SURROGATES_SHARE = 0.05, 0.1, 0.8
 
-# An engine's point may lie outside by its tolerances: at most this share of the value may come of it.
-OUTSIDE = 1e-3
+# An engine's bound proves an optimum where its tolerances amount to at most this share of it, and the share of the time
+# left that branch and bound has where they amount to more.
+COARSE, AFTER_ENGINES = 1e-3, 1.0
+
+# Bound and value each lose several roundings, each about the error of one evaluation in the region.
+ROUNDINGS = 8.0
+
+BRANCHED = "Branch and bound meets the value found."
 
 
 def maximize(
@@ -83,7 +88,9 @@ def maximize(
     -----
     max c . f(x) over x in the region: as a MILP (Tjeng, Xiao and Tedrake 2019) where CROWN bounds do not meet what
     gradient ascent reaches. The value is recomputed in the network. OPTIMAL: the bound exceeds it by at most 1e-6 of
-    its size (or 1e-12 of the width of interval bounds), and what the engine's tolerances can amount to.
+    the larger of both, the error of evaluating it, and what underflows (`tolerance`). What the
+    tolerances of an engine can amount to (`allowance`) closes nothing: where they are too coarse, branch and bound has
+    the time that is left.
     """
     return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
@@ -166,9 +173,9 @@ class _Maximization:
     def __init__(self, inquiry: Inquiry, index: int, sign: float) -> None:
         self.inquiry, self.index, self.sign = inquiry, index, sign
         self.began, self.first = inquiry.clock.seconds, len(inquiry.trace)
-        self.tolerance, self.leak = 0.0, 0.0
-        width = float(inquiry.widths[index])
-        self.rounding = ROUNDING * width if np.isfinite(width) else 0.0
+        self.allowance, self.leak = 0.0, 0.0
+        # A witness, and the error of evaluating the function near it.
+        self.error: tuple[Floats, float] = (np.empty(0), 0.0)
 
     def optimum(self) -> Optimum:
         """Decide by the cheapest means that can."""
@@ -185,7 +192,7 @@ class _Maximization:
         for share in (FIRST_SHARE, 1.0):
             self._split(share)
             if self._closed():
-                return self._end(Status.OPTIMAL, "Branch and bound meets the value found.", self.inquiry.proof)
+                return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
             if share < 1.0:
                 self._explore()
         return self._ask_engine()
@@ -202,14 +209,15 @@ class _Maximization:
         portfolio.search([self.index], clock.seconds + share * clock.left, bool(copies))
         self.inquiry.note("portfolio", f"at least {self._value:.6g}, by {portfolio.source or 'what was known'}")
 
-    def _split(self, share: float) -> None:
+    def _split(self, share: float, branching: float | None = None) -> None:
         """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
         for _ in range(CLIMBS):
             if not np.isfinite([self._bound, self._value]).all():
                 return
-            level = self._value + 0.5 * GAP * max(abs(self._bound), abs(self._value)) + self.rounding
+            # Half of what closes the question, as the bound itself may be far off yet.
+            level = self._value + 0.5 * (GAP * abs(self._value) + self._evaluation_error())
             above: list[Floats] = []
-            if not split(self.inquiry, [self.index], partial(self._rises, above, level), level, share):
+            if not split(self.inquiry, [self.index], partial(self._rises, above, level), level, share, branching):
                 return
             self.inquiry.climb([self.index], above[-1])
 
@@ -230,21 +238,48 @@ class _Maximization:
         return self._judge(checked)
 
     def _judge(self, checked: CheckedResult) -> Optimum:
-        proof, engine = self.inquiry.proof, self.inquiry.engine_asked
         if self._closed():
-            return self._end(Status.OPTIMAL, "Outward-rounded dual bounds meet the value found.", proof)
-        if checked.bound < self._bound:
-            self.inquiry.upper[self.index], self.tolerance, proof = checked.bound, checked.allowance, Proof.SOLVER
-        if self.inquiry.region.is_loose:
-            # The engine's point lies outside by its tolerances, which is worth what it loses on the way in.
-            self.tolerance += min(max(checked.leak, 0.0), OUTSIDE * abs(self._bound))
-        if self._closed():
-            return self._end(Status.OPTIMAL, f"The MILP bound of {engine} meets the value found.", proof)
-        if checked.limited:
-            return self._end(Status.LIMIT, f"The time limit was reached by {engine}.", proof)
+            reason = "Outward-rounded dual bounds meet the value found."
+            return self._end(Status.OPTIMAL, reason, self.inquiry.proof)
+        if checked.point is not None:
+            self.inquiry.climb([self.index], checked.point)
+        if self._meets(checked):
+            self._take(checked)
+            reason = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
+            return self._end(Status.OPTIMAL, reason, Proof.SOLVER)
+        if not self.inquiry.clock.over():
+            self._split(1.0, AFTER_ENGINES)
+            if self._closed():
+                return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
+        return self._open_after(checked)
+
+    def _meets(self, checked: CheckedResult) -> bool:
+        """Whether an engine's bound meets the value, and what its tolerances amount to is little beside both."""
+        size = max(abs(checked.bound), abs(self._value))
+        return checked.allowance <= COARSE * size and self._closed_by(checked.bound)
+
+    def _take(self, checked: CheckedResult) -> None:
+        """Take an engine's bound; one below a value that is reached is off by its tolerances."""
+        self.inquiry.upper[self.index] = min(self._bound, max(checked.bound, self._value))
+        self.inquiry.proof, self.allowance = Proof.SOLVER, checked.allowance
+
+    def _open_after(self, checked: CheckedResult) -> Optimum:
+        """Return what is known where neither an engine nor branch and bound after it closes the question."""
+        engine, met = self.inquiry.engine_asked, self._closed_by(checked.bound)
+        # Its bound counts where it is the best known even if its tolerances are all used up.
+        if checked.bound + checked.allowance < self._bound:
+            self._take(checked)
+        proof = self.inquiry.proof
         if not np.isfinite(self._value):
             return self._end(Status.UNKNOWN, f"No input of the region was found. {self.inquiry.caveat}".strip(), proof)
-        words = f"{engine} calls its point optimal, but the value there is off its bound by {self._gap:.3g}."
+        if checked.limited:
+            return self._end(Status.LIMIT, f"The time limit was reached by {engine}.", proof)
+        gap = checked.bound - self._value
+        allowed = f"its tolerances can amount to {checked.allowance:.3g}"
+        if met or gap <= checked.allowance:
+            words = f"The bound of {engine} is {gap:.3g} above the value found, and {allowed}: too coarse for a proof."
+        else:
+            words = f"{engine} calls its point optimal, but the value there is off its bound by {gap:.3g}; {allowed}."
         return self._end(Status.UNKNOWN, f"{words} {self.inquiry.caveat}".strip(), proof)
 
     @property
@@ -255,15 +290,55 @@ class _Maximization:
     def _value(self) -> float:
         return float(self.inquiry.reached[self.index])
 
-    @property
-    def _gap(self) -> float:
-        return self._bound - self._value
-
     def _closed(self) -> bool:
-        """Whether bound and value differ by no more than tolerance and rounding explain."""
-        if not np.isfinite([self._bound, self._value]).all():
+        """Whether the proven bound and the value found differ by no more than the tolerance."""
+        return self._closed_by(self._bound)
+
+    def _closed_by(self, bound: float) -> bool:
+        if not np.isfinite([bound, self._value]).all():
             return False
-        return self._gap <= self.tolerance + self.rounding + UNDERFLOW + GAP * max(abs(self._bound), abs(self._value))
+        gap, allowed = bound - self._value, GAP * max(abs(bound), abs(self._value)) + UNDERFLOW
+        return gap <= allowed or gap <= allowed + self._evaluation_error(gap - allowed)
+
+    def _evaluation_error(self, wanted: float = 0.0) -> float:
+        """Return the error of evaluating the function near its value; 0 where it cannot matter or no time is left.
+
+        It cannot where it is below the share GAP of the value, or below what is `wanted`.
+        """
+        point, own = self.inquiry.points[self.index], GAP * abs(self._value)
+        if not np.isfinite(self._value) or self.inquiry.clock.over():
+            return self._known_error
+        if not np.array_equal(self.error[0], point):
+            widths = [ROUNDINGS * self._width(self.inquiry.functions.proven_at, x) for x in self._probes()]
+            if max(widths) <= max(own, wanted):
+                return 0.0
+            self.error = (point.copy(), self._sharp_error())
+        return self._known_error
+
+    @property
+    def _known_error(self) -> float:
+        return self.error[1] if np.array_equal(self.error[0], self.inquiry.points[self.index]) else 0.0
+
+    def _sharp_error(self) -> float:
+        """Return that error by CROWN bounds of single points: intervals add up what neurons lose, layer by layer."""
+        return ROUNDINGS * max(self._width(self.inquiry.functions.sharply_at, x) for x in self._probes())
+
+    def _probes(self) -> list[Floats]:
+        """Return the witness, the center and two ends of the region: a value of 0 may have no term at all."""
+        region = self.inquiry.region
+        return [self.inquiry.points[self.index], region.center, *map(region.project, (region.lower, region.upper))]
+
+    def _width(self, known: Callable[[Floats], Interval], x: Floats) -> float:
+        bounds = known(x)
+        with np.errstate(all="ignore"):
+            width = float(bounds.upper[self.index] - bounds.lower[self.index])
+        return width if np.isfinite(width) else 0.0
+
+    @property
+    def _tolerance(self) -> float:
+        if not np.isfinite([self._bound, self._value]).all():
+            return 0.0
+        return GAP * max(abs(self._bound), abs(self._value)) + self._known_error + UNDERFLOW
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
         witness = self.inquiry.points[self.index].copy()
@@ -273,7 +348,7 @@ class _Maximization:
             value=self.sign * self._value + 0.0,
             bound=self.sign * self._bound + 0.0,
             witness=witness,
-            tolerance=self.tolerance,
+            tolerance=self._tolerance,
             leak=self.sign * self.leak + 0.0,
             proof=proof if np.isfinite(self._bound) else None,
             reason=reason,
@@ -281,6 +356,7 @@ class _Maximization:
             backend=self.inquiry.engine_asked,
             replayed=self._replayed(witness),
             trace=tuple(self.inquiry.trace[self.first :]),
+            allowance=self.allowance,
         )
 
     def _replayed(self, witness: Floats) -> float | None:

@@ -33,8 +33,6 @@ class Inquiry:
         The best bounds known of the pre-activations.
     lower, upper : ndarray (t,)
         Proven bounds of every function; `proof` is the weakest kind that they rest on.
-    widths : ndarray (t,)
-        What intervals left between them.
     reached, points : ndarray (t,), ndarray (t, d)
         The largest value found of every function, recomputed in the network, and the input where; minus infinity and
         the center where nothing is reached.
@@ -59,7 +57,6 @@ class Inquiry:
         self.layers = interval_bounds(functions.network, region)
         known = functions.over(last_hidden(region, self.layers))
         self.lower, self.upper, self.proof = known.lower, known.upper, Proof.INTERVAL
-        self.widths = self.upper - self.lower
         self.relaxed: set[tuple[int, ...]] = set()
         self.reached = np.full(len(functions), -np.inf)
         self.points = np.tile(region.center, (len(functions), 1))

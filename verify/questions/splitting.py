@@ -17,14 +17,21 @@ FIRST_STAGE, FIRST_ROUNDS = 1.0, 16
 
 
 def split(
-    inquiry: Inquiry, chosen: Sequence[int], accept: Callable[[Floats], bool], level: float = 0.0, share: float = 1.0
+    inquiry: Inquiry,
+    chosen: Sequence[int],
+    accept: Callable[[Floats], bool],
+    level: float = 0.0,
+    share: float = 1.0,
+    branching: float | None = None,
 ) -> bool:
     """Prove chosen functions to be at most `level` by branch and bound, for a share of the time that is left.
 
-    It takes `share` of what the resources of the question allow. `accept` is shown points where one of the functions
+    It takes `share` of what the resources of the question allow, or of the share `branching` of all time.
+    `accept` is shown points where one of the functions
     seems to be above; True ends the search, and is returned.
     """
-    if not inquiry.resources.branching_share or inquiry.clock.over():
+    share *= inquiry.resources.branching_share if branching is None else branching
+    if not share or inquiry.clock.over():
         return False
     from verify.branching.torch_modes import TorchModes  # torch takes its time to import
 
@@ -35,7 +42,7 @@ def split(
             return accept(point)
 
     with TorchModes().applied():
-        return _search_in_stages(inquiry, chosen, visit, level, share * inquiry.resources.branching_share)
+        return _search_in_stages(inquiry, chosen, visit, level, share)
 
 
 def _search_in_stages(

@@ -34,6 +34,7 @@ def optimum_record(optimum: verify.Optimum) -> dict[str, Any]:
         "value": _finite(optimum.value),
         "bound": _finite(optimum.bound),
         "tolerance": _finite(optimum.tolerance),
+        "allowance": _finite(optimum.allowance),
         "leak": _finite(optimum.leak),
         "proof": optimum.proof.value if optimum.proof else None,
         "reason": optimum.reason,

@@ -150,7 +150,7 @@ def test_an_extreme_of_a_linear_program_needs_no_tolerance(backend: str, monkeyp
     found = verify.maximize(network, verify.L1Ball([0.0, 0.0], 1.0), backend=backend)
     assert (found.status, found.proof, found.backend) == (verify.Status.OPTIMAL, Proof.LP, backend)
     assert (found.value, found.bound) == pytest.approx((-2.5, -2.5), abs=1e-9)
-    assert found.tolerance == 0.0
+    assert found.allowance == 0.0
     assert found.bound >= -2.5
 
 

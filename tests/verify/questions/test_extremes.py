@@ -98,7 +98,7 @@ class TestProofs:
         found = verify.maximize(network, verify.Box([-1.0, -1.0], [1.0, 1.0]))
         assert (found.status, found.value, found.backend) == (Status.OPTIMAL, 3.5, None)
         assert found.proof is not Proof.SOLVER
-        assert found.tolerance == 0.0
+        assert found.allowance == 0.0
 
     def test_constants_and_points_need_no_engine(self) -> None:
         constant = cx.SparseReLUNetwork([(np.zeros((1, 3)), [1.0])])
@@ -195,7 +195,7 @@ class TestEnginesThatAreWrong:
 
     def test_a_limit_keeps_its_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found = self.ask(monkeypatch, lambda milp: EngineResult(EngineStatus.LIMIT, None, 0.6, "as told", 1e-6))
-        assert (found.status, found.bound, found.tolerance) == (Status.LIMIT, 0.6, 1e-6)
+        assert (found.status, found.bound, found.allowance) == (Status.LIMIT, 0.6, 1e-6)
 
 
 class TestFunctions:
