@@ -27,7 +27,7 @@ def layer_by_layer(
     least, so that shares can amount to more than a small budget: the whole is then pruned to it.
     """
     share = max(schedule.budget // depth, 2)
-    found, hidden, status = list[Layers](), problem, Status.CONVERGED
+    found, hidden, status = list[Layers](), problem, Status.SEARCH_ENDED
     for index in range(depth):
         part = schedule.budget - share * (depth - 1) if index == depth - 1 else share
         layers, status = combined_layers(hidden, options, replace(schedule, budget=max(part, 2)), bias, rng)

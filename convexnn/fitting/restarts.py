@@ -86,17 +86,17 @@ class MultistartFit:
 
     def run(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
-        status = Status.CONVERGED
+        status = Status.SEARCH_ENDED
         try:
             for attempt in chain.from_iterable(self._attempts(number, start, rng) for number in range(n_restarts)):
                 status = attempt()
-                if status is not Status.CONVERGED or self.is_exact:
+                if status is not Status.SEARCH_ENDED or self.is_exact:
                     break
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
         if self.objective is None:
             self.keep_if_best(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
-        return status
+        return Status.EXACT if self.is_exact and status is not Status.INTERRUPTED else status
 
     def keep_if_best(self, network: SparseReLUNetwork) -> None:
         """Make a network the best if its loss on the data is the lowest, or it is the first."""
@@ -151,7 +151,7 @@ class MultistartFit:
     def _search(self, rng: np.random.Generator) -> Status:
         """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
         if not self.patience or self.problem.loss.name != "squared":
-            return Status.CONVERGED
+            return Status.SEARCH_ENDED
         options = RecoveryOptions(
             budget=self.schedule.budget,
             width=self.sizes[1],
@@ -166,8 +166,8 @@ class MultistartFit:
         layers, status = layer_by_layer(self.problem, options, self.schedule, len(self.sizes) - 2, self.bias, rng)
         if layers is not None:
             self.keep_if_best(self.problem.network(self._refitted(layers)))
-        # A search that is out of its share of the time leaves the rest to training.
-        return Status.CONVERGED if status is Status.TIME_LIMIT else status
+        # A search that is out of its share of the time, or exact on a part of the rows, leaves the rest to training.
+        return status if status is Status.INTERRUPTED else Status.SEARCH_ENDED
 
     def _refitted(self, layers: Layers) -> Layers:
         cost = self.problem.target.numel() * float(layers.nnz) ** 2

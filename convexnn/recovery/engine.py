@@ -51,8 +51,9 @@ def _run(search: MultistartSearch, unit: float) -> tuple[Status, list[float]]:
                 callback(RecoveryProgress(len(history), loss, best, deadline.seconds, search.restart, candidate.source))
     except KeyboardInterrupt:
         return Status.INTERRUPTED, history
-    ended = deadline.is_over() and search.best.loss > EXACT
-    return Status.TIME_LIMIT if ended else Status.CONVERGED, history
+    if search.best.loss <= EXACT:
+        return Status.EXACT, history
+    return Status.TIME_LIMIT if deadline.is_over() else Status.SEARCH_ENDED, history
 
 
 def root_mean_squares(columns: Floats) -> Floats:

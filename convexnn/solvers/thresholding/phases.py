@@ -115,10 +115,11 @@ class SupportSearch(PhasedDescent):
         arrays = self.arrays * dictionary.memory.columns // ITERATES
         self.memory = max(self.memory, dictionary.memory.total + arrays + more)
 
-    def solution(self, solver: str) -> Solution:
-        """Return the best support with its weights."""
+    def solution(self, solver: str, ended: Status = Status.CONVERGED) -> Solution:
+        """Return the best support with its weights; `ended` is what a run says that nothing cut short."""
         history = np.array(self.history)
-        record = RunRecord(solver, self.status, len(history), self.seconds, history, self.memory or None)
+        status = self.status if self.ended else ended
+        record = RunRecord(solver, status, len(history), self.seconds, history, self.memory or None)
         return certify_support(self.program, self.support, self.weights, record)
 
 

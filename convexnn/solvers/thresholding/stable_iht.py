@@ -69,7 +69,8 @@ def stable_iht(
     Returns
     -------
     Solution
-        CONVERGED at a point that is HT-stable to `tolerance` (:func:`convexnn.theory.ht_stability`); ``gap`` is None.
+        CONVERGED at a point that is HT-stable to `tolerance` (:func:`convexnn.theory.ht_stability`), EXACT where it
+        meets the data to rounding; ``gap`` is None.
         A run that ends before that is never worse than zero weights.
 
     Raises
