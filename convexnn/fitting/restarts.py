@@ -62,7 +62,7 @@ class MultistartFit:
     callback : callable or None
         Told of each pass.
     best, objective
-        The best network so far and its loss; after :meth:`run` there is one, if need be without weights.
+        The best network so far and its loss; after :meth:`run` there is one, never worse than the best constant.
     history : list of float
         Mean loss over each pass.
     """
@@ -94,8 +94,7 @@ class MultistartFit:
                     break
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
-        if self.objective is None:
-            self.keep_if_best(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
+        self.keep_if_best(self.problem.network(self.problem.constant(self.sizes, self.bias)))
         return Status.EXACT if self.is_exact and status is not Status.INTERRUPTED else status
 
     def keep_if_best(self, network: SparseReLUNetwork) -> None:
