@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 import numpy as np
 import torch
 
-from convexnn.fitting.joint import joint_polish
+from convexnn.fitting.joint import InterruptedPolishError, joint_polish
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.layerwise import layer_by_layer
 from convexnn.fitting.problem import FitProblem
@@ -139,12 +139,7 @@ class MultistartFit:
 
     def _trained(self, layers: Layers, schedule: Schedule, generator: torch.Generator) -> Status:
         status = train(self.problem_float32, layers, schedule, generator, self._after_epoch)
-        layers = layers.narrowed(self.sizes[1])
-        try:
-            self.keep_if_best(self.problem.network(self._refitted(layers)))
-        except KeyboardInterrupt:
-            self.keep_if_best(self.problem.network(layers))
-            return Status.INTERRUPTED
+        self._keep_refitted(layers.narrowed(self.sizes[1]), status)
         return status
 
     def _search(self, rng: np.random.Generator) -> Status:
@@ -164,9 +159,18 @@ class MultistartFit:
         )
         layers, status = layer_by_layer(self.problem, options, self.schedule, len(self.sizes) - 2, self.bias, rng)
         if layers is not None:
-            self.keep_if_best(self.problem.network(self._refitted(layers)))
+            self._keep_refitted(layers, status)
         # A search that is out of its share of the time, or exact on a part of the rows, leaves the rest to training.
         return status if status is Status.INTERRUPTED else Status.SEARCH_ENDED
+
+    def _keep_refitted(self, layers: Layers, status: Status) -> None:
+        """Offer layers fitted on their support; as they are after an interruption, or as far as one lets them come."""
+        try:
+            layers = layers if status is Status.INTERRUPTED else self._refitted(layers)
+        except InterruptedPolishError as stopped:
+            self.keep_if_best(self.problem.network(stopped.layers))
+            raise
+        self.keep_if_best(self.problem.network(layers))
 
     def _refitted(self, layers: Layers) -> Layers:
         cost = self.problem.target.numel() * float(layers.nnz) ** 2

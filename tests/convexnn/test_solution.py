@@ -11,6 +11,7 @@ import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.solvers.convex.primal_dual import InteriorPoint
 from tests.helpers.recovery_problems import planted
 
 
@@ -74,9 +75,10 @@ def test_a_solution_says_how_well_it_fits(penalty: str | None, outputs: int) -> 
     found = cx.solve(ConvexProgram(X, target, cx.sample_patterns(X, 10), **asked))
     share, of_variance = missed(target, found.predict(X))
     assert found.relative_error == pytest.approx(share)
-    assert found.r2 == pytest.approx(1.0 - of_variance)
+    r2 = 1.0 - of_variance
+    assert found.r2 == pytest.approx(r2)
     assert found.decibels == pytest.approx(-10.0 * np.log10(share))
-    assert f", {-10.0 * np.log10(share):.1f} dB, R2 {np.floor(1e5 * found.r2) / 1e5:.5f}" in str(found)
+    assert f", {-10.0 * np.log10(share):.1f} dB, R2 {np.floor(1e5 * r2) / 1e5:.5f}" in str(found)
 
 
 def test_recovery_and_fits_say_how_well_the_network_itself_fits() -> None:
@@ -103,3 +105,73 @@ def test_accuracy_is_never_rounded_up() -> None:
     assert str(Accuracy.of_loss(0.5e-6, target)) == "60.0 dB, R2 0.99999"
     assert str(Accuracy.of_loss(1.0, np.ones(4))) == "R2 -inf"
     assert Accuracy.of_loss(0.0, np.zeros(4)) == Accuracy(0.0, 1.0)
+
+
+@pytest.mark.parametrize("solver", ["hard_thresholding", "htp"])
+def test_an_exact_budget_has_no_dust(solver: str) -> None:
+    asked = budgeted()
+    found = cx.solve(ConvexProgram(asked.X, asked.y, asked.patterns, budget=20), solver)
+    assert found.status is cx.Status.EXACT
+    assert found.nnz == 10
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Interrupt a run where it calls a function."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+
+
+@pytest.mark.parametrize(
+    ("solver", "place"),
+    [
+        ("hard_thresholding", "convexnn.solvers.thresholding.dictionary.Dictionary.whitened"),
+        ("htp", "convexnn.solvers.thresholding.phases.make_dictionary"),
+        ("stable_iht", "convexnn.solvers.thresholding.stable_iht.step_size"),
+    ],
+)
+def test_an_interruption_before_there_is_a_support_returns_the_start_or_nothing(
+    solver: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = budgeted(0.1)
+    good = cx.solve(program, solver)
+    stop_at(monkeypatch, place)
+    found, warm = cx.solve(program, solver), cx.solve(program, solver, start=good)
+    assert found.status is warm.status is cx.Status.INTERRUPTED
+    assert (found.nnz, found.objective) == (0, program.zero_loss)
+    np.testing.assert_array_equal(warm.weights, good.weights)
+    bad, wide = -good.weights, np.ones(program.weights_shape)
+    assert cx.solve(program, solver, start=bad).nnz == cx.solve(program, solver, start=wide).nnz == 0
+
+
+@pytest.mark.parametrize("place", ["InteriorPoint.begin", "InteriorPoint"])
+def test_an_interruption_of_the_search_for_centres_returns_zero_weights(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = planted(0)
+    gates = cx.sample_patterns(X, 5)
+    program = ConvexProgram(X, np.column_stack([y, X[:, 0]]), gates, penalty="group_l1", strength=0.05, cone=True)
+    stop_at(monkeypatch, f"convexnn.solvers.convex.interior_point.{place}")
+    found = cx.solve(program, "interior_point")
+    assert found.status is cx.Status.INTERRUPTED
+    assert (found.nnz, found.objective) == (0, program.zero_loss)
+
+
+def test_an_interruption_at_a_later_output_keeps_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(0)
+    gates = cx.sample_patterns(X, 5)
+    program = ConvexProgram(X, np.column_stack([y, X[:, 0]]), gates, penalty="group_l1", strength=0.05, cone=True)
+    original, calls = InteriorPoint.begin, iter(range(2))
+
+    def interrupted(method: InteriorPoint) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return original(method)
+
+    monkeypatch.setattr(InteriorPoint, "begin", interrupted)
+    found = cx.solve(program, "interior_point")
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.weights[..., 0].any()
+    assert not found.weights[..., 1].any()
