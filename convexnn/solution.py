@@ -14,6 +14,7 @@ from convexnn.checks import Floats, as_known
 from convexnn.mapping.map_back import Mapping, gated_output, map_back, map_parts
 from convexnn.network import SparseReLUNetwork
 from convexnn.patterns.activation_patterns import masks
+from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
 
 # A gap, or residual, of this share of its value at zero weights is called converged.
@@ -30,12 +31,19 @@ QUICK = 1 << 22
 class Status(Enum):
     """How a solver ended; the value is a sentence, the name is stable."""
 
+    EXACT = "The data are met to rounding."
     CONVERGED = "The solver met its own stopping rule."
+    SEARCH_ENDED = "The search ended: its starts and moves are used up; a better network may exist."
     MAX_ITERATIONS = "The iteration limit was reached first; the best iterate is returned."
     TIME_LIMIT = "The time limit was reached first; the best iterate is returned."
     INTERRUPTED = "The run was interrupted; the best iterate is returned."
     NOT_FINITE = "A value was not finite; the best iterate before it is returned."
     INACCURATE = "The solver ended above its tolerance; look at the gap, the residual and the violation."
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its own end (EXACT, CONVERGED, SEARCH_ENDED): no limit and no failure cut it."""
+        return self in (Status.EXACT, Status.CONVERGED, Status.SEARCH_ENDED)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,6 +121,35 @@ class Solution:
     def nnz(self) -> int:
         """Number of nonzero weights; of a cone program, those of u and v."""
         return len(self.values) if self.pair is None else int(sum(np.count_nonzero(part) for part in self.pair))
+
+    @property
+    def relative_error(self) -> float | None:
+        """Share of the target's mean square that the convex model misses, sum (y - p)^2 / sum y^2; None for labels.
+
+        Of :func:`convexnn.recover` it is that of the network itself. Computed at first access and kept, as are
+        :attr:`r2` and :attr:`decibels`.
+        """
+        return None if self._accuracy is None else self._accuracy.relative_error
+
+    @property
+    def r2(self) -> float | None:
+        """1 - sum (y - p)^2 / sum (y - mean y)^2 of the convex model, over all outputs together; None for labels."""
+        return None if self._accuracy is None else self._accuracy.r2
+
+    @property
+    def decibels(self) -> float | None:
+        """-10 log10 of :attr:`relative_error`, infinity where that is 0; None for labels."""
+        return None if self._accuracy is None else self._accuracy.decibels
+
+    @cached_property
+    def _accuracy(self) -> Accuracy | None:
+        program = self.program
+        if program.loss.name != "squared":
+            return None
+        loss = self.objective
+        if program.penalty is not None:
+            loss = program.loss.value(self.predict(program.X).reshape(program.targets.shape), program.targets)
+        return Accuracy.of_loss(loss, program.targets)
 
     @cached_property
     def live(self) -> NDArray[np.int64]:
@@ -227,11 +264,18 @@ class Solution:
         return "\n".join(
             (
                 f"{self.solver}: {self.program.question}",
-                f"  objective {self.objective:.6g} ({self.certificate}), {self.nnz} nonzeros in {len(self.live)} gates",
+                f"  objective {self.objective:.6g} ({self.certificate}), {self.nnz} nonzeros in {len(self.live)} gates"
+                f"{self._accuracy_words()}",
                 f"  {self.iterations} iterations, {self.seconds:.2f} s. {self.ending}",
                 f"  {self._mapping_line()}",
             )
         )
+
+    def _accuracy_words(self) -> str:
+        """Return how well numbers are met, with a comma before it; no prediction of seconds is made for it."""
+        quick = self.program.penalty is None or len(self.program.X) * self.blocks.size <= QUICK
+        known = (quick or "_accuracy" in self.__dict__) and self._accuracy is not None
+        return f", {self._accuracy}" if known else ""
 
     def _mapping_line(self) -> str:
         """Return the mapping in words; one that takes seconds is not made for the sake of printing."""

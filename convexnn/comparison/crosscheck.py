@@ -273,7 +273,7 @@ def _solved(
     try:
         taken = {option: value for option, value in common.items() if option in entry.options}
         solution = solve(program, name, **taken | dict(own))
-        reason = None if solution.status is Status.CONVERGED else solution.ending
+        reason = None if solution.status.complete else solution.ending
         return measured(SolverResult(name, reason, solution.status, solution=solution), mapped)
     except (ImportError, UnsuitedError, RuntimeError, MemoryError, np.linalg.LinAlgError) as error:
         return SolverResult(name, " ".join(str(error).split()) or type(error).__name__)

@@ -30,7 +30,7 @@ class SolverResult:
     solver : str
         The name asked for.
     reason : str or None
-        Why there is no answer, or how the run ended where it did not converge; None for a converged run.
+        Why there is no answer, or how the run ended where that was not its own end; None for a run that was.
     status : Status or None
         How the solver ended.
     objective, gap : float
@@ -89,8 +89,8 @@ class SolverResult:
 
     @property
     def converged(self) -> bool:
-        """Whether the solver met its own stopping rule, and its certificate bears it out."""
-        return self.status is Status.CONVERGED
+        """Whether the solver came to its own end, and its certificate bears it out: no limit, no failure."""
+        return self.status is not None and self.status.complete
 
     @property
     def feasible(self) -> bool:

@@ -103,7 +103,9 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self.budget_, self.width_ = network_size(self.budget, self.width, self.depth, len(X), n_inputs, n_outputs)
         if not (inputs.varies.any() and outputs.varies.any()):
             self.network_ = constant_network(X.shape[1], constant)
-            self.ridge_, self.status_, self.n_iter_ = 0.0, Status.CONVERGED, 0
+            # A target that does not vary is met; features that do not vary leave nothing better than the constant.
+            self.status_ = Status.CONVERGED if outputs.varies.any() else Status.EXACT
+            self.ridge_, self.n_iter_ = 0.0, 0
             return
         fit = self._fitted(inputs.apply(X), y, loss, self._start(inputs, outputs), self._options(inputs))
         self.network_ = to_raw(fit.network, inputs, outputs)

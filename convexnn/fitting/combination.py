@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -52,11 +53,21 @@ def combined_layers(
     if not hidden[:, : rows.shape[1]].any():
         return None, run.status
     layers = _fit_outputs(sample, hidden[:, : rows.shape[1]], hidden[:, rows.shape[1] :])
-    layers = prune_by_saliency(sample, layers, schedule.budget, schedule.ridge, options.deadline.is_over)
-    narrow = layers.narrowed(width - bias)
+    hurried = run.status is Status.INTERRUPTED
+    thinned = partial(_thinned, sample, layers, schedule, width - bias)
+    try:
+        return thinned(lambda: hurried or options.deadline.is_over()), run.status
+    except KeyboardInterrupt:
+        return thinned(lambda: True), Status.INTERRUPTED
+
+
+def _thinned(problem: FitProblem, layers: Layers, schedule: Schedule, width: int, stop: Callable[[], bool]) -> Layers:
+    """Return layers within the budget and the width; in few steps where `stop` says so."""
+    layers = prune_by_saliency(problem, layers, schedule.budget, schedule.ridge, stop)
+    narrow = layers.narrowed(width)
     if narrow.sizes != layers.sizes:
-        narrow, _ = joint_polish(sample, narrow, schedule.ridge, ROUNDS, stop=options.deadline.is_over)
-    return narrow, run.status
+        narrow, _ = joint_polish(problem, narrow, schedule.ridge, ROUNDS, stop=stop)
+    return narrow
 
 
 def prune_by_saliency(

@@ -22,6 +22,7 @@ from convexnn.checks import (
 from convexnn.fitting.result import NetworkFit
 from convexnn.fitting.schedule import Schedule
 from convexnn.network import SparseReLUNetwork
+from convexnn.program.accuracy import Accuracy
 from convexnn.program.losses import loss_named
 from convexnn.program.targets import encode
 from convexnn.solvers.common.deadline import Deadline
@@ -184,15 +185,17 @@ def fit_network(
         callback,
     )
     status = search.run(n_restarts, start, as_generator(seed))
+    objective = measure(search.best)
     return NetworkFit(
         search.best,
         loss,
         target.classes,
         budget,
-        measure(search.best),
+        objective,
         status,
         deadline.seconds,
         np.array(search.history),
+        Accuracy.of_loss(objective, target.values) if loss == "squared" else None,
     )
 
 

@@ -18,6 +18,14 @@ LARGEST_DAMPING = 1e6
 TILE_ENTRIES = 1 << 23
 
 
+class InterruptedPolishError(KeyboardInterrupt):
+    """An interruption of a polish, with the layers that it had reached."""
+
+    def __init__(self, layers: Layers) -> None:
+        super().__init__()
+        self.layers = layers
+
+
 def joint_polish(
     problem: FitProblem,
     layers: Layers,
@@ -30,22 +38,33 @@ def joint_polish(
 
     Levenberg and Marquardt: (J^T J / n + damping diag) step = -gradient over the nonzero parameters and the biases,
     taken if the loss falls, else the damping grows; it ends when a round lowers the loss by less than `least_fall` of
-    it.
+    it. An interruption comes out as an :class:`InterruptedPolishError`.
     """
     free = free_parameters(layers)
-    loss, damping = penalised_loss(problem, layers, ridge), FIRST_DAMPING
-    for _ in range(rounds if len(free) else 0):
-        gram, slope = normal_equations(problem, layers, free)
-        inside = free < layers.n_weights
-        slope[inside] += ridge * layers.parameters[free[inside]]
-        gram.diagonal()[inside] += ridge
-        moved, damping = _take_step(problem, layers, (free, gram, slope), (loss, ridge), damping)
-        if moved is None:
-            break
-        layers, before, loss = moved[0], loss, moved[1]
-        if loss > (1.0 - least_fall) * before or stop():
-            break
+    try:
+        loss, damping = penalised_loss(problem, layers, ridge), FIRST_DAMPING
+        for _ in range(rounds if len(free) else 0):
+            system = _penalised_equations(problem, layers, free, ridge)
+            moved, damping = _take_step(problem, layers, system, (loss, ridge), damping)
+            if moved is None:
+                break
+            layers, before, loss = moved[0], loss, moved[1]
+            if loss > (1.0 - least_fall) * before or stop():
+                break
+    except KeyboardInterrupt:
+        raise InterruptedPolishError(layers) from None
     return layers, loss
+
+
+def _penalised_equations(
+    problem: FitProblem, layers: Layers, free: Tensor, ridge: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the free parameters with the normal equations in them, the ridge among them."""
+    gram, slope = normal_equations(problem, layers, free)
+    inside = free < layers.n_weights
+    slope[inside] += ridge * layers.parameters[free[inside]]
+    gram.diagonal()[inside] += ridge
+    return free, gram, slope
 
 
 def free_parameters(layers: Layers) -> Tensor:

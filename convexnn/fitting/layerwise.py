@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,25 +24,41 @@ def layer_by_layer(
 
     The rule of the paper ("A Recovery Guarantee for Sparse Neural Networks", arXiv 2509.20323) for more than one hidden
     layer: fit a network of one, keep its hidden layer, throw its outputs away, and go on with what the layer gives.
-    With one hidden layer it is :func:`combined_layers`; None where a search finds nothing. A layer gets two weights at
-    least, so that shares can amount to more than a small budget: the whole is then pruned to it.
+    With one hidden layer it is :func:`combined_layers`; None where a search finds nothing. After an interruption the
+    layers that are left pass on what comes in. A layer gets two weights at least, so that shares can amount to more
+    than a small budget: the whole is then pruned to it.
     """
     share = max(schedule.budget // depth, 2)
-    found, hidden, status = list[Layers](), problem, Status.CONVERGED
+    found, hidden, status = list[Layers](), problem, Status.SEARCH_ENDED
     for index in range(depth):
         part = schedule.budget - share * (depth - 1) if index == depth - 1 else share
         layers, status = combined_layers(hidden, options, replace(schedule, budget=max(part, 2)), bias, rng)
-        if layers is None or status is Status.INTERRUPTED:
+        if layers is None:
             return None, status
         found.append(layers)
+        if status is Status.INTERRUPTED:
+            found += [_passing(layers)] * (depth - 1 - index)
+            break
         if index < depth - 1:
             hidden = replace(hidden, rows=layers.forward(hidden.rows)[1])
     joined = _joined(found)
     if joined.nnz > schedule.budget:
-        joined = prune_by_saliency(
-            sample_rows(problem, rng), joined, schedule.budget, schedule.ridge, options.deadline.is_over
-        )
+        hurried = status is Status.INTERRUPTED
+        stop = partial(bool, True) if hurried else options.deadline.is_over
+        joined = prune_by_saliency(sample_rows(problem, rng), joined, schedule.budget, schedule.ridge, stop)
     return joined, status
+
+
+def _passing(layers: Layers) -> Layers:
+    """Return layers whose neurons are those of the hidden layer before them, with the same outputs."""
+    count, outputs = layers.sizes[1:]
+    passing = Layers.zero((count, count, outputs), layers.bias, layers.parameters.dtype)
+    passing = passing.with_parameters(passing.parameters.to(layers.parameters.device))
+    passing.weights[0].fill_diagonal_(1.0)
+    passing.weights[1].copy_(layers.weights[1])
+    if layers.bias:
+        passing.biases[1].copy_(layers.biases[1])
+    return passing
 
 
 def _joined(found: list[Layers]) -> Layers:

@@ -100,6 +100,15 @@ class FitProblem:
         """Number of rows n."""
         return len(self.rows)
 
+    def constant(self, sizes: tuple[int, ...], bias: bool) -> Layers:
+        """Return layers without weights: with biases those of the best constant, the mean or the labels' shares."""
+        layers = Layers.zero(sizes, bias, torch.float64)
+        if bias and self.loss.name != "squared":
+            # Numbers have mean 0 in their units.
+            shares = (self.target > 0.0).double().mean(0)
+            layers.biases[-1].copy_(torch.logit(shares) if self.loss.name == "logistic" else shares.log())
+        return layers
+
     def network(self, layers: Layers) -> SparseReLUNetwork:
         """Return layers as a network for the data as given."""
         weights = [weight.double().cpu().numpy() for weight in layers.weights]

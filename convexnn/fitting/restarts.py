@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 import numpy as np
 import torch
 
-from convexnn.fitting.joint import joint_polish
+from convexnn.fitting.joint import InterruptedPolishError, joint_polish
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.layerwise import layer_by_layer
 from convexnn.fitting.problem import FitProblem
@@ -62,7 +62,7 @@ class MultistartFit:
     callback : callable or None
         Told of each pass.
     best, objective
-        The best network so far and its loss; after :meth:`run` there is one, if need be without weights.
+        The best network so far and its loss; after :meth:`run` there is one, never worse than the best constant.
     history : list of float
         Mean loss over each pass.
     """
@@ -86,17 +86,16 @@ class MultistartFit:
 
     def run(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
-        status = Status.CONVERGED
+        status = Status.SEARCH_ENDED
         try:
             for attempt in chain.from_iterable(self._attempts(number, start, rng) for number in range(n_restarts)):
                 status = attempt()
-                if status is not Status.CONVERGED or self.is_exact:
+                if status is not Status.SEARCH_ENDED or self.is_exact:
                     break
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
-        if self.objective is None:
-            self.keep_if_best(self.problem.network(Layers.zero(self.sizes, self.bias, torch.float64)))
-        return status
+        self.keep_if_best(self.problem.network(self.problem.constant(self.sizes, self.bias)))
+        return Status.EXACT if self.is_exact and status is not Status.INTERRUPTED else status
 
     def keep_if_best(self, network: SparseReLUNetwork) -> None:
         """Make a network the best if its loss on the data is the lowest, or it is the first."""
@@ -140,18 +139,13 @@ class MultistartFit:
 
     def _trained(self, layers: Layers, schedule: Schedule, generator: torch.Generator) -> Status:
         status = train(self.problem_float32, layers, schedule, generator, self._after_epoch)
-        layers = layers.narrowed(self.sizes[1])
-        try:
-            self.keep_if_best(self.problem.network(self._refitted(layers)))
-        except KeyboardInterrupt:
-            self.keep_if_best(self.problem.network(layers))
-            return Status.INTERRUPTED
+        self._keep_refitted(layers.narrowed(self.sizes[1]), status)
         return status
 
     def _search(self, rng: np.random.Generator) -> Status:
         """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
         if not self.patience or self.problem.loss.name != "squared":
-            return Status.CONVERGED
+            return Status.SEARCH_ENDED
         options = RecoveryOptions(
             budget=self.schedule.budget,
             width=self.sizes[1],
@@ -165,9 +159,18 @@ class MultistartFit:
         )
         layers, status = layer_by_layer(self.problem, options, self.schedule, len(self.sizes) - 2, self.bias, rng)
         if layers is not None:
-            self.keep_if_best(self.problem.network(self._refitted(layers)))
-        # A search that is out of its share of the time leaves the rest to training.
-        return Status.CONVERGED if status is Status.TIME_LIMIT else status
+            self._keep_refitted(layers, status)
+        # A search that is out of its share of the time, or exact on a part of the rows, leaves the rest to training.
+        return status if status is Status.INTERRUPTED else Status.SEARCH_ENDED
+
+    def _keep_refitted(self, layers: Layers, status: Status) -> None:
+        """Offer layers fitted on their support; as they are after an interruption, or as far as one lets them come."""
+        try:
+            layers = layers if status is Status.INTERRUPTED else self._refitted(layers)
+        except InterruptedPolishError as stopped:
+            self.keep_if_best(self.problem.network(stopped.layers))
+            raise
+        self.keep_if_best(self.problem.network(layers))
 
     def _refitted(self, layers: Layers) -> Layers:
         cost = self.problem.target.numel() * float(layers.nnz) ** 2

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from convexnn.program.accuracy import Accuracy
 from convexnn.solution import Status
 
 
@@ -31,11 +32,14 @@ class NetworkFit:
     objective : float
         Mean loss of the network on the data (sum over outputs), recomputed in float64, without the ridge.
     status : Status
-        How the run ended; ``CONVERGED``: the schedule was gone through.
+        How the run ended; ``EXACT``: numbers are met to rounding; ``SEARCH_ENDED``: all starts and passes were gone
+        through.
     seconds : float
         Wall-clock time.
     history : ndarray
         Mean loss over each pass over the rows, all starts one after another; with a margin that of the worst case.
+    accuracy : Accuracy or None
+        How well numbers are met, from `objective`; None for labels.
     """
 
     network: SparseReLUNetwork
@@ -46,6 +50,22 @@ class NetworkFit:
     status: Status
     seconds: float
     history: Floats
+    accuracy: Accuracy | None = None
+
+    @property
+    def relative_error(self) -> float | None:
+        """Share of the target's mean square that is missed, sum (y - p)^2 / sum y^2; None for labels."""
+        return None if self.accuracy is None else self.accuracy.relative_error
+
+    @property
+    def r2(self) -> float | None:
+        """1 - sum (y - p)^2 / sum (y - mean y)^2, over all outputs together; None for labels."""
+        return None if self.accuracy is None else self.accuracy.r2
+
+    @property
+    def decibels(self) -> float | None:
+        """-10 log10 of :attr:`relative_error`, infinity where that is 0; None for labels."""
+        return None if self.accuracy is None else self.accuracy.decibels
 
     @property
     def nnz(self) -> int:
@@ -64,9 +84,10 @@ class NetworkFit:
         return f"<fit: {self.loss} loss {self.objective:.6g}, {self.nnz} weights, {self.status.name}>"
 
     def __str__(self) -> str:
+        met = "" if self.accuracy is None else f", {self.accuracy}"
         return "\n".join(
             (
-                f"{self.loss} loss {self.objective:.6g}, {self.nnz} weights of a budget of {self.budget}",
+                f"{self.loss} loss {self.objective:.6g}, {self.nnz} weights of a budget of {self.budget}{met}",
                 f"  {self.network}",
                 f"  {len(self.history)} passes over the data, {self.seconds:.2f} s. {self.status.value}",
             )

@@ -60,7 +60,7 @@ def train(
     steps = schedule.epochs * -(-problem.n_rows // schedule.batch)
     state = layers.parameters, trainer.adam.squares
     safe = [part.clone() for part in state]
-    status = Status.CONVERGED
+    status = Status.SEARCH_ENDED
     try:
         for _ in range(schedule.epochs):
             loss = trainer.run_epoch(problem, steps, generator)

@@ -77,7 +77,8 @@ def recover(
     Solution
         Of the cardinality program over the network's own gates (row j of ``weights`` is +-w_j), on which the convex
         model and the network agree; ``to_network()`` is the network. ``history`` is the lowest loss after each
-        candidate. ``CONVERGED``: the network is exact up to rounding, or the starts are used up.
+        candidate. ``EXACT``: the data are met to rounding; ``SEARCH_ENDED``: the starts are used up, and a better
+        network may exist. ``relative_error``, ``r2`` and ``decibels`` say how well the network fits.
 
     Raises
     ------

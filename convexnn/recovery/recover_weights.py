@@ -7,13 +7,14 @@ import torch
 
 from convexnn.checks import Floats
 from convexnn.linear.operator import as_device
+from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.memory import estimate_peak_bytes
 from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
 from convexnn.recovery.restarts import MultistartSearch
 from convexnn.recovery.search import EXACT
-from convexnn.recovery.significance import drop_insignificant
+from convexnn.recovery.significance import drop_dust, drop_insignificant
 from convexnn.solution import Status
 from convexnn.solvers.common.certificate import RunRecord
 
@@ -32,12 +33,24 @@ def recover_weights(
     problem = Problem(torch.as_tensor(rows / scale, device=device), torch.as_tensor(target / height, device=device))
     search = MultistartSearch(problem, options, rng)
     status, history = _run(search, 0.5 * height**2)
-    hidden = polish(problem, search.best.hidden, rounds=LAST_ROUNDS, stop=options.deadline.is_over)[0]
-    if options.significant:
-        hidden = drop_insignificant(problem, hidden, options.width * n_inputs).compact(options.width)
+    hidden = search.best.hidden
+    try:
+        hidden = _finished(problem, hidden, options)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
     gates = hidden.weights.cpu().numpy() * (height / scale)
     run = RunRecord("recover", status, len(history), options.deadline.seconds, np.array(history), memory)
     return gates, gates * hidden.signs.cpu().numpy()[:, None], run
+
+
+def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions) -> HiddenLayer:
+    """Return the layer fitted to all rows, without the weights that rounding, or noise, explains."""
+    hidden, loss = polish(problem, hidden, rounds=LAST_ROUNDS, stop=options.deadline.is_over)
+    if loss <= EXACT:
+        hidden = drop_dust(problem, hidden, EXACT, options.deadline.is_over)
+    if options.significant:
+        hidden = drop_insignificant(problem, hidden, options.width * problem.rows.shape[1])
+    return hidden.compact(options.width)
 
 
 def _run(search: MultistartSearch, unit: float) -> tuple[Status, list[float]]:
@@ -51,8 +64,9 @@ def _run(search: MultistartSearch, unit: float) -> tuple[Status, list[float]]:
                 callback(RecoveryProgress(len(history), loss, best, deadline.seconds, search.restart, candidate.source))
     except KeyboardInterrupt:
         return Status.INTERRUPTED, history
-    ended = deadline.is_over() and search.best.loss > EXACT
-    return Status.TIME_LIMIT if ended else Status.CONVERGED, history
+    if search.best.loss <= EXACT:
+        return Status.EXACT, history
+    return Status.TIME_LIMIT if deadline.is_over() else Status.SEARCH_ENDED, history
 
 
 def root_mean_squares(columns: Floats) -> Floats:

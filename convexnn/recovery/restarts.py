@@ -13,6 +13,7 @@ from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
+from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, FINE, Candidate, Search
 from convexnn.recovery.step_rules import StepRuleBandit
 
@@ -98,7 +99,11 @@ class MultistartSearch:
                 return
             plan = search.start(*waiting.pop(0)) if current is None or waiting else search.move(current)
             least = float("inf") if current is None else current.loss
-            candidate = search.run(plan, least)
+            try:
+                candidate = search.run(plan, least)
+            except InterruptedRoundsError as cut:
+                self._keep_if_best(Candidate(cut.hidden.compact(self.options.width), least, plan.source))
+                raise
             stale = 0 if waiting or candidate.loss < BETTER * least else stale + 1
             if isfinite(candidate.loss) and candidate.loss < least:
                 current = candidate

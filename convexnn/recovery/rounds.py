@@ -22,6 +22,9 @@ ANNEALED = 0.6
 # Rounds after which the column norms of all gates are computed anew; between, those of new gates alone are.
 STALE = 10
 
+# Rounds of the polish of a layer that was cut short.
+CUT_ROUNDS = 5
+
 # Loss, in units of the target's mean square, from which rounds do not come back.
 DIVERGED = 1e12
 
@@ -59,6 +62,23 @@ class _RoundState:
         return mean_square(self.residual)
 
 
+class InterruptedRoundsError(KeyboardInterrupt):
+    """An interruption of rounds, with the best layer met before it, within the budget."""
+
+    def __init__(self, hidden: HiddenLayer) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+@dataclass(eq=False)
+class _Course:
+    """How far rounds are: the present layer, the best one within the budget, and its loss."""
+
+    hidden: HiddenLayer
+    best: HiddenLayer
+    least: float = float("inf")
+
+
 def threshold_rounds(
     problem: Problem, hidden: HiddenLayer, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
 ) -> tuple[HiddenLayer, float]:
@@ -66,28 +86,69 @@ def threshold_rounds(
 
     A round: with unit columns D_j x_i / ||D_j x_i||, keep the largest entries of w + mu A^T r (mu the exact line search
     on the present support), fit them, let gates follow weights, make parallel neurons one, and give every empty block
-    a fresh gate. `stop` is asked before each round; rounds that diverge end.
+    a fresh gate. `stop` is asked before each round, but for the first one from nothing, which keeps to the budget then;
+    a layer that is above the budget when it says so is brought down to it. Rounds that diverge end. An interruption
+    comes out as an :class:`InterruptedRoundsError`.
     """
-    best, least = hidden, float("inf")
-    norms, renewed = hidden.weights, torch.ones_like(hidden.live)
+    course = _Course(hidden, hidden)
+    try:
+        _run_rounds(problem, course, budget, schedule, propose, stop)
+        return _best_polished(problem, course, budget, schedule, stop)
+    except KeyboardInterrupt:
+        found, _ = _best_polished(problem, course, budget, schedule, lambda: True)
+        raise InterruptedRoundsError(found) from None
+
+
+def _run_rounds(
+    problem: Problem, course: _Course, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
+) -> None:
+    """Take rounds from the course's layer, and keep the best within the budget."""
+    norms, renewed = course.hidden.weights, torch.ones_like(course.hidden.live)
     for index in range(schedule.rounds):
-        if stop():
-            break
-        now = _round_state(problem, hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
+        hurried = stop()
+        if hurried and (index or course.hidden.nnz):
+            return
+        now = _round_state(problem, course.hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
         if not now.loss <= DIVERGED:
-            hidden = best
-            break
-        if now.loss < least and hidden.nnz <= budget:
-            best, least = hidden, now.loss
-        hidden = merge_parallel(_select_and_fit(problem, now, schedule.budget(budget, index), schedule))
+            course.hidden = course.best
+            return
+        if now.loss < course.least and course.hidden.nnz <= budget:
+            course.best, course.least = course.hidden, now.loss
+        most = budget if hurried else schedule.budget(budget, index)
+        hidden = merge_parallel(_select_and_fit(problem, now, most, schedule))
         norms, renewed = now.norms, ~hidden.live
-        hidden = _revive_empty(hidden, renewed, propose, now.residual)
+        course.hidden = _revive_empty(hidden, renewed, propose, now.residual)
+
+
+def _best_polished(
+    problem: Problem, course: _Course, budget: int, schedule: Schedule, stop: Callable[[], bool]
+) -> tuple[HiddenLayer, float]:
+    """Return the better of the last layer, brought down to the budget, and the best one, polished, and its loss."""
     # What is worse before the polish may be better after it.
-    if hidden.nnz <= budget:
-        last, loss = polish(problem, hidden, stop=stop)
-        if loss < least:
-            return last, loss
-    return polish(problem, best, stop=stop)
+    last, loss = polish(problem, _within_budget(problem, course.hidden, budget, schedule), stop=stop)
+    if not loss < 1.0 and stop():
+        # Time was up before the polish could mend what the rounds had left.
+        last, loss = polish(problem, _well_scaled(problem, last), rounds=CUT_ROUNDS)
+    return (last, loss) if loss < course.least else polish(problem, course.best, stop=stop)
+
+
+def _within_budget(problem: Problem, hidden: HiddenLayer, budget: int, schedule: Schedule) -> HiddenLayer:
+    """Return a layer that was cut short above the budget after a few rounds more, each on half as many weights.
+
+    Its largest entries alone would not do: many weights that were fitted together cancel.
+    """
+    while hidden.nnz > budget:
+        now = _round_state(problem, hidden, hidden.weights, torch.ones_like(hidden.live))
+        hidden = merge_parallel(_select_and_fit(problem, now, max(budget, hidden.nnz // 2), schedule))
+    return hidden
+
+
+def _well_scaled(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
+    """Return the layer at the best multiple c >= 0 of its output: no worse than no network at all."""
+    output = torch.relu(problem.linear(hidden.weights)) @ hidden.signs
+    size = output.square().sum()
+    factor = (output @ problem.target / size).clamp(min=0.0) if size > 0.0 else torch.zeros_like(size)
+    return HiddenLayer(hidden.weights * factor, hidden.signs, hidden.gates)
 
 
 def _round_state(problem: Problem, hidden: HiddenLayer, norms: Tensor, renewed: Tensor) -> _RoundState:

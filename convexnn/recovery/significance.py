@@ -1,18 +1,23 @@
-"""Weights that the noise explains, and the network without them."""
+"""Weights that noise or rounding explains, and the network without them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import HiddenLayer
+from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.polish import normal_equations, polish
 from convexnn.recovery.problem import Problem
 
 # Share of the insignificant weights that go at one time, the weakest first: the others are judged anew without them.
 SHARE = 0.05
+
+# Growth of the loss, as a share of the target's mean square, up to which it is tried whether an exact network needs a
+# weight; the ridge, as a share of each column's square, at which growths are estimated: one of equal columns may go.
+IDLE, NEARLY_EQUAL = 1e-10, 1e-12
 
 
 def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int) -> HiddenLayer:
@@ -35,6 +40,45 @@ def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int)
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
         hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
+
+
+def drop_dust(problem: Problem, hidden: HiddenLayer, level: float, stop: Callable[[], bool]) -> HiddenLayer:
+    """Return a network of a loss of at most `level` without the weights that it does not need for that.
+
+    Neurons of one direction are made one; then those weights that seem to matter least go first, as many at one time
+    as the loss after a fit bears out.
+    """
+    merged = merge_parallel(hidden)
+    hidden = merged if problem.loss(merged.weights, merged.signs) <= level else hidden
+    while True:
+        gates, features = torch.nonzero(hidden.weights, as_tuple=True)
+        growth = _growth(problem, hidden, (gates, features)) if len(gates) else problem.target[:0]
+        idle, thinner = growth.argsort()[: int((growth <= IDLE).sum())], None
+        while len(idle) and thinner is None:
+            thinner = _without(problem, hidden, (gates[idle], features[idle]), level)
+            idle = idle[: 0 if stop() else len(idle) // 2]
+        if thinner is None:
+            return hidden
+        hidden = thinner
+
+
+def _without(problem: Problem, hidden: HiddenLayer, gone: tuple[Tensor, Tensor], level: float) -> HiddenLayer | None:
+    """Return the network without some weights, fitted anew; None where its loss is above a level."""
+    weights = hidden.weights.clone()
+    weights[gone] = 0.0
+    thinner, loss = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))
+    return thinner if loss <= level else None
+
+
+def _growth(problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...]) -> Tensor:
+    """Return by how much the loss grows without each weight, to first order, with the others refitted: (s,)."""
+    linear = problem.linear(hidden.weights)
+    gram = normal_equations(problem, linear > 0.0, hidden.signs, support, problem.target)[0]
+    squares = gram.diagonal().clone()
+    lengths = torch.where(squares > 0.0, squares, 1.0).sqrt()
+    unit = gram / lengths[:, None] / lengths
+    unit.diagonal().add_(NEARLY_EQUAL)
+    return hidden.weights[support].square() * squares / torch.linalg.inv(unit).diagonal().abs() / len(linear)
 
 
 def _costs(problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...]) -> Tensor:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from convexnn.checks import Floats, as_floats
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
+from convexnn.solvers.common.certificate import RunRecord, certify_support
 
 Start = Solution | ArrayLike | None
 
@@ -30,3 +31,20 @@ def start_neurons(program: ConvexProgram, start: Start) -> Floats | None:
         raise ValueError(f"{name} have shape {given.shape}; expected {expected}{parts}")
     checked = as_floats(given, name, len(expected), f"an array of shape {expected}")
     return program.neurons(checked) * program.owned
+
+
+def begun(program: ConvexProgram, start: Start, run: RunRecord) -> Solution:
+    """Return the answer to a budget of a run that was interrupted before it had one: its start, or zero weights.
+
+    A start above the budget, or worse than zero weights, is none.
+    """
+    neurons, nothing = start_neurons(program, start), np.zeros(0, dtype=np.int64)
+    zero = certify_support(program, nothing, np.zeros(0), run)
+    weights = np.zeros(program.weights_shape) if neurons is None else program.parts(neurons)[0]
+    own = np.count_nonzero(weights.reshape(len(weights), -1), axis=1)
+    caps = (program.budget, program.budget_per_neuron)
+    if any(cap is not None and count > cap for count, cap in zip((own.sum(), own.max()), caps, strict=True)):
+        return zero
+    support = np.flatnonzero(weights)
+    given = certify_support(program, support, weights.flat[support], run)
+    return given if given.objective < zero.objective else zero

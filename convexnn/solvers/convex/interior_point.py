@@ -19,6 +19,9 @@ from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoin
 # threads waiting for each other took three times as long as one.
 THREADED = 1500
 
+# The method of an output, and how its iterations went.
+Outcome = tuple[InteriorPoint, Descent[InteriorIterate]]
+
 
 def interior_point(
     program: ConvexProgram,
@@ -43,7 +46,7 @@ def interior_point(
         Seconds for the iterations.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
-        in it or from outside, returns the best iterate so far, a point of the cones.
+        in it or from outside, returns the best iterate so far, a point of the cones; zero weights before there is one.
 
     Returns
     -------
@@ -67,33 +70,37 @@ def interior_point(
     """
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
-    methods = [InteriorPoint(program, target, tolerance) for target in program.targets.T]
-    runs: list[Descent[InteriorIterate]] = []
+    outputs: list[Outcome] = []
+    interrupted = False
     with threadpool_limits(1 if len(program.rows) < THREADED else None, user_api="blas"):
-        for method in methods:
-            done = sum(len(run.history) for run in runs)
-            left = limits.left(done, perf_counter() - began)
-            runs.append(descend(method.begin(), method.step, left, callback))
-            if runs[-1].status is Status.INTERRUPTED:
-                break
-    return _certified(program, methods, runs, perf_counter() - began, tolerance)
+        try:
+            methods = [InteriorPoint(program, target, tolerance) for target in program.targets.T]
+            for method in methods:
+                done = sum(len(run.history) for _, run in outputs)
+                left = limits.left(done, perf_counter() - began)
+                outputs.append((method, descend(method.begin(), method.step, left, callback)))
+                if outputs[-1][1].status is Status.INTERRUPTED:
+                    break
+        except KeyboardInterrupt:
+            # In the search for centres, before there is an iterate.
+            interrupted = True
+    return _certified(program, outputs, interrupted, perf_counter() - began, tolerance)
 
 
 def _certified(
-    program: ConvexProgram,
-    methods: list[InteriorPoint],
-    runs: list[Descent[InteriorIterate]],
-    seconds: float,
-    tolerance: float,
+    program: ConvexProgram, outputs: list[Outcome], interrupted: bool, seconds: float, tolerance: float
 ) -> Solution:
     """Put the outputs together; those that were not reached stay zero."""
-    neurons, polar = np.zeros((2, program.n_outputs, *methods[0].cones.owned.shape))
+    count, d = program.neurons_shape
+    neurons, polar = np.zeros((2, program.n_outputs, count // program.n_outputs, d))
     prediction = np.zeros_like(program.targets)
-    for output, (method, run) in enumerate(zip(methods, runs, strict=False)):
+    for output, (method, run) in enumerate(outputs):
         neurons[output] = run.answer.neurons
         polar[output] = -method.cones.slack_adjoint(method.balanced(run.last))
         prediction[:, output] = method.cones.forward(run.last.neurons)
+    runs = [run for _, run in outputs]
     status = next((run.status for run in runs if run.status is not Status.CONVERGED), Status.CONVERGED)
+    status = Status.INTERRUPTED if interrupted else status
     history = np.array(runs[0].history if len(runs) == 1 else [])
     iterations = sum(len(run.history) for run in runs)
     theta = -program.loss.gradient(prediction, program.targets)

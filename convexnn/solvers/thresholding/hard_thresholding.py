@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from convexnn.program.convex_program import ConvexProgram
-from convexnn.solution import Solution
+from convexnn.solution import Solution, Status
 from convexnn.solvers.thresholding.cosamp import cosamp_step
 from convexnn.solvers.thresholding.htp import htp_step
 from convexnn.solvers.thresholding.niht import niht_step
@@ -56,8 +56,9 @@ def hard_thresholding(program: ConvexProgram, options: Options) -> Solution:
     Returns
     -------
     Solution
-        Of the best support met, with the best weights on it; ``gap`` is None. Within the limits it is never worse than
-        that of :func:`convexnn.solvers.thresholding.niht.niht` with ``whiten=False``.
+        Of the best support met, with the best weights on it; ``gap`` is None. ``SEARCH_ENDED`` where the
+        phases are gone through without an exact fit. Within the limits it is never worse than that of
+        :func:`convexnn.solvers.thresholding.niht.niht` with ``whiten=False``.
 
     Notes
     -----
@@ -75,7 +76,7 @@ def hard_thresholding(program: ConvexProgram, options: Options) -> Solution:
     search = SupportSearch(program, options)
     with search.interruptible():
         _run_phases(search, options)
-    return search.solution("hard_thresholding")
+    return search.solution("hard_thresholding", ended=Status.SEARCH_ENDED)
 
 
 def _run_phases(search: SupportSearch, options: Options) -> None:

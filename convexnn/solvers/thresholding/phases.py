@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Ints
+from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.memory import ITERATES, memory_estimate
 from convexnn.solution import Solution, Status
@@ -19,7 +19,7 @@ from convexnn.solvers.common.certificate import RunRecord, certify_support
 from convexnn.solvers.common.descent import Iterate, Limits
 from convexnn.solvers.common.phased_descent import PhasedDescent
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.common.warm_start import Start, start_neurons
+from convexnn.solvers.common.warm_start import Start, begun, start_neurons
 from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary, root_mean_squares
 from convexnn.solvers.thresholding.options import Options
 from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, first_iterate
@@ -62,7 +62,7 @@ class SupportSearch(PhasedDescent):
 
     def __init__(self, program: ConvexProgram, options: Options, arrays: int = 0) -> None:
         super().__init__(Limits(options.max_iterations, options.time_limit), options.callback)
-        self.program, self.arrays = program, arrays
+        self.program, self.start, self.arrays = program, options.start, arrays
         self.support = np.zeros(0, dtype=np.int64)
         self.weights = np.zeros(0)
         self.objective = program.zero_loss
@@ -90,11 +90,7 @@ class SupportSearch(PhasedDescent):
 
     def offer(self, support: Ints) -> bool:
         """Keep a support if its best fit on all rows, in float64, is better than that of the best so far."""
-        program = self.program
-        columns, outputs = program.support_columns(support), support % program.n_outputs
-        weights = fit_support(columns, outputs, program.targets, program.loss)
-        prediction = columns.predict(weights, outputs, program.n_outputs)
-        objective = program.loss.value(prediction, program.targets)
+        weights, objective = self._fitted(support)
         if not objective < self.objective and len(self.support):
             return False
         self.support, self.weights, self.objective = support, weights, objective
@@ -102,12 +98,10 @@ class SupportSearch(PhasedDescent):
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """End the solve at an interruption between iterations too, once there is a support to return."""
+        """End the solve at an interruption between iterations too."""
         try:
             yield
         except KeyboardInterrupt:
-            if not len(self.support):
-                raise
             self.status = Status.INTERRUPTED
 
     def account_for(self, dictionary: Dictionary, more: int = 0) -> None:
@@ -115,11 +109,38 @@ class SupportSearch(PhasedDescent):
         arrays = self.arrays * dictionary.memory.columns // ITERATES
         self.memory = max(self.memory, dictionary.memory.total + arrays + more)
 
-    def solution(self, solver: str) -> Solution:
-        """Return the best support with its weights."""
+    def solution(self, solver: str, ended: Status = Status.CONVERGED) -> Solution:
+        """Return the best support with its weights; `ended` is what a run says that nothing cut short.
+
+        An interruption before there is one leaves the start, or zero weights.
+        """
+        if self.exact and len(self.support):
+            with self.interruptible():
+                self._drop_dust()
         history = np.array(self.history)
-        record = RunRecord(solver, self.status, len(history), self.seconds, history, self.memory or None)
+        status = self.status if self.ended else ended
+        record = RunRecord(solver, status, len(history), self.seconds, history, self.memory or None)
+        if not len(self.support):
+            return begun(self.program, self.start, record)
         return certify_support(self.program, self.support, self.weights, record)
+
+    def _drop_dust(self) -> None:
+        """Drop the weights of an exact fit whose contributions are rounding together, if it stays exact without."""
+        columns = self.program.support_columns(self.support)
+        squares = sum(np.square(tile).sum(axis=0) for _, tile in columns.tiles())
+        least = EXACT * float(np.linalg.norm(self.program.targets)) / len(self.support)
+        support = self.support[np.abs(self.weights) * np.sqrt(squares) > least]
+        weights, objective = self._fitted(support)
+        if objective <= EXACT**2 * self.program.zero_loss:
+            self.support, self.weights, self.objective = support, weights, objective
+
+    def _fitted(self, support: Ints) -> tuple[Floats, float]:
+        """Return the best weights on a support on all rows, in float64, and the objective there."""
+        program = self.program
+        columns, outputs = program.support_columns(support), support % program.n_outputs
+        weights = fit_support(columns, outputs, program.targets, program.loss)
+        prediction = columns.predict(weights, outputs, program.n_outputs)
+        return weights, program.loss.value(prediction, program.targets)
 
 
 def threshold(program: ConvexProgram, name: str, step: Step, options: Options, arrays: int = 0) -> Solution:

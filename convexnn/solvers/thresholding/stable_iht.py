@@ -11,7 +11,7 @@ from convexnn.solvers.common.certificate import RunRecord, certify_support
 from convexnn.solvers.common.descent import Callback, Limits
 from convexnn.solvers.common.phased_descent import PhasedDescent
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.common.warm_start import Start, start_neurons
+from convexnn.solvers.common.warm_start import Start, begun, start_neurons
 from convexnn.solvers.thresholding.sparse_points import SparsePoints, StableIHT
 from convexnn.theory.constants import step_size
 from convexnn.theory.supports.design import HELD_ENTRIES, Design, smooth_part
@@ -69,8 +69,10 @@ def stable_iht(
     Returns
     -------
     Solution
-        CONVERGED at a point that is HT-stable to `tolerance` (:func:`convexnn.theory.ht_stability`); ``gap`` is None.
-        A run that ends before that is never worse than zero weights.
+        CONVERGED at a point that is HT-stable to `tolerance` (:func:`convexnn.theory.ht_stability`), EXACT where it
+        meets the data to rounding; ``gap`` is None.
+        A run that ends before that is never worse than zero weights; one that is interrupted before its iterations
+        returns `start`, or those.
 
     Raises
     ------
@@ -85,14 +87,15 @@ def stable_iht(
     Labels that a support separates have no best weights without a ridge: the gradient falls below any tolerance far
     out.
     """
-    limits = Limits(max_iterations, time_limit)
+    run = PhasedDescent(Limits(max_iterations, time_limit), callback)
     count, rng = as_count(n_starts, "n_starts"), np.random.default_rng(as_count(seed, "seed", at_least=0))
     design = _held(program, count, as_count(memory_limit, "memory_limit", at_least=0))
-    method = StableIHT(
-        design, _length(program, step, seed), as_flag(polish, "polish"), as_nonnegative(tolerance, "tolerance")
-    )
-    first = method.points(_starts(design, method, start, count, rng))
-    run = PhasedDescent(limits, callback)
+    polished, precision = as_flag(polish, "polish"), as_nonnegative(tolerance, "tolerance")
+    try:
+        method = StableIHT(design, _length(program, step, seed), polished, precision)
+        first = method.points(_starts(design, method, start, count, rng))
+    except KeyboardInterrupt:
+        return begun(program, start, RunRecord("stable_iht", Status.INTERRUPTED, 0, run.seconds, np.zeros(0)))
     ends = _descend(run, method, first).distinct()
     if as_flag(swaps, "swaps"):
         ends = [_swap(run, method, end) for end in ends[:SWAPPED_ENDS]]

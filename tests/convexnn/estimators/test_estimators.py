@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.linear_model import LinearRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -25,6 +26,7 @@ from convexnn.fitting.fit_network import fit_network
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.losses import LOSSES
 from convexnn.solution import Status
+from convexnn.solvers.common.deadline import Deadline
 
 Regressor: Any = partial(cx.SparseReLURegressor, random_state=0)
 Classifier: Any = partial(cx.SparseReLUClassifier, random_state=0)
@@ -285,6 +287,18 @@ class TestTogether:
     def test_a_time_limit_of_nothing_still_gives_a_network(self) -> None:
         X, y = load_diabetes(return_X_y=True)
         assert np.isfinite(Regressor(time_limit=0.0).fit(X, y).predict(X)).all()
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_fit_without_time_is_no_worse_than_a_constant(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On noise, where the few steps before the clock is asked lead away from it."""
+        monkeypatch.setattr(Deadline, "is_over", lambda clock: clock.time_limit is not None)
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((60, 20)), rng.standard_normal(60)
+        assert Regressor(30, time_limit=0.0, random_state=seed).fit(X, y).score(X, y) >= -1e-12
+        for labels in (np.arange(60) % 10 // 9, np.minimum(np.arange(60) % 10, 2)):
+            model = Classifier(30, time_limit=0.0, random_state=seed).fit(X, labels)
+            shares = np.bincount(labels) / 60
+            assert log_loss(labels, model.predict_proba(X)) <= log_loss(labels, np.tile(shares, (60, 1))) + 1e-12
 
 
 class TestFiles:

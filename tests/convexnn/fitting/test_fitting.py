@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import convexnn as cx
+import convexnn.fitting.joint as joint_module
+import convexnn.recovery.rounds as rounds_module
 from convexnn.checks import Floats
 from convexnn.datasets import planted
 from convexnn.fitting.combination import prune_by_saliency
@@ -211,7 +213,7 @@ def test_a_fit_keeps_to_its_budget_and_tells_its_loss(loss: str, depth: int, bia
     fit = cx.fit_network(X, y, 15, 8, depth=depth, loss=loss, bias=bias, epochs=10, patience=2)
     assert fit.nnz <= 15
     assert len(fit.network.sizes) == depth + 2
-    assert fit.status is Status.CONVERGED
+    assert fit.status is Status.SEARCH_ENDED
     assert len(fit.history) == 10
     assert str(fit.budget) in str(fit)
     target = {"squared": y, "softmax": np.eye(3)[np.searchsorted(["a", "b", "c"], names)]}.get(loss, 2.0 * (y == 1) - 1)
@@ -392,3 +394,57 @@ def test_wrong_types_are_named() -> None:
         cx.fit_network(X, y, 12, loss="softmax", start=[])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="bias is 1; expected True or False"):
         cx.fit_network(X, y, 12, loss="softmax", bias=1)  # type: ignore[arg-type]
+
+
+def test_an_interrupted_polish_comes_out_with_what_it_has_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((200, 5))
+    y = np.maximum(X[:, :2], 0.0) @ np.array([[1.0], [2.0]])
+    problem = FitProblem.make(X, y, loss_named("squared"), False, torch.device("cpu"))
+    layers = Layers.random((5, 3, 1), False, problem.rows, torch.Generator().manual_seed(0))
+    original, calls = joint_module.normal_equations, iter(range(100))
+
+    def interrupted(*given: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr(joint_module, "normal_equations", interrupted)
+    with pytest.raises(joint_module.InterruptedPolishError) as caught:
+        joint_module.joint_polish(problem, layers)
+    losses = [joint_module.penalised_loss(problem, one, 0.0) for one in (layers, caught.value.layers)]
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_an_interruption_of_training_is_not_followed_by_a_polish(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((200, 5))
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("polished after an interruption")
+
+    def interrupt(progress: Progress) -> None:
+        if progress.iteration == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("convexnn.fitting.restarts.joint_polish", never)
+    fit = cx.fit_network(X, np.maximum(X[:, 0], 0.0), 12, patience=0, callback=interrupt)
+    assert fit.status is Status.INTERRUPTED
+    assert fit.nnz <= 12
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_an_interruption_of_the_first_search_keeps_what_it_found(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((400, 6))
+    y = np.maximum(X[:, 0] - X[:, 1], 0.0) + np.abs(X[:, 2]) + 0.05 * X[:, 3]
+    original, calls = rounds_module._round_state, iter(range(10_000))
+
+    def interrupted(*given: Any) -> Any:
+        if next(calls) == 12:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr(rounds_module, "_round_state", interrupted)
+    fit = cx.fit_network(X, y, 30, 6, depth=depth, bias=True)
+    assert fit.status is Status.INTERRUPTED
+    assert 1 <= fit.nnz <= 30
+    assert fit.r2 is not None
+    assert fit.r2 > 0.2

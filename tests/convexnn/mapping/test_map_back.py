@@ -208,7 +208,7 @@ class TestSolution:
         first, second, third, fourth = str(solution("gaussian", None)).splitlines()
         assert first == "hard_thresholding: squared loss, at most 7 of 60 weights"
         assert "(no bound), 7 nonzeros in" in second
-        assert third.endswith("The solver met its own stopping rule.")
+        assert third.endswith("The search ended: its starts and moves are used up; a better network may exist.")
         assert fourth.startswith("  refit mapping: sparse ReLU network 5-")
         assert "exact mapping: " in str(solution("gaussian", "l1"))
         assert len(repr(solution("gaussian", None))) < 80

@@ -6,16 +6,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import convexnn as cx
+import convexnn.recovery.rounds as rounds_module
 from convexnn.checks import Floats
+from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.problem import Problem
 from convexnn.recovery.restarts import stage_sizes
-from convexnn.recovery.significance import drop_insignificant
+from convexnn.recovery.significance import drop_dust, drop_insignificant
+from convexnn.solvers.common.deadline import Deadline
 from tests.helpers.recovery_problems import layer, planted, small_problem
 
 
@@ -24,7 +28,7 @@ from tests.helpers.recovery_problems import layer, planted, small_problem
 def test_planted_networks_are_recovered_exactly(seed: int, signed: bool, device: str) -> None:
     X, y, weights, signs = planted(seed, signed=signed)
     found = cx.recover(X, y, budget=10, width=4, seed=seed, device=device)
-    assert found.status is cx.Status.CONVERGED
+    assert found.status is cx.Status.EXACT
     assert found.nnz <= 10
     fresh = np.random.default_rng(99).standard_normal((200, 12))
     truth = np.maximum(fresh @ weights.T, 0.0) @ signs
@@ -217,3 +221,72 @@ def test_bad_input_is_one_clear_line(change: dict[str, object], message: str) ->
     with pytest.raises(ValueError, match=message) as caught:
         cx.recover(**arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("questions", [0, 1, 4, 9, 16, 24, 25, 26, 40])
+def test_wherever_a_limit_cuts_a_run_there_is_a_network(questions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds run at up to four times the budget: what is cut short above it is brought down to it."""
+    X, y, _, _ = planted(3, n=600, d=40, m=6, s=40)
+    asked = iter(range(10_000))
+    monkeypatch.setattr(Deadline, "is_over", lambda _: next(asked) >= questions)
+    found = cx.recover(X, y, 40, 6)
+    assert found.status is cx.Status.TIME_LIMIT
+    assert 1 <= found.nnz <= 40
+    assert found.objective < 0.9 * found.program.zero_loss
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 8])
+def test_an_interruption_of_the_first_candidate_returns_what_there_is(
+    rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = planted(3, n=600, d=40, m=6, s=40)
+    state, taken = rounds_module._round_state, iter(range(10_000))
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(taken) == rounds:
+            raise KeyboardInterrupt
+        return state(*arguments)
+
+    monkeypatch.setattr(rounds_module, "_round_state", interrupted)
+    found = cx.recover(X, y, 40, 6)
+    assert found.status is cx.Status.INTERRUPTED
+    assert 1 <= found.nnz <= 40
+    assert found.objective < 0.9 * found.program.zero_loss
+
+
+def test_an_interruption_of_the_last_fit_returns_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(0)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convexnn.recovery.engine.drop_dust", interrupted)
+    found = cx.recover(X, y, 10, 4)
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.objective <= 1e-18 * found.program.zero_loss
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_exact_network_has_the_weights_that_it_needs_alone(seed: int) -> None:
+    X, y, _, _ = planted(seed)
+    found = cx.recover(X, y, budget=20, width=4, seed=seed)
+    assert found.status is cx.Status.EXACT
+    assert found.nnz == 10
+
+
+def test_dust_goes_and_needed_weights_stay() -> None:
+    """Also where one neuron is there twice, or a weight is as small as dust but needed."""
+    problem = small_problem()
+    hidden = layer(problem, 1)
+    hidden.weights[0, torch.nonzero(hidden.weights[0])[0]] = 1e-7
+    target = torch.relu(problem.linear(hidden.weights)) @ hidden.signs
+    met = Problem(problem.rows, target / target.square().mean().sqrt())
+    needed = hidden.weights / target.square().mean().sqrt()
+    dusty = torch.where(needed == 0.0, 1e-17, needed)
+    twice = torch.cat([0.25 * dusty, 0.75 * dusty])
+    signs, gates = hidden.signs.repeat(2), hidden.gates.repeat(2, 1)
+    for weights in (dusty, twice):
+        count = len(weights) // len(dusty)
+        found = drop_dust(met, HiddenLayer(weights, signs[: 5 * count], gates[: 5 * count]), 1e-20, lambda: False)
+        assert found.nnz == int(torch.count_nonzero(needed))
+        assert met.loss(found.weights, found.signs) <= 1e-20

@@ -22,6 +22,11 @@ def cardinality(kind: str = "gaussian", budget: int = 6) -> cx.ConvexProgram:
     return cx.ConvexProgram(X, Y, zoo.patterns(X, kind), budget=budget)
 
 
+def own_end(solver: str) -> cx.Status:
+    """Return what a solver says that ended by itself: the phases of a search, or a fixed point."""
+    return cx.Status.SEARCH_ENDED if solver == "hard_thresholding" else cx.Status.CONVERGED
+
+
 def convex(penalty: str, kind: str = "gaussian", strength: float = 0.02) -> cx.ConvexProgram:
     return cx.ConvexProgram(X, Y, zoo.patterns(X, kind), penalty=penalty, strength=strength)
 
@@ -42,7 +47,7 @@ class TestBudgets:
         assert np.allclose(solution.predict(X), A @ solution.weights.ravel())
         assert np.allclose(A[:, solution.support].T @ residual, 0.0, atol=1e-9)
         assert solution.gap is None
-        assert solution.status is cx.Status.CONVERGED
+        assert solution.status is own_end(solver)
 
     def test_it_is_never_below_the_proven_optimum(self, kind: str, dtype: str, solver: str) -> None:
         few = zoo.patterns(X[:12], kind, count=3)
@@ -124,7 +129,7 @@ def test_budgets_of_any_loss_and_output(
     gates = cx.sample_patterns(X, 6, bias=bias)
     asked = cx.ConvexProgram(X, target, gates, loss=loss, budget=7, budget_per_neuron=per_neuron)
     solution = cx.solve(asked, solver, dtype="float64")
-    assert solution.status is cx.Status.CONVERGED
+    assert solution.status is own_end(solver)
     assert 1 <= solution.nnz <= 7
     blocks = np.count_nonzero(solution.weights.reshape(*gates.generators.shape, -1), axis=1)
     assert blocks.max() <= (per_neuron or 7)
@@ -238,7 +243,7 @@ class TestLimits:
         drawn = cx.sample_patterns(X * scale, generators=zoo.patterns(X).generators)
         far = cx.solve(cx.ConvexProgram(X * scale, Y / scale, drawn, budget=6))
         near = cx.solve(cardinality())
-        assert far.status is cx.Status.CONVERGED
+        assert far.status is cx.Status.SEARCH_ENDED
         assert np.array_equal(far.support, near.support)
         assert far.objective * scale**2 == pytest.approx(near.objective, rel=1e-9)
 

@@ -1,0 +1,177 @@
+"""What a solution says of itself: how its run ended, and how well it fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convexnn as cx
+from convexnn.checks import Floats
+from convexnn.program.accuracy import Accuracy
+from convexnn.program.convex_program import ConvexProgram
+from convexnn.solvers.convex.primal_dual import InteriorPoint
+from tests.helpers.recovery_problems import planted
+
+
+def budgeted(noise: float = 0.0) -> ConvexProgram:
+    """Return the cardinality program of a planted network over its own gates and others."""
+    X, y, weights, _ = planted(0)
+    rng = np.random.default_rng(1)
+    gates = np.concatenate([weights, rng.standard_normal((4, X.shape[1]))])
+    y = y + noise * y.std() * rng.standard_normal(len(y))
+    return ConvexProgram(X, y, cx.sample_patterns(X, generators=gates), budget=10)
+
+
+def test_runs_that_nothing_cut_short_are_complete() -> None:
+    complete = {status for status in cx.Status if status.complete}
+    assert complete == {cx.Status.EXACT, cx.Status.CONVERGED, cx.Status.SEARCH_ENDED}
+
+
+@pytest.mark.parametrize("solver", ["hard_thresholding", "htp", "niht", "cosamp", "stable_iht"])
+def test_a_budget_is_exact_only_where_the_data_are_met(solver: str) -> None:
+    found, noisy = cx.solve(budgeted(), solver), cx.solve(budgeted(0.1), solver)
+    ordinary = cx.Status.SEARCH_ENDED if solver == "hard_thresholding" else cx.Status.CONVERGED
+    met = found.objective <= 1e-20 * found.program.zero_loss
+    assert (found.status is cx.Status.EXACT) == met
+    assert met or solver != "hard_thresholding"
+    assert noisy.status is ordinary
+
+
+def test_a_search_says_whether_it_is_exact_or_used_up() -> None:
+    X, y, _, _ = planted(0)
+    noisy = y + 0.1 * np.random.default_rng(1).standard_normal(len(y))
+    assert cx.recover(X, y, 10, 4).status is cx.Status.EXACT
+    assert cx.recover(X, noisy, 10, 4, n_restarts=1, patience=2).status is cx.Status.SEARCH_ENDED
+
+
+def test_a_fit_says_whether_it_is_exact_or_used_up() -> None:
+    X, y, _, _ = planted(0)
+    assert cx.fit_network(X, y, 14, 4, epochs=2).status is cx.Status.EXACT
+    assert cx.fit_network(X, y, 3, 2, epochs=2, patience=1).status is cx.Status.SEARCH_ENDED
+
+
+def test_a_search_that_ended_is_an_answer_like_any_other_of_a_crosscheck() -> None:
+    found = cx.crosscheck(budgeted(0.1), ("hard_thresholding", "niht"))
+    assert found["hard_thresholding"].status is cx.Status.SEARCH_ENDED
+    assert found["hard_thresholding"].reason is None
+    assert found.reference == "hard_thresholding"
+    assert "search ended" in str(found)
+
+
+def missed(y: Floats, prediction: Floats) -> tuple[float, float]:
+    """Return the shares of the target's mean square and of its variance that a prediction misses."""
+    squares = ((y - prediction) ** 2).sum()
+    return squares / (y**2).sum(), squares / ((y - y.mean(axis=0)) ** 2).sum()
+
+
+@pytest.mark.parametrize("penalty", [None, "group_l1"])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_solution_says_how_well_it_fits(penalty: str | None, outputs: int) -> None:
+    X, y, _, _ = planted(0)
+    target = y + 3.0 if outputs == 1 else np.column_stack([y + 3.0, X[:, 0] * y])
+    asked: Any = {"budget": 10} if penalty is None else {"penalty": penalty, "strength": 0.05}
+    found = cx.solve(ConvexProgram(X, target, cx.sample_patterns(X, 10), **asked))
+    share, of_variance = missed(target, found.predict(X))
+    assert found.relative_error == pytest.approx(share)
+    r2 = 1.0 - of_variance
+    assert found.r2 == pytest.approx(r2)
+    assert found.decibels == pytest.approx(-10.0 * np.log10(share))
+    assert f", {-10.0 * np.log10(share):.1f} dB, R2 {np.floor(1e5 * r2) / 1e5:.5f}" in str(found)
+
+
+def test_recovery_and_fits_say_how_well_the_network_itself_fits() -> None:
+    X, y, _, _ = planted(0)
+    y = y + 0.1 * np.random.default_rng(1).standard_normal(len(y))
+    for found in (cx.recover(X, y, 10, 4, n_restarts=1, patience=2), cx.fit_network(X, y, 14, 4, epochs=2, patience=2)):
+        share, of_variance = missed(y, found.to_network().predict(X))
+        assert found.relative_error == pytest.approx(share)
+        assert found.r2 == pytest.approx(1.0 - of_variance)
+        assert f"{found.decibels:.1f} dB, R2 0." in str(found)
+
+
+def test_labels_have_no_relative_error() -> None:
+    X, y, _, _ = planted(0)
+    program = ConvexProgram(X, y > 0.0, cx.sample_patterns(X, 10), loss="logistic", budget=10)
+    for found in (cx.solve(program), cx.fit_network(X, y > 0.0, 14, 4, loss="logistic", epochs=2)):
+        assert (found.relative_error, found.r2, found.decibels) == (None, None, None)
+        assert " dB" not in str(found)
+
+
+def test_accuracy_is_never_rounded_up() -> None:
+    target = np.array([1.0, -1.0, 1.0, -1.0])
+    assert str(Accuracy.of_loss(0.0, target)) == "inf dB, R2 1.00000"
+    assert str(Accuracy.of_loss(0.5e-6, target)) == "60.0 dB, R2 0.99999"
+    assert str(Accuracy.of_loss(1.0, np.ones(4))) == "R2 -inf"
+    assert Accuracy.of_loss(0.0, np.zeros(4)) == Accuracy(0.0, 1.0)
+
+
+@pytest.mark.parametrize("solver", ["hard_thresholding", "htp"])
+def test_an_exact_budget_has_no_dust(solver: str) -> None:
+    asked = budgeted()
+    found = cx.solve(ConvexProgram(asked.X, asked.y, asked.patterns, budget=20), solver)
+    assert found.status is cx.Status.EXACT
+    assert found.nnz == 10
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Interrupt a run where it calls a function."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+
+
+@pytest.mark.parametrize(
+    ("solver", "place"),
+    [
+        ("hard_thresholding", "convexnn.solvers.thresholding.dictionary.Dictionary.whitened"),
+        ("htp", "convexnn.solvers.thresholding.phases.make_dictionary"),
+        ("stable_iht", "convexnn.solvers.thresholding.stable_iht.step_size"),
+    ],
+)
+def test_an_interruption_before_there_is_a_support_returns_the_start_or_nothing(
+    solver: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = budgeted(0.1)
+    good = cx.solve(program, solver)
+    stop_at(monkeypatch, place)
+    found, warm = cx.solve(program, solver), cx.solve(program, solver, start=good)
+    assert found.status is warm.status is cx.Status.INTERRUPTED
+    assert (found.nnz, found.objective) == (0, program.zero_loss)
+    np.testing.assert_array_equal(warm.weights, good.weights)
+    bad, wide = -good.weights, np.ones(program.weights_shape)
+    assert cx.solve(program, solver, start=bad).nnz == cx.solve(program, solver, start=wide).nnz == 0
+
+
+@pytest.mark.parametrize("place", ["InteriorPoint.begin", "InteriorPoint"])
+def test_an_interruption_of_the_search_for_centres_returns_zero_weights(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = planted(0)
+    gates = cx.sample_patterns(X, 5)
+    program = ConvexProgram(X, np.column_stack([y, X[:, 0]]), gates, penalty="group_l1", strength=0.05, cone=True)
+    stop_at(monkeypatch, f"convexnn.solvers.convex.interior_point.{place}")
+    found = cx.solve(program, "interior_point")
+    assert found.status is cx.Status.INTERRUPTED
+    assert (found.nnz, found.objective) == (0, program.zero_loss)
+
+
+def test_an_interruption_at_a_later_output_keeps_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(0)
+    gates = cx.sample_patterns(X, 5)
+    program = ConvexProgram(X, np.column_stack([y, X[:, 0]]), gates, penalty="group_l1", strength=0.05, cone=True)
+    original, calls = InteriorPoint.begin, iter(range(2))
+
+    def interrupted(method: InteriorPoint) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return original(method)
+
+    monkeypatch.setattr(InteriorPoint, "begin", interrupted)
+    found = cx.solve(program, "interior_point")
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.weights[..., 0].any()
+    assert not found.weights[..., 1].any()
