@@ -24,6 +24,7 @@ from convexnn.cli.predict import predict
 from convexnn.cli.printing import print_json, print_plain
 from convexnn.cli.reproduce import reproduce
 from convexnn.cli.vnnlib import vnnlib
+from convexnn.files import replacing
 
 app = typer.Typer(
     add_completion=False,
@@ -77,7 +78,9 @@ def demo(
     progress, console = Console(stderr=True), Console()
     result = run_demo(seed, lambda title: _step(progress, title))
     network = result.iht.refit.mapping.network
-    page.write_text(report(result), encoding="utf-8")
+    text = report(result)
+    with replacing(page, "w", encoding="utf-8") as file:
+        file.write(text)
     files = [page, network.save(output / "network.npz"), network.to_onnx(output / "network.onnx")]
     if as_json:
         print_json(demo_record(result))

@@ -22,6 +22,7 @@ from convexnn.cli.questions import (
     replay_model,
     save_array,
 )
+from convexnn.files import replacing
 
 if TYPE_CHECKING:
     import verify
@@ -92,7 +93,8 @@ def _write_witness(file: Path, check: verify.Check) -> Path:
     outputs = check.outputs if check.replayed is None else check.replayed
     pairs = [f"(X_{index} {value!r})" for index, value in enumerate(check.witness.tolist())]
     pairs += [f"(Y_{index} {value!r})" for index, value in enumerate([] if outputs is None else outputs.tolist())]
-    file.write_text("(" + "\n".join(pairs) + ")\n", encoding="utf-8")
+    with replacing(file, "w", encoding="utf-8") as stream:
+        stream.write("(" + "\n".join(pairs) + ")\n")
     return file
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convexnn.checks import as_count, as_known
+from convexnn.files import replacing
 from convexnn.studies.harness.study import SEEDS, Row, Scale, Size, Study, study_named
 from convexnn.studies.harness.summary import page
 from convexnn.studies.harness.sweep import Progress, sweep
@@ -113,7 +114,9 @@ def _as_seeds(seeds: Any) -> tuple[int, ...]:
 def _report(study: Study, rows: list[Row], folder: Path, table: Path, command: str) -> Report:
     pictures = study.figures(rows, folder)
     text = folder / "summary.md"
-    text.write_text(page(study, rows, pictures, command), encoding="utf-8")
+    words = page(study, rows, pictures, command)
+    with replacing(text, "w", encoding="utf-8") as file:
+        file.write(words)
     return Report(folder, (table, text, *pictures), rows, study.tables(rows))
 
 
