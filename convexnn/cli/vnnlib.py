@@ -57,7 +57,8 @@ def vnnlib(
         refuse_witness_of_many(witness, "several properties")
         network_key = file_key("network", network)
         work = [job_of(network_key, file_key("property", path), path, options) for path in properties]
-        lines = run_batch(work, check_one, writable_if_given(log, [network, *properties]), jobs)
+        kept = writable_if_given(log, [network, *properties])
+        lines = run_batch(work, check_one, kept, jobs, ("verdict", VNNLIB_CODES))
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "properties", str.lower)
         raise typer.Exit(worst_code(verdicts, VNNLIB_CODES))
