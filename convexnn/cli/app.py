@@ -26,6 +26,9 @@ from convexnn.cli.reproduce import reproduce
 from convexnn.cli.vnnlib import vnnlib
 from convexnn.files import replacing
 
+# Characters of an error that are shown; beyond it the middle is left out.
+LONGEST = 2000
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -53,8 +56,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    if message:
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > LONGEST:
+        # A word of megabytes that a file holds is not shown whole.
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    if line:
+        print(f"error: {line}", file=sys.stderr)
     return code
 
 
