@@ -1,11 +1,13 @@
-"""Files: what is written stands beside its target first and is moved into place, whole or not at all."""
+"""Files: replaced whole or not at all, appended to down to the disk, and by one process at a time."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,6 +79,63 @@ def _permissions(target: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return NEW_FILE & ~mask
+
+
+def append(file: FileIO, text: str) -> None:
+    """Write text at the end of a file, down to the disk; an error names the file.
+
+    Parameters
+    ----------
+    file : FileIO
+        Opened with mode "ab" and without a buffer, which would be written again, in vain, when it is closed.
+    text : str
+        What is written, in UTF-8.
+
+    Raises
+    ------
+    OSError
+        The text cannot be written; a piece of it may be there.
+    """
+    left = memoryview(text.encode("utf-8"))
+    try:
+        while left:
+            left = left[file.write(left) :]
+        if Path(file.name).is_file():
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _named(error, file.name) from None
+
+
+@contextmanager
+def held(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other processes from a file or a folder: whoever asks for it too is refused until the block ends.
+
+    The lock dies with the process. It binds those alone who ask for it. What is neither a file nor a folder is not
+    locked, and neither is anything where the system has no such locks (Windows, some network drives).
+
+    Raises
+    ------
+    OSError
+        Another process holds it.
+    """
+    place = Path(path)
+    if sys.platform == "win32" or not (place.is_file() or place.is_dir()):
+        yield
+        return
+    import fcntl
+
+    handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "folder" if place.is_dir() else "file"
+            raise OSError(f"{place} is in use by another process; wait until it ends, or name another {what}") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def _named(error: OSError, path: str | os.PathLike[str]) -> OSError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
 from convexnn.files import replacing
@@ -120,7 +120,15 @@ class SparseReLUNetwork:
         return torch.nn.Sequential(*modules[:-1]).eval()
 
     def to_onnx(self, path: str | os.PathLike[str]) -> Path:
-        """Write an ONNX file (Gemm and Relu, float32, input ``x`` (n, d), output ``y`` (n, k)); return its path."""
+        """Write an ONNX file (Gemm and Relu, float32, input ``x`` (n, d), output ``y`` (n, k)); return its path.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; an old one is still whole.
+        ValueError
+            A weight or bias is too large for float32.
+        """
         onnx = require("onnx", "onnx", "to_onnx")
         from onnx import TensorProto, helper, numpy_helper
 
@@ -128,7 +136,7 @@ class SparseReLUNetwork:
         for index, (weight, bias) in enumerate(self._layers):
             final = index == len(self._layers) - 1
             names = [f"weight{index}", f"bias{index}"]
-            arrays = [weight.toarray().astype(np.float32), bias.astype(np.float32)]
+            arrays = [_as_float32(weight.toarray(), index), _as_float32(bias, index)]
             constants += [numpy_helper.from_array(a, name) for a, name in zip(arrays, names, strict=True)]
             affine = "y" if final else f"affine{index}"
             nodes.append(helper.make_node("Gemm", [last, *names], [affine], transB=1))
@@ -215,6 +223,16 @@ def _layer(index: int, pair: Any) -> Layer:
     if values.shape != (matrix.shape[0],):
         raise ValueError(f"{name} bias has shape {values.shape}; expected ({matrix.shape[0]},), one per output")
     return matrix, values
+
+
+def _as_float32(values: Floats, index: int) -> NDArray[np.float32]:
+    """Return a weight or bias as float32; what would become infinite is refused."""
+    most = float(np.finfo(np.float32).max)
+    if (peak := float(np.abs(values).max(initial=0.0))) > most:
+        raise ValueError(
+            f"layers[{index}] has an entry of size {peak:.3g}; expected at most {most:.3g}, as float32 has it"
+        )
+    return values.astype(np.float32)
 
 
 def _stored_layer(arrays: Any, index: int) -> tuple[sp.csr_matrix, Floats]:

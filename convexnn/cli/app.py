@@ -24,6 +24,10 @@ from convexnn.cli.predict import predict
 from convexnn.cli.printing import print_json, print_plain
 from convexnn.cli.reproduce import reproduce
 from convexnn.cli.vnnlib import vnnlib
+from convexnn.files import replacing
+
+# Characters of an error that are shown; beyond it the middle is left out.
+LONGEST = 2000
 
 app = typer.Typer(
     add_completion=False,
@@ -52,8 +56,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    if message:
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > LONGEST:
+        # A word of megabytes that a file holds is not shown whole.
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    if line:
+        print(f"error: {line}", file=sys.stderr)
     return code
 
 
@@ -77,7 +85,9 @@ def demo(
     progress, console = Console(stderr=True), Console()
     result = run_demo(seed, lambda title: _step(progress, title))
     network = result.iht.refit.mapping.network
-    page.write_text(report(result), encoding="utf-8")
+    text = report(result)
+    with replacing(page, "w", encoding="utf-8") as file:
+        file.write(text)
     files = [page, network.save(output / "network.npz"), network.to_onnx(output / "network.onnx")]
     if as_json:
         print_json(demo_record(result))

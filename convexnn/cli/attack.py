@@ -64,7 +64,8 @@ def attack(
     if rows is not None:
         refuse_witness_of_many(witness, "many rows")
         work = balls.jobs(rows, options_of)
-        lines = run_batch(work, attack_one, writable_if_given(log, [network, points, labels]), jobs)
+        file = writable_if_given(log, [network, points, labels])
+        lines = run_batch(work, attack_one, file, jobs, ("verdict", ATTACK_CODES))
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "rows")
         raise typer.Exit(worst_code(verdicts, ATTACK_CODES))

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping
 
 BAD_INPUT, UNDECIDED, DEFECT, INTERRUPTED = 2, 3, 70, 130
 
+# Of `fit`, by the name of the status: it was cut short, and what it gives is what it had by then.
+CUT_SHORT = 4
+FIT_CODES = {"TIME_LIMIT": CUT_SHORT, "INTERRUPTED": CUT_SHORT}
+
 # Of `attack`, `maximize` and `vnnlib`, by the name of what `verify` says.
 ATTACK_CODES = {"ROBUST": 0, "COUNTEREXAMPLE": 1, "MISCLASSIFIED": 1, "UNKNOWN": UNDECIDED}
 MAXIMIZE_CODES = {"OPTIMAL": 0, "LIMIT": UNDECIDED, "UNKNOWN": UNDECIDED}

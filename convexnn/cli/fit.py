@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 
 from convexnn.checks import as_known, as_nonnegative
 from convexnn.cli import options as shared
+from convexnn.cli.exit_codes import FIT_CODES
 from convexnn.cli.files.data_file import DataFile, read_data
 from convexnn.cli.files.writable import writable
 from convexnn.cli.printing import print_json, print_plain, print_remark, score_name
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")
+
+# What is said of a fit that was cut short, by the name of its status.
+CUT_SHORT_BY = {
+    "TIME_LIMIT": "cut short by the time limit: this is the best network by then; raise --time-limit for a better one",
+    "INTERRUPTED": "cut short by Ctrl-C: this is the best network by then; fit anew for a better one",
+}
 
 # Distinct whole numbers up to which a target of numbers looks like labels.
 FEW = 10
@@ -71,7 +78,11 @@ def fit(
     onnx: Annotated[Path | None, typer.Option(help="Write the network to this .onnx file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
-    """Fit a sparse ReLU network to a table and score it on rows held out: R2 for numbers, accuracy for labels."""
+    """Fit a sparse ReLU network to a table and score it on rows held out: R2 for numbers, accuracy for labels.
+
+    Exit code 0: fitted; 4: cut short by the time limit or by Ctrl-C, what it had by then is shown and written; 2: bad
+    input; 130: interrupted before there was a network.
+    """
     if not 0.0 <= as_nonnegative(test_share, "test_share") < 1.0:
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
@@ -88,10 +99,13 @@ def fit(
         fitted.model.network_.to_onnx(onnx)
     if as_json:
         print_json(_record(fitted))
-        return
-    print_plain(_words(fitted))
-    if written:
-        print_plain("written: " + ", ".join(map(str, written)))
+    else:
+        print_plain(_words(fitted))
+        if written:
+            print_plain("written: " + ", ".join(map(str, written)))
+    if (status := fitted.model.status_.name) in FIT_CODES:
+        print_remark(CUT_SHORT_BY[status])
+        raise typer.Exit(FIT_CODES[status])
 
 
 def _estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:

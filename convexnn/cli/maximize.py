@@ -59,7 +59,8 @@ def maximize(
     if rows is not None:
         refuse_witness_of_many(witness, "many rows")
         work = balls.jobs(rows, lambda count: [options] * count)
-        lines = run_batch(work, maximize_one, writable_if_given(log, [network, points]), jobs)
+        file = writable_if_given(log, [network, points])
+        lines = run_batch(work, maximize_one, file, jobs, ("status", MAXIMIZE_CODES))
         statuses = [line["status"] for line in lines]
         Console(stderr=True).print(f"{len(lines)} rows: {statuses.count('OPTIMAL')} OPTIMAL", highlight=False)
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))

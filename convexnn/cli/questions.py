@@ -12,6 +12,7 @@ import numpy as np
 
 from convexnn.cli.files.batch import Job, fingerprint
 from convexnn.cli.files.points import ball, parse_rows, read_point, read_points
+from convexnn.files import replacing
 
 if TYPE_CHECKING:
     import verify
@@ -84,5 +85,5 @@ def refuse_batch_of_one(log: Path | None, jobs: int, what: str, expected: str) -
 def save_array(file: Path | None, array: Floats | None) -> None:
     """Write an array to an .npy file of any name, where there are both."""
     if file is not None and array is not None:
-        with open(file, "wb") as stream:
+        with replacing(file) as stream:
             np.save(stream, array)

@@ -22,6 +22,7 @@ from convexnn.cli.questions import (
     replay_model,
     save_array,
 )
+from convexnn.files import replacing
 
 if TYPE_CHECKING:
     import verify
@@ -56,7 +57,8 @@ def vnnlib(
         refuse_witness_of_many(witness, "several properties")
         network_key = file_key("network", network)
         work = [job_of(network_key, file_key("property", path), path, options) for path in properties]
-        lines = run_batch(work, check_one, writable_if_given(log, [network, *properties]), jobs)
+        kept = writable_if_given(log, [network, *properties])
+        lines = run_batch(work, check_one, kept, jobs, ("verdict", VNNLIB_CODES))
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "properties", str.lower)
         raise typer.Exit(worst_code(verdicts, VNNLIB_CODES))
@@ -92,7 +94,8 @@ def _write_witness(file: Path, check: verify.Check) -> Path:
     outputs = check.outputs if check.replayed is None else check.replayed
     pairs = [f"(X_{index} {value!r})" for index, value in enumerate(check.witness.tolist())]
     pairs += [f"(Y_{index} {value!r})" for index, value in enumerate([] if outputs is None else outputs.tolist())]
-    file.write_text("(" + "\n".join(pairs) + ")\n", encoding="utf-8")
+    with replacing(file, "w", encoding="utf-8") as stream:
+        stream.write("(" + "\n".join(pairs) + ")\n")
     return file
 
 

@@ -50,9 +50,10 @@ def read_estimator(kind: type[E], path: str | os.PathLike[str]) -> E:
         estimator.network_, estimator.n_features_in_ = network, network.n_inputs
         if "classes" in arrays:
             objects = bool(arrays["classes_are_objects"])
-            estimator.classes_ = arrays["classes"].astype(object) if objects else arrays["classes"]
+            classes = _of_size(arrays, "classes", max(network.n_outputs, 2))
+            estimator.classes_ = classes.astype(object) if objects else classes
         if "feature_names" in arrays:
-            estimator.feature_names_in_ = arrays["feature_names"].astype(object)
+            estimator.feature_names_in_ = _of_size(arrays, "feature_names", network.n_inputs).astype(object)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} is not an estimator saved by convexnn ({error})") from None
     return estimator
@@ -72,10 +73,22 @@ def _about(arrays: dict[str, NDArray[Any]], path: str | os.PathLike[str]) -> dic
     if "estimator" not in arrays:
         held = "a network alone" if "n_layers" in arrays else "something else"
         raise ValueError(f"{os.fspath(path)} holds {held}; expected an estimator, written by its save")
-    about = json.loads(str(arrays["estimator"]))
-    if about.get("format") != FORMAT or not isinstance(about.get("parameters"), dict) or "kind" not in about:
+    try:
+        about = json.loads(str(arrays["estimator"]))
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        about = {}
+    if not isinstance(about.get("parameters"), dict) or not isinstance(about.get("kind"), str):
         raise ValueError(f"{os.fspath(path)} is not an estimator saved by this version of convexnn")
     return dict(about)
+
+
+def _of_size(arrays: dict[str, NDArray[Any]], name: str, size: int) -> NDArray[Any]:
+    """Return an array of a file, which must be a vector of that size."""
+    if arrays[name].shape != (size,):
+        raise ValueError(f"{name} has shape {arrays[name].shape}; expected ({size},)")
+    return arrays[name]
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,9 @@ import pytest
 
 import convexnn as cx
 import verify
+from convexnn.cli.questions import save_array
 from convexnn.files import replacing
+from convexnn.studies.harness.pictures import strips
 from convexnn.tables import write_csv
 from tests.helpers import zoo
 
@@ -62,6 +64,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "network.npz": lambda path: zoo.network((3, 4, 1)).save(path),
     "network.onnx": lambda path: zoo.network((3, 4, 1)).to_onnx(path),
     "table.csv": lambda path: write_csv(path, ["a"], [[1.0]]),
+    "witness.npy": lambda path: save_array(path, np.zeros(3)),
+    "picture.png": lambda path: strips([{"method": "a", "value": "1"}], path, "value", label="value"),
     "model.mps": lambda path: verify.encode(zoo.network((3, 4, 1)), verify.LinfBall(np.zeros(3), 1.0)).write(path),
 }
 

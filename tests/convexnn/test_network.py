@@ -155,3 +155,11 @@ def test_it_reads_well() -> None:
     network = zoo.network((4, 3, 2))
     assert str(network) == "sparse ReLU network 4-3-2: 23 nonzeros, 3 hidden neurons"
     assert repr(network) == f"<{network}>"
+
+
+def test_what_float32_cannot_hold_is_not_written(tmp_path: Path) -> None:
+    for layer in (([[1e39]], None), ([[1.0]], [-1e39])):
+        with pytest.raises(ValueError, match=r"layers\[0\] has an entry of size 1e\+39; expected at most 3.4e\+38"):
+            cx.SparseReLUNetwork([layer]).to_onnx(tmp_path / "net.onnx")
+    assert not (tmp_path / "net.onnx").exists()
+    assert cx.SparseReLUNetwork([([[3e38]], None)]).to_onnx(tmp_path / "net.onnx").exists()

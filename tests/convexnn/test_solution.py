@@ -11,7 +11,7 @@ import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
-from convexnn.solvers.convex.primal_dual import InteriorPoint
+from convexnn.solvers.convex.interior_steps import InteriorPoint
 from tests.helpers.recovery_problems import planted
 
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from verify.reading.limits import as_size
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,15 @@ class Affine:
         """Return this step applied to the result of `first`, as one step."""
         if self.weight.shape[1] != first.weight.shape[0]:
             raise ValueError(f"a layer takes {self.weight.shape[1]} inputs where {first.weight.shape[0]} come in")
-        return Affine(sp.csr_matrix(self.weight @ first.weight), self.weight @ first.bias + self.bias)
+        as_size(_product_size(self.weight, first.weight), "two layers in a row, without a ReLU between them,")
+        with np.errstate(all="ignore"):
+            return Affine(sp.csr_matrix(self.weight @ first.weight), self.weight @ first.bias + self.bias)
+
+
+def _product_size(left: sp.csr_matrix, right: sp.csr_matrix) -> int:
+    """Return at most how many entries a product stores."""
+    columns = np.bincount(left.indices, minlength=left.shape[1])
+    return min(left.shape[0] * right.shape[1], int(columns @ np.diff(right.indptr)))
 
 
 class Relu:

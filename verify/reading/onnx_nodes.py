@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from verify.reading.affine_steps import Affine, Relu, Step
+from verify.reading.limits import Allowance, as_size
 from verify.reading.unrolling import (
     Shape,
     Window,
@@ -36,30 +37,36 @@ FOLDED = (
     *("Neg", "Sqrt", "Add", "Sub", "Mul", "Div"),
 )
 
+# Those of them whose result can be larger than all their inputs together.
+SPREADING = ("Add", "Sub", "Mul", "Div")
+
 
 class Chain:
     """The value that the reader follows: its present name, its shape for one row, and the constants beside it."""
 
-    def __init__(self, name: str, shape: Shape, constants: dict[str, NDArray[Any]], opsets: Any) -> None:
+    def __init__(
+        self, name: str, shape: Shape, constants: dict[str, NDArray[Any]], opsets: Any, allowance: Allowance
+    ) -> None:
         self.name, self.shape, self.constants, self.opsets = name, shape, constants, opsets
+        self.allowance = allowance
 
     def follow(self, position: int, node: Any) -> list[Step]:
         """Return the steps of one node and move on to its output."""
         where = f"ONNX node {position} ({node.op_type})"
         stock = node.domain in STOCK
-        try:
-            if stock and node.op_type in FOLDED and all(name in self.constants for name in node.input if name):
-                self._fold(node)
-                return []
-        except Exception as error:
-            raise ValueError(f"{where} cannot be evaluated ({first_line(error)})") from None
+        if stock and node.op_type in FOLDED and all(name in self.constants for name in node.input if name):
+            self._fold(node, where)
+            return []
         if not stock or node.op_type not in _RULES:
             raise ValueError(f"{where} is not supported; expected one of: {', '.join([*_RULES, 'Constant'])}")
         if self.name not in node.input:
             raise ValueError(f"{where} does not take {self.name!r}; expected a chain, each node taking the last result")
         try:
-            steps, shape = _RULES[node.op_type](self, node)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            with np.errstate(all="ignore"):
+                steps, shape = _RULES[node.op_type](self, node)
+            as_size(prod(shape), "its result", self.allowance.value)
+            self.allowance.take(sum(step.weight.nnz for step in steps if isinstance(step, Affine)), "a matrix")
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise ValueError(f"{where}: {first_line(error).removeprefix('ValueError: ')}") from None
         self.name, self.shape = node.output[0], shape
         return steps
@@ -90,14 +97,38 @@ class Chain:
             raise ValueError("it does not act on the value that the network computes")
         return found[0]
 
-    def _fold(self, node: Any) -> None:
+    def _folded_size(self, node: Any) -> int:
+        """Return the entries of what a node of constants makes; 0 where its evaluation will say what is wrong."""
+        given = [self.constants[name] for name in node.input if name]
+        if node.op_type == "Constant":
+            return sum(prod(option.sparse_tensor.dims) for option in node.attribute)
+        if node.op_type not in SPREADING:
+            return sum(constant.size for constant in given)
+        try:
+            return prod(np.broadcast_shapes(*(constant.shape for constant in given)))
+        except ValueError:
+            return 0
+
+    def _fold(self, node: Any, where: str) -> None:
+        """Make a constant of constants."""
+        try:
+            self.allowance.take(self._folded_size(node), "a constant")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        try:
+            self._evaluate(node)
+        except Exception as error:
+            raise ValueError(f"{where} cannot be evaluated ({first_line(error)})") from None
+
+    def _evaluate(self, node: Any) -> None:
         from onnx import helper, numpy_helper
         from onnx.reference import ReferenceEvaluator
 
         inputs = [numpy_helper.from_array(self.constants[name], name) for name in dict.fromkeys(node.input) if name]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
         graph = helper.make_graph([node], "constant", [], outputs, inputs)
-        values = ReferenceEvaluator(helper.make_model(graph, opset_imports=self.opsets)).run(None, {})
+        with np.errstate(all="ignore"):
+            values = ReferenceEvaluator(helper.make_model(graph, opset_imports=self.opsets)).run(None, {})
         self.constants |= {name: np.asarray(value) for name, value in zip(node.output, values, strict=True)}
 
 
@@ -246,7 +277,8 @@ def _reshape(chain: Chain, node: Any) -> tuple[list[Step], Shape]:
     sizes = [int(size) for size in chain.operand(node, 1).ravel()]
     if not _options(node).get("allowzero", 0):
         sizes = [chain.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
-    return [], np.empty(chain.shape, dtype=np.bool_).reshape(sizes).shape
+    # An array of one byte that stands for all entries: only the shapes matter.
+    return [], np.broadcast_to(np.False_, prod(chain.shape)).reshape(sizes).shape
 
 
 # The nodes that can be read, each with its steps and the shape that comes out.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
 from verify.reading.affine_steps import Affine
+from verify.reading.limits import MOST_PLACES, as_size
 
 Shape = tuple[int, ...]
 
@@ -97,6 +98,9 @@ def _check_kernel(kernel: Floats, shape: Shape, window: Window, groups: int) -> 
     for axis in _axes(kernel.shape[2:], shape[1:], window):
         if _n_outputs(axis) < 1:
             raise ValueError(f"it has a kernel of shape {kernel.shape}, too large for an array of shape {shape}")
+    n_outputs = prod(_n_outputs(axis) for axis in _axes(kernel.shape[2:], shape[1:], window))
+    as_size(n_outputs * prod(kernel.shape[2:]), "its map of places", MOST_PLACES)
+    as_size(n_outputs * (int(np.count_nonzero(kernel)) + len(kernel)), "its matrix")
 
 
 # Kernel entries, grid size, stride, dilation, zeros before and after of one axis.
@@ -148,6 +152,7 @@ def matrix_on_last(matrix: ArrayLike, shape: Shape) -> tuple[sp.csr_matrix, Shap
     weight = sp.csr_matrix(matrix)
     if not shape or weight.shape[1] != shape[-1]:
         raise ValueError(f"it takes {weight.shape[1]} entries; {shape[-1] if shape else 1} come in")
+    _check_copies(weight, prod(shape[:-1]))
     return _kron(sp.identity(prod(shape[:-1])), weight), (*shape[:-1], weight.shape[0])
 
 
@@ -156,8 +161,15 @@ def matrix_on_rows(matrix: ArrayLike, shape: Shape) -> tuple[sp.csr_matrix, Shap
     weight = sp.csr_matrix(matrix)
     if len(shape) < 2 or weight.shape[1] != shape[-2]:
         raise ValueError(f"it takes {weight.shape[1]} rows; an array of shape {shape} comes in")
+    _check_copies(weight, prod(shape[:-2]) * shape[-1])
     inner = _kron(weight, sp.identity(shape[-1]))
     return _kron(sp.identity(prod(shape[:-2])), inner), (*shape[:-2], weight.shape[0], shape[-1])
+
+
+def _check_copies(weight: sp.csr_matrix, count: int) -> None:
+    """Refuse a matrix of which so many copies would be too much; one alone is as large as what was given."""
+    if count > 1:
+        as_size(count * (int(weight.nnz) + weight.shape[0]), "its matrix")
 
 
 def _kron(left: sp.csr_matrix, right: sp.csr_matrix) -> sp.csr_matrix:

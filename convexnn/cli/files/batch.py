@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from convexnn.checks import as_file
+from convexnn.files import append, held
+from convexnn.studies.harness.workers import killed_workers_named
 
 Figures = dict[str, Any]
+
+# What each line begins with: what does not is no line of ours, and stays.
+BEGIN = b'{"key": '
 
 
 @dataclass(frozen=True)
@@ -24,47 +30,83 @@ class Job:
     arguments: tuple[Any, ...]
 
 
-def run_batch(jobs: Sequence[Job], work: Callable[..., Figures], log: Path | None, n_jobs: int = 1) -> list[Figures]:
+def run_batch(
+    jobs: Sequence[Job],
+    work: Callable[..., Figures],
+    log: Path | None,
+    n_jobs: int = 1,
+    known: tuple[str, Collection[str]] | None = None,
+) -> list[Figures]:
     """Run all jobs that `log` does not hold yet and return the lines of all, in the order of `jobs`.
 
     Each line is {"key": key, **figures}; it goes to `log` (or to standard output without one) as soon as it is there,
-    so that a run that was killed goes on where it ended. A progress bar is on standard error.
+    so that a run that was killed goes on where it ended. A progress bar is on standard error. `known` names a figure
+    that each line must have, and says what it may be.
+
+    Raises
+    ------
+    ValueError
+        The file is no log, or the line of a job in it lacks the figure.
+    OSError
+        The log cannot be written, another process works on it, or a worker process was killed.
     """
-    known = {} if log is None else read_log(log)
-    waiting = [job for job in jobs if _name(job.key) not in known]
-    with _lines(log) as write, _progress(len(jobs), len(jobs) - len(waiting)) as advance:
-        for job, figures in _results(waiting, work, n_jobs):
-            line = {"key": job.key, **figures}
-            known[_name(job.key)] = line
-            write(json.dumps(line))
-            advance()
-    return [known[_name(job.key)] for job in jobs]
+    with _lines(log) as (lines, write):
+        waiting = [job for job in jobs if _name(job.key) not in lines]
+        if known is not None:
+            _check(log, [lines[name] for name in [_name(job.key) for job in jobs] if name in lines], *known)
+        with _progress(len(jobs), len(jobs) - len(waiting)) as advance:
+            for job, figures in _results(waiting, work, n_jobs):
+                line = {"key": job.key, **figures}
+                lines[_name(job.key)] = line
+                write(json.dumps(line) + "\n")
+                advance()
+    return [lines[_name(job.key)] for job in jobs]
 
 
 def read_log(log: Path) -> dict[str, Figures]:
-    """Return the lines of a log by the name of their job; a last line that a kill has torn is taken out of the file."""
-    if not log.exists():
+    """Return the lines of a log by the name of their job; a last line that a kill has torn is taken out of the file.
+
+    Raises
+    ------
+    ValueError
+        A line is none that :func:`run_batch` writes, nor the beginning of one; the file stays as it is.
+    """
+    if not log.is_file():
         return {}
-    found: dict[str, Figures] = {}
-    whole = 0
     data = log.read_bytes()
-    for number, raw in enumerate(data.splitlines(keepends=True), start=1):
-        try:
-            line = json.loads(raw)
-            if not isinstance(line, dict) or not isinstance(line.get("key"), dict):
-                raise ValueError("no key")
-        except ValueError:
-            if whole + len(raw) < len(data):
-                raise ValueError(f"{log}, line {number}: it is no line of a batch; expected another log") from None
-            break
-        if not raw.endswith(b"\n"):
-            break
-        whole += len(raw)
-        found[_name(line["key"])] = line
-    if whole < len(data):
+    *lines, torn = data.split(b"\n")
+    found = [_parsed(log, number, raw) for number, raw in enumerate(lines, start=1)]
+    if torn and not torn.startswith(BEGIN):
+        raise _foreign(log, len(lines) + 1)
+    if torn:
         with open(log, "rb+") as file:
-            file.truncate(whole)
-    return found
+            file.truncate(len(data) - len(torn))
+    return {_name(line["key"]): line for line in found}
+
+
+def _parsed(log: Path, number: int, raw: bytes) -> Figures:
+    """Return a whole line of a log."""
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        line = None
+    if not isinstance(line, dict) or not isinstance(line.get("key"), dict):
+        raise _foreign(log, number)
+    return line
+
+
+def _foreign(log: Path, number: int) -> ValueError:
+    return ValueError(f"{log}, line {number}: it is no line of a batch; expected another log")
+
+
+def _check(log: Path | None, lines: Iterable[Figures], figure: str, allowed: Collection[str]) -> None:
+    """Raise ValueError where a line lacks a figure, or has one that is not allowed."""
+    for line in lines:
+        if line.get(figure) not in list(allowed):
+            raise ValueError(
+                f"{log} has a line with the {figure} {line.get(figure)!r}; expected one of: {', '.join(allowed)} "
+                f"(take the line out, and its job is done again): {_name(line['key'])}"
+            )
 
 
 def fingerprint(path: Path) -> str:
@@ -83,9 +125,11 @@ def _results(jobs: list[Job], work: Callable[..., Figures], n_jobs: int) -> Iter
         return
     from joblib import Parallel, delayed
 
-    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    for index, figures in pool(delayed(_numbered)(index, work, job.arguments) for index, job in enumerate(jobs)):
-        yield jobs[index], figures
+    # One job at a time: with several in a parcel, those that ended would be lost with a worker that is killed.
+    pool = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+    with killed_workers_named():
+        for index, figures in pool(delayed(_numbered)(index, work, job.arguments) for index, job in enumerate(jobs)):
+            yield jobs[index], figures
 
 
 def _numbered(index: int, work: Callable[..., Figures], arguments: tuple[Any, ...]) -> tuple[int, Figures]:
@@ -93,17 +137,18 @@ def _numbered(index: int, work: Callable[..., Figures], arguments: tuple[Any, ..
 
 
 @contextmanager
-def _lines(log: Path | None) -> Iterator[Callable[[str], None]]:
+def _lines(log: Path | None) -> Iterator[tuple[dict[str, Figures], Callable[[str], None]]]:
+    """Give the lines that are there and what writes one more; nobody else works on the log meanwhile."""
     if log is None:
-        yield lambda text: _put(sys.stdout, text)
+        yield {}, _print
         return
-    with open(log, "a", encoding="utf-8") as file:
-        yield lambda text: _put(file, text)
+    with open(log, "ab", buffering=0) as file, held(log):
+        yield read_log(log), partial(append, file)
 
 
-def _put(file: IO[str], text: str) -> None:
-    file.write(text + "\n")
-    file.flush()
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ Line = tuple[int, list[str]]
 
 # Columns that an error lists.
 MANY = 40
+
+# A line that is no part of any file.
+END = "end"
 
 # A number with a decimal comma, or two numbers with a semicolon that was taken for text.
 _COMMA = re.compile(r"[-+]?\d+(,\d+|;[-+]?\d+)")
@@ -116,13 +120,14 @@ def _names(lines: Sequence[Line], header: bool) -> list[str]:
 def _lines(path: Path) -> list[Line]:
     """Return the lines that are neither blank nor comments; every one must have as many cells as the first."""
     try:
-        text = path.read_text(encoding="utf-8-sig").splitlines()
+        # Not by splitlines(), to which a form feed or U+2028 within a cell would end the row.
+        text = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"data file {path} is not UTF-8 text ({error.reason}); expected a table of text") from None
     kept = [(number, line) for number, line in enumerate(text, 1) if line.strip() and not line.lstrip().startswith("#")]
     if not kept:
         raise ValueError(f"data file {path} is empty; expected rows of numbers")
-    lines = _split(kept)
+    lines = _split(kept, path)
     width = len(lines[0][1])
     for number, cells in lines:
         if len(cells) != width:
@@ -133,14 +138,32 @@ def _lines(path: Path) -> list[Line]:
     return lines
 
 
-def _split(lines: Sequence[tuple[int, str]]) -> list[Line]:
+def _split(lines: Sequence[tuple[int, str]], path: Path) -> list[Line]:
     """Return the cells of each line, split at the mark that the first has most of, or at blanks."""
     first = lines[0][1]
     mark = max(",;\t", key=first.count)
     if mark not in first:
         return [(number, line.split()) for number, line in lines]
-    reader = csv.reader((line for _, line in lines), delimiter=mark)
-    return [(lines[reader.line_num - 1][0], [cell.strip() for cell in cells]) for cells in reader]
+    # A last line of our own: where it is no row by itself, a quote was not closed, and took the rows behind it.
+    reader = csv.reader(chain((line for _, line in lines), [END]), delimiter=mark)
+    split: list[Line] = []
+    begin = 0
+    try:
+        for cells in reader:
+            if reader.line_num > len(lines):
+                break
+            split.append((lines[reader.line_num - 1][0], [cell.strip() for cell in cells]))
+            begin = reader.line_num
+    except csv.Error:
+        limit = f"a cell of more than {csv.field_size_limit():,} characters"
+        raise _unread(path, limit, lines[begin][0]) from None
+    if begin < len(lines):
+        raise _unread(path, "a quote that is not closed", lines[begin][0])
+    return split
+
+
+def _unread(path: Path, what: str, number: int) -> ValueError:
+    return ValueError(f"data file {path} has {what} in line {number}; expected numbers and short labels")
 
 
 def _has_header(rows: list[list[str]]) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats, as_file, as_matrix
 
@@ -17,9 +19,9 @@ def read_points(path: Path, name: str = "points") -> Floats:
     """Return the rows of an .npy file, or of a text file with commas or blanks between the numbers."""
     as_file(path, f"{name} file")
     try:
-        table = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_text(path)
+        table = _read_array(path) if path.suffix == ".npy" else _read_text(path)
         return as_matrix(np.atleast_2d(table), name)
-    except (ValueError, TypeError, EOFError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{name} file {path} cannot be read as rows of numbers ({error})") from None
 
 
@@ -70,12 +72,26 @@ def ball(x: Floats, radius: float, clip: tuple[float, float] | None, row: int | 
         raise ValueError(str(error) if row is None else f"row {row}: {error}") from None
 
 
+def _read_array(path: Path) -> NDArray[Any]:
+    """Return the array of an .npy file; nothing is held before the file is known to have what its header says."""
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+            raise ValueError("it is no .npy file")
+    try:
+        with np.errstate(all="ignore"):
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except Exception as error:
+        # A damaged header fails in many ways (tokens, overflows, lengths); all of them mean the same.
+        raise ValueError(f"its header does not describe numbers that the file holds: {error}") from None
+
+
 def _read_text(path: Path) -> Floats:
     """Return the numbers of a text file; an empty cell is an error, never passed over."""
     text = path.read_text(encoding="utf-8-sig")
-    if not text.strip():
+    lines = [line for line in text.split("\n") if line.partition("#")[0].strip()]
+    if not lines:
         raise ValueError("it is empty")
-    return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=2)
+    return np.loadtxt(lines, delimiter="," if any("," in line for line in lines) else None, ndmin=2)
 
 
 def parse_numbers(text: str, name: str) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, require
+from convexnn.files import replacing
 from convexnn.studies.harness.study import Row
 from convexnn.studies.harness.table import distinct, numbers, select
 
@@ -320,5 +322,8 @@ def _grid(
 
 
 def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, format="png")
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    with replacing(path) as file:
+        file.write(drawn.getvalue())
     return path

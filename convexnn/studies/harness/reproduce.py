@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convexnn.checks import as_count, as_known
+from convexnn.files import held, replacing
 from convexnn.studies.harness.study import SEEDS, Row, Scale, Size, Study, study_named
 from convexnn.studies.harness.summary import page
 from convexnn.studies.harness.sweep import Progress, sweep
@@ -79,7 +80,7 @@ def reproduce(
         The name or the size is not known, another argument is of the wrong type or range, or the table is not one of
         this study.
     OSError
-        Data are neither there nor to be had, or a worker process was killed.
+        Data are neither there nor to be had, a worker process was killed, or another process works on the folder.
     """
     study = name if isinstance(name, Study) else study_named(name)
     known: Size = as_known(size, "size", SEEDS)  # type: ignore[assignment]
@@ -89,14 +90,15 @@ def reproduce(
         raise TypeError(f"output is {output!r}; expected the path of a folder")
     folder = Path(output) / study.name
     folder.mkdir(parents=True, exist_ok=True)
-    table, runs = RunTable(folder / "runs.csv", study), study.runs(Scale(known, chosen))
-    if callback is not None:
-        callback(Progress(None, 0, len(table.missing(runs)), 0.0, inf))
-    for progress in sweep(study, runs, table, jobs=workers):
+    with held(folder):
+        table, runs = RunTable(folder / "runs.csv", study), study.runs(Scale(known, chosen))
         if callback is not None:
-            callback(progress)
-    command = _command(study, known, None if seeds is None else chosen)
-    return _report(study, table.rows(runs), folder, table.path, command)
+            callback(Progress(None, 0, len(table.missing(runs)), 0.0, inf))
+        for progress in sweep(study, runs, table, jobs=workers):
+            if callback is not None:
+                callback(progress)
+        command = _command(study, known, None if seeds is None else chosen)
+        return _report(study, table.rows(runs), folder, table.path, command)
 
 
 def _as_seeds(seeds: Any) -> tuple[int, ...]:
@@ -113,7 +115,9 @@ def _as_seeds(seeds: Any) -> tuple[int, ...]:
 def _report(study: Study, rows: list[Row], folder: Path, table: Path, command: str) -> Report:
     pictures = study.figures(rows, folder)
     text = folder / "summary.md"
-    text.write_text(page(study, rows, pictures, command), encoding="utf-8")
+    words = page(study, rows, pictures, command)
+    with replacing(text, "w", encoding="utf-8") as file:
+        file.write(words)
     return Report(folder, (table, text, *pictures), rows, study.tables(rows))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +16,7 @@ from convexnn.checks import require
 from convexnn.studies.harness.resources import one_thread, peak_above, reset_peak, versions
 from convexnn.studies.harness.study import Run, Study
 from convexnn.studies.harness.table import RunTable
+from convexnn.studies.harness.workers import killed_workers_named
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,12 @@ def _answers(
     joblib = require("joblib", "joblib", "a sweep")
     work = [joblib.delayed(measured)(answer, run) for run in runs]
     backend, _ = require("joblib.parallel", "joblib", "a sweep").get_active_backend()
-    try:
+    with killed_workers_named():
         if backend.supports_return_generator:
             yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
             return
         rounds = (joblib.Parallel(n_jobs=jobs)(part) for part in _rounds(work, joblib.effective_n_jobs(jobs)))
         yield from chain.from_iterable(rounds)
-    except BrokenProcessPool:
-        lost = "a worker process was killed, perhaps for want of memory"
-        raise OSError(f"{lost}; runs that ended are kept: go on with fewer jobs") from None
 
 
 def _rounds(work: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from convexnn.files import append
 from convexnn.studies.harness.study import Row, Run, Study
 
 # Columns that the sweep adds to those of a study.
@@ -77,8 +78,7 @@ class RunTable:
         self.path = path
         self.keys = study.keys
         self.columns = (*study.keys, *study.fields, *MEASURED, RUN_ID)
-        header = self._whole_lines()[:1]
-        if header and tuple(next(csv.reader(header))) != self.columns:
+        if not self._is_ours():
             raise ValueError(f"{path} has other columns than {', '.join(self.columns)}; move it away to begin anew")
 
     def rows(self, runs: Sequence[Run]) -> list[Row]:
@@ -111,10 +111,16 @@ class RunTable:
         if not self._cut_torn_line():
             writer.writeheader()
         writer.writerows(rows)
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+        with open(self.path, "ab", buffering=0) as file:
+            append(file, text.getvalue())
+
+    def _is_ours(self) -> bool:
+        """Whether the file begins with the header, or is not there yet, or ends within the header, torn by a kill."""
+        if not self.path.exists():
+            return True
+        begin = self._text().partition("\n")
+        header = ",".join(self.columns)
+        return begin[0] == header if begin[1] else header.startswith(begin[0])
 
     def _key(self, row: dict[str, Any]) -> tuple[str, ...]:
         return tuple(_cell(row[name]) for name in self.keys)
@@ -126,8 +132,10 @@ class RunTable:
     def _whole_lines(self) -> list[str]:
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        return text.split("\n")[:-1]
+        return self._text().split("\n")[:-1]
+
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8", errors="replace")
 
     def _cut_torn_line(self) -> bool:
         """Cut off a torn last line; return whether there is a line."""

@@ -16,6 +16,7 @@ from sklearn.datasets import load_diabetes, load_wine
 import convexnn as cx
 import verify
 from convexnn.cli.files.data_file import read_features
+from convexnn.fitting.training import _Trainer
 from tests.helpers.command_line import call, complained
 
 
@@ -110,6 +111,32 @@ def test_numbers_can_be_labels(tmp_path: Path) -> None:
     lines = (tmp_path / "out.csv").read_text().split()
     assert lines[0] == "prediction"
     assert set(lines[1:]) <= {"0", "1"}
+
+
+def test_a_fit_that_is_cut_short_says_so(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, model = folder / "diabetes.csv", tmp_path / "m.npz"
+    limited = call("fit", table, "--budget", 40, "--time-limit", 0, "--save", model)
+    assert limited.exit_code == 4
+    assert limited.stderr.startswith("cut short by the time limit: this is the best network by then")
+    assert limited.stderr.count("\n") == 1
+    assert f"written: {model}" in limited.stdout
+    assert cx.SparseReLURegressor.load(model).network_.n_inputs == 10
+    passes: list[int] = []
+    whole = _Trainer.run_epoch
+
+    def stopped(trainer: _Trainer, *rest: Any) -> float:
+        passes.append(1)
+        if len(passes) == 5:
+            raise KeyboardInterrupt
+        return whole(trainer, *rest)
+
+    monkeypatch.setattr(_Trainer, "run_epoch", stopped)
+    interrupted = call("fit", table, "--budget", 40, "--json")
+    assert interrupted.exit_code == 4
+    assert interrupted.stderr.startswith("cut short by Ctrl-C: this is the best network by then")
+    assert json.loads(interrupted.stdout)["status"] == "INTERRUPTED"
+    help_text = " ".join(call("fit", "--help").stdout.split())
+    assert "4: cut short by the time limit or by Ctrl-C" in help_text
 
 
 def test_a_truth_between_the_labels_is_not_met(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +180,82 @@ run_batch([Job({"row": row}, (row,)) for row in range(4)], work, Path(sys.argv[1
         log.write_text('{"key": {"row": 0}, "square": 0}\n{"key": {"row": 1}, "square": 1}')
         assert len(read_log(log)) == 1
         assert log.read_text() == '{"key": {"row": 0}, "square": 0}\n'
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"my": "notes, without a last newline"}',
+            "notes",
+            '{"key": 3}\n',
+            "[" * 100_000 + "\n",
+            '{"key": {"row": 0}, "square": 0}\nnotes',
+            '{"key": {"row": 0}, "squ\n',
+        ],
+    )
+    def test_a_file_that_is_no_log_is_left_as_it_is(self, text: str, tmp_path: Path) -> None:
+        log = tmp_path / "notes.json"
+        log.write_text(text)
+        with pytest.raises(ValueError, match=r"notes\.json, line [12]: it is no line of a batch; expected another log"):
+            run_batch(self.jobs(), abs, log)
+        assert log.read_text() == text
+
+    def test_a_line_without_its_figure_is_refused(self, tmp_path: Path) -> None:
+        log = tmp_path / "log.jsonl"
+        for line in (
+            '{"key": {"row": 0}}',
+            '{"key": {"row": 0}, "verdict": "PERHAPS"}',
+            '{"key": {"row": 0}, "verdict": []}',
+        ):
+            log.write_text(f"{line}\n")
+            with pytest.raises(ValueError, match=r"has a line with the verdict .*; expected one of: YES, NO"):
+                run_batch(self.jobs(), abs, log, known=("verdict", ["YES", "NO"]))
+            assert log.read_text() == f"{line}\n"
+
+    def test_a_log_that_another_process_works_on_is_refused(self, tmp_path: Path) -> None:
+        log = tmp_path / "log.jsonl"
+
+        def work(row: int) -> dict[str, Any]:
+            with pytest.raises(OSError, match=r"log\.jsonl is in use by another process; wait until it ends"):
+                run_batch(self.jobs(), abs, log)
+            return {"square": row * row}
+
+        assert len(run_batch(self.jobs(), work, log)) == len(read_log(log)) == 3
+        assert run_batch(self.jobs(), abs, log)[2]["square"] == 4
+
+    def test_lines_are_on_the_disk_before_the_next_job(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        log, sizes = tmp_path / "log.jsonl", list[int]()
+        monkeypatch.setattr("convexnn.files.os.fsync", lambda handle: sizes.append(log.stat().st_size))
+        run_batch(self.jobs(), lambda row: {"square": row}, log)
+        assert sizes == sorted(set(sizes))
+        assert sizes[-1] == log.stat().st_size
+
+    def test_a_full_disk_names_the_log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("convexnn.files.os.fsync", full)
+        with pytest.raises(OSError, match=r"log\.jsonl cannot be written .No space left on device"):
+            run_batch(self.jobs(), lambda row: {"square": row}, tmp_path / "log.jsonl")
+
+    def test_a_worker_that_is_killed_is_one_line_and_the_rest_is_in_the_log(self, tmp_path: Path) -> None:
+        log = tmp_path / "log.jsonl"
+        jobs = [Job({"row": row}, (row, log)) for row in range(4)]
+        with pytest.raises(OSError, match="a worker process was killed, perhaps for want of memory; runs that ended"):
+            run_batch(jobs, killed_at_last, log, n_jobs=2)
+        assert len(read_log(log)) == 3
+
+    def test_a_device_is_no_log_to_read(self) -> None:
+        lines = run_batch(self.jobs(), lambda row: {"square": row}, Path("/dev/null"))
+        assert [line["square"] for line in lines] == [0, 1, 2]
+
+
+def killed_at_last(row: int, log: Path) -> dict[str, Any]:
+    """Return a figure; the last row waits until the others are in the log, and kills its process."""
+    while row == 3 and log.read_text().count("\n") < 3:
+        time.sleep(0.01)
+    if row == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"row": row}
 
 
 class TestMaximize:

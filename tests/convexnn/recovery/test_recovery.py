@@ -260,7 +260,7 @@ def test_an_interruption_of_the_last_fit_returns_the_best(monkeypatch: pytest.Mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convexnn.recovery.engine.drop_dust", interrupted)
+    monkeypatch.setattr("convexnn.recovery.recover_weights.drop_dust", interrupted)
     found = cx.recover(X, y, 10, 4)
     assert found.status is cx.Status.INTERRUPTED
     assert found.objective <= 1e-18 * found.program.zero_loss

@@ -118,6 +118,14 @@ class TestTable:
         with pytest.raises(ValueError, match=r"runs\.csv has other columns than seed, m, s, method, value"):
             RunTable(path, FAKE)
 
+    @pytest.mark.parametrize("text", ["notes, all of them in one line", "a" * 200_000 + "\n", '"' * 9 + "\n"])
+    def test_a_file_that_is_no_table_is_left_as_it_is(self, text: str, tmp_path: Path) -> None:
+        path = tmp_path / "runs.csv"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"runs\.csv has other columns"):
+            RunTable(path, FAKE)
+        assert path.read_text(encoding="utf-8") == text
+
     @pytest.mark.parametrize(
         ("answers", "words"),
         [([{"value": 1, "colour": 2}], "has a column 'colour'"), ([{"s": 9}], "no row of the run itself"), ([], "no")],
@@ -245,6 +253,18 @@ list(sweep(study, study.runs(Scale("default", (0,))), RunTable(Path({str(tmp_pat
 
 
 class TestReproduce:
+    def test_a_folder_that_another_process_works_on_is_refused(self, tmp_path: Path) -> None:
+        seen: list[Progress] = []
+
+        def again(step: Progress) -> None:
+            seen.append(step)
+            with pytest.raises(OSError, match="fake is in use by another process; wait until it ends, or name another"):
+                reproduce(FAKE, "quick", seeds=[0], output=tmp_path)
+
+        rows = reproduce(FAKE, "quick", seeds=[0], output=tmp_path, callback=again).rows
+        assert seen
+        assert reproduce(FAKE, "quick", seeds=[0], output=tmp_path).rows == rows
+
     def test_the_folder_holds_the_table_the_page_and_the_pictures(self, tmp_path: Path) -> None:
         report = reproduce(FAKE, "quick", output=tmp_path)
         assert [path.name for path in report.files] == ["runs.csv", "summary.md", "value.png"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import verify
+from convexnn.checks import Floats
 from tests.helpers import zoo
 from verify.bounds import crown
 from verify.bounds.layer_bounds import crown_bounds, interval_bounds
@@ -26,9 +28,14 @@ def test_a_pass_that_is_stopped_leaves_sound_bounds_and_does_no_more_work(
 ) -> None:
     network, region = zoo.network((4, 9, 9, 9, 2), seed=3), verify.LinfBall(np.zeros(4), 0.5)
     monkeypatch.setattr(crown, "TILE", 2 * 9 * 4)
-    calls, tiles = count(), []
+    calls, tiles = count(), list[int]()
     before = crown.crown_upper
-    monkeypatch.setattr(crown, "crown_upper", lambda *given: tiles.append(1) or before(*given))
+
+    def counted(*given: Any) -> Floats:
+        tiles.append(1)
+        return before(*given)
+
+    monkeypatch.setattr(crown, "crown_upper", counted)
     plain, whole = interval_bounds(network, region), verify.bound(network, region)
     tiles.clear()
     found = crown_bounds(network, region, plain, lambda: next(calls) >= asked)
