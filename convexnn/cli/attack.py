@@ -48,8 +48,9 @@ def attack(
 ) -> None:
     """Find an adversarial input of NETWORK near a point, or prove that there is none.
 
-    Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input.
-    With --rows every row has its own JSON line, and the exit code is 3 if any is unknown, else 1 if any is attacked.
+    Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input, or
+    a worker process was killed. With --rows every row has its own JSON line, and the exit code is 3 if any is unknown,
+    else 1 if any is attacked.
     """
     options: dict[str, Any] = {"target": target, "time_limit": time_limit, "backend": backend, "seed": seed}
     options |= {} if surrogates is None else {"surrogates": parse_numbers(surrogates, "surrogates")}

@@ -49,8 +49,8 @@ def maximize(
 ) -> None:
     """Find the largest value of an output of NETWORK near a point, with a proven bound.
 
-    Exit code 0: the optimum; 3: the time limit was reached, or unknown; 2: bad input. With --rows every row has its
-    own JSON line.
+    Exit code 0: the optimum; 3: the time limit was reached, or unknown; 2: bad input, or a worker process was killed.
+    With --rows every row has its own JSON line.
     """
     options: dict[str, Any] = {"objective": _objective(output, weights), "minimum": minimum, "time_limit": time_limit}
     options |= {"backend": backend, "seed": seed}

@@ -31,8 +31,8 @@ def reproduce(
     """Run an experiment of the papers beside its baselines: runs.csv, pictures and summary.md in OUTPUT/NAME.
 
     A run that the table has is not run again: a killed command goes on where it stopped when it is called anew. Images
-    are read from the folder that CONVEXNN_DATA names, or downloaded. Exit code 0: all runs are there; 2: bad input;
-    130: interrupted.
+    are read from the folder that CONVEXNN_DATA names, or downloaded. Exit code 0: all runs are there; 2: bad input,
+    or a worker process was killed; 130: interrupted.
     """
     if quick and full:
         raise ValueError("both --quick and --full are given; expected at most one")

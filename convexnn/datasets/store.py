@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ from urllib.request import urlopen
 
 # Bytes at a time, and seconds without an answer that end a download.
 CHUNK, PATIENCE = 1 << 20, 30.0
+
+
+# Errors of what is written, not of the network.
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class DataNotFoundError(FileNotFoundError):
@@ -101,6 +106,10 @@ def _download(source: Source, path: Path) -> Path:
         reason = str(getattr(error, "reason", error)) or type(error).__name__
         expected = f"expected a network, or {path.name} in the folder of CONVEXNN_DATA"
         raise OSError(f"{source.url} cannot be downloaded ({reason}); {expected}") from None
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        raise type(error)(f"{path} cannot be written ({error.strerror})") from None
     finally:
         part.unlink(missing_ok=True)
     return path

@@ -63,7 +63,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     as_file(path, "path")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            # A member that is no array comes as bytes.
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
     except Exception as error:
         # A damaged file fails in many ways; all of them mean the same.
         raise ValueError(f"{os.fspath(path)} is not an estimator saved by convexnn ({error})") from None

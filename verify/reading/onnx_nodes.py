@@ -59,8 +59,9 @@ class Chain:
             return []
         if not stock or node.op_type not in _RULES:
             raise ValueError(f"{where} is not supported; expected one of: {', '.join([*_RULES, 'Constant'])}")
-        if self.name not in node.input:
-            raise ValueError(f"{where} does not take {self.name!r}; expected a chain, each node taking the last result")
+        if not node.output or self.name not in node.input:
+            what = f"take {self.name!r}" if node.output else "give a result"
+            raise ValueError(f"{where} does not {what}; expected a chain, each node taking the last result")
         try:
             with np.errstate(all="ignore"):
                 steps, shape = _RULES[node.op_type](self, node)

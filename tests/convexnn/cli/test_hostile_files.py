@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from convexnn.cli.files.data_file import read_data
 from convexnn.cli.files.points import read_points
 from convexnn.network import stored, write_arrays
 from tests.helpers.command_line import call, complained
+from tests.helpers.places import ROOT
 
 NUMBERS = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
 
@@ -112,3 +116,19 @@ def test_models_that_cannot_be_read(arrays: dict[str, Any], network: Path, tmp_p
     path = write_arrays(tmp_path / "model.npz", held)
     (tmp_path / "rows.csv").write_text("0,1,2\n3,4,5\n")
     assert complained(call("predict", path, tmp_path / "rows.csv"), "model.npz")
+
+
+def test_a_model_of_which_a_member_is_no_array(network: Path, tmp_path: Path) -> None:
+    held = stored(cx.SparseReLUNetwork.load(network))
+    path = write_arrays(tmp_path / "model.npz", held | {"estimator": np.array(json.dumps(ABOUT))})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("feature_names.npy", b"no array")
+    (tmp_path / "rows.csv").write_text("0,1,2\n3,4,5\n")
+    assert complained(call("predict", path, tmp_path / "rows.csv"), "model.npz is not an estimator saved by convexnn")
+
+
+def test_random_changes_are_read_or_refused() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "fuzz.py"), "--files", "25", "--minutes", "5"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count(" 0 bad") == 8

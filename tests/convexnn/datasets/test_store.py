@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,17 @@ class TestDownloads:
         ) as caught:
             download([Source("http://nowhere/file.gz", "0" * 64)], tmp_path / "mine")
         assert "\n" not in str(caught.value)
+        assert not list((tmp_path / "mine").iterdir())
+
+    def test_a_full_disk_names_the_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Full:
+            def update(self, piece: bytes) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(store, "urlopen", lambda url, timeout: io.BytesIO(b"all of it"))
+        monkeypatch.setattr("convexnn.datasets.store.hashlib.sha256", Full)
+        with pytest.raises(OSError, match=r"file\.gz cannot be written \(No space left on device\)"):
+            download([Source("http://nowhere/file.gz", "0" * 64)], tmp_path / "mine")
         assert not list((tmp_path / "mine").iterdir())
 
     @pytest.mark.parametrize("which", [images.MNIST, images.FASHION, images.CIFAR], ids=lambda which: which.title)

@@ -112,6 +112,7 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "two layers in a row, without a ReLU between them, would have 3,600,000,000 entries",
     ),
     "an infinite weight": (lambda: model([GEMM], W=np.inf * W), "node 0 (Gemm): it has a weight or bias that is not"),
+    "no result": (lambda: model([NODE("Gemm", ["x", "W"], [])], W=W), "node 0 (Gemm) does not give a result"),
     "a quotient by 0": (
         lambda: model([NODE("Div", ["W", "z"], ["V"]), NODE("Gemm", ["x", "V"], ["y"])], W=W, z=np.float32(0.0)),
         "node 1 (Gemm): it has a weight or bias that is not finite",
