@@ -34,6 +34,9 @@ def run_batch(jobs: Sequence[Job], work: Callable[..., Figures], log: Path | Non
     waiting = [job for job in jobs if _name(job.key) not in known]
     with _lines(log) as write, _progress(len(jobs), len(jobs) - len(waiting)) as advance:
         for job, figures in _results(waiting, work, n_jobs):
+            if "INTERRUPTED" in (figures.get("verdict"), figures.get("status")):
+                # It is no answer: the log does not hold it, and the next run asks again.
+                raise KeyboardInterrupt
             line = {"key": job.key, **figures}
             known[_name(job.key)] = line
             write(json.dumps(line))
