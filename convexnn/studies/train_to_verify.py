@@ -61,6 +61,7 @@ LETTERS = {
     verify.Verdict.COUNTEREXAMPLE: "A",
     verify.Verdict.MISCLASSIFIED: "M",
     verify.Verdict.UNKNOWN: "U",
+    verify.Verdict.INTERRUPTED: "U",
 }
 
 # Images and seconds an image, by size and engine.

@@ -15,6 +15,7 @@ class Verdict(Enum):
     ROBUST = "No input of the region is misclassified; this is proven."
     MISCLASSIFIED = "The center of the region is already misclassified, so there is nothing to attack."
     UNKNOWN = "Neither a witness nor a proof was found."
+    INTERRUPTED = "The question was interrupted; what was known by then is returned."
 
 
 class Proof(Enum):

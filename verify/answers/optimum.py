@@ -15,6 +15,7 @@ class Status(Enum):
     OPTIMAL = "The value found is the optimum, within the tolerance."
     LIMIT = "The time limit was reached; the optimum lies between the value found and the bound."
     UNKNOWN = "Something does not add up; the value is reached, and the bound is what was proven before."
+    INTERRUPTED = "The question was interrupted; what was known by then is returned."
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,6 +15,7 @@ class Holding(Enum):
     HOLDS = "No input of the property's boxes meets its conditions; this is proven."
     VIOLATED = "An input meets the conditions of the property; the witness shows it."
     UNKNOWN = "Neither a witness nor a proof was found."
+    INTERRUPTED = "The question was interrupted; what was known by then is returned."
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,6 +17,7 @@ class Nearness(Enum):
     MISCLASSIFIED = "The center of the region is already misclassified, so the radius is 0."
     LIMIT = "The time limit was reached; the radius lies between the bounds."
     UNKNOWN = "A radius between the bounds was neither attacked nor proven."
+    INTERRUPTED = "The question was interrupted; what was known by then is returned."
 
 
 @dataclass(frozen=True, eq=False, repr=False)

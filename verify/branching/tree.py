@@ -50,7 +50,12 @@ class BranchingResult:
     reason: str
 
 
-def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callable[[], bool]) -> BranchingResult:
+def branch(
+    relaxation: Relaxation,
+    visit: Callable[[Floats], bool],
+    stop: Callable[[], bool],
+    keep: Callable[[Floats], None] | None = None,
+) -> BranchingResult:
     """Prove the functions of a relaxation to be at most zero over its region, or find a point where `visit` is true.
 
     Parameters
@@ -62,6 +67,8 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
         end there.
     stop : callable
         Asked before each step; true where no time is left.
+    keep : callable, optional
+        Takes what is proven of the functions (t,) before each step: it is not lost where Ctrl-C ends the search.
 
     Notes
     -----
@@ -74,6 +81,8 @@ def branch(relaxation: Relaxation, visit: Callable[[Floats], bool], stop: Callab
     if not stop() and not tree.open.upper.isfinite().all():
         return tree.result("a bound is not finite")
     while len(tree.open) and not stop():
+        if keep is not None:
+            keep(tree.upper)
         now = tree.pop_worst()
         bounds, reached, gaps = tree.evaluate(now)
         point = _best_point(relaxation, bounds.peaks, reached)
@@ -169,9 +178,14 @@ class Tree:
         self.closed.scatter_reduce_(0, batch.target, batch.upper, "amax")
 
     def result(self, reason: str, point: Floats | None = None) -> BranchingResult:
+        return BranchingResult(self.upper, self.count, point, reason)
+
+    @property
+    def upper(self) -> Floats:
+        """Proven bounds (t,) of the functions: the largest of their subproblems, open or closed."""
         upper = self.closed.clone()
         upper.scatter_reduce_(0, self.open.target, self.open.upper, "amax")
-        return BranchingResult(upper.numpy(), self.count, point, reason)
+        return np.asarray(upper.numpy())
 
 
 def _best_point(relaxation: Relaxation, peaks: Tensor, reached: Tensor) -> Floats | None:

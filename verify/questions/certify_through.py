@@ -15,7 +15,7 @@ from verify.bounds.margins import Margins, class_at, margins_of
 from verify.questions.difference import as_pair, difference_of
 from verify.questions.engines import ask_milp, choose_engine
 from verify.questions.inquiry import Inquiry
-from verify.questions.resources import Resources, resources_of
+from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME
 from verify.reading.simplify import simplify
@@ -46,8 +46,8 @@ def certify_through(
     Returns
     -------
     Answer
-        About `dense`: ROBUST, MISCLASSIFIED (its center is), or UNKNOWN, with the reason. Its proof is DIFFERENCE
-        where all of it is rounded outward, SOLVER where a MILP engine decided about the copy.
+        About `dense`: ROBUST, MISCLASSIFIED (its center is), UNKNOWN or INTERRUPTED, with the reason. Its proof is
+        DIFFERENCE where all of it is rounded outward, SOLVER where a MILP engine decided about the copy.
 
     Raises
     ------
@@ -91,7 +91,10 @@ class _Transfer:
         self.inquiry.note("difference", f"margins at most {raised.offsets.max():.6g} above those of the copy")
 
     def answer(self) -> Answer:
-        """Decide by the cheapest means that can."""
+        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
+        return unless_interrupted(self._decide, lambda: self._end(Verdict.INTERRUPTED, INTERRUPTION))
+
+    def _decide(self) -> Answer:
         if misclassified_at_center(self.margins, self.region):
             return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
         # Interval bounds are known from the start.

@@ -19,7 +19,7 @@ from verify.properties.property import Property
 from verify.properties.read_property import read_property
 from verify.questions.engines import choose_engine
 from verify.questions.open_case import OpenCase, OpenCondition
-from verify.questions.resources import Resources, resources_of
+from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
 from verify.reading.read_network import read_simple
@@ -49,7 +49,7 @@ def check_vnnlib(
     Returns
     -------
     Check
-        HOLDS with a proof, VIOLATED with a witness, or UNKNOWN with the reason.
+        HOLDS with a proof, VIOLATED with a witness, UNKNOWN with the reason, or INTERRUPTED (by Ctrl-C).
 
     Raises
     ------
@@ -81,11 +81,22 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self.network, self.asked, self.resources = network, asked, resources
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
-        self.unseen = 0
+        self.unseen, self.looked = 0, False
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
 
     def check(self) -> Check:
-        """Decide by the cheapest means that can: every box by bounds and ascent, then the engine."""
+        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
+        return unless_interrupted(self._decide, self._by_now)
+
+    def _by_now(self) -> Check:
+        """Return what is known by now: the bound covers all boxes, or none is known."""
+        every = [condition for case in self.cases for condition in case.conditions]
+        self._raise_bound([condition for condition in every if condition not in self.ruled_out])
+        self.highest = self.highest if self.looked else np.inf
+        return self._end(Holding.INTERRUPTED, INTERRUPTION)
+
+    def _decide(self) -> Check:
+        """Decide every box by bounds and ascent, then by branch and bound and the engine."""
         for number, case in enumerate(self.asked.cases):
             if number and self.resources.clock.overdue():
                 self.unseen = len(self.asked.cases) - number
@@ -100,6 +111,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
                 return found
         if self.unseen:
             return self._unknown([f"{OUT_OF_TIME} {self.unseen} of {len(self.asked.cases)} boxes were not looked at."])
+        self.looked = True
         if not self.cases:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
             return self._proven(words if self.asked.cases else "The property has no input.", self.proof)

@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_count, as_rows
 from convexnn.network import SparseReLUNetwork
-from verify.answers.answer import Answer
+from verify.answers.answer import Answer, Verdict
 from verify.answers.evaluation import Evaluation
 from verify.answers.replay import original_of
-from verify.bounds.margins import classes_of
+from verify.answers.witness import misclassified_at_center
+from verify.bounds.margins import classes_of, margins_of
 from verify.questions.find_adversarial import find_adversarial
+from verify.questions.resources import INTERRUPTION, unless_interrupted
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
@@ -56,6 +58,7 @@ def evaluate(
     Returns
     -------
     Evaluation
+        One answer a row. After Ctrl-C the rows not asked about are INTERRUPTED, or MISCLASSIFIED at their centers.
 
     Raises
     ------
@@ -70,12 +73,27 @@ def evaluate(
     original = original_of(network, model, rows[0])
     options = {"time_limit": time_limit, "backend": backend, "seed": seed, "model": original}
     answers: dict[int, Answer] = {}
-    for index, answer in _answers(net, regions, labels, options, n_jobs):
-        answers[index] = answer
-        if on_answer is not None:
-            on_answer(index, answer)
-    ordered = tuple(answers[index] for index in range(len(rows)))
+
+    def ask() -> None:
+        for index, answer in _answers(net, regions, labels, options, n_jobs):
+            answers[index] = answer
+            if on_answer is not None:
+                on_answer(index, answer)
+            if answer.status is Verdict.INTERRUPTED:
+                return
+
+    unless_interrupted(ask, lambda: None)
+    every = enumerate(zip(regions, labels, strict=True))
+    ordered = tuple(answers[index] if index in answers else _unasked(net, *row) for index, row in every)
     return Evaluation(ordered, sum(answer.seconds for answer in ordered))
+
+
+def _unasked(network: SparseReLUNetwork, region: Box, label: int) -> Answer:
+    """Return what a look at the center says of a row that an interruption left out."""
+    wrong = misclassified_at_center(margins_of(network, label), region)
+    status = Verdict.MISCLASSIFIED if wrong else Verdict.INTERRUPTED
+    reason = "The network's class at the center is not the label." if wrong else INTERRUPTION
+    return Answer(status, label, None, -np.inf, np.inf, None, reason, 0.0, None, ())
 
 
 def _labels(network: SparseReLUNetwork, y: ArrayLike, count: int) -> list[int]:

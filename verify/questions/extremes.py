@@ -22,7 +22,7 @@ from verify.points.surrogates import read_surrogates
 from verify.questions.engines import ask_milp, choose_engine
 from verify.questions.inquiry import Inquiry
 from verify.questions.portfolio import Portfolio
-from verify.questions.resources import resources_of
+from verify.questions.resources import INTERRUPTION, resources_of, unless_interrupted
 from verify.questions.splitting import split
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
@@ -77,7 +77,7 @@ def maximize(
     Returns
     -------
     Optimum
-        OPTIMAL, LIMIT or UNKNOWN, with the value found, a proven bound, and the witness.
+        OPTIMAL, LIMIT, UNKNOWN or INTERRUPTED (by Ctrl-C), with the value found, a proven bound, and the witness.
 
     Raises
     ------
@@ -123,9 +123,15 @@ def output_range(
     check_sizes(net, region)
     count = net.n_outputs
     inquiry = Inquiry(_functions(net, np.eye(count)), region, resources_of(time_limit, backend, seed))
-    maxima = tuple(_Maximization(inquiry, index, 1.0).optimum() for index in range(count))
     mirrored = Inquiry(_functions(net, -np.eye(count)), region, inquiry.resources)
-    minima = tuple(_Maximization(mirrored, index, -1.0).optimum() for index in range(count))
+    optima: list[Optimum] = []
+    for asked, sign in ((inquiry, 1.0), (mirrored, -1.0)):
+        for index in range(count):
+            # One interruption is one of all outputs: the rest is what is known.
+            ended = bool(optima) and optima[-1].status is Status.INTERRUPTED
+            one = _Maximization(asked, index, sign)
+            optima.append(one.by_now() if ended else one.optimum())
+    maxima, minima = tuple(optima[:count]), tuple(optima[count:])
     return OutputRange(
         lower=np.array([found.bound for found in minima]),
         upper=np.array([found.bound for found in maxima]),
@@ -178,7 +184,14 @@ class _Maximization:
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
 
     def optimum(self) -> Optimum:
-        """Decide by the cheapest means that can."""
+        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
+        return unless_interrupted(self._decide, self.by_now)
+
+    def by_now(self) -> Optimum:
+        """Return what is known by now."""
+        return self._end(Status.INTERRUPTED, INTERRUPTION, self.inquiry.proof)
+
+    def _decide(self) -> Optimum:
         self.inquiry.note("interval bounds", f"at most {self._bound:.6g}")
         if self.inquiry.proof is Proof.INTERVAL:
             self.inquiry.tighten()

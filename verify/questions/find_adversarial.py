@@ -18,7 +18,7 @@ from verify.points.surrogates import Surrogate, read_surrogates
 from verify.questions.engines import choose_engine
 from verify.questions.inquiry import Inquiry
 from verify.questions.portfolio import Portfolio
-from verify.questions.resources import Resources, resources_of
+from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, Alternative, WitnessSearch
 from verify.reading.read_network import read_simple
@@ -71,7 +71,8 @@ def find_adversarial(
     Returns
     -------
     Answer
-        COUNTEREXAMPLE with a witness, ROBUST with a proof, MISCLASSIFIED, or UNKNOWN with the reason.
+        COUNTEREXAMPLE with a witness, ROBUST with a proof, MISCLASSIFIED, UNKNOWN with the reason, or
+        INTERRUPTED (by Ctrl-C) with what was known by then.
 
     Raises
     ------
@@ -118,7 +119,16 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         self.portfolio: Portfolio | None = None
 
     def answer(self) -> Answer:
-        """Decide by the cheapest means that can."""
+        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
+        return unless_interrupted(self._decide, self._by_now)
+
+    def _by_now(self) -> Answer:
+        """Return what is known by now: a witness that was accepted is one."""
+        if self.accepted is not None and self.accepted.holds:
+            return self._answer_of_accepted("a search that was interrupted")
+        return self._end(Verdict.INTERRUPTED, INTERRUPTION)
+
+    def _decide(self) -> Answer:
         # The center lies in the region: no look at it is needed where every other class is ruled out at once.
         looks = (_Attack._look_at_intervals, _Attack._look_at_center)
         for attempt in (*(looks if self.margins.of_all else looks[::-1]), *ATTEMPTS):

@@ -93,7 +93,9 @@ class Inquiry:
         values = self.functions.at(point[None])[0]
         # Points of a hollow region are outside by rounding, and reach nothing.
         better = (values > self.reached) & (not self.region.is_hollow)
-        self.reached[better], self.points[better] = values[better], point
+        # Points first: where Ctrl-C is heard in between, no value is said that its point does not reach.
+        self.points[better] = point
+        self.reached[better] = values[better]
         return values
 
     def try_witness(self, point: Floats, test: WitnessTest) -> CheckedPoint:

@@ -15,6 +15,7 @@ from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import class_at, margins_of
 from verify.clock import Clock
 from verify.questions.find_adversarial import find_adversarial
+from verify.questions.resources import INTERRUPTION, unless_interrupted
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
@@ -53,7 +54,8 @@ def min_radius(
     Returns
     -------
     Radius
-        FOUND, ROBUST, MISCLASSIFIED, LIMIT or UNKNOWN, with bounds on the radius and the nearest witness.
+        FOUND, ROBUST, MISCLASSIFIED, LIMIT, UNKNOWN or INTERRUPTED (by Ctrl-C), with bounds on the radius and the
+        nearest witness.
 
     Raises
     ------
@@ -86,6 +88,10 @@ class _Bisection:
         self.replay = replay_of(network, ask["model"])
 
     def run(self) -> Radius:
+        """Decide, or return the bounds known by then where that is interrupted."""
+        return unless_interrupted(self._decide, lambda: self._end(Nearness.INTERRUPTED, INTERRUPTION))
+
+    def _decide(self) -> Radius:
         """Ask about the whole region first, then halve."""
         first = self._question(self.region)
         if first.status is not Verdict.COUNTEREXAMPLE:
@@ -98,6 +104,8 @@ class _Bisection:
                 return self._end(Nearness.LIMIT, "The time limit was reached.")
             middle = 0.5 * (self.lower + self.upper)
             answer = self._question(self._ball(middle))
+            if answer.status is Verdict.INTERRUPTED:
+                return self._end(Nearness.INTERRUPTED, INTERRUPTION)
             if answer.status is Verdict.COUNTEREXAMPLE:
                 self._draw_near(answer)
             elif answer.status is Verdict.ROBUST:
@@ -114,6 +122,8 @@ class _Bisection:
         if first.status is Verdict.MISCLASSIFIED:
             self.upper = 0.0
             return self._end(Nearness.MISCLASSIFIED, first.reason)
+        if first.status is Verdict.INTERRUPTED:
+            return self._end(Nearness.INTERRUPTED, INTERRUPTION)
         return self._end(Nearness.LIMIT if self.clock.over() else Nearness.UNKNOWN, first.reason)
 
     def _question(self, region: Box) -> Answer:
@@ -131,17 +141,25 @@ class _Bisection:
         if answer.witness is None or answer.label is None:
             return
         margins = margins_of(self.network, answer.label, self.ask["target"])
-        center, best, way = self.region.center, answer.witness, answer.witness - self.region.center
+        center, way = self.region.center, answer.witness - self.region.center
         low, high = 0.0, 1.0
+        self._take(answer.witness)
         for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
             tried = check_point(margins, self.region, center + middle * way, any_positive, self.replay)
             if tried.holds:
-                high, best = middle, tried.point
+                high = middle
+                self._take(tried.point)
             else:
                 low = middle
-        if self._distance(best) < self.upper:
-            self.upper, self.witness = self._distance(best), best
+
+    def _take(self, point: Floats) -> None:
+        """Keep a witness where it is the nearest."""
+        distance = self._distance(point)
+        if distance < self.upper:
+            # The witness first: where Ctrl-C is heard in between, the bound is the larger one.
+            self.witness = point
+            self.upper = distance
 
     def _distance(self, x: Floats) -> float:
         """Return the distance from the center in the norm of the ball, rounded up."""
@@ -150,7 +168,7 @@ class _Bisection:
         return length * (1.0 + 4.0 * (len(x) + 8) * float(np.finfo(np.float64).eps))
 
     def _end(self, status: Nearness, reason: str) -> Radius:
-        label = self.answers[-1].label
+        label = self.answers[-1].label if self.answers else self.ask["label"]
         if label is None:
             label = class_at(self.network, self.region.center)
         seconds, answers = self.clock.seconds, tuple(self.answers)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +21,23 @@ BRANCHING_SHARES = {"auto": 0.8, "branching": 1.0}
 
 # What remains of that share where surrogates have a part of the time.
 BESIDE_SURROGATES = 0.5
+
+
+# Why an answer is none yet after Ctrl-C.
+INTERRUPTION = "It was interrupted; what was known by then is returned."
+
+Result = TypeVar("Result")
+
+
+def unless_interrupted(work: Callable[[], Result], by_then: Callable[[], Result]) -> Result:
+    """Return what a question comes to, or what is known `by_then` where KeyboardInterrupt ends it.
+
+    Here alone the first Ctrl-C is heard; a second one, while the answer is put together, ends the process as usual.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return by_then()
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,10 +86,14 @@ def _search_subproblems(
     functions = inquiry.functions
     rows, offsets = functions.rows[chosen].toarray(), functions.offsets[chosen]
     relaxation = Relaxation(functions.network, inquiry.region, rows, offsets - level, inquiry.layers)
-    found = branch(relaxation, accept, partial(inquiry.clock.past, until))
-    # Where there is a level, it was taken off and comes back with rounding.
-    lost = 4.0 * EPS * (np.abs(found.upper) + np.abs(offsets) + abs(level)) if level else 0.0
-    inquiry.upper[chosen] = np.minimum(inquiry.upper[chosen], found.upper + level + lost)
+
+    def keep(upper: Floats) -> None:
+        # Where there is a level, it was taken off and comes back with rounding.
+        lost = 4.0 * EPS * (np.abs(upper) + np.abs(offsets) + abs(level)) if level else 0.0
+        inquiry.upper[chosen] = np.minimum(inquiry.upper[chosen], upper + level + lost)
+
+    found = branch(relaxation, accept, partial(inquiry.clock.past, until), keep)
+    keep(found.upper)
     margin = f"margin at most {inquiry.upper[chosen].max():.6g}"
     inquiry.note("branch and bound", f"{found.count} subproblems, {found.reason}; {margin}")
     return found.point is not None

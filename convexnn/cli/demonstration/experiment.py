@@ -164,4 +164,7 @@ def _linear(split: Split) -> LinearFit:
 def _verify(split: Split, network: cx.SparseReLUNetwork, row: int, seed: int) -> VerifiedImage:
     image, label = split.X_test[row], int(split.y_test[row])
     region = verify.LinfBall(image, RADIUS, clip=CLIP)
-    return VerifiedImage(row, image, label, verify.find_adversarial(network, region, label, seed=seed))
+    answer = verify.find_adversarial(network, region, label, seed=seed)
+    if answer.status is verify.Verdict.INTERRUPTED:
+        raise KeyboardInterrupt
+    return VerifiedImage(row, image, label, answer)

@@ -89,7 +89,7 @@ def robustness_table(demo: Demo) -> CaptionedTable:
         "proven robust, by MILP": lambda a: a.proof is verify.Proof.SOLVER,
         "attack found": lambda a: a.status is verify.Verdict.COUNTEREXAMPLE,
         "already misclassified": lambda a: a.status is verify.Verdict.MISCLASSIFIED,
-        "undecided": lambda a: a.status is verify.Verdict.UNKNOWN,
+        "undecided": lambda a: a.status in (verify.Verdict.UNKNOWN, verify.Verdict.INTERRUPTED),
     }
     rows = []
     for name, belongs in kinds.items():

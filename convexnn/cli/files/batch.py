@@ -56,6 +56,9 @@ def run_batch(
             _check(log, [lines[name] for name in [_name(job.key) for job in jobs] if name in lines], *known)
         with _progress(len(jobs), len(jobs) - len(waiting)) as advance:
             for job, figures in _results(waiting, work, n_jobs):
+                if "INTERRUPTED" in (figures.get("verdict"), figures.get("status")):
+                    # It is no answer: the log does not hold it, and the next run asks again.
+                    raise KeyboardInterrupt
                 line = {"key": job.key, **figures}
                 lines[_name(job.key)] = line
                 write(json.dumps(line) + "\n")

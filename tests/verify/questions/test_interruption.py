@@ -1,0 +1,217 @@
+"""Ctrl-C once: every question returns what it knows by then, and says that it was interrupted; twice: it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import verify
+from convexnn.cli.exit_codes import ATTACK_CODES, MAXIMIZE_CODES, VNNLIB_CODES
+from convexnn.cli.files.batch import Job, run_batch
+from tests.helpers import zoo
+from verify.answers.property_check import Holding
+from verify.answers.radius import Nearness
+from verify.answers.witness import check_point
+
+# Robust over the region, which branch and bound alone proves; the other one is not.
+NETWORK, OTHER = (zoo.network((3, 6, 6, 3), seed=seed) for seed in (2, 10))
+CENTER = np.array([0.1, -0.2, 0.3])
+REGION, BALL = verify.LinfBall(CENTER, 0.6), verify.LinfBall(CENTER, 0.3)
+
+# Steps of the flow that all questions share, where Ctrl-C is heard.
+STEPS = {
+    "CROWN": "verify.questions.inquiry.crown_bounds",
+    "ascent": "verify.questions.inquiry.ascend",
+    "roots": "verify.branching.tree.Tree.add",
+    "branching": "verify.branching.tree.Tree.halve",
+    "engine": "verify.backends.engine_chain.EngineChain.maximise",
+}
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> None:
+    """Let a step raise KeyboardInterrupt, once it was taken `after` times."""
+    module, _, name = STEPS[step].rpartition(".")
+    owner: Any = verify
+    for part in module.split(".")[1:]:
+        owner = getattr(owner, part)
+    whole, count = getattr(owner, name), [0]
+
+    def once(*given: Any, **more: Any) -> Any:
+        count[0] += 1
+        if count[0] > after:
+            raise KeyboardInterrupt
+        return whole(*given, **more)
+
+    monkeypatch.setattr(owner, name, once)
+    if step == "engine":
+        monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})
+
+
+@pytest.fixture(autouse=True)
+def _modules() -> None:
+    """Import what is imported late, so that its parts can be replaced."""
+    import verify.branching.tree  # noqa: F401
+
+
+@cache
+def whole_range() -> verify.OutputRange:
+    return verify.output_range(NETWORK, REGION)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("solve", "sign"), [(verify.maximize, 1.0), (verify.minimize, -1.0)])
+def test_an_extreme_keeps_point_and_bound(
+    solve: Callable[..., verify.Optimum], sign: float, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = whole_range().maxima[0] if sign > 0.0 else whole_range().minima[0]
+    interrupt(monkeypatch, step)
+    found = solve(NETWORK, REGION, 0)
+    assert found.status is verify.Status.INTERRUPTED
+    assert "interrupted" in found.reason
+    assert float(NETWORK.predict(found.witness[None])[0, 0]) == found.value
+    assert sign * found.value <= sign * truth.value + 1e-9
+    assert sign * found.bound >= sign * truth.value - 1e-9
+    assert np.isfinite(found.bound)
+
+
+def test_branch_and_bound_keeps_what_it_has_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = []
+    for after in (0, 3):
+        with monkeypatch.context() as patch:
+            interrupt(patch, "branching", after)
+            bounds.append(verify.maximize(NETWORK, REGION, 0).bound)
+    assert bounds[1] < bounds[0]
+
+
+@pytest.mark.parametrize(("step", "after"), [("ascent", 0), ("ascent", 3), ("branching", 0), ("branching", 4)])
+def test_a_range_says_what_is_known_of_every_output(step: str, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = whole_range()
+    interrupt(monkeypatch, step, after)
+    found = verify.output_range(NETWORK, REGION)
+    statuses = [one.status for one in (*found.maxima, *found.minima)]
+    first = statuses.index(verify.Status.INTERRUPTED)
+    assert set(statuses[first:]) == {verify.Status.INTERRUPTED}
+    assert (found.lower <= whole.reached_lower + 1e-9).all()
+    assert (found.upper >= whole.reached_upper - 1e-9).all()
+
+
+@pytest.mark.parametrize("step", ["CROWN", "ascent", "roots", "engine"])
+def test_an_attack(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, step)
+    found = verify.find_adversarial(NETWORK, REGION)
+    assert found.status is verify.Verdict.INTERRUPTED
+    assert found.witness is None
+    assert found.value <= found.bound < np.inf
+
+
+def test_a_radius_keeps_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = verify.min_radius(OTHER, BALL, tolerance=0.2)
+    for step, after in (("CROWN", 0), ("ascent", 0), ("ascent", 3), ("branching", 2)):
+        with monkeypatch.context() as patch:
+            interrupt(patch, step, after)
+            found = verify.min_radius(OTHER, BALL)
+        assert found.status is Nearness.INTERRUPTED
+        assert found.lower <= whole.upper
+        assert found.upper >= whole.lower
+        assert (found.witness is None) == (found.upper == np.inf)
+
+
+def test_a_radius_keeps_the_witness_that_is_drawn_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, check = [0], check_point
+
+    def fourth(*given: Any) -> Any:
+        count[0] += 1
+        if count[0] == 4:
+            raise KeyboardInterrupt
+        return check(*given)
+
+    monkeypatch.setattr("verify.questions.min_radius.check_point", fourth)
+    found = verify.min_radius(OTHER, BALL)
+    assert found.status is Nearness.INTERRUPTED
+    assert found.witness is not None
+    assert found.upper <= BALL.radius * 1.001
+
+
+def never_met(folder: Path, level: float) -> Path:
+    """Write a property of two boxes: the first output is at least `level`."""
+    sides = [f"(>= X_{i} {low!r}) (<= X_{i} {high!r})" for i, (low, high) in enumerate(zip(*ends(), strict=True))]
+    names = [f"(declare-const {name}_{index} Real)" for name in "XY" for index in range(3)]
+    box = f"(and {' '.join(sides)})"
+    file = folder / "never.vnnlib"
+    file.write_text("\n".join([*names, f"(assert (or {box} {box}))", f"(assert (>= Y_0 {level!r}))"]))
+    return file
+
+
+def ends() -> tuple[list[float], list[float]]:
+    return REGION.lower.tolist(), REGION.upper.tolist()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_property(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = never_met(tmp_path, whole_range().maxima[0].value + 1e-3)
+    interrupt(monkeypatch, step)
+    found = verify.check_vnnlib(NETWORK, asked)
+    assert found.status is Holding.INTERRUPTED
+    assert found.witness is None
+    assert found.proof is None
+    assert found.bound >= -1e-3 - 1e-9
+
+
+def test_an_evaluation_ends_and_has_a_line_for_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.stack([CENTER] * 4)
+    label = int(NETWORK.predict(CENTER[None])[0].argmax())
+    wrong = (label + 1) % 3
+    seen: list[int] = []
+
+    def note(index: int, answer: verify.Answer) -> None:
+        seen.append(index)
+        if index == 1:
+            raise KeyboardInterrupt
+
+    found = verify.evaluate(NETWORK, X, [label, label, label, wrong], lambda x: verify.LinfBall(x, 0.0), on_answer=note)
+    assert seen == [0, 1]
+    verdicts = verify.Verdict
+    statuses = [answer.status for answer in found.answers]
+    assert statuses == [verdicts.ROBUST, verdicts.ROBUST, verdicts.INTERRUPTED, verdicts.MISCLASSIFIED]
+    assert found.certified_accuracy == 0.5
+    assert "interrupted" in str(found)
+    interrupt(monkeypatch, "ascent")
+    found = verify.evaluate(NETWORK, X[:2], [label] * 2, lambda x: REGION)
+    assert {answer.status for answer in found.answers} == {verdicts.INTERRUPTED}
+
+
+def test_a_proof_through_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, "CROWN")
+    found = verify.certify_through(NETWORK, verify.prune(NETWORK, 0.01), REGION)
+    assert found.status is verify.Verdict.INTERRUPTED
+    assert found.bound < np.inf
+
+
+def test_a_second_one_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    interrupt(monkeypatch, "ascent")
+    monkeypatch.setattr("verify.questions.extremes.Optimum", again)
+    with pytest.raises(KeyboardInterrupt):
+        verify.maximize(NETWORK, REGION, 0)
+
+
+def test_the_command_line_knows_every_status() -> None:
+    assert set(ATTACK_CODES) == {member.name for member in verify.Verdict}
+    assert set(MAXIMIZE_CODES) == {member.name for member in verify.Status}
+    assert set(VNNLIB_CODES) == {member.name for member in Holding}
+    assert {codes["INTERRUPTED"] for codes in (ATTACK_CODES, MAXIMIZE_CODES, VNNLIB_CODES)} == {130}
+
+
+@pytest.mark.parametrize("name", ["verdict", "status"])
+def test_a_batch_does_not_take_an_interruption_for_an_answer(name: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([Job({"row": 0}, ("ROBUST",)), Job({"row": 1}, ("INTERRUPTED",))], lambda word: {name: word}, log)
+    assert log.read_text().count("\n") == 1
