@@ -63,7 +63,9 @@ def recover(
         exact.
     significant : bool, default False
         Whether weights that noise explains are dropped at the end, so that there may be fewer than the budget: those
-        without which the sum of squares grows by less than 2 ln(width d) residual variances. For noisy targets.
+        without which the sum of squares grows by less than 2 ln(width d) residual variances. For noisy targets. Once
+        no fresh gate finds more in the residual than chance does, the present start is the last, with a quarter of the
+        patience, and the run ends ``CONVERGED``.
     time_limit : float, optional
         Seconds after which the best network is returned.
     device : str, default "cpu"

@@ -66,7 +66,9 @@ def _run(search: MultistartSearch, unit: float) -> tuple[Status, list[float]]:
         return Status.INTERRUPTED, history
     if search.best.loss <= EXACT:
         return Status.EXACT, history
-    return Status.TIME_LIMIT if deadline.is_over() else Status.SEARCH_ENDED, history
+    if deadline.is_over():
+        return Status.TIME_LIMIT, history
+    return Status.CONVERGED if search.at_noise_floor else Status.SEARCH_ENDED, history
 
 
 def root_mean_squares(columns: Floats) -> Floats:

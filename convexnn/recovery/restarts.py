@@ -13,8 +13,10 @@ from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.polish import polish
 from convexnn.recovery.problem import Problem
+from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, FINE, Candidate, Search
+from convexnn.recovery.significance import is_noise
 from convexnn.recovery.step_rules import StepRuleBandit
 
 # Rows of the first stage: many a weight of the budget, between the two limits, but never fewer than the least a weight.
@@ -29,6 +31,13 @@ STAGE_PATIENCE = 15
 
 # Times the patience that a start has whose network is nearly exact: a few weights are missing, and a start costs more.
 NEARLY_EXACT_PATIENCE = 5
+
+# Share of the patience, 1 / so many, that is left at the noise. A budget that is ample fits noise too: there the first
+# such network is not yet the best.
+NOISE_IMPATIENCE = 4
+
+# Gates that have to find nothing in a residual of noise.
+NOISE_KINDS, NOISE_GATES = ("dense", "sparse", "single", "moment"), 300
 
 # A candidate is better if its loss is below this share of the best.
 BETTER = 0.999
@@ -50,6 +59,9 @@ class MultistartSearch:
         The best network so far by its loss on all rows; at first none, of no neurons.
     restart : int
         The present start, from 0.
+    at_noise_floor : bool
+        Whether the best network's residual is noise, as far as random gates can tell (asked where insignificant weights
+        are to be dropped): its start is the last, and is given up sooner.
     """
 
     problem: Problem
@@ -57,6 +69,7 @@ class MultistartSearch:
     rng: np.random.Generator
     best: Candidate = field(init=False)
     restart: int = 0
+    at_noise_floor: bool = False
 
     def __post_init__(self) -> None:
         nothing = self.problem.rows[:0]
@@ -75,6 +88,8 @@ class MultistartSearch:
                     yield candidate
                     if self.best.loss <= EXACT or self.options.deadline.is_over():
                         return
+            if self.at_noise_floor:
+                return
 
     def _sample(self, size: int) -> Problem:
         n = len(self.problem.target)
@@ -94,7 +109,7 @@ class MultistartSearch:
         if current is not None:
             current = _refitted(search, current)
         waiting, stale = search.starts if current is None else [], 0
-        while stale < _patience(patience, current) and not (current is not None and current.loss <= EXACT):
+        while stale < self._patience(patience, current) and not (current is not None and current.loss <= EXACT):
             if not waiting and current is None:
                 return
             plan = search.start(*waiting.pop(0)) if current is None or waiting else search.move(current)
@@ -123,17 +138,25 @@ class MultistartSearch:
         loss = self.problem.loss(exact.weights, exact.signs)
         if loss < self.best.loss:
             self.best = replace(candidate, hidden=exact, loss=loss)
+            self.at_noise_floor = self.options.significant and self._is_noise(exact)
+
+    def _is_noise(self, hidden: HiddenLayer) -> bool:
+        """Whether gates of all kinds, on some rows where there are many, find nothing in what a network leaves."""
+        rows = self._sample(min(len(self.problem.target), MOST_ROWS))
+        residual = rows.residual(hidden.weights, hidden.signs)
+        return is_noise(rows, hidden, Proposals(rows, self.rng).mixed(NOISE_KINDS, NOISE_GATES, residual))
+
+    def _patience(self, patience: int, current: Candidate | None) -> int:
+        if self.at_noise_floor:
+            return max(1, patience // NOISE_IMPATIENCE)
+        nearly_exact = current is not None and current.loss < FINE
+        return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
 
 
 def _refitted(search: Search, candidate: Candidate) -> Candidate:
     """Return a network fitted to the rows, and in the precision, of a search."""
     hidden, loss = polish(search.problem, candidate.hidden.to(search.problem.rows.dtype), stop=search.stop)
     return replace(candidate, hidden=hidden, loss=loss)
-
-
-def _patience(patience: int, current: Candidate | None) -> int:
-    nearly_exact = current is not None and current.loss < FINE
-    return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
 
 
 def stage_sizes(n_rows: int, budget: int) -> list[int]:

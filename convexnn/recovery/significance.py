@@ -15,6 +15,9 @@ from convexnn.recovery.problem import Problem
 # Share of the insignificant weights that go at one time, the weakest first: the others are judged anew without them.
 SHARE = 0.05
 
+# Chance that a residual of noise alone is not taken for noise.
+CHANCE = 0.01
+
 # Growth of the loss, as a share of the target's mean square, up to which it is tried whether an exact network needs a
 # weight; the ridge, as a share of each column's square, at which growths are estimated: one of equal columns may go.
 IDLE, NEARLY_EQUAL = 1e-10, 1e-12
@@ -40,6 +43,23 @@ def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int)
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
         hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
+
+
+def is_noise(problem: Problem, hidden: HiddenLayer, gates: Tensor) -> bool:
+    """Whether no column of the network's own gates, or of others (p, d), explains more of its residual than chance.
+
+    Of N columns of noise none lowers the sum of squares by 2 ln(N / CHANCE) residual variances, but by chance.
+    """
+    n_rows = len(problem.target)
+    if n_rows <= hidden.nnz:
+        return False
+    residual, live = problem.residual(hidden.weights, hidden.signs), hidden.weights[hidden.live]
+    variance = float(residual.square().sum()) / (n_rows - hidden.nnz)
+    active = (problem.linear(torch.cat([live, gates])) > 0.0).to(residual.dtype).T
+    squares = active @ problem.squares
+    slopes = ((active * residual) @ problem.rows).square()
+    most = float(torch.where(squares > 0.0, slopes / squares, 0.0).max())
+    return most <= 2.0 * log(squares.numel() / CHANCE) * variance
 
 
 def drop_dust(problem: Problem, hidden: HiddenLayer, level: float, stop: Callable[[], bool]) -> HiddenLayer:

@@ -18,7 +18,7 @@ from convexnn.checks import Floats
 from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.problem import Problem
 from convexnn.recovery.restarts import stage_sizes
-from convexnn.recovery.significance import drop_dust, drop_insignificant
+from convexnn.recovery.significance import drop_dust, drop_insignificant, is_noise
 from convexnn.solvers.common.deadline import Deadline
 from tests.helpers.recovery_problems import layer, planted, small_problem
 
@@ -290,3 +290,26 @@ def test_dust_goes_and_needed_weights_stay() -> None:
         found = drop_dust(met, HiddenLayer(weights, signs[: 5 * count], gates[: 5 * count]), 1e-20, lambda: False)
         assert found.nnz == int(torch.count_nonzero(needed))
         assert met.loss(found.weights, found.signs) <= 1e-20
+
+
+def test_what_is_left_is_noise_only_where_no_gate_finds_anything_in_it() -> None:
+    clean = small_problem()
+    rng = np.random.default_rng(0)
+    hidden, gates = layer(clean, 1), torch.as_tensor(rng.standard_normal((200, 12)))
+    output = clean.target - clean.residual(hidden.weights, hidden.signs)
+    noise = torch.as_tensor(rng.standard_normal(len(output)))
+    missing = torch.relu(clean.rows[:, 0] - clean.rows[:, 1])
+    assert is_noise(Problem(clean.rows, output + noise), hidden, gates)
+    assert not is_noise(Problem(clean.rows, output + noise + missing), hidden, gates)
+    assert not is_noise(Problem(clean.rows[:20], (output + noise)[:20]), hidden, gates)
+
+
+def test_a_search_at_the_noise_ends_with_its_start() -> None:
+    X, y, _, _ = planted(0)
+    y = y + 0.01 * y.std() * np.random.default_rng(9).standard_normal(len(y))
+    restarts = list[int]()
+    found = cx.recover(X, y, 10, 4, significant=True, callback=lambda state: restarts.append(state.restart))
+    assert found.status is cx.Status.CONVERGED
+    assert found.nnz == 10
+    assert set(restarts) == {0}
+    assert len(restarts) < 40
