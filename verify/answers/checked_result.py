@@ -54,7 +54,10 @@ class CheckedResult:
             if not np.isfinite(self.bound):
                 return "the time limit was reached before there was a bound."
             return f"the time limit was reached with the margin at most {self.bound:.6g}."
-        return f"the margin is at most {self.bound:.6g}, within the tolerance {self.allowance:.2g} of zero."
+        known = f"the margin is at most {self.bound:.6g}"
+        if self.bound > self.allowance:
+            return f"{known}, above zero by more than the tolerance {self.allowance:.2g}."
+        return f"{known}, within the tolerance {self.allowance:.2g} of zero."
 
 
 def rejection_of(result: EngineResult, reached: float) -> str | None:
