@@ -51,6 +51,12 @@ def test_links_and_programs_that_a_page_names_are_there(page: str) -> None:
         assert (ROOT / script).exists(), script
 
 
+@pytest.mark.parametrize("page", DOCS)
+def test_tests_that_a_page_names_are_there(page: str) -> None:
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text(encoding="utf-8")):
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
 def test_the_page_of_a_recorded_study_is_what_its_table_says(path: Path) -> None:
     study = study_named(path.parent.name)
