@@ -28,8 +28,9 @@ from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 
-# The share of its size within which a value found counts as the optimum.
-GAP = 1e-6
+# The share of its size within which a value found counts as the optimum, and of the value at the center: an optimum of
+# 0 has no size, and its bound is proven by sums of terms that are as large as the function elsewhere.
+GAP, GAP_AT_CENTER = 1e-6, 1e-11
 
 # What products that underflow may leave between a value of 0 and its bound.
 UNDERFLOW = 1e-290
@@ -88,9 +89,9 @@ def maximize(
     -----
     max c . f(x) over x in the region: as a MILP (Tjeng, Xiao and Tedrake 2019) where CROWN bounds do not meet what
     gradient ascent reaches. The value is recomputed in the network. OPTIMAL: the bound exceeds it by at most 1e-6 of
-    the larger of both, the error of evaluating it, and what underflows (`tolerance`). What the
-    tolerances of an engine can amount to (`allowance`) closes nothing: where they are too coarse, branch and bound has
-    the time that is left.
+    the larger of both, 1e-11 of the value at the center, the error of evaluating it, and what underflows (`tolerance`).
+    What the tolerances of an engine can amount to (`allowance`) closes nothing: where they are too coarse, branch and
+    bound has the time that is left.
     """
     return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
@@ -180,6 +181,9 @@ class _Maximization:
         self.inquiry, self.index, self.sign = inquiry, index, sign
         self.began, self.first = inquiry.clock.seconds, len(inquiry.trace)
         self.allowance, self.leak = 0.0, 0.0
+        # What value and bound may differ by, however small they are.
+        at_center = float(inquiry.functions.at(inquiry.region.center[None])[0, index])
+        self._least = UNDERFLOW + (GAP_AT_CENTER * abs(at_center) if np.isfinite(at_center) else 0.0)
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
 
@@ -228,7 +232,7 @@ class _Maximization:
             if not np.isfinite([self._bound, self._value]).all():
                 return
             # Half of what closes the question, as the bound itself may be far off yet.
-            level = self._value + 0.5 * (GAP * abs(self._value) + self._evaluation_error())
+            level = self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
             above: list[Floats] = []
             if not split(self.inquiry, [self.index], partial(self._rises, above, level), level, share, branching):
                 return
@@ -310,7 +314,7 @@ class _Maximization:
     def _closed_by(self, bound: float) -> bool:
         if not np.isfinite([bound, self._value]).all():
             return False
-        gap, allowed = bound - self._value, GAP * max(abs(bound), abs(self._value)) + UNDERFLOW
+        gap, allowed = bound - self._value, GAP * max(abs(bound), abs(self._value)) + self._least
         return gap <= allowed or gap <= allowed + self._evaluation_error(gap - allowed)
 
     def _evaluation_error(self, wanted: float = 0.0) -> float:
@@ -351,7 +355,7 @@ class _Maximization:
     def _tolerance(self) -> float:
         if not np.isfinite([self._bound, self._value]).all():
             return 0.0
-        return GAP * max(abs(self._bound), abs(self._value)) + self._known_error + UNDERFLOW
+        return GAP * max(abs(self._bound), abs(self._value)) + self._known_error + self._least
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
         witness = self.inquiry.points[self.index].copy()
