@@ -36,8 +36,9 @@ class Optimum:
     witness : ndarray (d,)
         An input of the region that gives the value; where none is known its center, outside by rounding.
     tolerance : float
-        By how much value and bound of an OPTIMAL may differ: 1e-6 of the larger of them in size, 1e-11 of the value at
-        the center, and, where it matters, the error of evaluating the function in the region, rounded outward.
+        By how much value and bound of an OPTIMAL may differ: 1e-6 of the larger of them in size and, where it matters,
+        the error of evaluating the function in the region, rounded outward; 1e-9 of the value at the center where the
+        value is smaller than that.
     leak : float
         The engine's objective at its own point minus the value recomputed there; 0 where no engine was asked.
     proof : Proof or None

@@ -28,9 +28,12 @@ from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 
-# The share of its size within which a value found counts as the optimum, and of the value at the center: an optimum of
-# 0 has no size, and its bound is proven by sums of terms that are as large as the function elsewhere.
-GAP, GAP_AT_CENTER = 1e-6, 1e-11
+# The share of its size within which a value found counts as the optimum.
+GAP = 1e-6
+
+# The share of the value at the center within which a value is 0: it has no size of its own, and its bound is proven by
+# sums of terms that are as large as the function elsewhere.
+ZERO = 1e-9
 
 # What products that underflow may leave between a value of 0 and its bound.
 UNDERFLOW = 1e-290
@@ -89,9 +92,9 @@ def maximize(
     -----
     max c . f(x) over x in the region: as a MILP (Tjeng, Xiao and Tedrake 2019) where CROWN bounds do not meet what
     gradient ascent reaches. The value is recomputed in the network. OPTIMAL: the bound exceeds it by at most 1e-6 of
-    the larger of both, 1e-11 of the value at the center, the error of evaluating it, and what underflows (`tolerance`).
-    What the tolerances of an engine can amount to (`allowance`) closes nothing: where they are too coarse, branch and
-    bound has the time that is left.
+    the larger of both, the error of evaluating it, and what underflows (`tolerance`); or both are 0 within 1e-9 of the
+    value at the center. What the tolerances of an engine can amount to (`allowance`) closes nothing: where they are too
+    coarse, branch and bound has the time that is left.
     """
     return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
@@ -181,9 +184,8 @@ class _Maximization:
         self.inquiry, self.index, self.sign = inquiry, index, sign
         self.began, self.first = inquiry.clock.seconds, len(inquiry.trace)
         self.allowance, self.leak = 0.0, 0.0
-        # What value and bound may differ by, however small they are.
         at_center = float(inquiry.functions.at(inquiry.region.center[None])[0, index])
-        self._least = UNDERFLOW + (GAP_AT_CENTER * abs(at_center) if np.isfinite(at_center) else 0.0)
+        self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
 
@@ -331,6 +333,11 @@ class _Maximization:
                 return 0.0
             self.error = (point.copy(), self._sharp_error())
         return self._known_error
+
+    @property
+    def _least(self) -> float:
+        """What value and bound may differ by, however small they are."""
+        return UNDERFLOW + (self.zero if abs(self._value) <= self.zero else 0.0)
 
     @property
     def _known_error(self) -> float:

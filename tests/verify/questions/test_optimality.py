@@ -125,3 +125,16 @@ class TestEnginesThatAllowThemselvesMuch:
         found = self.ask(monkeypatch, 0.6)
         assert (found.status, found.proof) == (Status.OPTIMAL, Proof.BRANCHED)
         assert found.allowance == 0.0
+
+
+def test_an_optimum_of_zero_is_held_against_the_value_at_the_center() -> None:
+    # relu(x) - relu(x - 1) is 0 up to x = 0 and 0.5 at the center; its smallest value has no size of its own.
+    network = cx.SparseReLUNetwork([([[1.0], [1.0]], [0.0, -1.0]), ([[1.0, -1.0]], None)])
+    region = verify.Box([-1.0], [2.0])
+    found = verify.minimize(network, region)
+    assert (found.status, found.value) == (Status.OPTIMAL, 0.0)
+    assert -1e-9 * 0.5 <= found.bound <= 0.0
+    # A value that is small beside the center's, and not 0 within 1e-9 of it, has to meet its bound all the same.
+    shifted = cx.SparseReLUNetwork([network.layers[0], (network.layers[1][0], [1e-6])])
+    near = verify.minimize(shifted, region)
+    assert near.status is not Status.OPTIMAL or near.gap <= 2e-6 * near.value + 1e-15

@@ -203,8 +203,8 @@ def judge(network: cx.SparseReLUNetwork, region: verify.Box, backend: str, seed:
 @pytest.fixture
 def _short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """What branch and bound and the portfolio do not decide at once is left to the engines."""
-    monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {"auto": 0.005, "branching": 0.02})
-    monkeypatch.setattr("verify.questions.extremes.SEARCH_SHARE", 0.003)
+    monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {"auto": 0.002, "branching": 0.01})
+    monkeypatch.setattr("verify.questions.extremes.SEARCH_SHARE", 0.001)
 
 
 @pytest.mark.usefixtures("_short_searches")
