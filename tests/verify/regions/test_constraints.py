@@ -202,7 +202,9 @@ def judge(network: cx.SparseReLUNetwork, region: verify.Box, backend: str, seed:
 
 @pytest.fixture
 def _short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What branch and bound and the portfolio do not decide at once is left to the engines."""
+    """What ascent, branch and bound and the portfolio do not decide at once is left to the engines."""
+    monkeypatch.setattr("verify.points.ascent.STARTS", 8)
+    monkeypatch.setattr("verify.points.ascent.STEPS", 15)
     monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {"auto": 0.002, "branching": 0.01})
     monkeypatch.setattr("verify.questions.extremes.SEARCH_SHARE", 0.001)
 
