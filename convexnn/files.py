@@ -132,6 +132,7 @@ def held(path: str | os.PathLike[str]) -> Iterator[None]:
             what = "folder" if place.is_dir() else "file"
             raise OSError(f"{place} is in use by another process; wait until it ends, or name another {what}") from None
         except OSError:
+            # Some file systems know no locks: then nothing can be said of other processes.
             pass
         yield
     finally:
