@@ -122,7 +122,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         if case.open:
             case.inquiry.tighten()
             case.narrow()
-            self.proof = Proof.CROWN
+            self.proof = self.proof if case.inquiry.proof is Proof.INTERVAL else Proof.CROWN
         self._note("bounds", f"box {number}: {len(case.open)} of {len(case.conditions)} conditions stay open")
         self._raise_bound([condition for condition in case.conditions if condition not in case.open])
         for condition in case.open:

@@ -26,9 +26,8 @@ def split(
 ) -> bool:
     """Prove chosen functions to be at most `level` by branch and bound, for a share of the time that is left.
 
-    It takes `share` of what the resources of the question allow, or of the share `branching` of all time.
-    `accept` is shown points where one of the functions
-    seems to be above; True ends the search, and is returned.
+    It takes `share` of what the resources of the question allow, or of the share `branching` in their place. `accept`
+    is shown points where one of the functions seems to be above; True ends the search, and is returned.
     """
     share *= inquiry.resources.branching_share if branching is None else branching
     if not share or inquiry.clock.over():
