@@ -13,6 +13,7 @@ import common  # first: it says how many threads the libraries have
 
 # isort: split
 import multiprocessing
+import os
 import resource
 import sys
 import warnings
@@ -36,8 +37,11 @@ from convexnn.cli.files.data_file import read_data
 from convexnn.cli.files.points import read_points
 from convexnn.cli.predict import read_model
 
-# Seconds and bytes that a file of a few kilobytes may take, and files that one child reads.
+# Seconds of a processor and bytes that a file of a few kilobytes may take, and files that one child reads.
 PATIENCE, MEMORY, BATCH = 10.0, 1 << 30, 200
+
+# Times as many seconds pass on the wall before a child hangs: the machine may be busy with other things.
+BUSY = 12.0
 
 # What is put into text; other formats get random bytes.
 WORDS = [b"(" * 2000, b"[" * 2000, b'"', b"#", b";", b",", b"\n", b"\x00", b"\x0c", b"\xe2\x80\xa8", b"\xff", b"nan"]
@@ -150,6 +154,24 @@ def work(connection: Connection, ending: str, valid: bytes, seeds: range, folder
         connection.send(outcome(FORMATS[ending][1], path))
 
 
+def cpu_seconds(process: int) -> float:
+    """Return how long a process has had a processor; 0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def answers(connection: Connection, process: int) -> bool:
+    """Wait for the outcome of one file; False where it takes too long."""
+    began, until = cpu_seconds(process), perf_counter() + BUSY * PATIENCE
+    while not connection.poll(1.0):
+        if cpu_seconds(process) - began > PATIENCE or perf_counter() > until:
+            return False
+    return True
+
+
 def tried(ending: str, valid: bytes, seeds: range, folder: str, until: float) -> list[str]:
     """Return the outcomes of some seeds from the first on; a child that hangs or dies ends them."""
     ours, theirs = multiprocessing.get_context("fork").Pipe()
@@ -159,8 +181,8 @@ def tried(ending: str, valid: bytes, seeds: range, folder: str, until: float) ->
     found: list[str] = []
     try:
         while len(found) < len(seeds) and perf_counter() < until:
-            if not ours.poll(PATIENCE):
-                found.append(f"timeout of {PATIENCE:g} s")
+            if not answers(ours, int(child.pid or 0)):
+                found.append(f"more than {PATIENCE:g} s of a processor")
                 break
             found.append(ours.recv())
     except EOFError:
@@ -221,6 +243,8 @@ def main(given: list[str] | None = None) -> int:
     counts = fuzz(asked.formats, 60.0 * asked.minutes, asked.files, asked.seed, asked.keep)
     for ending, count in counts.items():
         print(f"{ending:7} {count['read']:6} read {count['refused']:6} refused {count['bad']:4} bad")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"{sum(part.ru_utime + part.ru_stime for part in used) / 60.0:.1f} minutes of a processor")
     return int(any(count["bad"] for count in counts.values()))
 
 
