@@ -108,7 +108,7 @@ def map_back(
     bias : bool, default False
         Whether the last column of `rows` stands for the hidden biases; the network then takes D - 1 features.
     generators : ndarray (m, D), optional
-        The gates, for exact blocks without a pair of moderate size otherwise.
+        The gates, for exact blocks whose shortest pair is out of reach or inaccurate.
 
     Returns
     -------

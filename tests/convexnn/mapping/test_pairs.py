@@ -114,9 +114,26 @@ def test_a_generator_gives_a_pair_where_no_shortest_one_is_found(monkeypatch: py
     active = X @ gates.T >= 0
     assert not cone_pairs(X, active, weights, features).paired.any()
     pairs = cone_pairs(X, active, weights, features, gates)
-    lengths = np.linalg.norm(pairs.minus, axis=1)
-    assert 0 < pairs.paired.sum() < 10
-    assert not pairs.paired[0]
-    assert (lengths <= 1e3 * np.linalg.norm(weights, axis=1)).all()
+    assert pairs.paired.tolist() == [False] + [True] * 9
     model = active * (X @ weights.T)
     assert np.allclose(output(X, pairs)[:, pairs.paired], model[:, pairs.paired], atol=1e-9)
+
+
+@pytest.mark.parametrize("offset", [1e2, 1e3, 1e4])
+def test_features_with_an_offset_have_their_pairs_too(offset: float) -> None:
+    rng = np.random.default_rng(3)
+    rows = np.hstack([rng.standard_normal((80, 3)) + offset, np.ones((80, 1))])
+    centre = np.append(np.zeros(3), 1.0)
+    gates, weights = (rng.standard_normal((30, 4)) for _ in range(2))
+    gates, weights = (part - ((part @ rows.mean(axis=0))[:, None] * centre) for part in (gates, weights))
+    active = rows @ gates.T >= 0.0
+    pairs = cone_pairs(rows, active, weights, every(weights), gates)
+    model = active * (rows @ weights.T)
+    assert pairs.paired.all()
+    assert np.abs(output(rows, pairs) - model).max() < 1e-8 * np.abs(model).max()
+
+
+def test_a_pair_that_rounding_drowns_is_none() -> None:
+    rows, active = (np.concatenate(parts) for parts in zip(thin(1e-13), ([[0.3, 1.0]], [[True]]), strict=True))
+    weights, gates = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    assert not cone_pairs(rows, active, weights, every(weights), gates).paired.any()
