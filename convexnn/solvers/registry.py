@@ -98,7 +98,8 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         loss; the one that can do a ridge), and ``exact`` (the proven optimum). For convex programs: ``admm`` (whitened
         rows; gated or with cones), ``fista`` (accelerated proximal gradients; gated), ``interior_point`` (cones),
         ``cvxpy`` (the reference, for all of them). ``auto``: the first of :func:`able_solvers` whose answer meets its
-        tolerance, else the best of their answers; never a reference.
+        tolerance, else the best of their answers. ``cvxpy`` is asked where an interior point method has failed on
+        cones, and elsewhere last, with those of the options that it has.
     **options
         Of the solver. All take `time_limit`, in seconds, and all but those of budgets `tolerance`. Budgets but for
         ``stable_iht`` and ``exact``: `max_iterations`, `whiten`, `ridge`, `start` (weights or a Solution), `device`,
@@ -162,15 +163,23 @@ def _first_suited(program: ConvexProgram, able: list[str], options: dict[str, An
     Solvers without one of the options are passed over, and a later one has the time that is left.
     """
     own = [name for name in able if name not in ("exact", "cvxpy")]
-    names = [name for name in own if set(SOLVERS[name].options).issuperset(options)]
+    names = [name for name in own if set(SOLVERS[name].options).issuperset(options)] or own[:1]
     answers: list[Solution] = []
     began, refusal = perf_counter(), None
-    for name in names or own[:1]:
+    queue = [*names, *(name for name in able if name == "cvxpy")]
+    while queue:
+        # On cones the splitting of admm is at the mercy of the data's units: where an interior point method has failed,
+        # it has the last word only.
+        name = queue.pop(-1 if program.cone and answers and "cvxpy" in queue else 0)
         if answers and options.get("time_limit") is not None:
             options = options | {"time_limit": max(0.0, options["time_limit"] - (perf_counter() - began))}
+        taken = {key: value for key, value in options.items() if name != "cvxpy" or key in SOLVERS[name].options}
         try:
-            answers.append(_run(program, name, options))
-        except UnsuitedError as error:
+            answers.append(_run(program, name, taken))
+        except (UnsuitedError, RuntimeError) as error:
+            # RuntimeError: an engine of cvxpy fails on numbers that are too far apart; ours have answered by then.
+            if isinstance(error, RuntimeError) and not answers:
+                raise
             refusal = error
             continue
         asked = answers[-1].status is Status.MAX_ITERATIONS and "max_iterations" in options

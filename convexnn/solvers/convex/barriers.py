@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from convexnn.checks import Floats
+from convexnn.solvers.convex.round_basis import RoundBasis
 
 
 class Barrier(Protocol):
@@ -109,8 +110,35 @@ class SquareBarrier:
         return 0.0
 
 
-def barrier_of(penalty: str, strength: float) -> Barrier:
+@dataclass(frozen=True)
+class BarrierInBasis:
+    """A barrier of weights, asked and answered in the coordinates of a basis."""
+
+    barrier: Barrier
+    basis: RoundBasis
+
+    def size_at(self, value: float, points: Floats) -> float:
+        return self.barrier.size_at(value, self.basis.weights(points))
+
+    def first_smoothing(self, neurons: Floats) -> float:
+        return self.barrier.first_smoothing(self.basis.weights(neurons))
+
+    def target(self, neurons: Floats, smoothing: float) -> Floats:
+        return self.basis.slopes(self.barrier.target(self.basis.weights(neurons), smoothing))
+
+    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
+        known = self.basis.weights(neurons), self.basis.weight_slopes(dual)
+        return self.basis.curvature(self.barrier.linearise(*known, smoothing))
+
+    def longest_step(self, dual: Floats, change: Floats) -> float:
+        return self.barrier.longest_step(self.basis.weight_slopes(dual), self.basis.weight_slopes(change))
+
+    def gap(self, neurons: Floats, dual: Floats) -> float:
+        return self.barrier.gap(self.basis.weights(neurons), self.basis.weight_slopes(dual))
+
+
+def barrier_of(penalty: str, strength: float, basis: RoundBasis) -> Barrier:
     """Return the barrier of a penalty that does not couple neurons."""
     if penalty in ("group_l1", "l1"):
-        return NormBarrier(strength, rows=penalty == "group_l1")
-    return SquareBarrier(strength if penalty == "ridge" else 0.0)
+        return BarrierInBasis(NormBarrier(strength, rows=penalty == "group_l1"), basis)
+    return BarrierInBasis(SquareBarrier(strength if penalty == "ridge" else 0.0), basis)

@@ -9,17 +9,22 @@ from convexnn.mapping.cones import least_distance
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.convex.round_basis import round_basis
 
 
 class GateCones:
     """The cones (2 D_j - I) X u_j >= 0 of one output's neurons (q, d): u_j and then v_j of every gate.
 
-    `gates` (n, m) are the masks, `sides` (n, q) the signs of the rows in each neuron's cone, 0 where they constrain
-    nothing, `bound` (n, q) where they do, `owned` (q, d) which entries exist.
+    Neurons are coordinates in `basis`, in which the data are `X`. `gates` (n, m) are the masks, `sides` (n, q) the
+    signs of the rows in each neuron's cone, 0 where they constrain nothing, `bound` (n, q) where they do, `owned`
+    (q, d) which entries exist.
     """
 
     def __init__(self, program: ConvexProgram) -> None:
-        self.X, self.owned = program.rows, np.tile(program.patterns.features, (2, 1))
+        self.data, self.owned = program.rows, np.tile(program.patterns.features, (2, 1))
+        rotate = program.penalty is None or program.penalty.name != "l1"
+        self.basis = round_basis(self.data, program.patterns.features, program.patterns.bias, rotate)
+        self.X = self.basis.rows(self.data)
         self.gates: Bools = masks(program.rows, program.patterns.generators)
         self.m = self.gates.shape[1]
         self.sides = np.where(np.tile(self.gates, (1, 2)), 1.0, -1.0)
@@ -41,12 +46,23 @@ class GateCones:
 
     def adjoint(self, residual: Floats) -> Floats:
         """Return the adjoint (q, d) of a residual (n,), zero where not owned."""
-        half = (self.gates * residual[:, None]).T @ self.X
+        return self._adjoint(residual, self.X)
+
+    def weight_adjoint(self, residual: Floats) -> Floats:
+        """Return the same for neurons as weights."""
+        return self._adjoint(residual, self.data)
+
+    def _adjoint(self, residual: Floats, rows: Floats) -> Floats:
+        half = (self.gates * residual[:, None]).T @ rows
         return np.concatenate([half, -half]) * self.owned
 
     def slack_adjoint(self, multipliers: Floats) -> Floats:
         """Return X^T (2 D_j - I) a_j of every neuron, (q, d), zero where not owned."""
         return (self.sides * multipliers).T @ self.X * self.owned
+
+    def weight_slack_adjoint(self, multipliers: Floats) -> Floats:
+        """Return the same for neurons as weights."""
+        return (self.sides * multipliers).T @ self.data * self.owned
 
     def slacks(self, neurons: Floats) -> Floats:
         """Return (2 D_j - I) X u_j of every neuron, (n, q), 1 where a row constrains nothing."""
@@ -87,6 +103,6 @@ class GateCones:
         points /= np.where(sizes > 0.0, sizes, 1.0)
         return np.concatenate([points, points])
 
-    def project(self, neurons: Floats) -> Floats:
-        """Return the nearest points of the cones, (q, d)."""
-        return least_distance(self.X, np.tile(self.gates, (1, 2)), neurons, features=self.owned).points
+    def project(self, weights: Floats) -> Floats:
+        """Return the nearest points of the cones to neurons as weights, (q, d)."""
+        return least_distance(self.data, np.tile(self.gates, (1, 2)), weights, features=self.owned).points

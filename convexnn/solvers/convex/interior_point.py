@@ -95,8 +95,8 @@ def _certified(
     neurons, polar = np.zeros((2, program.n_outputs, count // program.n_outputs, d))
     prediction = np.zeros_like(program.targets)
     for output, (method, run) in enumerate(outputs):
-        neurons[output] = run.answer.neurons
-        polar[output] = -method.cones.slack_adjoint(method.balanced(run.last))
+        neurons[output] = method.cones.basis.weights(run.answer.neurons)
+        polar[output] = -method.cones.weight_slack_adjoint(method.balanced(run.last))
         prediction[:, output] = method.cones.forward(run.last.neurons)
     runs = [run for _, run in outputs]
     status = next((run.status for run in runs if run.status is not Status.CONVERGED), Status.CONVERGED)

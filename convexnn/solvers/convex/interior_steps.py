@@ -40,8 +40,9 @@ TILE = 1 << 24
 class InteriorIterate:
     """An iterate: neurons inside their cones, and the multipliers that come with them.
 
-    `neurons` (q, d), their `slacks` (n, q) = (2 D - I) X u > 0, `multipliers` (n, q) > 0 of the cones, `penalty_dual`
-    that of the penalty, inside its ball, `smoothing` the barrier's parameter for the penalty.
+    `neurons` (q, d) inside their cones, as coordinates in the basis of these; their `slacks` (n, q) = (2 D - I) X u,
+    all above 0; `multipliers` (n, q) > 0 of the cones; `penalty_dual` that of the penalty, inside its ball; `smoothing`
+    the barrier's parameter for the penalty.
     """
 
     neurons: Floats
@@ -72,7 +73,7 @@ class InteriorPoint:
         self.y, self.cones = target, GateCones(program)
         self.zero_loss = self.loss.value(np.zeros_like(target), target)
         self.goal = tolerance * self.zero_loss
-        self.barrier: Barrier = barrier_of(self.penalty.name, self.strength)
+        self.barrier: Barrier = barrier_of(self.penalty.name, self.strength, self.cones.basis)
         first = self.cones.adjoint(self._gradient(np.zeros(self.cones.owned.shape)))
         self.first_slope = float(np.abs(first).max(initial=0.0))
 
@@ -146,7 +147,8 @@ class InteriorPoint:
         return multipliers
 
     def _objective(self, neurons: Floats) -> float:
-        return self.loss.value(self.cones.forward(neurons), self.y) + self.strength * self.penalty.value(neurons)
+        penalty = self.penalty.value(self.cones.basis.weights(neurons))
+        return self.loss.value(self.cones.forward(neurons), self.y) + self.strength * penalty
 
     def _gradient(self, neurons: Floats) -> Floats:
         gradient: Floats = self.loss.gradient(self.cones.forward(neurons), self.y)
@@ -194,17 +196,21 @@ class InteriorPoint:
         """Whether the gap that the iterate certifies is small; it is looked at once the barriers' gap is."""
         if self._estimate(now) > 0.3 * self.goal or not np.isfinite(now.objective):
             return False
-        slope = -self.cones.adjoint(self._gradient(now.neurons))
         if self.penalty.name == "none":
-            imbalance = slope + self.cones.slack_adjoint(now.multipliers)
+            slope = self.cones.adjoint(self._gradient(now.neurons))
+            imbalance = self.cones.slack_adjoint(now.multipliers) - slope
             return float(np.abs(imbalance).max(initial=0.0)) <= BALANCED * self.first_slope
-        if self.penalty.name == "l1":
-            slope = slope + self.cones.slack_adjoint(self.balanced(now))
-        else:
-            slope = self.cones.project(slope)
+        theta = -self._gradient(now.neurons)
+        slope = self.cones.weight_adjoint(theta)
+        lifted = slope + self.cones.weight_slack_adjoint(self.balanced(now))
+        if now.objective - self._bound(theta, lifted) <= self.goal:
+            return True
+        return self.penalty.name != "l1" and now.objective - self._bound(theta, self.cones.project(slope)) <= self.goal
+
+    def _bound(self, theta: Floats, slope: Floats) -> float:
+        """Return the lower bound that theta (n,) proves with its adjoint less an element of the polar cones, (q, d)."""
         factor = into_ball(self.penalty.dual_norm(slope), self.strength)
-        bound = self.loss.dual(-factor * self._gradient(now.neurons), self.y)
-        return now.objective - bound + self.penalty.conjugate(factor * slope, self.strength) <= self.goal
+        return self.loss.dual(factor * theta, self.y) - self.penalty.conjugate(factor * slope, self.strength)
 
 
 class NewtonSystem:

@@ -170,3 +170,34 @@ def test_bad_input_is_one_clear_line(call: Any, error: type[Exception], words: s
         call(cx.ConvexProgram(X, Y, zoo.patterns(X), penalty="l1", strength=0.01))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("penalty", ["group_l1", "ridge", "none"])
+@pytest.mark.parametrize(("offset", "scale"), [(1e2, 1.0), (1e4, 1.0), (0.0, 1e-6), (0.0, 1e6)])
+def test_offsets_and_units_cost_the_interior_point_nothing(penalty: str, offset: float, scale: float) -> None:
+    rng = np.random.default_rng(7)
+    points = rng.standard_normal((60, 3))
+    y = np.maximum(points[:, 0] - points[:, 1], 0.0) - points[:, 2] + 0.1 * rng.standard_normal(60)
+    rows = scale * (points + offset)
+    patterns = cx.sample_patterns(rows, 6, seed=0, bias=True)
+    strength = None if penalty == "none" else 1.0
+    program = cx.ConvexProgram(rows, y, patterns, penalty=penalty, strength=strength, cone=True)
+    if strength is not None:
+        share = 0.05 * cx.strength_max(program) if penalty == "group_l1" else 1e-3 * scale**2
+        program = program.with_strength(share)
+    solution = cx.solve(program, solver="interior_point")
+    assert solution.status is cx.Status.CONVERGED
+    assert solution.iterations <= 100
+
+
+def test_where_the_interior_point_fails_the_reference_is_asked() -> None:
+    rng = np.random.default_rng(1)
+    points = rng.standard_normal((150, 4))
+    y = np.maximum(points[:, 0] - points[:, 1], 0.0) - np.maximum(points[:, 2], 0.0) + 0.1 * rng.standard_normal(150)
+    patterns = cx.sample_patterns(points + 100.0, 15, seed=1, bias=True)
+    program = cx.ConvexProgram(points + 100.0, y - y.mean(), patterns, penalty="l1", strength=1.0, cone=True)
+    program = program.with_strength(0.02 * cx.strength_max(program))
+    assert cx.solve(program, solver="interior_point").status is not cx.Status.CONVERGED
+    solution = cx.solve(program)
+    assert solution.solver.startswith("cvxpy")
+    assert solution.status is cx.Status.CONVERGED
