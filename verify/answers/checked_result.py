@@ -78,10 +78,13 @@ def rejection_of(result: EngineResult, reached: float) -> str | None:
     return None
 
 
-def rejection_at_point(result: EngineResult, leak: float, reached: float) -> str | None:
-    """Return why an engine's own point speaks against it: it is worth less in the network than the engine says."""
+def rejection_at_point(result: EngineResult, leak: float, reached: float, error: float = 0.0) -> str | None:
+    """Return why an engine's own point speaks against it: it is worth less in the network than the engine says.
+
+    `error` is what rounding can amount to in the value there.
+    """
     if not np.isfinite(leak):
         return "the network overflows at the engine's point."
-    if leak <= result.allowance + LEAK * max(abs(reached), abs(result.bound)):
+    if leak <= result.allowance + LEAK * max(abs(reached), abs(result.bound)) + error:
         return None
     return f"the engine's objective at its own point is off by {leak:.3g}, beyond its tolerances."

@@ -28,7 +28,7 @@ class Check:
         What is known; HOLDS is "unsat" and VIOLATED "sat" in the words of VNN-COMP.
     witness : ndarray (d,) or None
         For VIOLATED an input that satisfies the property as written, to the last bit in its box, with every rounding
-        error of the network's evaluation accounted for.
+        error of the network's evaluation accounted for; what is reached exactly meets >= and not >.
     outputs : ndarray (k,) or None
         The network's outputs there.
     replayed : ndarray (k,) or None

@@ -3,5 +3,6 @@
 In come a network and a region; out come intervals. Start reading in `bound.py`, the public face. `layer_bounds.py` and
 `crown.py` are what the others build on (interval arithmetic itself: `regions/intervals.py`); `tightening.py` adds
 linear programs, whose bounds `duals.py` computes anew; `functions.py` and `margins.py` bound functions of the outputs;
-`coupling.py` bounds two networks side by side.
+`coupling.py` bounds two networks side by side. Rational arithmetic decides what rounding leaves open: `dyadics.py` are
+its numbers, `exact_values.py` points, `exact_bounds.py` regions.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
 from verify.bounds.crown import output_interval
+from verify.bounds.exact_values import ExactFunctions
 from verify.bounds.layer_bounds import crown_bounds, interval_bounds
 from verify.regions.box import Box
 from verify.regions.intervals import EPS, TINY, Interval, affine_interval
@@ -87,6 +89,21 @@ class Functions:
         """
         box, known = Box(x, x), self.proven_at(x)
         return known.meet(self.crown(box, crown_bounds(self.network, box)))
+
+    def exactly_at(self, x: Floats) -> list[Fraction] | None:
+        """Return the functions at `x` (d,) in rational arithmetic; None where that is too much work."""
+        return self._exact.at(x)
+
+    def reach(self, hidden: Interval) -> Floats:
+        """Return the sums of magnitudes (t,) that the functions are made of, for last hidden values in `hidden`."""
+        weight, bias = self.network.layers[-1]
+        with np.errstate(all="ignore"):
+            sizes = abs(weight) @ np.maximum(np.abs(hidden.lower), np.abs(hidden.upper)) + np.abs(bias)
+            return np.asarray(abs(self.rows) @ sizes + np.abs(self.offsets))
+
+    @cached_property
+    def _exact(self) -> ExactFunctions:
+        return ExactFunctions((*self.network.layers, (self.rows, self.offsets)))
 
     @cached_property
     def _combined(self) -> Layer:

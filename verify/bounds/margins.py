@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -73,12 +75,25 @@ def classes_of(network: SparseReLUNetwork) -> tuple[int, ...]:
 
 
 def class_at(network: SparseReLUNetwork, x: Floats) -> int | None:
-    """Return the class at `x` (d,): the sign of one output, the largest of several; None at a tie or an overflow."""
+    """Return the class at `x` (d,): the sign of one output, the largest of several; None at a tie or an overflow.
+
+    Where rounding leaves it open, rational arithmetic decides, unless that is much work.
+    """
     with np.errstate(all="ignore"):
         output = network.activations(x[None])[-1][0]
     if not np.isfinite(output).all():
         return None
-    if network.n_outputs == 1:
-        return int(np.sign(output[0])) or None
-    best = np.flatnonzero(output == output.max())
-    return int(best[0]) if len(best) == 1 else None
+    first = _class_of(output)
+    if first is not None and (margins_of(network, first).proven_at(x).upper < 0.0).all():
+        return first
+    values = Functions(sp.identity(network.n_outputs, format="csr"), np.zeros(network.n_outputs), network).exactly_at(x)
+    return first if values is None else _class_of(values)
+
+
+def _class_of(output: Sequence[Any] | Floats) -> int | None:
+    """Return the class of outputs (k,), floats or fractions; None at a tie."""
+    if len(output) == 1:
+        return int(output[0] > 0) - int(output[0] < 0) or None
+    peak = max(output)
+    best = [index for index, value in enumerate(output) if value == peak]
+    return best[0] if len(best) == 1 else None

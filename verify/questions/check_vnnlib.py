@@ -25,6 +25,8 @@ from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
 from verify.reading.read_network import read_simple
 from verify.regions.box import EmptyError
 
+TIE = "A tie: a strict constraint is reached exactly, which does not meet it; whether it is met anywhere is open."
+
 
 def check_vnnlib(
     network: Any,
@@ -61,7 +63,8 @@ def check_vnnlib(
     A condition of constraints g_j(x) = a_j . f(x) - b_j >= 0 is met somewhere iff max min_j g_j >= 0. It is ruled out
     where some g_j is below 0 by its bounds, where an outward-rounded dual bound of the linear relaxation of that
     maximum is (:mod:`verify.bounds.duals`), or where the dual bound of its MILP is below 0 by more than the engine's
-    tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic.
+    tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic; where rounding
+    leaves that open, rational arithmetic decides.
     """
     net = read_simple(network)
     asked = question if isinstance(question, Property) else read_property(question)
@@ -121,6 +124,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         """Bound one box and climb there; return a violation, or keep the box where conditions stay open."""
         if case.open:
             case.inquiry.tighten()
+            case.inquiry.bound_ties()
             case.narrow()
             self.proof = self.proof if case.inquiry.proof is Proof.INTERVAL else Proof.CROWN
         self._note("bounds", f"box {number}: {len(case.open)} of {len(case.conditions)} conditions stay open")
@@ -128,7 +132,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         for condition in case.open:
             if self.resources.clock.overdue():
                 break
-            found = condition.try_witness(case.inquiry.region.center) or self._climb(condition)
+            found = condition.try_near(case.inquiry.region.center) or self._climb(condition)
             if found is not None:
                 return self._found(found, "gradient ascent")
         if case.open:
@@ -158,6 +162,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             if split(case.inquiry, [condition.chosen[0] for condition in single], accept):
                 return self._found(found[0], "branch and bound")
             self.trace += case.inquiry.trace[-1:]
+            case.inquiry.bound_ties()
             case.narrow()
             # Sharper bounds may rule out conditions of several constraints too.
             self._raise_bound([condition for condition in before if condition not in case.open])
@@ -211,7 +216,8 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         refused = next((case.inquiry.caveat for case in self.cases if case.inquiry.caveat), "")
         self._raise_bound(self._open())
         self.highest = np.inf if self.unseen else self.highest
-        return self._end(Holding.UNKNOWN, " ".join([*doubts, refused]).strip())
+        tie = TIE if any(case.inquiry.tied for case in self.cases) else ""
+        return self._end(Holding.UNKNOWN, " ".join(filter(None, [tie, *doubts, refused])))
 
     def _end(self, status: Holding, reason: str, proof: Proof | None = None, *, witness: Floats | None = None) -> Check:
         replay = self.resources.replay

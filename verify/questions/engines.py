@@ -165,5 +165,5 @@ def _checked(inquiry: Inquiry, encoding: Encoding, result: EngineResult, chosen:
     known = inquiry.reached_together(chosen)
     rejection = rejection_of(result, known)
     if rejection is None and not inquiry.region.is_loose:
-        rejection = rejection_at_point(result, leak, known)
+        rejection = rejection_at_point(result, leak, known, inquiry.error_at(point, chosen))
     return CheckedResult(point, result.bound, result.allowance, result.status is EngineStatus.LIMIT, rejection, leak)

@@ -20,7 +20,7 @@ from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
 from verify.points.surrogates import read_surrogates
 from verify.questions.engines import ask_milp, choose_engine
-from verify.questions.inquiry import Inquiry
+from verify.questions.inquiry import ROUNDED, UNDERFLOW, Inquiry
 from verify.questions.portfolio import Portfolio
 from verify.questions.resources import INTERRUPTION, resources_of, unless_interrupted
 from verify.questions.splitting import split
@@ -34,9 +34,6 @@ GAP = 1e-6
 # The share of the value at the center within which a value is 0: it has no size of its own, and its bound is proven by
 # sums of terms that are as large as the function elsewhere.
 ZERO = 1e-9
-
-# What products that underflow may leave between a value of 0 and its bound.
-UNDERFLOW = 1e-290
 
 # How often a point that branch and bound finds above the best one is climbed from.
 CLIMBS = 20
@@ -207,20 +204,28 @@ class _Maximization:
             self.inquiry.climb([self.index])
             self.inquiry.climb([self.index], self.inquiry.crown_peak([self.index]))
             self.inquiry.note("gradient ascent", f"at least {self._value:.6g}")
+        self._settle()
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.inquiry.proof)
         for share in (FIRST_SHARE, 1.0):
             self._split(share)
+            self._settle()
             if self._closed():
                 return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
             if share < 1.0:
                 self._explore()
         return self._ask_engine()
 
+    def _settle(self) -> None:
+        """Take inputs of few bits near the best one, and be exact where its value meets the bound but for rounding."""
+        inquiry, gap = self.inquiry, self._bound - self._value
+        if GAP * abs(self._value) < gap <= ROUNDED * float(inquiry.reach[self.index]):
+            inquiry.bound_exactly([self.index])
+            inquiry.settle_best(self.index)
+
     def _explore(self) -> None:
         """Search for a larger value: with surrogates for most of the time, without after branch and bound alone."""
-        clock, resources = self.inquiry.clock, self.inquiry.resources
-        copies = resources.surrogates
+        clock, resources, copies = self.inquiry.clock, self.inquiry.resources, self.inquiry.resources.surrogates
         switching = any(len(layer.switching) for layer in self.inquiry.layers[:-1])
         if clock.over() or not (copies or (resources.branching_share and switching)):
             return
@@ -254,7 +259,7 @@ class _Maximization:
         checked = ask_milp(self.inquiry, [self.index])
         self.leak = checked.leak
         if checked.rejection is not None:
-            return self._end(Status.UNKNOWN, _sentence(checked.rejection), self.inquiry.proof)
+            return self._end(Status.UNKNOWN, checked.rejection[:1].upper() + checked.rejection[1:], self.inquiry.proof)
         return self._judge(checked)
 
     def _judge(self, checked: CheckedResult) -> Optimum:
@@ -263,6 +268,7 @@ class _Maximization:
             return self._end(Status.OPTIMAL, reason, self.inquiry.proof)
         if checked.point is not None:
             self.inquiry.climb([self.index], checked.point)
+            self._settle()
         if self._meets(checked):
             self._take(checked)
             reason = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
@@ -332,7 +338,9 @@ class _Maximization:
             widths = [ROUNDINGS * self._width(self.inquiry.functions.proven_at, x) for x in self._probes()]
             if max(widths) <= max(own, wanted):
                 return 0.0
-            self.error = (point.copy(), self._sharp_error())
+            # By CROWN bounds of single points: intervals add up what neurons lose, layer by layer.
+            sharp = max(self._width(self.inquiry.functions.sharply_at, x) for x in self._probes())
+            self.error = (point.copy(), ROUNDINGS * sharp)
         return self._known_error
 
     @property
@@ -343,10 +351,6 @@ class _Maximization:
     @property
     def _known_error(self) -> float:
         return self.error[1] if np.array_equal(self.error[0], self.inquiry.points[self.index]) else 0.0
-
-    def _sharp_error(self) -> float:
-        """Return that error by CROWN bounds of single points: intervals add up what neurons lose, layer by layer."""
-        return ROUNDINGS * max(self._width(self.inquiry.functions.sharply_at, x) for x in self._probes())
 
     def _probes(self) -> list[Floats]:
         """Return the witness, the center and two ends of the region: a value of 0 may have no term at all."""
@@ -389,7 +393,3 @@ class _Maximization:
             return None
         outputs = self.inquiry.resources.replay.outputs(witness)
         return self.sign * float(self.inquiry.functions.of(outputs[None])[0, self.index]) + 0.0
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

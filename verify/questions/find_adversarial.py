@@ -11,7 +11,7 @@ from convexnn.checks import Floats
 from verify.answers.answer import Answer, Proof, Verdict
 from verify.answers.checked_result import CheckedResult
 from verify.answers.replay import replay_of
-from verify.answers.witness import CheckedPoint, any_positive, misclassified_at_center
+from verify.answers.witness import CheckedPoint, any_positive, known_at, misclassified_at_center
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
 from verify.points.surrogates import Surrogate, read_surrogates
@@ -27,6 +27,8 @@ from verify.regions.box import Box
 # With surrogates: shares of the time left of the search before branch and bound, of the first MILPs after it, one a
 # target, and of the search after those.
 FIRST_SHARE, ENGINE_SHARE, LAST_SHARE = 0.1, 0.2, 0.7
+
+TIE = "A tie: at some input the margin is exactly 0, which is no counterexample; whether it is above anywhere is open."
 
 
 def find_adversarial(
@@ -83,11 +85,12 @@ def find_adversarial(
     -----
     Adversarial means strictly misclassified: some margin (y_t - y_label, or -label y for one output) is positive, a
     tie is not. A witness counts only if the lower end of its margin, with every rounding error of its evaluation, is
-    positive and it lies in the region to the last bit; where a model replays it, after rounding to the precision of
-    that model, which must misclassify it strictly too. ROBUST needs the upper bound of every margin at or below zero
-    by outward-rounded intervals or CROWN bounds, of the region or of all parts that branch and bound splits it into, by
-    outward-rounded dual bounds of the linear relaxation (:mod:`verify.bounds.duals`), which is asked before the MILP,
-    or below zero by more than the engine's tolerances can amount to.
+    positive, or the margin itself in rational arithmetic, and it lies in the region to the last bit; where a model
+    replays it, after rounding to the precision of that model, which must misclassify it strictly too. ROBUST needs the
+    upper bound of every margin at or below zero by outward-rounded intervals or CROWN bounds, of the region or of all
+    parts that branch and bound splits it into, by outward-rounded dual bounds of the linear relaxation
+    (:mod:`verify.bounds.duals`), which is asked before the MILP, or below zero by more than the engine's tolerances
+    can amount to.
 
     With `surrogates` a portfolio (:class:`verify.questions.portfolio.Portfolio`) has half of the time that branch and
     bound would take and more: the MILPs of the copies are easier, and every incumbent of theirs is a point to climb
@@ -141,6 +144,9 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         # All other classes: a center that is wrong already is no attack, whichever class is the target.
         if not misclassified_at_center(self.margins, self.region):
             return None
+        if not self.inquiry.reached.max() > 0.0:
+            # By rounding, or for another class than the target.
+            self.inquiry.settle(range(len(self.margins)))
         return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
 
     def _look_at_intervals(self) -> Answer | None:
@@ -148,6 +154,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
 
     def _tighten(self) -> Answer | None:
         self.inquiry.tighten()
+        self.inquiry.bound_ties()
         # No time was left for them: the intervals have been looked at already.
         return None if self.inquiry.proof is Proof.INTERVAL else self._look_at_bounds("CROWN")
 
@@ -194,6 +201,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
     def _split(self) -> Answer | None:
         if split(self.inquiry, self.inquiry.undecided(), self._accept):
             return self._answer_of_accepted("branch and bound")
+        self.inquiry.bound_ties()
         return self._robust_if_decided("Branch and bound on outward-rounded CROWN bounds proves it.")
 
     def _accept(self, point: Floats) -> bool:
@@ -238,7 +246,8 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         return self._end(Verdict.ROBUST, reason, proof=proof)
 
     def _unknown(self, doubts: list[str]) -> Answer:
-        return self._end(Verdict.UNKNOWN, " ".join([*doubts, self.inquiry.caveat]).strip())
+        tie = TIE if self.inquiry.tied else ""
+        return self._end(Verdict.UNKNOWN, " ".join(filter(None, [tie, *doubts, self.inquiry.caveat])))
 
     def _answer_of_accepted(self, source: str) -> Answer:
         if self.accepted is None:
@@ -246,11 +255,16 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         return self._found(self.accepted, source)
 
     def _found(self, tried: CheckedPoint, source: str) -> Answer:
-        margins = self.margins.at(tried.point[None])[0]
-        winner = self.margins.targets[int(margins.argmax())]
-        self.inquiry.note(source, f"witness with margin {margins.max():.6g}")
-        reason = f"Found by {source}: class {winner} beats class {self.margins.label} by {margins.max():.6g}."
-        self.inquiry.record(tried.point)
+        margins = self.inquiry.record(tried.point)
+        place = int(margins.argmax())
+        if not margins[place] > 0.0:
+            # It is above 0 in rational arithmetic alone.
+            margins = known_at(self.margins, tried.point, any_positive)
+            place = int(margins.argmax())
+            self.inquiry.points[place], self.inquiry.reached[place] = tried.point, margins[place]
+        self.inquiry.note(source, f"witness with margin {margins[place]:.6g}")
+        winner = self.margins.targets[place]
+        reason = f"Found by {source}: class {winner} beats class {self.margins.label} by {margins[place]:.6g}."
         return self._end(Verdict.COUNTEREXAMPLE, reason, tried=tried)
 
     def _end(

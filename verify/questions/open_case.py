@@ -29,7 +29,10 @@ class OpenCondition(Alternative):
     def try_witness(self, point: Floats) -> CheckedPoint | None:
         """Return a point, checked, where it is a witness in the case as written."""
         tried = super().try_witness(point)
-        return tried if tried is not None and self.case.contains(tried.point) else None
+        if tried is None or self.case.contains(tried.point):
+            return tried
+        self.inquiry.tied = True
+        return None
 
     def climb(self, near: Floats | None = None) -> CheckedPoint | None:
         """Return where gradient ascent ends, if that is a witness; without functions there is nothing to climb."""

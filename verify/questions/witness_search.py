@@ -30,9 +30,19 @@ class Alternative:
         tried = self.inquiry.try_witness(point, self.test)
         return tried if tried.holds else None
 
+    def try_near(self, point: Floats) -> CheckedPoint | None:
+        """Return a point, or an input of few bits near it, where it is a witness: ties are reached there."""
+        tried = self.try_witness(point)
+        return self._try_few_bits(point) if tried is None else tried
+
+    def _try_few_bits(self, point: Floats) -> CheckedPoint | None:
+        every = map(self.try_witness, self.inquiry.nearly_reaching(self.chosen, point)) if self.chosen else ()
+        return next((found for found in every if found is not None), None)
+
     def climb(self, near: Floats | None = None) -> CheckedPoint | None:
-        """Return where gradient ascent from anywhere, or from `near`, ends, if that is a witness."""
-        return self.try_witness(self.inquiry.climb(self.chosen, near))
+        """Return where gradient ascent from anywhere, or from `near`, ends, if a witness is there, or `near` is one."""
+        tried = self.try_near(self.inquiry.climb(self.chosen, near))
+        return self._try_few_bits(near) if tried is None and near is not None else tried
 
 
 A = TypeVar("A", bound=Alternative)
@@ -119,7 +129,7 @@ class WitnessSearch(ABC, Generic[A, Result]):
                 break
             checked = ask_milp(alternative.inquiry, alternative.chosen, alternative.test, share)
             self._keep(alternative, checked)
-            tried = None if checked.point is None else alternative.try_witness(checked.point)
+            tried = None if checked.point is None else alternative.try_near(checked.point)
             if tried is not None:
                 return self._found(tried, str(self.engine_asked))
             if not self._rules_out(alternative, checked):

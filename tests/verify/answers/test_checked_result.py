@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from verify.answers.checked_result import CheckedResult
+from verify.answers.checked_result import CheckedResult, rejection_at_point
+from verify.milp.engine_result import EngineResult, EngineStatus
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,10 @@ from verify.answers.checked_result import CheckedResult
 )
 def test_a_bound_beyond_the_tolerance_is_not_called_within_it(bound: float, words: str | None) -> None:
     assert CheckedResult(None, bound, 4.3e-9, False, None).why_unproven() == words
+
+
+def test_a_point_is_not_held_against_an_engine_for_what_rounding_amounts_to() -> None:
+    result = EngineResult(EngineStatus.OPTIMAL, None, 0.0, "a margin of 0", 0.0)
+    assert rejection_at_point(result, 3.76e-18, 0.0, error=1e-17) is None
+    assert rejection_at_point(result, 3.76e-17, 0.0, error=1e-17) is not None
+    assert rejection_at_point(result, 3.76e-18, 0.0) is not None
