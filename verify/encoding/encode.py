@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_known, as_vector
 from convexnn.network import SparseReLUNetwork
-from verify.bounds.layer_bounds import check_sizes, crown_bounds
+from verify.bounds.layer_bounds import check_sizes, crown_bounds, of_units
 from verify.milp.input_variables import InputVariables, input_variables
 from verify.milp.model import Conditions, Milp
 from verify.milp.writing import write_milp
@@ -126,10 +126,10 @@ def encode(
     -----
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
-    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
-    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its cuts from
-    :func:`verify.encoding.outer_approximation.maximise` and is its box before. Rows are widened by the rounding of the
-    products in them.
+    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019), and no more do linear units. In
+    a ball an input has a variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball
+    gets its cuts from :func:`verify.encoding.outer_approximation.maximise` and is its box before. Rows are widened by
+    the rounding of the products in them.
 
     With indicators the last two rows hold where z says so: a <= p where z = 1, a <= 0 where z = 0. There is no l in
     the model then, and an engine has a big-M of its own, if any. Five questions about a dense 784-64-64-10 network over
@@ -139,7 +139,7 @@ def encode(
     """
     check_sizes(network, region)
     as_known(formulation, "formulation", FORMULATIONS)
-    known = crown_bounds(network, region) if bounds is None else bounds
+    known = crown_bounds(network, region) if bounds is None else of_units(network, bounds)
     cost = _objective(network, objective)
     hidden = known[:-1]
     if not all(layer.finite for layer in hidden):
@@ -165,7 +165,7 @@ def _objective(network: SparseReLUNetwork, objective: ArrayLike | None) -> Float
 
 def _used_inputs(network: SparseReLUNetwork, hidden: tuple[Interval, ...]) -> NDArray[np.int64]:
     weight = network.layers[0][0]
-    rows = weight[np.flatnonzero(hidden[0].upper > 0.0)] if hidden else weight
+    rows = weight[np.flatnonzero(hidden[0].live)] if hidden else weight
     return np.unique(rows.indices).astype(np.int64)
 
 
@@ -202,7 +202,7 @@ class _Builder:
         self.error = sizes @ self.error + rounding(weight) * self.reach + lost
 
     def relu_layer(self, weight: sp.csr_matrix, bias: Floats, bounds: Interval, unstable: NDArray[np.int64]) -> None:
-        live = (bounds.upper > 0.0).astype(np.float64)
+        live = bounds.live.astype(np.float64)
         # Dead rows are cleared first: they may read inputs that have no variable.
         self.affine(sp.csr_matrix(sp.diags(live) @ weight), live * bias)
         values, binaries = self._new_variables(bounds.upper[unstable])

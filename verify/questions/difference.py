@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from convexnn.checks import Floats, as_floats
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.coupling import couple
 from verify.bounds.layer_bounds import check_sizes
-from verify.reading.read_network import read_network
+from verify.reading.read_network import read_whole
+from verify.reading.simplify import simplify
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 
@@ -23,7 +25,8 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
     Parameters
     ----------
     dense, sparse : SparseReLUNetwork, torch module, scikit-learn MLP, or path
-        Two networks of the same sizes, such as one and its copy by :func:`verify.prune`; neuron is paired with neuron.
+        Two networks of the same sizes and linear units, such as one and its copy by :func:`verify.prune`; neuron is
+        paired with neuron, those that cannot matter too.
     region : Box, LinfBall, L1Ball or L2Ball
         The inputs.
     rows : int or array_like (k,) or (r, k), optional
@@ -50,12 +53,24 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
 
 
 def as_pair(dense: Any, sparse: Any) -> tuple[SparseReLUNetwork, SparseReLUNetwork]:
-    """Return two networks, read; ValueError where they have not the same sizes."""
-    first, second = read_network(dense), read_network(sparse)
-    if first.sizes != second.sizes:
-        sizes = ["-".join(map(str, network.sizes)) for network in (first, second)]
-        raise ValueError(f"sparse has the sizes {sizes[1]}; expected {sizes[0]}, neuron by neuron as in dense")
-    return first, second
+    """Return two networks, read; ValueError where they have not the same sizes and kinds of units.
+
+    They are paired before neurons leave that cannot matter; without these where one of them was read so before.
+    """
+    wholes = read_whole(dense), read_whole(sparse)
+    for first, second in product(*((whole, simplify(whole)) for whole in wholes)):
+        if _kinds(first) == _kinds(second):
+            return first, second
+    sizes = ["-".join(map(str, network.sizes)) for network in wholes]
+    if sizes[0] == sizes[1]:
+        raise ValueError("sparse has other linear units than dense; expected the same, unit by unit")
+    raise ValueError(f"sparse has the sizes {sizes[1]}; expected {sizes[0]}, neuron by neuron as in dense")
+
+
+def _kinds(network: SparseReLUNetwork) -> tuple[Any, ...]:
+    """Return the sizes of the layers and their linear units, to be compared."""
+    linear = (network.linear_units(index) for index in range(len(network.layers) - 1))
+    return network.sizes, *(None if mask is None else mask.tobytes() for mask in linear)
 
 
 def difference_of(dense: SparseReLUNetwork, sparse: SparseReLUNetwork, region: Box, rows: sp.csr_matrix) -> Interval:

@@ -46,6 +46,13 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     is about the network returned. Hidden neurons that cannot matter are dropped without rounding
     (:func:`verify.simplify`); inputs all stay, used or not.
     """
+    network = read_whole(source, input_shape)
+    ours = isinstance(source, SparseReLUNetwork) or (isinstance(source, str | os.PathLike) and _is_ours(Path(source)))
+    return network if ours else simplify(network)
+
+
+def read_whole(source: Any, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
+    """Return the same with all of its hidden neurons, those that cannot matter among them."""
     if input_shape is not None and not _is_torch(source):
         raise ValueError("input_shape is given; expected it with a torch module alone")
     if isinstance(source, SparseReLUNetwork):
@@ -55,11 +62,11 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
-        return simplify(read_module(source, None if input_shape is None else _as_shape(input_shape)))
+        return read_module(source, None if input_shape is None else _as_shape(input_shape))
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
         from verify.reading.from_sklearn import read_perceptron
 
-        return simplify(read_perceptron(source))
+        return read_perceptron(source)
     raise TypeError(
         f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, "
         "a scikit-learn MLP, or the path of an .npz or .onnx file"
@@ -81,11 +88,16 @@ def _is_torch(source: Any) -> bool:
     return type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict")
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a file is one that `save` wrote."""
+    return path.suffix == ".npz"
+
+
 def _read_file(path: Path) -> SparseReLUNetwork:
-    if path.suffix == ".npz":
+    if _is_ours(path):
         return load_network(path)
     if path.suffix == ".onnx":
         from verify.reading.from_onnx import read_onnx
 
-        return simplify(read_onnx(path))
+        return read_onnx(path)
     raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz or .onnx")
