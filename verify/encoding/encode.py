@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_known, as_vector
+from convexnn.checks import Floats, as_known
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.layer_bounds import check_sizes, crown_bounds, of_units
+from verify.bounds.objectives import weights_of, with_values
 from verify.milp.input_variables import InputVariables, input_variables
 from verify.milp.model import Conditions, Milp
 from verify.milp.writing import write_milp
@@ -93,7 +94,7 @@ class Encoding:
 def encode(
     network: SparseReLUNetwork,
     region: Box,
-    objective: ArrayLike | None = None,
+    objective: int | ArrayLike | None = None,
     bounds: tuple[Interval, ...] | None = None,
     formulation: str = "big-m",
 ) -> Encoding:
@@ -105,8 +106,8 @@ def encode(
         Any number of layers.
     region : Box
         The inputs allowed.
-    objective : array_like (k,), optional
-        c in max c . outputs; default ones for a network with one output, needed for several.
+    objective : int or array_like (k,), optional
+        The output's index, 0 to k - 1, or c in max c . outputs; needed for several outputs.
     bounds : tuple of Interval, optional
         Pre-activation bounds of every layer, from :func:`verify.bound`; default CROWN bounds.
     formulation : {"big-m", "indicator"}
@@ -137,10 +138,11 @@ def encode(
     9.4, 7.4, 41, 3.0, 28 s; gurobi 2.2, 0.7, 3.2, 0.4, 3.5 and 2.0, 0.9, 3.4, 0.7, 4.8 s. So all questions here are
     asked with big-M.
     """
+    with_values(network, "encode")
     check_sizes(network, region)
     as_known(formulation, "formulation", FORMULATIONS)
     known = crown_bounds(network, region) if bounds is None else of_units(network, bounds)
-    cost = _objective(network, objective)
+    cost = weights_of(objective, network.n_outputs)
     hidden = known[:-1]
     if not all(layer.finite for layer in hidden):
         raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
@@ -153,14 +155,6 @@ def encode(
     builder.affine(*network.layers[-1])
     outputs, levels = builder.slope, builder.offset
     return Encoding(builder.finish(cost), network, region, inputs, unstable, outputs, levels)
-
-
-def _objective(network: SparseReLUNetwork, objective: ArrayLike | None) -> Floats:
-    if objective is not None:
-        return as_vector(objective, "objective", network.n_outputs, "weight per output")
-    if network.n_outputs > 1:
-        raise ValueError(f"objective is None for {network.n_outputs} outputs; expected one weight per output")
-    return np.ones(1)
 
 
 def _used_inputs(network: SparseReLUNetwork, hidden: tuple[Interval, ...]) -> NDArray[np.int64]:

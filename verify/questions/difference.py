@@ -5,14 +5,13 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_floats
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.coupling import couple
 from verify.bounds.layer_bounds import check_sizes
+from verify.bounds.objectives import rows_of, with_values
 from verify.reading.read_network import read_whole
 from verify.reading.simplify import simplify
 from verify.regions.box import Box
@@ -47,9 +46,9 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
     whichever is lower at the middle; apart is exact where both are stable. The less is pruned, the tighter: of a copy
     without 80 % of the weights little is known.
     """
-    pair = as_pair(dense, sparse)
-    check_sizes(pair[0], region)
-    return difference_of(*pair, region, _as_rows(rows, pair[0].n_outputs))
+    first, second = (with_values(network, "difference") for network in as_pair(dense, sparse))
+    check_sizes(first, region)
+    return difference_of(first, second, region, rows_of(rows, first.n_outputs, "rows"))
 
 
 def as_pair(dense: Any, sparse: Any) -> tuple[SparseReLUNetwork, SparseReLUNetwork]:
@@ -77,18 +76,3 @@ def difference_of(dense: SparseReLUNetwork, sparse: SparseReLUNetwork, region: B
     """Return bounds of rows @ (dense(x) - sparse(x)) over a region; see :func:`difference`."""
     both = sp.csr_matrix(sp.hstack([rows, -rows]))
     return couple(dense, sparse, region).bounds(both)
-
-
-def _as_rows(rows: int | ArrayLike | None, outputs: int) -> sp.csr_matrix:
-    if rows is None:
-        return sp.csr_matrix(np.eye(outputs))
-    if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
-        if not 0 <= rows < outputs:
-            raise ValueError(f"rows is {rows}; expected the index of an output, 0 to {outputs - 1}, or weights")
-        return sp.csr_matrix(np.eye(outputs)[[int(rows)]])
-    expected = f"an index, or weights of shape ({outputs},) or (r, {outputs})"
-    weights: Floats = as_floats(rows, "rows", 1 if np.ndim(np.asarray(rows, dtype=object)) == 1 else 2, expected)
-    weights = np.atleast_2d(weights)
-    if weights.shape[1] != outputs or not len(weights):
-        raise ValueError(f"rows has shape {np.shape(rows)}; expected {expected}")
-    return sp.csr_matrix(weights)
