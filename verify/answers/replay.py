@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,19 @@ class Replay:
         The precision of the inputs.
     name : str
         Who replays.
+    threshold : float
+        The output between two classes of a model with one output, taken off its outputs.
     """
 
     run: Callable[[Any], Any]
     dtype: np.dtype[Any]
     name: str
+    threshold: float = 0.0
 
     def outputs(self, x: Floats) -> Floats:
         """Return the outputs (k,) of the model at `x` (d,) rounded to its precision; as float64 numbers."""
         with np.errstate(all="ignore"):
-            return np.asarray(self.run(x.astype(self.dtype)), dtype=np.float64).ravel()
+            return np.asarray(self.run(x.astype(self.dtype)), dtype=np.float64).ravel() - self.threshold
 
     def rounded(self, region: Box, x: Floats) -> list[Floats]:
         """Return inputs near `x` (d,) whose entries the model takes as they are, those likely inside `region` first.
@@ -60,7 +63,7 @@ class Replay:
         return found[:1] if not drawn and np.array_equal(found[0], found[1]) else found
 
 
-def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Replay | None:
+def replay_of(network: Any, model: Any = None, x: Floats | None = None, threshold: float = 0.0) -> Replay | None:
     """Return what replays witnesses: `model`, or else the `network` as the caller gave it; None for our own networks.
 
     Parameters
@@ -71,9 +74,12 @@ def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Repla
         The original; a callable takes an input (d,) in float32 and returns the outputs.
     x : ndarray (d,), optional
         An input to try the model on; a `model` that cannot run it raises ValueError, a `network` is then not replayed.
+    threshold : float, default 0
+        The output between two classes of a model with one output: 1/2 where it ends in a sigmoid.
     """
     source = network if model is None else model
-    replay = _read_replay(source, explicit=model is not None)
+    found = _read_replay(source, explicit=model is not None)
+    replay = None if found is None else replace(found, threshold=threshold)
     if replay is None or x is None:
         return replay
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats
 
 Whole = NDArray[np.object_]
 
@@ -61,6 +61,10 @@ class Dyadics:
     def clipped(self) -> Dyadics:
         """Return max(value, 0)."""
         return Dyadics(np.asarray(np.maximum(self.units, 0), dtype=object), self.exponent)
+
+    def activated(self, linear: Bools | None) -> Dyadics:
+        """Return what units make of these values: linear ones pass them on, the others are ReLUs."""
+        return self.clipped() if linear is None else self.chosen(linear, self.clipped())
 
     def larger(self, other: Dyadics) -> Dyadics:
         """Return the larger of each two numbers."""

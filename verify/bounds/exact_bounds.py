@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats
 from verify.bounds.dyadics import Dyadics, float_array, stacked
 from verify.bounds.functions import Functions
 from verify.regions.balls import L1Ball
@@ -24,7 +24,7 @@ SLOPE_BITS = 10
 
 @dataclass(frozen=True, eq=False)
 class ExactLines:
-    """A hidden layer p = W h' + b between two lines: `lower_slope` p <= relu(p) <= `upper_slope` p + `intercept`.
+    """A hidden layer p = W h' + b between two lines: `lower_slope` p <= h <= `upper_slope` p + `intercept`.
 
     `weight` (n, k), `bias`, `lower_slope`, `upper_slope` and `intercept` (n,) hold as they are.
     """
@@ -50,10 +50,11 @@ def exact_upper(functions: Functions, region: Box, chosen: Sequence[int]) -> lis
     exact = [(Dyadics.of(weight.toarray()), Dyadics.of(bias)) for weight, bias in functions.network.layers]
     hidden: list[ExactLines] = []
     values = Dyadics.of(region.lower), Dyadics.of(region.upper)
-    for weight, bias in exact[:-1]:
+    for index, (weight, bias) in enumerate(exact[:-1]):
         low, high = _layer_bounds(weight, bias, values, hidden, region)
-        hidden.append(_lines(weight, bias, low, high))
-        values = low.clipped(), high.clipped()
+        linear = functions.network.linear_units(index)
+        hidden.append(_lines(weight, bias, low, high, linear))
+        values = low.activated(linear), high.activated(linear)
         if max(high.bits, low.bits) > MOST_BITS:
             return None
     rows = Dyadics.of(functions.rows[list(chosen)].toarray())
@@ -98,13 +99,15 @@ def _pass(slope: Dyadics, offset: Dyadics, hidden: Sequence[ExactLines], region:
     return _support(slope, region) + offset
 
 
-def _lines(weight: Dyadics, bias: Dyadics, low: Dyadics, high: Dyadics) -> ExactLines:
+def _lines(weight: Dyadics, bias: Dyadics, low: Dyadics, high: Dyadics, linear: Bools | None) -> ExactLines:
     """Return the lines of a layer with bounds of its pre-activations."""
     active, dead = ~(-low).positive, ~high.positive
+    if linear is not None:
+        active, dead = active | linear, dead & ~linear
     grid = 2**SLOPE_BITS
-    pairs = zip(low.fractions(), high.fractions(), strict=True)
+    ends = zip(low.fractions(), high.fractions(), active.tolist(), dead.tolist(), strict=True)
     shares = np.array(
-        [round(top / (top - end) * grid) / grid if end < 0 < top else float(end >= 0) for end, top in pairs]
+        [float(on) if on or off else round(top / (top - end) * grid) / grid for end, top, on, off in ends]
     )
     chord, ones = Dyadics.of(shares), Dyadics.of(np.ones(len(shares)))
     lift = (-(chord * low)).larger(high - chord * high)

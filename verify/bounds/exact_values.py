@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from convexnn.checks import Floats
+from convexnn.checks import Bools, Floats
 from convexnn.network import Layer
 from verify.bounds.dyadics import Dyadics
 
@@ -51,9 +51,12 @@ class ExactFunctions:
     ----------
     layers : sequence of (csr_matrix, ndarray)
         The network's, and the functions as a last one.
+    linear : sequence of ndarray of bool or None
+        Which units of each hidden layer are linear.
     """
 
     layers: Sequence[Layer]
+    linear: Sequence[Bools | None]
 
     @cached_property
     def _exact(self) -> list[ExactLayer]:
@@ -68,8 +71,8 @@ class ExactFunctions:
         if not self.affordable(x):
             return None
         values = Dyadics.of(x)
-        for layer in self._exact[:-2]:
-            values = layer.at(values).clipped()
+        for layer, linear in zip(self._exact[:-2], self.linear, strict=True):
+            values = layer.at(values).activated(linear)
         for layer in self._exact[-2:]:
             values = layer.at(values)
         return values.fractions()

@@ -10,6 +10,7 @@ from typing import Any
 from convexnn.checks import as_count, as_file
 from convexnn.network import SparseReLUNetwork
 from verify.reading.simplify import simplify
+from verify.relu_graph import load_network
 
 
 def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
@@ -22,7 +23,7 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
         Conv2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout, Identity, as in eval mode; a fitted
         MLPRegressor or MLPClassifier with activation relu or identity, without the activation of its outputs (a
         classifier's outputs are scores in the order of ``classes_``, or one logit for ``classes_[1]``); a file
-        ``.npz`` written by ``SparseReLUNetwork.save``; a file ``.onnx`` (its nodes: :mod:`verify.reading.from_onnx`).
+        ``.npz`` written by ``save`` of our own networks; a file ``.onnx`` (its nodes: :mod:`verify.reading.from_onnx`).
         Modules, estimators and ONNX files are run on a few rows and must agree with what was read.
     input_shape : sequence of int, optional
         The shape of one row of a torch module, without the batch, such as (3, 32, 32); needed where its first layer
@@ -45,6 +46,13 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     is about the network returned. Hidden neurons that cannot matter are dropped without rounding
     (:func:`verify.simplify`); inputs all stay, used or not.
     """
+    network = read_whole(source, input_shape)
+    ours = isinstance(source, SparseReLUNetwork) or (isinstance(source, str | os.PathLike) and _is_ours(Path(source)))
+    return network if ours else simplify(network)
+
+
+def read_whole(source: Any, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
+    """Return the same with all of its hidden neurons, those that cannot matter among them."""
     if input_shape is not None and not _is_torch(source):
         raise ValueError("input_shape is given; expected it with a torch module alone")
     if isinstance(source, SparseReLUNetwork):
@@ -54,11 +62,11 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
-        return simplify(read_module(source, None if input_shape is None else _as_shape(input_shape)))
+        return read_module(source, None if input_shape is None else _as_shape(input_shape))
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
         from verify.reading.from_sklearn import read_perceptron
 
-        return simplify(read_perceptron(source))
+        return read_perceptron(source)
     raise TypeError(
         f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, "
         "a scikit-learn MLP, or the path of an .npz or .onnx file"
@@ -80,11 +88,16 @@ def _is_torch(source: Any) -> bool:
     return type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict")
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a file is one that `save` wrote."""
+    return path.suffix == ".npz"
+
+
 def _read_file(path: Path) -> SparseReLUNetwork:
-    if path.suffix == ".npz":
-        return SparseReLUNetwork.load(path)
+    if _is_ours(path):
+        return load_network(path)
     if path.suffix == ".onnx":
         from verify.reading.from_onnx import read_onnx
 
-        return simplify(read_onnx(path))
+        return read_onnx(path)
     raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz or .onnx")
