@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
-from verify.reading.affine_steps import Affine
-from verify.reading.limits import MOST_PLACES, as_size
+from verify.reading.graph.affine import Affine
+from verify.reading.graph.limits import MOST_PLACES, as_size
 
 Shape = tuple[int, ...]
 
