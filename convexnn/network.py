@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
+from convexnn.checks import Bools, Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
 from convexnn.files import replacing
 from convexnn.tiles import row_tiles
 
@@ -22,6 +22,14 @@ Layer = tuple[sp.csr_matrix, Floats]
 
 FORMAT = "convexnn-network-1"
 
+# That of networks with linear units too, which `verify.ReLUGraph` reads.
+GRAPH_FORMAT = "convexnn-graph-1"
+
+# What may follow the outputs: functions that keep their order.
+FINALS = ("softmax", "log_softmax", "sigmoid")
+
+Result = TypeVar("Result")
+
 
 class SparseReLUNetwork:
     """A feed-forward ReLU network with sparse weights: h_0 = x, h_l = relu(W_l h_{l-1} + b_l), no ReLU at the end.
@@ -31,6 +39,10 @@ class SparseReLUNetwork:
     layers : iterable of (weight, bias)
         Weight (out, in), scipy.sparse or dense; bias (out,) or None for zeros. At least one layer; the input size
         of each is the output size of the one before. Exact zeros are not stored.
+    final : {"softmax", "log_softmax", "sigmoid"}, optional
+        A function of the outputs that the network was read with, and that :meth:`predict` leaves out.
+    notes : sequence of str, optional
+        How the network was read.
 
     Raises
     ------
@@ -46,7 +58,13 @@ class SparseReLUNetwork:
     sparse ReLU network 2-2-1: 5 nonzeros, 2 hidden neurons
     """
 
-    def __init__(self, layers: Iterable[tuple[Any, ArrayLike | None]]) -> None:
+    def __init__(
+        self,
+        layers: Iterable[tuple[Any, ArrayLike | None]],
+        *,
+        final: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
         if not isinstance(layers, Iterable):
             raise TypeError(f"layers is {layers!r}; expected an iterable of (weight, bias) pairs")
         self._layers = tuple(_layer(index, pair) for index, pair in enumerate(layers))
@@ -59,6 +77,7 @@ class SparseReLUNetwork:
                     f"the outputs of layers[{index - 1}]"
                 )
         self._sizes = (self._layers[0][0].shape[1], *(weight.shape[0] for weight, _ in self._layers))
+        self._final, self._notes = _as_final(final, self._sizes[-1]), _as_notes(notes)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -90,8 +109,45 @@ class SparseReLUNetwork:
         """Nonzeros of every layer, weights and biases."""
         return sum(int(weight.nnz) + int(np.count_nonzero(bias)) for weight, bias in self._layers)
 
+    @property
+    def final(self) -> str | None:
+        """The function of the outputs that is left out: softmax, log_softmax or sigmoid; None where there is none."""
+        return self._final
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the network was read, a sentence each; empty where there is nothing to say."""
+        return self._notes
+
+    def linear_units(self, index: int) -> Bools | None:
+        """Return which units (out,) of hidden layer `index` pass their value on as it is; None where all are ReLUs."""
+        return None
+
+    def floor(self, index: int) -> Floats | float:
+        """Return what hidden layer `index` lifts values p to, max(p, floor): 0, or (out,) with -inf where linear."""
+        return 0.0
+
+    def activate(self, index: int, values: Floats) -> Floats:
+        """Return what hidden layer `index` makes of its pre-activations `values` (n, out)."""
+        return np.maximum(values, self.floor(index))
+
+    def with_layers(self, layers: Iterable[Layer], kept: Sequence[Bools] | None = None) -> SparseReLUNetwork:
+        """Return a network of other layers, its hidden units of the same kinds: those `kept` (out,) of each layer."""
+        return SparseReLUNetwork(layers, final=self.final, notes=self.notes)
+
+    def upto(self, index: int) -> SparseReLUNetwork:
+        """Return the network whose outputs are the pre-activations of layer `index`."""
+        return SparseReLUNetwork(self.layers[: index + 1])
+
+    def without_final(self) -> SparseReLUNetwork:
+        """Return the network whose outputs are those of :meth:`predict`, whatever followed them."""
+        return self if self.final is None else SparseReLUNetwork(self.layers, notes=self.notes)
+
     def predict(self, X: ArrayLike) -> Floats:
-        """Return the outputs for rows `X` (n, d): shape (n,) with one output, else (n, k), float64."""
+        """Return the outputs for rows `X` (n, d): shape (n,) with one output, else (n, k), float64.
+
+        They are the values before a `final` function.
+        """
         rows = as_rows(X, "X", self.n_inputs, "network has inputs")
         output = np.empty((len(rows), self.n_outputs))
         for tile in row_tiles(len(rows), max(len(bias) for _, bias in self._layers)):
@@ -102,25 +158,31 @@ class SparseReLUNetwork:
         """Return the pre-activations W_l h_{l-1} + b_l of every layer for rows `X` (n, d), each (n, out)."""
         values: list[Floats] = []
         hidden = X
-        for weight, bias in self._layers:
+        for index, (weight, bias) in enumerate(self._layers):
             values.append(np.asarray((weight @ hidden.T).T) + bias)
-            hidden = np.maximum(values[-1], 0.0)
+            if index < len(self._layers) - 1:
+                hidden = self.activate(index, values[-1])
         return values
 
     def to_torch(self, dtype: str = "float32") -> torch.nn.Sequential:
-        """Return a torch Sequential of Linear and ReLU (dense weights) of the given precision, in eval mode."""
+        """Return a torch Sequential of Linear and ReLU (dense weights) of the given precision, in eval mode.
+
+        A layer with linear units has a PReLU of fixed slopes, 1 for these and 0 for ReLUs. A `final` is left out.
+        """
         torch = require("torch", "torch", "to_torch")
         kind = {"float32": torch.float32, "float64": torch.float64}[as_known(dtype, "dtype", ("float32", "float64"))]
         modules: list[Any] = []
-        for weight, bias in self._layers:
+        for index, (weight, bias) in enumerate(self._layers):
             linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=kind)
             linear.weight.data = torch.tensor(weight.toarray(), dtype=kind)
             linear.bias.data = torch.tensor(bias, dtype=kind)
-            modules += [linear, torch.nn.ReLU()]
+            modules += [linear, _torch_units(torch, self.linear_units(index), kind)]
         return torch.nn.Sequential(*modules[:-1]).eval()
 
     def to_onnx(self, path: str | os.PathLike[str]) -> Path:
         """Write an ONNX file (Gemm and Relu, float32, input ``x`` (n, d), output ``y`` (n, k)); return its path.
+
+        A layer with linear units has a PRelu with slopes 1 for these and 0 for ReLUs. A `final` is left out.
 
         Raises
         ------
@@ -141,8 +203,12 @@ class SparseReLUNetwork:
             affine = "y" if final else f"affine{index}"
             nodes.append(helper.make_node("Gemm", [last, *names], [affine], transB=1))
             if not final:
-                last = f"hidden{index}"
-                nodes.append(helper.make_node("Relu", [affine], [last]))
+                last, linear, slopes = f"hidden{index}", self.linear_units(index), [f"slopes{index}"]
+                if linear is None:
+                    nodes.append(helper.make_node("Relu", [affine], [last]))
+                    continue
+                constants.append(numpy_helper.from_array(linear.astype(np.float32), *slopes))
+                nodes.append(helper.make_node("PRelu", [affine, *slopes], [last]))
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", self.n_inputs])
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", self.n_outputs])
         graph = helper.make_graph(nodes, "sparse_relu_network", [x], [y], constants)
@@ -168,19 +234,12 @@ class SparseReLUNetwork:
         ValueError
             The file is not a network of this format.
         """
-        as_file(path, "path")
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                if str(arrays["format"]) != FORMAT:
-                    raise ValueError(f"its format is {arrays['format']}")
-                return cls(_stored_layer(arrays, index) for index in range(int(arrays["n_layers"])))
-        except Exception as error:
-            # A damaged file fails in many ways (zip, zlib, arrays, layers); all of them mean the same.
-            raise ValueError(f"{os.fspath(path)} is not a network saved by convexnn ({error})") from None
+        return read_arrays(path, FORMAT, lambda arrays: cls(stored_layers(arrays), **stored_words(arrays)))
 
     def __str__(self) -> str:
         shape = "-".join(map(str, self.sizes))
-        return f"sparse ReLU network {shape}: {self.nnz} nonzeros, {self.n_neurons} hidden neurons"
+        words = f"sparse ReLU network {shape}: {self.nnz} nonzeros, {self.n_neurons} hidden neurons"
+        return words if self.final is None else f"{words}, before a {self.final}"
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -193,7 +252,36 @@ def stored(network: SparseReLUNetwork) -> dict[str, Any]:
         parts = {"shape": weight.shape, "data": weight.data, "indices": weight.indices, "indptr": weight.indptr}
         arrays |= {f"{name}{index}": np.asarray(part) for name, part in parts.items()}
         arrays[f"bias{index}"] = bias
-    return arrays
+    words = {"final": network.final, "notes": network.notes}
+    return arrays | {name: np.array(value) for name, value in words.items() if value}
+
+
+def read_arrays(path: str | os.PathLike[str], kind: str, read: Callable[[Any], Result]) -> Result:
+    """Return what `read` makes of the arrays of a file that was written as of some `kind`; errors are those of load."""
+    as_file(path, "path")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = str(arrays["format"])
+            if found != kind:
+                hint = "; expected verify.read_network to read a network with linear units" * (found == GRAPH_FORMAT)
+                raise ValueError(f"its format is {found}{hint}")
+            return read(arrays)
+    except Exception as error:
+        # A damaged file fails in many ways (zip, zlib, arrays, layers); all of them mean the same.
+        raise ValueError(f"{os.fspath(path)} is not a network saved by convexnn ({error})") from None
+
+
+def stored_layers(arrays: Any) -> list[Layer]:
+    """Return the layers that :func:`stored` put in arrays."""
+    return [_stored_layer(arrays, index) for index in range(int(arrays["n_layers"]))]
+
+
+def stored_words(arrays: Any) -> dict[str, Any]:
+    """Return the arguments `final` and `notes` that :func:`stored` put in arrays; older files have none."""
+    return {
+        "final": str(arrays["final"]) if "final" in arrays else None,
+        "notes": tuple(map(str, arrays["notes"])) if "notes" in arrays else (),
+    }
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Any]) -> Path:
@@ -223,6 +311,30 @@ def _layer(index: int, pair: Any) -> Layer:
     if values.shape != (matrix.shape[0],):
         raise ValueError(f"{name} bias has shape {values.shape}; expected ({matrix.shape[0]},), one per output")
     return matrix, values
+
+
+def _as_final(final: Any, n_outputs: int) -> str | None:
+    if final is None:
+        return None
+    name = as_known(final, "final", FINALS)
+    if name != "sigmoid" and n_outputs == 1:
+        raise ValueError(f"final is {name!r} for one output, which is constant; expected 'sigmoid', or more outputs")
+    return name
+
+
+def _as_notes(notes: Any) -> tuple[str, ...]:
+    if isinstance(notes, str) or not isinstance(notes, Sequence) or not all(isinstance(note, str) for note in notes):
+        raise TypeError(f"notes is {notes!r}; expected a sequence of str")
+    return tuple(notes)
+
+
+def _torch_units(torch: Any, linear: Bools | None, kind: Any) -> Any:
+    """Return the torch module of a hidden layer's units."""
+    if linear is None:
+        return torch.nn.ReLU()
+    units = torch.nn.PReLU(len(linear), dtype=kind)
+    units.weight.data = torch.tensor(linear, dtype=kind)
+    return units.requires_grad_(False)
 
 
 def _as_float32(values: Floats, index: int) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ ROOMS = {
         *("cli.files", "cli.demonstration", "cli"),
     ],
     "verify": [
-        *("clock", "regions", "reading", "properties"),
+        *("clock", "relu_graph", "regions", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching"),
         *("encoding", "embedding", "points", "questions"),
     ],

@@ -24,6 +24,7 @@ from verify.reading.simplify import simplify
 from verify.regions.balls import L1Ball, L2Ball, LinfBall
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
+from verify.relu_graph import ReLUGraph
 
 __all__ = [
     "Answer",
@@ -45,6 +46,7 @@ __all__ = [
     "Proof",
     "Property",
     "Radius",
+    "ReLUGraph",
     "Status",
     "Verdict",
     "bound",

@@ -10,6 +10,7 @@ from typing import Any
 from convexnn.checks import as_count, as_file
 from convexnn.network import SparseReLUNetwork
 from verify.reading.simplify import simplify
+from verify.relu_graph import load_network
 
 
 def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
@@ -22,7 +23,7 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
         Conv2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout, Identity, as in eval mode; a fitted
         MLPRegressor or MLPClassifier with activation relu or identity, without the activation of its outputs (a
         classifier's outputs are scores in the order of ``classes_``, or one logit for ``classes_[1]``); a file
-        ``.npz`` written by ``SparseReLUNetwork.save``; a file ``.onnx`` (its nodes: :mod:`verify.reading.from_onnx`).
+        ``.npz`` written by ``save`` of our own networks; a file ``.onnx`` (its nodes: :mod:`verify.reading.from_onnx`).
         Modules, estimators and ONNX files are run on a few rows and must agree with what was read.
     input_shape : sequence of int, optional
         The shape of one row of a torch module, without the batch, such as (3, 32, 32); needed where its first layer
@@ -82,7 +83,7 @@ def _is_torch(source: Any) -> bool:
 
 def _read_file(path: Path) -> SparseReLUNetwork:
     if path.suffix == ".npz":
-        return SparseReLUNetwork.load(path)
+        return load_network(path)
     if path.suffix == ".onnx":
         from verify.reading.from_onnx import read_onnx
 
