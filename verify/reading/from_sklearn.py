@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from convexnn.checks import Floats, require
 from convexnn.network import SparseReLUNetwork
 from verify.reading.affine_steps import Affine, Relu, Step, assemble
-from verify.reading.agreement import N_ROWS, TOLERANCE, gap_between, largest_size, sample_rows
+from verify.reading.graph.agreement import N_ROWS, TOLERANCE, gap_between, largest_size, sample_rows
 
 # What an estimator could override to compute another function than that of its weights.
 METHODS = ("predict", "predict_proba", "_predict", "_forward_pass", "_forward_pass_fast")

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.reading.affine_steps import Affine, Relu, Step, assemble
-from verify.reading.agreement import N_ROWS, TOLERANCE, gap_between, largest_size, sample_rows
-from verify.reading.unrolling import Shape, Window, convolution, matrix_on_last, normalisation, same_padding
+from verify.reading.graph.agreement import N_ROWS, TOLERANCE, gap_between, largest_size, sample_rows
+from verify.reading.graph.unrolling import Shape, Window, convolution, matrix_on_last, normalisation, same_padding
 
 
 def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseReLUNetwork:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from convexnn.network import Layer
+from convexnn.network import Layer, SparseReLUNetwork
 from verify.reading.graph.affine import check_finite, identity, product_size, times
 from verify.reading.graph.cuts import smallest_cut
 from verify.reading.graph.limits import MOST_STEPS, Allowance
 from verify.reading.graph.values import Node, Term, Value, added
+from verify.relu_graph import ReLUGraph
 
 Form = tuple[dict[Node, "sp.csr_matrix | None"], "Floats | None"]
 
@@ -36,6 +38,14 @@ class Layers:
     layers: list[Layer]
     linear: list[NDArray[np.bool_]]
     nonnegative: bool
+
+
+def network_of(output: Value, allowance: Allowance, notes: Sequence[str] = (), **final: Any) -> SparseReLUNetwork:
+    """Return the network of a graph: a chain of layers where nothing is carried, or nothing that can be below zero."""
+    made = layers_of(output, allowance)
+    if made.nonnegative:
+        return SparseReLUNetwork(made.layers, notes=notes, **final)
+    return ReLUGraph(made.layers, made.linear, notes=notes, **final)
 
 
 def layers_of(output: Value, allowance: Allowance) -> Layers:
@@ -63,6 +73,7 @@ class _Work:
         self.sink = Node("affine", output.size, output.terms, output.bias)
         self.allowance, self.steps = allowance, 0
         self.nodes = _behind(self.sink)
+        self.order = {node: place for place, node in enumerate(self.nodes)}
         self.terms = {node: list(node.terms) for node in self.nodes}
         self.bias = {node: node.bias for node in self.nodes}
         self.users: dict[Node, list[Node]] = {node: [] for node in self.nodes}
@@ -162,7 +173,7 @@ class _Work:
         carried: list[tuple[Node, Form]] = [(node, ({node: None}, None)) for node in self.held if node in chosen]
         # What flows into nodes before it is carried; nodes of which this is all.
         flows, spent = dict[Node, Form](), set(left)
-        for node in ways[sum(node in self.held_set for node in ways) :]:
+        for node in (node for node in ways if node not in self.held_set):
             terms = self.terms[node]
             if not any(source in left or source in flows for source, _ in terms):
                 continue
@@ -211,8 +222,7 @@ class _Work:
         for node in sorted(reached, key=lambda node: (node not in self.held_set, node.number), reverse=True):
             if self._is_end(node) or any(user in useful for user in self.users[node]):
                 useful.add(node)
-        order = {node: place for place, node in enumerate(self.nodes)}
-        later = sorted((node for node in useful if node not in self.held_set), key=lambda node: order[node])
+        later = sorted((node for node in useful if node not in self.held_set), key=lambda node: self.order[node])
         return [*(node for node in self.held if node in useful), *later]
 
     def _is_end(self, node: Node) -> bool:
