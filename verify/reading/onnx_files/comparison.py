@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
-from verify.reading.graph.agreement import gap_between, largest_size
+from verify.reading.graph.agreement import finished, gap_between, largest_size
 from verify.reading.onnx_files.entry import Entry
 from verify.reading.onnx_files.running import Runner
 from verify.reading.onnx_files.scope import Signal, first_line
@@ -73,13 +73,3 @@ def _check_agreement(
     least = HALF_TOLERANCE if np.finfo(entry.kind).nmant < 20 or np.finfo(signal.kind).nmant < 20 else TOLERANCE
     if not gap <= least * scale:
         raise ValueError(f"{name} differs from its nodes by {gap:.3g} on random rows; expected rows taken one by one")
-
-
-def finished(scores: Floats, final: str) -> Floats:
-    """Return the final function of scores (n, k)."""
-    with np.errstate(all="ignore"):
-        if final == "sigmoid":
-            return np.asarray(1.0 / (1.0 + np.exp(-scores)))
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = powers / powers.sum(axis=1, keepdims=True)
-        return np.asarray(np.log(shares) if final == "log_softmax" else shares)
