@@ -80,7 +80,11 @@ def _estimated(estimator: Any, value: Value | None) -> Value:
 
 def _rows(estimator: Any) -> Value:
     """Return raw rows, as many columns as an estimator was fitted on."""
-    found = [step for _, step in getattr(estimator, "steps", [("", estimator)]) if step is not None and not isinstance(step, str)]
+    found = [
+        step
+        for _, step in getattr(estimator, "steps", [("", estimator)])
+        if step is not None and not isinstance(step, str)
+    ]
     first = found[0]
     if hasattr(first, "steps"):
         return _rows(first)
@@ -136,8 +140,8 @@ def _linear(estimator: Any, kind: str, value: Value | None) -> Value:
     _check_fitted(estimator, kind, "coef_")
     weight = estimator.coef_
     weight = np.atleast_2d(weight.toarray() if sp.issparse(weight) else np.asarray(weight, dtype=np.float64))
-    if getattr(estimator, "kernel", "linear") != "linear" or (kind.endswith("SVC") and len(weight) != _n_scores(estimator)):
-        raise ValueError(f"the {kind} is not linear in its scores; expected LinearSVC, or a linear kernel and two classes")
+    if getattr(estimator, "kernel", "linear") != "linear" or (kind in ("SVC", "NuSVC") and len(estimator.classes_) > 2):
+        raise ValueError(f"the {kind} is not linear; expected LinearSVC, or a linear kernel and two classes")
     try:
         return by_matrix(_rows(estimator) if value is None else value, weight, np.ravel(estimator.intercept_))
     except ValueError as error:
@@ -146,10 +150,6 @@ def _linear(estimator: Any, kind: str, value: Value | None) -> Value:
 
 def _fitted(estimator: Any) -> bool:
     return hasattr(estimator, "n_features_in_")
-
-
-def _n_scores(estimator: Any) -> int:
-    return 1 if len(estimator.classes_) == 2 else len(estimator.classes_)
 
 
 def _compare(estimator: Any, network: SparseReLUNetwork) -> None:

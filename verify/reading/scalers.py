@@ -96,7 +96,7 @@ def _columns(model: Any, value: Value) -> Value:
 def _chosen(model: Any, columns: Any) -> Any:
     if callable(columns):
         raise ValueError("it chooses columns by a function; expected their numbers or names")
-    stated = [columns] if isinstance(columns, str | int) else columns
+    stated: Any = [columns] if isinstance(columns, str | int) else columns
     names = list(getattr(model, "feature_names_in_", []))
     if not isinstance(stated, slice) and len(stated) and all(isinstance(column, str) for column in stated):
         stated = [names.index(column) for column in stated]

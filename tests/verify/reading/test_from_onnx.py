@@ -86,7 +86,7 @@ BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "unsupported": (
         [NODE("Gemm", ["x", "W"], ["p"]), NODE("Tanh", ["p"], ["y"])],
         {"W": draw(6, 3)},
-        "ONNX node 1 (Tanh) is not supported; it is not piecewise linear, expected one of the nodes below",
+        "ONNX node 1 (Tanh) is not supported; it is not piecewise linear, expected Relu, LeakyRelu",
     ),
     "two values multiplied": ([NODE("MatMul", ["x", "x"], ["y"])], {}, "operand 'x' is not a constant"),
     "sizes": (

@@ -19,6 +19,7 @@ from tests.helpers import zoo
 RNG = np.random.default_rng(0)
 ROWS = RNG.standard_normal((20, 6)).astype(np.float32)
 
+
 class Residual(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]

@@ -28,7 +28,7 @@ def smallest_cut(sizes: Sequence[int], edges: Sequence[tuple[int, int]], ends: S
 
     Notes
     -----
-    Each vertex is an edge of its size from its entry to its exit; the cut is that of a largest flow (Ford and Fulkerson,
+    Each vertex is an edge of its size from its entry to its exit; the cut is that of a largest flow (Ford, Fulkerson,
     1956) which lies nearest to the sources.
     """
     count, endless = len(sizes), sum(sizes) + 1

@@ -166,7 +166,7 @@ class _Work:
         return sp.csr_matrix(total)
 
     def _carry(self, level: int) -> list[tuple[Node, Form]]:
-        """Choose what is carried past a layer, rewrite what is still to be made of it; return the units, their forms."""
+        """Choose what is carried past a layer and rewrite what is still to be made; return units and forms."""
         ways = self._ways(level)
         chosen = self._cut(ways, level) if ways else set()
         left = set(self.held) - chosen
@@ -208,7 +208,7 @@ class _Work:
                 self.positive.add(node)
 
     def _ways(self, level: int) -> list[Node]:
-        """Return the nodes on affine ways from what is held to ReLUs of later layers or the output, those held first."""
+        """Return the nodes on affine ways from what is held to later ReLUs or the output, those held first."""
         reached, open_nodes = set(self.held), list(self.held)
         while open_nodes:
             node = open_nodes.pop()

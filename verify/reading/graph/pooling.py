@@ -34,7 +34,9 @@ def max_pooled(value: Value, kernel: Shape, window: Window, ceil: bool) -> Value
     return reshaped(largest(value, places), (1, *shape))
 
 
-def mean_pooled(value: Value, kernel: Shape, window: Window, ceil: bool, with_padding: bool, divisor: int | None) -> Value:
+def mean_pooled(
+    value: Value, kernel: Shape, window: Window, ceil: bool, with_padding: bool, divisor: int | None
+) -> Value:
     """Return the mean of each window of an array (1, channels, ...)."""
     places, known, shape = pool_places(value.shape[1:], kernel, window, ceil)
     counts = known if with_padding else (places >= 0).sum(axis=1)

@@ -130,7 +130,7 @@ def transposed_convolution(
     outer = (kernel.shape[1] * groups, *grid)
     turned, back = convolution(kernel, None, outer, window, groups)
     if back != shape:
-        raise ValueError(f"it adds {list(more)} rows at the ends; expected less than its strides {list(window.strides)}")
+        raise ValueError(f"it adds {list(more)} rows at the ends; expected fewer than strides, {list(window.strides)}")
     shift = np.zeros(outer[0]) if bias is None else bias
     if shift.shape != (outer[0],):
         raise ValueError(f"it has a bias of shape {shift.shape}; expected ({outer[0]},)")

@@ -39,10 +39,11 @@ class Node:
     """
 
     def __init__(self, kind: Kind, size: int, terms: Terms = (), bias: Floats | None = None) -> None:
-        self.kind, self.size, self.terms, self.bias = kind, size, terms, bias
+        self.kind: Kind = kind
+        self.size, self.terms, self.bias = size, terms, bias
         deepest = max((node.level for node, _ in terms), default=0)
-        self.level = deepest + 1 if kind == "relu" else deepest
-        self.number = max((node.number for node, _ in terms), default=-1) + 1
+        self.level: int = deepest + 1 if kind == "relu" else deepest
+        self.number: int = max((node.number for node, _ in terms), default=-1) + 1
 
 
 Term = tuple[Node, "sp.csr_matrix | None"]

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats, Ints
+from convexnn.checks import Ints
 from verify.reading.graph.limits import MOST_PLACES, as_size
 from verify.reading.graph.values import Shape
 
@@ -100,7 +100,9 @@ def pool_places(shape: Shape, kernel: Shape, window: Window, ceil: bool = False)
     wide = Window(window.strides, window.dilations, window.before, [axis[5] for axis, _ in axes])
     places, inside = places_of(kernel, shape[1:], wide)
     padded = tuple(axis[1] + axis[4] + axis[5] - extra for axis, extra in axes)
-    _, known = places_of(kernel, padded, Window(window.strides, window.dilations, [0] * len(axes), [e for _, e in axes]))
+    _, known = places_of(
+        kernel, padded, Window(window.strides, window.dilations, [0] * len(axes), [e for _, e in axes])
+    )
     seen = np.where(inside, places, -1).T
     offsets = np.arange(shape[0])[:, None, None] * prod(shape[1:])
     rows = np.where(seen >= 0, seen + offsets, -1).reshape(-1, seen.shape[1])

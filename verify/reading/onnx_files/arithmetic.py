@@ -8,19 +8,9 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.reading.graph.affine import Affine
 from verify.reading.graph.piecewise import rows_of
-from verify.reading.graph.values import (
-    Shape,
-    Value,
-    combined,
-    constant_value,
-    mapped,
-    reshaped,
-    scaled,
-    shifted,
-)
-from verify.reading.graph.windows import mean_weights, pool_places
+from verify.reading.graph.pooling import averaged, mean_pooled
+from verify.reading.graph.values import Shape, Value, combined, constant_value, scaled, shifted
 from verify.reading.onnx_files.products import window_of
 from verify.reading.onnx_files.scope import Scope, Signal, axes_of, options_of, shown
 
@@ -162,12 +152,7 @@ def _reduced(scope: Scope, node: Any, divide: bool) -> Signal:
     axes, shape = reduced_axes(scope, node, signal.shape)
     places, _ = rows_of(signal.value, axes)
     counts = np.full(len(places), places.shape[1] if divide else 1)
-    return signal.of(_summed(signal.value, places, counts, shape))
-
-
-def _summed(value: Value, places: Any, counts: Any, shape: Shape) -> Value:
-    weight = mean_weights(places, counts, value.size)
-    return mapped(value, Affine(weight, np.zeros(len(places))), shape)
+    return signal.of(averaged(signal.value, places, counts, shape))
 
 
 def reduced_axes(scope: Scope, node: Any, shape: Shape) -> tuple[list[int], Shape]:
@@ -188,9 +173,8 @@ def average_pool(scope: Scope, node: Any) -> Signal:
     shape = pooled_shape(signal)
     kernel = tuple(options["kernel_shape"])
     window = window_of(options, shape[1:], kernel)
-    places, known, result = pool_places(shape, kernel, window, bool(options.get("ceil_mode", 0)))
-    counts = known if options.get("count_include_pad", 0) else (places >= 0).sum(axis=1)
-    return signal.of(_summed(signal.value, places, np.maximum(counts, 1), (1, *result)))
+    ceil, padding = bool(options.get("ceil_mode", 0)), bool(options.get("count_include_pad", 0))
+    return signal.of(mean_pooled(signal.value, kernel, window, ceil, padding, None))
 
 
 def global_average(scope: Scope, node: Any) -> Signal:
@@ -199,7 +183,7 @@ def global_average(scope: Scope, node: Any) -> Signal:
     shape = pooled_shape(signal)
     places = np.arange(signal.value.size).reshape(shape[0], -1)
     counts = np.full(len(places), places.shape[1])
-    return signal.of(_summed(signal.value, places, counts, (1, shape[0], *(1 for _ in shape[1:]))))
+    return signal.of(averaged(signal.value, places, counts, (1, shape[0], *(1 for _ in shape[1:]))))
 
 
 def pooled_shape(signal: Signal) -> Shape:
@@ -220,8 +204,3 @@ def dropout(scope: Scope, node: Any) -> Signal:
     if training or (scope.opset < 7 and not options_of(node).get("is_test", 0)):
         raise ValueError("it is in training mode")
     return scope.signal(node)
-
-
-def flat(value: Value) -> Value:
-    """Return all entries as a vector."""
-    return reshaped(value, (value.size,))

@@ -1,4 +1,4 @@
-"""Constants: nodes that depend on constants alone, evaluated by onnx's reference after a look at what they would make."""
+"""Constants: nodes that depend on constants alone, evaluated by onnx's reference after a look at their sizes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,18 @@ FOLDED: dict[str, Sizes | None] = {
     "Constant": _constant,
     **dict.fromkeys(
         (
-            *("Identity", "Cast", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Slice", "Split"),
+            *(
+                "Identity",
+                "Cast",
+                "Transpose",
+                "Reshape",
+                "Flatten",
+                "Squeeze",
+                "Unsqueeze",
+                "Concat",
+                "Slice",
+                "Split",
+            ),
             *("Neg", "Sqrt", "Abs", "Exp", "Log", "Floor", "Ceil", "Reciprocal", "Not", "Relu", "Clip", "Sigmoid"),
             *("ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "Shape", "Size", "Dropout"),
         )
@@ -89,9 +100,7 @@ FOLDED: dict[str, Sizes | None] = {
 def is_folded(node: Any, scope: Scope) -> bool:
     """Return whether a node makes constants of constants, in a way that can be evaluated."""
     return (
-        node.domain in STOCK
-        and node.op_type in FOLDED
-        and all(name in scope.constants for name in node.input if name)
+        node.domain in STOCK and node.op_type in FOLDED and all(name in scope.constants for name in node.input if name)
     )
 
 

@@ -128,7 +128,7 @@ def _load_weights(onnx: Any, model: Model, path: Path) -> None:
     missing = sorted(name for name in names if not (path.parent / name).is_file())
     if missing:
         raise ValueError(
-            f"{path} keeps its weights in {shown(missing[0])}, which is not beside it; put that file into the same folder"
+            f"{path} keeps its weights in {shown(missing[0])}, which is not beside it; put it into the same folder"
         )
     try:
         onnx.load_external_data_for_model(model.proto, str(path.parent))
@@ -142,8 +142,8 @@ def _check_versions(onnx: Any, model: Model) -> None:
     opset = max((int(stated.version) for stated in proto.opset_import if stated.domain in STOCK), default=1)
     if opset > known or proto.ir_version > onnx.IR_VERSION:
         raise ValueError(
-            f"{model.name} is of opset {opset} and IR version {proto.ir_version}; expected at most opset {known} and IR "
-            f"version {onnx.IR_VERSION}, those of the installed onnx {onnx.__version__}"
+            f"{model.name} is of opset {opset} and IR version {proto.ir_version}; expected at most opset {known} and "
+            f"IR version {onnx.IR_VERSION}, those of the installed onnx {onnx.__version__}"
         )
     if len(proto.graph.node) > MOST_NODES:
         raise ValueError(f"{model.name} has {len(proto.graph.node):,} nodes; expected at most {MOST_NODES:,}")
@@ -178,7 +178,9 @@ def _inlined(onnx: Any, model: Model) -> Model:
     counts = _counted(model)
     total = sum(counts.get((node.domain, node.op_type), 1) for node in model.proto.graph.node)
     if total > MOST_NODES:
-        raise ValueError(f"{model.name} has {total:,} nodes with those of its functions; expected at most {MOST_NODES:,}")
+        raise ValueError(
+            f"{model.name} has {total:,} nodes with those of its functions; expected at most {MOST_NODES:,}"
+        )
     try:
         return Model(inline_local_functions(model.proto), model.name, model.n_bytes)
     except Exception as error:
@@ -191,9 +193,7 @@ def _counted(model: Model) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = {}
     while open_ones:
         ready = [
-            key
-            for key, body in open_ones.items()
-            if not any((node.domain, node.op_type) in open_ones for node in body)
+            key for key, body in open_ones.items() if not any((node.domain, node.op_type) in open_ones for node in body)
         ]
         if not ready:
             raise ValueError(f"{model.name} has functions that call each other in a circle; expected none")

@@ -124,8 +124,12 @@ def convolve_back(scope: Scope, node: Any) -> Signal:
     more = options.get("output_padding", [0] * len(grid))
     window = window_of({name: option for name, option in options.items() if name != "auto_pad"}, grid, size)
     auto = options.get("auto_pad", b"NOTSET").decode()
-    full = [(n - 1) * s + m + d * (k - 1) + 1 for n, s, m, d, k in zip(grid, strides, more, dilations, size, strict=True)]
-    asked = options.get("output_shape") or ([n * s for n, s in zip(grid, strides, strict=True)] if "SAME" in auto else None)
+    full = [
+        (n - 1) * s + m + d * (k - 1) + 1 for n, s, m, d, k in zip(grid, strides, more, dilations, size, strict=True)
+    ]
+    asked = options.get("output_shape") or (
+        [n * s for n, s in zip(grid, strides, strict=True)] if "SAME" in auto else None
+    )
     if asked is not None:
         zeros = [whole - wanted for whole, wanted in zip(full, asked[-len(grid) :], strict=True)]
         small, large = [zero // 2 for zero in zeros], [zero - zero // 2 for zero in zeros]

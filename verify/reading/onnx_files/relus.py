@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from verify.reading.graph.affine import Affine
 from verify.reading.graph.piecewise import absolute, clipped, largest, leaky, maximum, minimum, rows_of
-from verify.reading.graph.values import Value, combined, mapped, reshaped, relu, scaled, shifted
-from verify.reading.graph.windows import pool_places
+from verify.reading.graph.pooling import max_pooled, summed
+from verify.reading.graph.values import Value, combined, relu, reshaped, scaled, shifted
 from verify.reading.onnx_files.arithmetic import check_growth, operands, pooled_shape, reduced_axes
 from verify.reading.onnx_files.products import window_of
 from verify.reading.onnx_files.scope import Scope, Signal, axis_of, options_of
@@ -82,14 +81,13 @@ def max_pool(scope: Scope, node: Any) -> Signal:
     shape = pooled_shape(signal)
     kernel = tuple(options["kernel_shape"])
     window = window_of(options, shape[1:], kernel)
-    places, _, result = pool_places(shape, kernel, window, bool(options.get("ceil_mode", 0)))
-    return signal.of(reshaped(_largest(scope, signal.value, places), (1, *result)))
+    result = max_pooled(signal.value, kernel, window, bool(options.get("ceil_mode", 0)))
+    scope.allowance.take(4 * result.size * int(np.prod(kernel)), "a matrix")
+    return signal.of(result)
 
 
 def _largest(scope: Scope, value: Value, places: Any) -> Value:
     scope.allowance.take(4 * places.size, "a matrix")
-    if (places.max(axis=1) < 0).any():
-        raise ValueError("it has windows without an entry; expected one at least")
     return largest(value, places)
 
 
@@ -120,15 +118,7 @@ def reduce_l1(scope: Scope, node: Any) -> Signal:
     """Read the sum of magnitudes along some axes."""
     signal = scope.signal(node)
     axes, shape = reduced_axes(scope, node, signal.shape)
-    places = rows_of(signal.value, axes)[0]
-    weight = _sum_matrix(places, signal.value.size)
-    return signal.of(mapped(absolute(signal.value), Affine(weight, np.zeros(len(places))), shape))
-
-
-def _sum_matrix(places: Any, size: int) -> Any:
-    from verify.reading.graph.windows import mean_weights
-
-    return mean_weights(places, np.ones(len(places)), size)
+    return signal.of(summed(absolute(signal.value), rows_of(signal.value, axes)[0], shape))
 
 
 def hard_sigmoid(scope: Scope, node: Any) -> Signal:

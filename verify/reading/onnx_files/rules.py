@@ -71,11 +71,15 @@ RULES: dict[str, Rule] = {
 PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "CastLike")
 LOOKING = ("Sub", "Concat", "Normalizer")
 
-JUMPS = ("Sign", "Floor", "Ceil", "Round", "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual")
-JUMPS = (*JUMPS, "ThresholdedRelu", "ArgMax", "ArgMin", "TopK", "OneHot", "Hardmax", "Binarizer", "QuantizeLinear")
-CURVED = ("Tanh", "Exp", "Log", "Sqrt", "Pow", "Erf", "Gelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Swish")
-CURVED = (*CURVED, "HardSwish", "Mish", "Sin", "Cos", "Reciprocal", "LRN", "LpNormalization", "LayerNormalization")
-CURVED = (*CURVED, "InstanceNormalization", "GroupNormalization", "ReduceL2", "ReduceSumSquare", "LSTM", "GRU", "RNN")
+JUMPS = (
+    *("Sign", "Floor", "Ceil", "Round", "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"),
+    *("ThresholdedRelu", "ArgMax", "ArgMin", "TopK", "OneHot", "Hardmax", "Binarizer", "QuantizeLinear"),
+)
+CURVED = (
+    *("Tanh", "Exp", "Log", "Sqrt", "Pow", "Erf", "Gelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Swish"),
+    *("HardSwish", "Mish", "Sin", "Cos", "Reciprocal", "LRN", "LpNormalization", "LayerNormalization"),
+    *("InstanceNormalization", "GroupNormalization", "ReduceL2", "ReduceSumSquare", "LSTM", "GRU", "RNN"),
+)
 
 
 def rule_of(node: Any) -> Rule | None:
@@ -87,15 +91,14 @@ def rule_of(node: Any) -> Rule | None:
 
 def refusal(node: Any) -> str:
     """Return why a node cannot be read, and what could be done."""
-    names = ", ".join([*RULES, "Constant", *TABLE_RULES])
     if node.domain not in (*STOCK, ML):
-        domain = node.domain[:60]
-        return f"is not supported; it is of the domain {domain!r}, expected nodes of the ONNX standard: {names}"
+        return f"is not supported; it is of the domain {node.domain[:60]!r}, expected nodes of the ONNX standard"
     if node.op_type in JUMPS:
-        return f"is not supported; it is not continuous, expected continuous piecewise linear nodes: {names}"
+        return "is not supported; it is not continuous, expected piecewise linear nodes such as Relu, Clip or Max"
     if node.op_type in CURVED:
         return (
-            "is not supported; it is not piecewise linear, expected one of the nodes below, or train the network with "
-            f"ReLUs there: {names}"
+            "is not supported; it is not piecewise linear, expected Relu, LeakyRelu, Clip, Max or others of that kind "
+            "there, and a Softmax or Sigmoid at the very end alone"
         )
-    return f"is not supported; expected one of: {names}"
+    names = TABLE_RULES if node.domain == ML else [*RULES, "Constant"]
+    return f"is not supported; expected one of: {', '.join(names)}"

@@ -91,7 +91,7 @@ def _by_reference(part: Any, tensor: str) -> Runner:
     from onnx.reference import ReferenceEvaluator
 
     opset = max((int(stated.version) for stated in part.opset_import if stated.domain in STOCK), default=1)
-    evaluator = ReferenceEvaluator(part, new_ops=[_batch_norm()] if 7 <= opset < 14 else [])
+    evaluator: Any = ReferenceEvaluator(part, new_ops=[_batch_norm()] if 7 <= opset < 14 else [])
 
     def run(rows: Arrays) -> Arrays:
         with np.errstate(all="ignore"):
@@ -104,12 +104,14 @@ def _batch_norm() -> Any:
     """Return batch norm as operator sets 7 to 13 define it; onnx's reference is wrong there."""
     from onnx.reference.op_run import OpRun
 
-    class BatchNormalization(OpRun):  # type: ignore[misc]
+    class BatchNormalization(OpRun):
         op_domain = ""
 
-        def _run(self, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, epsilon: Any = None, **rest: Any) -> Any:
+        def _run(
+            self, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, epsilon: Any = None, **rest: Any
+        ) -> Any:
             sizes = (1, -1, *(1,) * (x.ndim - 2))
             slope = scale / np.sqrt(variance + (1e-5 if epsilon is None else epsilon))
-            return ((x - mean.reshape(sizes)) * slope.reshape(sizes) + shift.reshape(sizes)).astype(x.dtype),
+            return (((x - mean.reshape(sizes)) * slope.reshape(sizes) + shift.reshape(sizes)).astype(x.dtype),)
 
     return BatchNormalization

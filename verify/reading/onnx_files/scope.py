@@ -119,7 +119,10 @@ class Scope:
         if not found:
             raise ValueError("it does not act on the value that the network computes")
         if len(found) > 1:
-            raise ValueError(f"operand {shown(node.input[found[1]])} is not a constant")
+            raise ValueError(
+                f"operand {shown(node.input[found[1]])} is not a constant; expected one value that the network "
+                "computes, with constants beside it"
+            )
         return found[0]
 
     def integers(self, node: Any, index: int, option: str) -> list[int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -139,7 +139,7 @@ def pad(scope: Scope, node: Any) -> Signal:
     axes = scope.integers(node, 3, "axes")
     axes = list(range(count)) if axes is None else [axis_of(axis, count) for axis in axes]
     if len(pads) != 2 * len(axes) or mode not in ("constant", "reflect", "edge", "wrap"):
-        raise ValueError(f"it has mode {mode!r} and {len(pads)} pads; expected constant, reflect, edge or wrap, two an axis")
+        raise ValueError(f"it has mode {mode!r} and {len(pads)} pads; expected constant, edge or such, two an axis")
     widths = [(0, 0)] * count
     for axis, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         widths[axis] = (before, after)
@@ -151,7 +151,10 @@ def pad(scope: Scope, node: Any) -> Signal:
 
 def _padded(places: Ints, widths: list[tuple[int, int]], mode: str) -> Ints:
     """Return places with those of the padding around them, -1 for a constant; negative widths cut."""
-    cuts = tuple(slice(max(-before, 0), size - max(-after, 0)) for (before, after), size in zip(widths, places.shape, strict=True))
+    cuts = tuple(
+        slice(max(-before, 0), size - max(-after, 0))
+        for (before, after), size in zip(widths, places.shape, strict=True)
+    )
     kept = places[cuts]
     wide = [(max(before, 0), max(after, 0)) for before, after in widths]
     as_size(prod(size + sum(width) for size, width in zip(kept.shape, wide, strict=True)), "its result", MOST_PLACES)
@@ -203,12 +206,12 @@ def _scales(scope: Scope, node: Any, options: dict[str, Any], shape: Sequence[in
     if scope.has(node, 3) and scope.constant(node, 3).size:
         sizes = scope.integers(node, 3, "sizes") or []
         if len(sizes) != len(shape) or options.get("axes"):
-            raise ValueError(f"it has {len(sizes)} sizes; expected one for each axis of an array of shape {tuple(shape)}")
+            raise ValueError(f"it has {len(sizes)} sizes; expected one for each axis, {len(shape)}")
         return [size / before for size, before in zip(sizes, shape, strict=True)], sizes
     stated = scope.constant(node, place) if scope.has(node, place) else np.asarray(options.get("scales", []))
     scales = [float(scale) for scale in stated.ravel()]
     if len(scales) != len(shape) or not all(0.0 < scale < MOST_PLACES for scale in scales):
-        raise ValueError(f"it has {len(scales)} scales; expected a positive one for each axis of an array of {len(shape)}")
+        raise ValueError(f"it has {len(scales)} scales; expected a positive one for each axis, {len(shape)}")
     return scales, [int(np.floor(size * scale)) for size, scale in zip(shape, scales, strict=True)]
 
 
@@ -222,8 +225,8 @@ def _nearest(before: int, after: int, scale: float, how: str, rounding: str) -> 
     elif how in ("half_pixel", "pytorch_half_pixel"):
         where = np.zeros(1) if how.startswith("p") and after == 1 else (index + 0.5) / scale - 0.5
     else:
-        raise ValueError(f"its coordinate_transformation_mode is {how!r}; expected half_pixel, asymmetric or align_corners")
-    known = {
+        raise ValueError(f"its coordinate_transformation_mode is {how!r}; expected half_pixel or asymmetric")
+    known: dict[str, Callable[[Floats], Floats]] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_floor": lambda place: np.ceil(place - 0.5),

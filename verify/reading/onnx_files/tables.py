@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.reading.graph.values import Value, reshaped, scaled, selected, shifted, places_of
+from verify.reading.graph.values import Value, places_of, reshaped, scaled, selected, shifted
 from verify.reading.onnx_files.products import by_matrix
 from verify.reading.onnx_files.scope import Scope, Signal, options_of
 

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from convexnn.checks import Ints
 from verify.reading.graph.limits import MOST_PLACES, as_size
-from verify.reading.graph.values import Shape, Value, concatenated, constant_value, expanded, places_of, reshaped, selected
+from verify.reading.graph.values import (
+    Shape,
+    Value,
+    concatenated,
+    constant_value,
+    expanded,
+    places_of,
+    reshaped,
+    selected,
+)
 from verify.reading.torch_modules.parts import finite
 
 
@@ -95,7 +104,9 @@ def split(value: Value, split_size: Any, dim: Any = 0) -> list[Value]:
     """Return parts of an array of a size, or of several sizes, along an axis."""
     where, sizes = axis_of(value, dim), split_size
     total = value.shape[where]
-    stated = sizes if isinstance(sizes, list | tuple) else [min(sizes, total - at) for at in range(0, total, int(sizes))]
+    stated = (
+        sizes if isinstance(sizes, list | tuple) else [min(sizes, total - at) for at in range(0, total, int(sizes))]
+    )
     return [taken(value, part) for part in np.split(places_of(value), np.cumsum(stated)[:-1], axis=where)]
 
 
@@ -119,7 +130,9 @@ def widened(value: Value, *sizes: Any) -> Value:
 
 def repeated(value: Value, *counts: Any) -> Value:
     """Return copies of an array side by side."""
-    asked = [int(count) for count in (counts[0] if len(counts) == 1 and isinstance(counts[0], list | tuple) else counts)]
+    asked = [
+        int(count) for count in (counts[0] if len(counts) == 1 and isinstance(counts[0], list | tuple) else counts)
+    ]
     as_size(value.size * prod(asked), "its result", MOST_PLACES)
     return taken(value, np.tile(places_of(value), asked))
 

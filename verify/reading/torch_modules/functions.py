@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convexnn.checks import Floats
+from verify.reading.graph.affine import Affine
 from verify.reading.graph.piecewise import absolute, clipped, largest, leaky, maximum, minimum, rows_of
 from verify.reading.graph.pooling import averaged, max_pooled, mean_pooled, summed
 from verify.reading.graph.unrolling import matrix_on_rows
-from verify.reading.graph.affine import Affine
 from verify.reading.graph.values import Shape, Value, combined, mapped, relu, reshaped, scaled
 from verify.reading.torch_modules import arrays, parts
 from verify.reading.torch_modules.layers import adaptive, hard_sigmoid, leaky_by_channel

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from verify.reading.graph.piecewise import clipped, leaky
+from verify.reading.graph.piecewise import clipped, largest, leaky
 from verify.reading.graph.pooling import adaptive_places, averaged, max_pooled, mean_pooled
-from verify.reading.graph.piecewise import largest
 from verify.reading.graph.values import Value, relu, reshaped, scaled, shifted
 from verify.reading.torch_modules import arrays, parts
 from verify.reading.torch_modules.parts import Final, finite
@@ -203,6 +202,13 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.LogSoftmax: _softmax,
     nn.Sigmoid: _sigmoid,
 }
+
+# What errors say that there is.
+KNOWN = (
+    "Linear, ReLU, Conv, ConvTranspose, BatchNorm, MaxPool, AvgPool, LeakyReLU, PReLU, ReLU6, Hardtanh, Hardsigmoid, "
+    "Flatten, Unflatten, Dropout, Identity, padding, Upsample, PixelShuffle, a final Softmax, LogSoftmax or Sigmoid, "
+    "or Sequential"
+)
 
 # Layers that take rows of any shape.
 NEUTRAL = (nn.ReLU, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.LeakyReLU, nn.Hardtanh)

@@ -13,11 +13,20 @@ from torch import fx, nn
 
 from verify.reading.graph.values import Shape, Value, input_value, pinned
 from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING
-from verify.reading.torch_modules.layers import NEUTRAL, RULES, kind_of, own_code
+from verify.reading.torch_modules.layers import KNOWN, NEUTRAL, RULES, kind_of, own_code
 from verify.reading.torch_modules.parts import Final
 
 Layers = list[tuple[str, nn.Module]]
-ERRORS = (ValueError, RuntimeError, TypeError, IndexError, KeyError, NotImplementedError, AttributeError, ArithmeticError)
+ERRORS = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    AttributeError,
+    ArithmeticError,
+)
 
 
 def layers_of(module: nn.Module) -> Layers | None:
@@ -64,8 +73,7 @@ def check_layer(module: nn.Module, where: str) -> None:
     """Raise ValueError where a layer has no rule, or code of its own."""
     kind = kind_of(module)
     if kind is None:
-        names = ", ".join(kind.__name__ for kind in RULES)
-        raise ValueError(f"{where} is a {type(module).__name__}; expected {names} or Sequential")
+        raise ValueError(f"{where} is a {type(module).__name__}; expected {KNOWN}")
     own = own_code(module, kind)
     if own is not None:
         raise ValueError(f"{where} ({type(module).__name__}) {own}")
@@ -179,7 +187,7 @@ def _output(known: dict[fx.Node, Any], node: fx.Node) -> Value | Final:
     result = fx.node.map_arg(node.args[0], lambda given: known[given])
     result = result[0] if isinstance(result, list | tuple) and len(result) == 1 else result
     if not isinstance(result, Value | Final):
-        raise ValueError(f"the torch module returns a {type(result).__name__}; expected one array that depends on its input")
+        raise ValueError(f"the torch module returns a {type(result).__name__}; expected one array that depends on x")
     return result
 
 
@@ -201,7 +209,8 @@ def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, A
         return input_value((1, *shape))
     if node.op == "get_attr":
         return _attribute(module, str(node.target))
-    args, options = (fx.node.map_arg(given, lambda one: known[one]) for given in (node.args, node.kwargs))
+    args: Any = fx.node.map_arg(node.args, lambda one: known[one])
+    options: Any = fx.node.map_arg(node.kwargs, lambda one: known[one])
     if node.op == "call_module":
         layer = module.get_submodule(str(node.target))
         check_layer(layer, "it")
