@@ -24,7 +24,8 @@ ROOMS = {
         *("cli.files", "cli.demonstration", "cli"),
     ],
     "verify": [
-        *("clock", "relu_graph", "regions", "reading", "properties"),
+        *("clock", "relu_graph", "regions"),
+        *("reading.graph", "reading.onnx_files", "reading.torch_modules", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching"),
         *("encoding", "embedding", "points", "questions"),
     ],

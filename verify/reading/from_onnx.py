@@ -1,191 +1,105 @@
-"""Networks from ONNX files, held against onnx's own reference evaluator."""
+"""Networks from ONNX models, held against the model itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import repeat
-from math import prod
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convexnn.checks import Floats, require
 from convexnn.network import SparseReLUNetwork
-from verify.reading.affine_steps import Step, assemble
-from verify.reading.agreement import gap_between, largest_size
-from verify.reading.limits import MOST_NODES, Allowance, as_size
-from verify.reading.onnx_nodes import STOCK, Chain, first_line
-from verify.reading.unrolling import Shape
-
-# Rows on which the network read is compared with the graph, and the largest difference relative to its activations.
-N_ROWS = 3
-TOLERANCE = 1e-3
-
-# How far below the largest number of their type the values of a comparison stay, and the least factor of its rows.
-HEADROOM, LEAST_SCALE = 2.0**10, 2.0**-40
+from verify.reading.graph.layering import network_of
+from verify.reading.graph.limits import Allowance, as_size
+from verify.reading.graph.values import Shape
+from verify.reading.onnx_files.comparison import compare
+from verify.reading.onnx_files.entry import Entry, entry_of, output_of, size_of, whole
+from verify.reading.onnx_files.model_files import Model, constants_of, load_model
+from verify.reading.onnx_files.running import Runner, part_of, runner_of
+from verify.reading.onnx_files.scope import Scope, Signal
+from verify.reading.onnx_files.walk import follow, live_nodes, start
 
 
-def read_onnx(path: Path) -> SparseReLUNetwork:
-    """Return the network of the ONNX file at `path`: a chain of the nodes of :mod:`verify.reading.onnx_nodes`.
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read of a model, and what runs it.
 
-    Conv, Gemm, MatMul (either side constant), Add, Sub, BatchNormalization, Relu, Flatten, Reshape, Identity, Dropout
-    in inference; Constant, and simple nodes of constants alone. The graph is evaluated on a few rows by onnx's own
-    reference, and must agree with the network in values and shape: this catches what a chain of nodes does not show
-    (a batch that is mixed).
+    Attributes
+    ----------
+    network : SparseReLUNetwork
+        The function of one row; the last softmax or sigmoid is left out.
+    entry : Entry
+        The input of the model.
+    signal : Signal
+        The output.
+    runner : Runner
+        Runs the model up to that function; with it where the model has no name for what stands before it.
+    """
+
+    network: SparseReLUNetwork
+    entry: Entry
+    signal: Signal
+    runner: Runner
+
+
+def read_onnx(source: Any, input_shape: Shape | None = None, output: str | None = None) -> SparseReLUNetwork:
+    """Return the network of an ONNX model: a graph of affine and piecewise linear nodes.
+
+    The nodes are those of :mod:`verify.reading.onnx_files.rules`; nodes on which the output does not depend are not
+    looked at. A softmax, log-softmax or sigmoid at the very end is left out and named (``final``). The model is run on
+    a few rows, by onnxruntime where it is installed and else by onnx's reference, and must agree with the network in
+    values and shape: this catches what the nodes do not show (a batch that is mixed).
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        A file may be compressed (``.onnx.gz``).
+    input_shape : tuple of int, optional
+        The shape of one row, without the batch, where the model leaves sizes open.
+    output : str, optional
+        The name of one of several outputs.
 
     Raises
     ------
     ValueError
-        The file is not ONNX, the graph is no chain, a node is unsupported (named, with its position), or the graph
-        computes another function than its nodes.
+        The source is no ONNX model, a node is unsupported (named, with its position), or the graph computes another
+        function than its nodes.
     """
-    onnx = require("onnx", "onnx", "reading an .onnx file")
+    return read_model(source, input_shape, output).network
+
+
+def read_model(source: Any, input_shape: Shape | None = None, output: str | None = None) -> Reading:
+    """Return the network of an ONNX model with what runs the model; arguments and errors as of :func:`read_onnx`."""
+    model = load_model(source)
+    entry, wanted = entry_of(model, input_shape), output_of(model, output)
     try:
-        model = onnx.load(str(path))
-        constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    except Exception as error:
-        raise ValueError(f"{path} is not an ONNX file ({first_line(error)})") from None
-    _check_versions(onnx, path, model)
-    _check_names(path, model)
-    tensor = _input_of(path, model.graph, constants)
-    kind, allowance = _kind(onnx, path, tensor), Allowance(path.stat().st_size)
-    as_size(prod(map(max, _sizes(tensor), repeat(1))), f"the input of {path}", allowance.value)
-    chain = Chain(tensor.name, _row_shape(tensor), constants, model.opset_import, allowance)
-    # Steps are multiplied out as they come: those of a long chain would not all fit.
-    network = assemble(_steps(path, model.graph, chain), str(path))
-    _compare(path, model, tensor, kind, network, chain.shape)
-    return network
-
-
-def _steps(path: Path, graph: Any, chain: Chain) -> Iterator[Step]:
-    """Yield the steps of all nodes, which must end in the output."""
-    for position, node in enumerate(graph.node):
-        yield from chain.follow(position, node)
-    if chain.name != graph.output[0].name:
-        raise ValueError(
-            f"{path}: the chain of nodes ends in {chain.name!r}, not in the output {graph.output[0].name!r}"
-        )
-
-
-def _check_versions(onnx: Any, path: Path, model: Any) -> None:
-    """Raise ValueError where a graph is of a newer standard than the one that is known, or too long."""
-    known = onnx.defs.onnx_opset_version()
-    opset = max((int(stated.version) for stated in model.opset_import if stated.domain in STOCK), default=1)
-    if opset > known or model.ir_version > onnx.IR_VERSION:
-        raise ValueError(
-            f"{path} is of opset {opset} and IR version {model.ir_version}; expected at most opset {known} and IR "
-            f"version {onnx.IR_VERSION}, those of the installed onnx {onnx.__version__}"
-        )
-    if len(model.graph.node) > MOST_NODES:
-        raise ValueError(f"{path} has {len(model.graph.node):,} nodes; expected at most {MOST_NODES:,}")
-
-
-def _check_names(path: Path, model: Any) -> None:
-    """Raise ValueError where a name means two things, so that following names would follow another function."""
-    given = {value.name for value in [*model.graph.input, *model.graph.initializer]}
-    for name in (name for node in model.graph.node for name in node.output if name):
-        if name in given:
-            raise ValueError(f"{path} computes {name!r} where this name stands already; expected each name once")
-        given.add(name)
-    own = [function.name for function in model.functions if function.domain in STOCK]
-    if own:
-        raise ValueError(f"{path} defines {own[0]} by a function of its own; expected the nodes of the ONNX standard")
-
-
-def _input_of(path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> Any:
-    inputs = [value for value in graph.input if value.name not in constants]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise ValueError(f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
-    return inputs[0]
-
-
-def _sizes(tensor: Any) -> Shape:
-    return tuple(dim.dim_value for dim in tensor.type.tensor_type.shape.dim)
-
-
-def _row_shape(tensor: Any) -> Shape:
-    """Return the shape of an input of one row; the first dimension is the batch where there are several."""
-    sizes = _sizes(tensor)
-    row = sizes[1:] if len(sizes) > 1 else sizes
-    if not row or any(size < 1 for size in row):
-        raise ValueError(
-            f"the ONNX input {tensor.name!r} has shape {list(sizes)}; expected known sizes after the batch"
-        )
-    return (1, *row) if len(sizes) > 1 else row
-
-
-def _kind(onnx: Any, path: Path, tensor: Any) -> np.dtype[Any]:
-    """Return the type of the numbers that a graph takes."""
-    number = tensor.type.tensor_type.elem_type
-    try:
-        kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} takes inputs of the unknown type {number}; expected real numbers") from None
-    if kind.kind != "f":
-        raise ValueError(f"{path} takes inputs of type {kind.name}; expected real numbers")
-    return kind
-
-
-def _compare(
-    path: Path, model: Any, tensor: Any, kind: np.dtype[Any], network: SparseReLUNetwork, shape: Shape
-) -> None:
-    """Raise ValueError where the graph and the network differ on random rows, one by one or together."""
-    graph = _evaluator(path, model)
-    for batch in _batches(tensor, kind, network):
+        return _read(model, entry, wanted)
+    except ValueError:
+        if not entry.batched or entry.batch < 2:
+            raise
         try:
-            with np.errstate(all="ignore"):
-                (output,) = graph.run(None, {tensor.name: _as_input(tensor, batch)})
-        except Exception as error:
-            if len(batch) > 1:
-                continue  # a graph that is fixed to one row
-            raise ValueError(f"{path} cannot be evaluated ({first_line(error)})") from None
-        output = np.asarray(output, dtype=np.float64)
-        if len(batch) == 1 and output.shape != shape:
-            raise ValueError(f"{path} computes shape {output.shape} where its nodes give {shape}")
-        _check_agreement(path, output, network, batch.astype(np.float64))
+            # A matrix or column that has no batch.
+            return _read(model, whole(entry), wanted)
+        except ValueError:
+            pass
+        raise
 
 
-def _evaluator(path: Path, model: Any) -> Any:
-    from onnx.reference import ReferenceEvaluator
-
-    try:
-        return ReferenceEvaluator(model)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be evaluated ({first_line(error)})") from None
-
-
-def _batches(tensor: Any, kind: np.dtype[Any], network: SparseReLUNetwork) -> list[NDArray[Any]]:
-    """Return random rows, flat: one by one, and several together where the input takes a batch."""
-    sizes, row = _sizes(tensor), _row_shape(tensor)
-    rows = np.random.default_rng(0).standard_normal((max(N_ROWS, sizes[0]), prod(row)))
-    rows = (rows * _scale(rows, kind, network)).astype(kind)
-    batches = [row[None] for row in rows[:N_ROWS]]
-    if len(sizes) > 1 and sizes[0] != 1:
-        batches.append(rows[: sizes[0] or None])
-    return batches
+def _read(model: Model, entry: Entry, wanted: str) -> Reading:
+    allowance, nodes = Allowance(model.n_bytes), model.proto.graph.node
+    as_size(size_of(entry), f"the input of {model.name}", allowance.value)
+    live = live_nodes(nodes, wanted)
+    names = {name for place in live for name in nodes[place].input} | {wanted}
+    scope = Scope(dict(constants_of(model, names)), model.proto.opset_import, allowance)
+    start(scope, entry.name, entry.shape, entry.kind)
+    signal = follow(nodes, live, wanted, scope)
+    if not signal.value.size:
+        raise ValueError(f"{model.name} has an output of shape {signal.shape}; expected one number at least")
+    network = network_of(signal.value, allowance, _notes(signal), final=signal.final)
+    last = signal.logits or wanted
+    runner = runner_of(part_of(model.proto, entry.name, live_nodes(nodes, last), last), model.name)
+    compare(model.name, entry, signal, network, runner)
+    return Reading(network, entry, signal, runner)
 
 
-def _scale(rows: Floats, kind: np.dtype[Any], network: SparseReLUNetwork) -> float:
-    """Return 1, or less where the values of the network would leave the range of the graph's numbers."""
-    with np.errstate(all="ignore"):
-        most, peak = float(np.finfo(kind).max) / HEADROOM, largest_size(network.activations(rows))
-    return max(most / peak, LEAST_SCALE) if peak > most else 1.0
-
-
-def _as_input(tensor: Any, batch: NDArray[Any]) -> NDArray[Any]:
-    """Return flat rows in the shape that the graph takes."""
-    return batch.reshape(len(batch), *_row_shape(tensor)[1:]) if len(_sizes(tensor)) > 1 else batch[0]
-
-
-def _check_agreement(path: Path, output: Floats, network: SparseReLUNetwork, rows: Floats) -> None:
-    with np.errstate(all="ignore"):
-        layers = network.activations(rows)
-    if output.size != layers[-1].size:
-        raise ValueError(f"{path} computes shape {output.shape} where its nodes give {layers[-1].shape}: broadcasting?")
-    if not np.isfinite(output).all():
-        raise ValueError(f"{path} computes values that are not finite on random rows; expected finite ones")
-    gap = gap_between(output.reshape(layers[-1].shape), layers[-1])
-    if not gap <= TOLERANCE * largest_size([rows, *layers]):
-        raise ValueError(f"{path} differs from its nodes by {gap:.3g} on random rows; expected rows taken one by one")
+def _notes(signal: Signal) -> list[str]:
+    if signal.final is None:
+        return []
+    return [f"the {signal.final} at the end is left out: outputs are what comes before it"]

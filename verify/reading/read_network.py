@@ -9,25 +9,39 @@ from typing import Any
 
 from convexnn.checks import as_count, as_file
 from convexnn.network import SparseReLUNetwork
+from verify.reading.onnx_files.model_files import is_model, is_model_file
 from verify.reading.simplify import simplify
 from verify.relu_graph import load_network
 
 
-def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
+def read_network(
+    source: Any, *, input_shape: Sequence[int] | None = None, output: str | None = None
+) -> SparseReLUNetwork:
     """Return any supported network as one of (csr weight, bias) layers.
+
+    A network of affine maps and continuous piecewise linear functions is read exactly. A chain of layers, or a graph
+    whose skips carry nothing that can be below zero, becomes a :class:`convexnn.SparseReLUNetwork`, another graph a
+    :class:`verify.ReLUGraph`, whose linear units carry what later layers need.
 
     Parameters
     ----------
-    source : SparseReLUNetwork, torch.nn.Module, scikit-learn estimator, str or path
-        A network of convexnn, returned as it is; a torch Linear, or Sequential (nested) of Linear, ReLU, Conv1d,
-        Conv2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout, Identity, as in eval mode; a fitted
-        MLPRegressor or MLPClassifier with activation relu or identity, without the activation of its outputs (a
-        classifier's outputs are scores in the order of ``classes_``, or one logit for ``classes_[1]``); a file
-        ``.npz`` written by ``save`` of our own networks; a file ``.onnx`` (its nodes: :mod:`verify.reading.from_onnx`).
-        Modules, estimators and ONNX files are run on a few rows and must agree with what was read.
+    source : SparseReLUNetwork, torch.nn.Module, scikit-learn estimator, ONNX model, str or path
+        A network of convexnn, returned as it is; a torch module that torch.fx can trace, as in eval mode (its layers
+        and functions: :mod:`verify.reading.torch_modules`); a fitted linear model, multi-layer perceptron or estimator
+        of convexnn, alone or behind scalers in a Pipeline (:mod:`verify.reading.from_sklearn`); a file ``.npz`` written
+        by ``save`` of our own networks; a file ``.onnx`` or ``.onnx.gz``, the bytes of one, or an ``onnx.ModelProto``
+        (its nodes: :mod:`verify.reading.onnx_files.rules`). Modules, estimators and models are run on a few rows and
+        must agree with what was read.
     input_shape : sequence of int, optional
-        The shape of one row of a torch module, without the batch, such as (3, 32, 32); needed where its first layer
-        does not tell it. The network takes these entries in row-major order.
+        The shape of one row of a torch module or ONNX model, without the batch, such as (3, 32, 32); needed where the
+        source does not tell it. The network takes these entries in row-major order.
+    output : str, optional
+        The name of one of several outputs of an ONNX model.
+
+    Returns
+    -------
+    SparseReLUNetwork
+        A softmax, log-softmax or sigmoid at the very end is left out, and named by ``final``; ``notes`` say so.
 
     Raises
     ------
@@ -42,34 +56,50 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
     Notes
     -----
     Weights become float64 without loss, and stay sparse: convolutions are unrolled to csr matrices. Affine layers in
-    a row, without a ReLU between them (batch norm among them), are multiplied out in float64, which rounds; a proof
-    is about the network returned. Hidden neurons that cannot matter are dropped without rounding
-    (:func:`verify.simplify`); inputs all stay, used or not.
+    a row, without a ReLU between them (batch norm among them), are multiplied out in float64, which rounds, and so do
+    the reciprocals of divisors and of numbers of entries of a mean; a proof is about the network returned. Hidden
+    neurons that cannot matter are dropped without rounding (:func:`verify.simplify`); inputs all stay, used or not.
     """
-    network = read_whole(source, input_shape)
+    network = read_whole(source, input_shape, output)
     ours = isinstance(source, SparseReLUNetwork) or (isinstance(source, str | os.PathLike) and _is_ours(Path(source)))
     return network if ours else simplify(network)
 
 
-def read_whole(source: Any, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
+def read_whole(source: Any, input_shape: Sequence[int] | None = None, output: str | None = None) -> SparseReLUNetwork:
     """Return the same with all of its hidden neurons, those that cannot matter among them."""
-    if input_shape is not None and not _is_torch(source):
-        raise ValueError("input_shape is given; expected it with a torch module alone")
+    path = as_file(source, "network") if isinstance(source, str | os.PathLike) else None
+    model = is_model(source) or (path is not None and is_model_file(path))
+    if output is not None and not model:
+        raise ValueError("output is given; expected it with an ONNX model alone")
+    if input_shape is not None and not (model or _is_torch(source)):
+        raise ValueError("input_shape is given; expected it with a torch module or an ONNX model alone")
+    shape = None if input_shape is None else _as_shape(input_shape)
+    if model:
+        from verify.reading.from_onnx import read_onnx
+
+        return read_onnx(source if path is None else path, shape, output)
+    if path is not None:
+        if _is_ours(path):
+            return load_network(path)
+        raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz")
+    return _read_object(source, shape)
+
+
+def _read_object(source: Any, shape: tuple[int, ...] | None) -> SparseReLUNetwork:
+    """Return the network of an object of another library, or our own as it is."""
     if isinstance(source, SparseReLUNetwork):
         return source
-    if isinstance(source, str | os.PathLike):
-        return _read_file(as_file(source, "network"))
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
-        return read_module(source, None if input_shape is None else _as_shape(input_shape))
+        return read_module(source, shape)
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
-        from verify.reading.from_sklearn import read_perceptron
+        from verify.reading.from_sklearn import read_estimator
 
-        return read_perceptron(source)
+        return read_estimator(source)
     raise TypeError(
-        f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, "
-        "a scikit-learn MLP, or the path of an .npz or .onnx file"
+        f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, a scikit-learn "
+        "estimator, an ONNX model, or the path of an .npz or .onnx file"
     )
 
 
@@ -91,13 +121,3 @@ def _is_torch(source: Any) -> bool:
 def _is_ours(path: Path) -> bool:
     """Whether a file is one that `save` wrote."""
     return path.suffix == ".npz"
-
-
-def _read_file(path: Path) -> SparseReLUNetwork:
-    if _is_ours(path):
-        return load_network(path)
-    if path.suffix == ".onnx":
-        from verify.reading.from_onnx import read_onnx
-
-        return read_onnx(path)
-    raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz or .onnx")

@@ -86,14 +86,9 @@ BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "unsupported": (
         [NODE("Gemm", ["x", "W"], ["p"]), NODE("Tanh", ["p"], ["y"])],
         {"W": draw(6, 3)},
-        "ONNX node 1 (Tanh) is not supported; expected one of: Gemm",
+        "ONNX node 1 (Tanh) is not supported; it is not piecewise linear, expected Relu, LeakyRelu",
     ),
     "two values multiplied": ([NODE("MatMul", ["x", "x"], ["y"])], {}, "operand 'x' is not a constant"),
-    "a branch": (
-        [NODE("Relu", ["x"], ["p"]), NODE("Relu", ["x"], ["y"])],
-        {},
-        "ONNX node 1 (Relu) does not take 'p'; expected a chain",
-    ),
     "sizes": (
         [NODE("MatMul", ["x", "W"], ["y"])],
         {"W": draw(5, 3)},
@@ -128,26 +123,10 @@ BROKEN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         "a weight or bias that is not finite",
     ),
     "transposed": ([NODE("Gemm", ["x", "W"], ["y"], transA=1)], {"W": draw(6, 3)}, "it takes 6 entries; 1 come in"),
-    "a skip connection": (
-        [NODE("Relu", ["x"], ["p"]), NODE("Add", ["p", "x"], ["y"])],
-        {},
-        "ONNX node 1 (Add): operand 'x' is not a constant",
-    ),
-    "a value twice": ([NODE("Add", ["x", "x"], ["y"])], {}, "ONNX node 0 (Add): operand 'x' is not a constant"),
-    "a value as bias": (
-        [NODE("Gemm", ["W", "W", "x"], ["y"])],
-        {"W": draw(6, 6)},
-        "ONNX node 0 (Gemm): it does not act on the value that the network computes",
-    ),
     "a name for two things": (
         [NODE("Relu", ["x"], ["p"]), NODE("Identity", ["p"], ["W"]), NODE("MatMul", ["p", "W"], ["y"])],
         {"W": draw(6, 6)},
         "computes 'W' where this name stands already",
-    ),
-    "an output in between": (
-        [NODE("Relu", ["x"], ["y"]), NODE("Identity", ["y"], ["z"])],
-        {},
-        "the chain of nodes ends in 'z', not in the output 'y'",
     ),
     "NaN in a kernel": (
         [NODE("Reshape", ["x", "shape"], ["p"]), NODE("Conv", ["p", "K"], ["y"])],
@@ -203,14 +182,9 @@ def test_a_graph_that_mixes_its_rows_is_refused(tmp_path: Path) -> None:
     path = graph([NODE("MatMul", ["W", "x"], ["y"])], {"W": draw(3, 3)}, tmp_path / "net.onnx", ("n", 1))
     with pytest.raises(ValueError):  # noqa: PT011
         verify.read_network(path)
-    column = graph(
-        [NODE("MatMul", ["W", "x"], ["p"]), NODE("Add", ["p", "b"], ["y"])],
-        {"W": draw(2, 3), "b": draw(2)},
-        tmp_path / "column.onnx",
-        (1, 3, 1),
-    )
+    summed = graph([NODE("ReduceSum", ["x"], ["y"], keepdims=0)], {}, tmp_path / "summed.onnx", ("n", 6))
     with pytest.raises(ValueError, match="broadcasting"):
-        verify.read_network(column)
+        verify.read_network(summed)
 
 
 def test_a_function_under_the_name_of_a_node_is_refused(tmp_path: Path) -> None:
@@ -234,8 +208,8 @@ def test_the_training_mode_of_old_operator_sets_is_refused(kind: str, operands: 
     model.graph.node[1].attribute.append(helper.make_attribute("is_test", 1))
     onnx.save(model, str(tmp_path / "net.onnx"))
     if kind == "Dropout":
-        # onnx's reference does not know it, and what cannot be compared is not read.
-        with pytest.raises(ValueError, match=r"net.onnx cannot be evaluated \(RuntimeError: No implementation"):
+        # Nobody runs it any more, and what cannot be compared is not read.
+        with pytest.raises(ValueError, match=r"net.onnx cannot be evaluated \(NotImplemented"):
             verify.read_network(tmp_path / "net.onnx")
     else:
         # The identity, but for the epsilon in its slope.

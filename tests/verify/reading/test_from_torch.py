@@ -19,6 +19,13 @@ from tests.helpers import zoo
 RNG = np.random.default_rng(0)
 ROWS = RNG.standard_normal((20, 6)).astype(np.float32)
 
+
+class Residual(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
+        return out
+
+
 MODULES = {
     "linear": nn.Linear(6, 2),
     "one hidden layer": nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1)),
@@ -27,6 +34,7 @@ MODULES = {
         nn.Flatten(), nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Dropout(0.5)), nn.Identity(), nn.Linear(4, 3)
     ),
     "two affine layers in a row": nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
+    "a residual": Residual(nn.Linear(6, 6), nn.ReLU()),
     "a ReLU at both ends": nn.Sequential(nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.ReLU(), nn.Linear(4, 2), nn.ReLU()),
 }
 
@@ -44,7 +52,7 @@ def test_a_torch_module_keeps_its_function(name: str) -> None:
     ("module", "words"),
     [
         (nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.Tanh())), "layer 1.0 is a Tanh; expected Linear, ReLU"),
-        (nn.ConvTranspose2d(1, 1, 3), "the module is a ConvTranspose2d; expected Linear, ReLU"),
+        (nn.GELU(), "the module is a GELU; expected Linear, ReLU"),
         (nn.Sequential(nn.ReLU()), "the torch module has no affine layer"),
         (nn.Sequential(nn.Linear(6, 4), nn.Linear(5, 2)), "layer 1 (Linear) cannot be read: it takes 5 entries; 4"),
         (nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(5, 2)), "layer 2 (Linear) cannot be read: it takes 5"),
@@ -67,12 +75,6 @@ def test_weights_that_are_not_finite_are_refused_even_where_a_zero_hides_them() 
     nn.init.zeros_(blind.weight)
     with pytest.raises(ValueError, match=r"layer 0 \(Linear\) cannot be read: it has .* that is not finite"):
         verify.read_network(nn.Sequential(broken, blind))
-
-
-class Residual(nn.Sequential):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
-        return out
 
 
 class Leaky(nn.ReLU):
@@ -101,7 +103,6 @@ class Called(nn.Linear):
 @pytest.mark.parametrize(
     "module",
     [
-        Residual(nn.Linear(6, 6)),
         nn.Sequential(nn.Linear(6, 6), Leaky(), nn.Linear(6, 2)),
         hooked(),
         patched(),
@@ -109,7 +110,7 @@ class Called(nn.Linear):
     ],
 )
 def test_a_module_that_computes_something_else_than_its_layers_is_refused(module: nn.Module) -> None:
-    with pytest.raises(ValueError, match=r"has a forward (hook|of its own); expected"):
+    with pytest.raises(ValueError, match=r"has a forward hook; expected|\((gt|lt)\) cannot be read|cannot be traced"):
         verify.read_network(module)
 
 
@@ -180,7 +181,7 @@ class TestFiles:
         (tmp_path / "net.pt").write_bytes(b"not a network")
         with pytest.raises(ValueError, match="is not an ONNX file"):
             verify.read_network(tmp_path / "net.onnx")
-        with pytest.raises(ValueError, match=r"has the ending '.pt'; expected .npz or .onnx"):
+        with pytest.raises(ValueError, match=r"has the ending '.pt'; expected .npz, .onnx or .onnx.gz"):
             verify.read_network(tmp_path / "net.pt")
         with pytest.raises(TypeError, match="network is a list; expected a SparseReLUNetwork"):
             verify.read_network([1, 2])
@@ -191,5 +192,5 @@ class TestFiles:
             verify.read_network(nn.Linear(6, 2), input_shape=shape)
 
     def test_an_input_shape_without_a_module(self) -> None:
-        with pytest.raises(ValueError, match="input_shape is given; expected it with a torch module alone"):
+        with pytest.raises(ValueError, match="input_shape is given; expected it with a torch module or an ONNX"):
             verify.read_network(zoo.network((6, 4, 3)), input_shape=(6,))

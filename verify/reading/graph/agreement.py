@@ -27,3 +27,13 @@ def gap_between(expected: Floats, found: Floats) -> float:
 def largest_size(arrays: Iterable[Floats]) -> float:
     """Return the largest magnitude in some arrays: that of rows and activations, which differences are relative to."""
     return max(float(np.abs(array).max()) for array in arrays)
+
+
+def finished(scores: Floats, final: str) -> Floats:
+    """Return a final function (softmax, log_softmax or sigmoid) of scores (n, k)."""
+    with np.errstate(all="ignore"):
+        if final == "sigmoid":
+            return np.asarray(1.0 / (1.0 + np.exp(-scores)))
+        shares = scores - scores.max(axis=1, keepdims=True)
+        total = np.exp(shares).sum(axis=1, keepdims=True)
+        return np.asarray(shares - np.log(total) if final == "log_softmax" else np.exp(shares) / total)

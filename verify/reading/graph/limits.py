@@ -10,6 +10,9 @@ MOST_ENTRIES = 1 << 27
 MOST_PLACES = 1 << 24
 MOST_CONSTANT = 1 << 24
 
+# Steps of the search for what is carried past a layer.
+MOST_STEPS = 1 << 22
+
 
 def as_size(count: int, what: str, most: int = MOST_ENTRIES) -> int:
     """Return how many entries are about to be made, and what of; more than `most` are refused."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -11,36 +10,10 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
-from verify.reading.affine_steps import Affine
-from verify.reading.limits import MOST_PLACES, as_size
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a kernel moves over a grid with a axes, each field of length a; all at least 1, padding at least 0.
-
-    Attributes
-    ----------
-    strides, dilations : sequence of int
-        Steps between outputs, and between the entries of the kernel.
-    before, after : sequence of int
-        Zeros added at the two ends of each axis.
-    """
-
-    strides: Sequence[int]
-    dilations: Sequence[int]
-    before: Sequence[int]
-    after: Sequence[int]
-
-
-def same_padding(grid: Shape, kernel: Shape, strides: Sequence[int], dilations: Sequence[int]) -> list[int]:
-    """Return the zeros that each axis needs for ceil(size / stride) outputs."""
-    return [
-        max((-(-size // stride) - 1) * stride + dilation * (k - 1) + 1 - size, 0)
-        for size, k, stride, dilation in zip(grid, kernel, strides, dilations, strict=True)
-    ]
+from verify.reading.graph.affine import Affine
+from verify.reading.graph.limits import MOST_PLACES, as_size
+from verify.reading.graph.values import Shape
+from verify.reading.graph.windows import Window, axes_of, n_outputs, places_of
 
 
 def convolution(
@@ -77,12 +50,12 @@ def convolution(
     entry of the matrix is an entry of the kernel: nothing is rounded.
     """
     _check_kernel(kernel, shape, window, groups)
-    places, inside = _places(kernel.shape[2:], shape[1:], window)
+    places, inside = places_of(kernel.shape[2:], shape[1:], window)
     weight = _csr(kernel, places, inside, groups, shape)
     shift = np.zeros(len(kernel)) if bias is None else bias
     if shift.shape != (len(kernel),):
         raise ValueError(f"it has a bias of shape {shift.shape}; expected ({len(kernel)},)")
-    outputs = tuple(_n_outputs(axis) for axis in _axes(kernel.shape[2:], shape[1:], window))
+    outputs = tuple(n_outputs(axis) for axis in axes_of(kernel.shape[2:], shape[1:], window))
     return Affine(weight, np.repeat(shift, places.shape[1])), (len(kernel), *outputs)
 
 
@@ -95,38 +68,12 @@ def _check_kernel(kernel: Floats, shape: Shape, window: Window, groups: int) -> 
         raise ValueError("it has a weight or bias that is not finite")
     if min(*window.strides, *window.dilations) < 1 or min(*window.before, *window.after) < 0:
         raise ValueError(f"it has {window}; expected strides and dilations of at least 1, padding of at least 0")
-    for axis in _axes(kernel.shape[2:], shape[1:], window):
-        if _n_outputs(axis) < 1:
+    for axis in axes_of(kernel.shape[2:], shape[1:], window):
+        if n_outputs(axis) < 1:
             raise ValueError(f"it has a kernel of shape {kernel.shape}, too large for an array of shape {shape}")
-    n_outputs = prod(_n_outputs(axis) for axis in _axes(kernel.shape[2:], shape[1:], window))
-    as_size(n_outputs * prod(kernel.shape[2:]), "its map of places", MOST_PLACES)
-    as_size(n_outputs * (int(np.count_nonzero(kernel)) + len(kernel)), "its matrix")
-
-
-# Kernel entries, grid size, stride, dilation, zeros before and after of one axis.
-_Axis = tuple[int, int, int, int, int, int]
-
-
-def _axes(kernel: Shape, grid: Shape, window: Window) -> list[_Axis]:
-    return list(zip(kernel, grid, window.strides, window.dilations, window.before, window.after, strict=True))
-
-
-def _n_outputs(axis: _Axis) -> int:
-    k, size, stride, dilation, before, after = axis
-    return (size + before + after - dilation * (k - 1) - 1) // stride + 1
-
-
-def _places(kernel: Shape, grid: Shape, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return for kernel entry q and output t (both flat) the place in the grid, and whether it lies inside: (q, t)."""
-    places, inside = np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=bool)
-    for axis in _axes(kernel, grid, window):
-        k, size, stride, dilation, before, _ = axis
-        place = np.arange(_n_outputs(axis)) * stride + np.arange(k)[:, None] * dilation - before
-        shape = (len(places) * k, places.shape[1] * place.shape[1])
-        valid = (place >= 0) & (place < size)
-        places = (places[:, None, :, None] * size + place[None, :, None, :]).reshape(shape)
-        inside = (inside[:, None, :, None] & valid[None, :, None, :]).reshape(shape)
-    return places, inside
+    count = prod(n_outputs(axis) for axis in axes_of(kernel.shape[2:], shape[1:], window))
+    as_size(count * prod(kernel.shape[2:]), "its map of places", MOST_PLACES)
+    as_size(count * (int(np.count_nonzero(kernel)) + len(kernel)), "its matrix")
 
 
 def _csr(
@@ -145,6 +92,49 @@ def _csr(
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     rows = (len(kernel) * places.shape[1], shape[0] * n_places)
     return sp.csr_matrix((np.concatenate(data), np.concatenate(indices), indptr), shape=rows)
+
+
+def transposed_convolution(
+    kernel: Floats, bias: Floats | None, shape: Shape, window: Window, more: Sequence[int], groups: int = 1
+) -> tuple[Affine, Shape]:
+    """Return a transposed convolution as a sparse matrix, that of a convolution turned, and its output's shape.
+
+    Parameters
+    ----------
+    kernel : ndarray (in, out / groups, k_1, ..., k_a)
+        Its zeros are not stored.
+    bias : ndarray (out,) or None
+        Added to each output channel.
+    shape : tuple (in, s_1, ..., s_a)
+        Channels and grid of the array it acts on.
+    window : Window
+        Of the convolution that it turns: its padding is cut off here.
+    more : sequence of int
+        Rows that are added at the end of each axis, less than a stride.
+    groups : int
+        As of a convolution.
+
+    Raises
+    ------
+    ValueError
+        Sizes that do not fit, or a kernel entry that is not finite.
+    """
+    grid = tuple(
+        (size - 1) * stride + dilation * (k - 1) + 1 + extra - before - after
+        for (k, size, stride, dilation, before, after), extra in zip(
+            axes_of(kernel.shape[2:], shape[1:], window), more, strict=True
+        )
+    )
+    if min(grid) < 1 or len(kernel) != shape[0]:
+        raise ValueError(f"it has a kernel of shape {kernel.shape} for an array of shape {shape}")
+    outer = (kernel.shape[1] * groups, *grid)
+    turned, back = convolution(kernel, None, outer, window, groups)
+    if back != shape:
+        raise ValueError(f"it adds {list(more)} rows at the ends; expected fewer than strides, {list(window.strides)}")
+    shift = np.zeros(outer[0]) if bias is None else bias
+    if shift.shape != (outer[0],):
+        raise ValueError(f"it has a bias of shape {shift.shape}; expected ({outer[0]},)")
+    return Affine(sp.csr_matrix(turned.weight.T), np.repeat(shift, prod(grid))), outer
 
 
 def matrix_on_last(matrix: ArrayLike, shape: Shape) -> tuple[sp.csr_matrix, Shape]:
@@ -211,9 +201,3 @@ def normalisation(statistics: Sequence[Floats], epsilon: float, shape: Shape) ->
         raise ValueError("it has a scale or variance from which no finite slope follows")
     size = prod(shape[1:])
     return Affine(sp.csr_matrix(sp.diags(np.repeat(slope, size))), np.repeat(offset, size))
-
-
-def transposition(shape: Shape, axes: Sequence[int]) -> Affine:
-    """Return the exchange of axes as a permutation of the entries."""
-    places = np.arange(prod(shape)).reshape(shape).transpose(axes).ravel()
-    return Affine(sp.csr_matrix(sp.identity(len(places), format="csr")[places]), np.zeros(len(places)))

@@ -1,0 +1,416 @@
+"""The forms that `doors.py` reads: torch modules, fitted estimators, and files laid out as tf2onnx lays them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from convexnn.checks import Floats
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network in some form.
+
+    Attributes
+    ----------
+    source : Any
+        What is read.
+    run : callable
+        Takes rows (n, d), returns outputs of any shape.
+    shape : tuple of int or None
+        The shape of a row, where the form does not tell it.
+    sizes : tuple of int
+        The shape of a row.
+    """
+
+    source: Any
+    run: Callable[[Floats], Floats]
+    shape: tuple[int, ...] | None
+    sizes: tuple[int, ...]
+
+
+class Function(nn.Module):
+    """A module whose forward is a function of its parts."""
+
+    def __init__(self, forward: Callable[..., Tensor], **parts: nn.Module) -> None:
+        super().__init__()
+        self.function = forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the function of the parts and x."""
+        return self.function(self, x)
+
+
+class Weights(nn.Module):
+    """A module that uses its parameters directly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W, self.b = nn.Parameter(torch.randn(6, 4)), nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(x W + b) less its mean."""
+        h = torch.relu(x @ self.W + self.b)
+        return h - h.mean(dim=1, keepdim=True)
+
+
+def block(channels: int) -> nn.Module:
+    """Return a residual block of convolutions and batch norms."""
+    parts = {"one": nn.Conv2d(channels, channels, 3, padding=1), "two": nn.BatchNorm2d(channels)}
+    return Function(lambda m, x: F.relu(m.two(m.one(x)) + x), **parts)
+
+
+def conv(channels: int = 1, out: int = 3) -> nn.Module:
+    """Return a convolution that keeps the grid."""
+    return nn.Conv2d(channels, out, 3, padding=1)
+
+
+def modules() -> dict[str, Made]:
+    """Return torch modules, each with the shape of its rows."""
+    torch.manual_seed(0)
+    lin, image, vector = nn.Linear, (1, 6, 6), (6,)
+    made: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+        "mlp": (nn.Sequential(lin(6, 8), nn.ReLU(), lin(8, 8), nn.ReLU(), lin(8, 3)), vector),
+        "mlp, softmax": (nn.Sequential(lin(6, 8), nn.ReLU(), lin(8, 3), nn.Softmax(1)), vector),
+        "mlp, sigmoid": (nn.Sequential(lin(6, 8), nn.ReLU(), lin(8, 1), nn.Sigmoid()), vector),
+        "mlp, log-softmax": (nn.Sequential(lin(6, 8), nn.ReLU(), lin(8, 3), nn.LogSoftmax(1)), vector),
+        "mlp, batch norm, dropout": (
+            nn.Sequential(lin(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), lin(8, 3)),
+            vector,
+        ),
+        "leaky relu": (nn.Sequential(lin(6, 8), nn.LeakyReLU(0.1), lin(8, 8), nn.LeakyReLU(0.1), lin(8, 3)), vector),
+        "prelu": (nn.Sequential(lin(6, 8), nn.PReLU(8), lin(8, 3)), vector),
+        "relu6": (nn.Sequential(lin(6, 8), nn.ReLU6(), lin(8, 3)), vector),
+        "hardtanh": (nn.Sequential(lin(6, 8), nn.Hardtanh(), lin(8, 3)), vector),
+        "hardsigmoid": (nn.Sequential(lin(6, 8), nn.Hardsigmoid(), lin(8, 3)), vector),
+        "clamp": (Function(lambda m, x: m.b(m.a(x).clamp(min=0)), a=lin(6, 8), b=lin(8, 3)), vector),
+        "absolute": (Function(lambda m, x: m.b(m.a(x).abs()), a=lin(6, 8), b=lin(8, 3)), vector),
+        "residual": (Function(lambda m, x: x + m.b(torch.relu(m.a(x))), a=lin(6, 8), b=lin(8, 6)), vector),
+        "dense": (
+            Function(lambda m, x: m.b(torch.cat([x, torch.relu(m.a(x))], dim=1)), a=lin(6, 8), b=lin(14, 3)),
+            vector,
+        ),
+        "two branches": (
+            Function(
+                lambda m, x: torch.maximum(m.a(x), m.b(x)) - torch.minimum(m.a(x), m.b(x)), a=lin(6, 3), b=lin(6, 3)
+            ),
+            vector,
+        ),
+        "normalised inputs": (
+            Function(lambda m, x: m.b(torch.relu(m.a((x - 0.5) / 0.25))), a=lin(6, 8), b=lin(8, 3)),
+            vector,
+        ),
+        "parameters": (Weights(), vector),
+        "dueling": (
+            Function(
+                lambda m, x: m.v(F.relu(m.a(x))) + m.u(F.relu(m.a(x))) - m.u(F.relu(m.a(x))).mean(1, keepdim=True),
+                a=lin(6, 8),
+                v=lin(8, 1),
+                u=lin(8, 3),
+            ),
+            vector,
+        ),
+        "slices": (Function(lambda m, x: m.a(torch.relu(x[:, :3] - x[:, 3:])), a=lin(3, 2)), vector),
+        "chunks": (Function(lambda m, x: torch.relu(m.a(x)).chunk(2, dim=1)[0] * 2.0, a=lin(6, 8)), vector),
+        "scalar": (Function(lambda m, x: m.b(torch.relu(m.a(x))).squeeze(-1), a=lin(6, 8), b=lin(8, 1)), vector),
+        "cnn": (nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), lin(108, 3)), image),
+        "cnn, max pool": (nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), lin(27, 3)), image),
+        "cnn, average pool": (nn.Sequential(conv(), nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.Flatten(), lin(27, 3)), image),
+        "cnn, global pool": (
+            nn.Sequential(conv(), nn.BatchNorm2d(3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), lin(3, 3)),
+            image,
+        ),
+        "cnn, view": (
+            Function(lambda m, x: m.b(F.relu(m.a(x)).view(x.size(0), -1)), a=conv(), b=lin(108, 3)),
+            image,
+        ),
+        "cnn, functional": (
+            Function(
+                lambda m, x: m.b(torch.flatten(F.max_pool2d(F.leaky_relu(m.a(x), 0.2), 3, 2), 1)),
+                a=conv(),
+                b=lin(12, 3),
+            ),
+            image,
+        ),
+        "cnn, strided, grouped": (
+            nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), lin(36, 2)),
+            (2, 6, 6),
+        ),
+        "cnn, one axis": (
+            nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), lin(6, 2)),
+            (2, 6),
+        ),
+        "cnn, transposed": (nn.Sequential(nn.ConvTranspose2d(1, 2, 3, 2), nn.ReLU(), nn.Flatten(), lin(338, 2)), image),
+        "cnn, padding, upsampling": (
+            nn.Sequential(
+                nn.ZeroPad2d((1, 0, 0, 1)), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Upsample(scale_factor=2), nn.Flatten()
+            ),
+            image,
+        ),
+        "resnet": (
+            nn.Sequential(conv(1, 4), nn.ReLU(), block(4), block(4), nn.AvgPool2d(2), nn.Flatten(), lin(36, 3)),
+            image,
+        ),
+        "permuted": (
+            Function(lambda m, x: m.b(F.relu(m.a(x)).permute(0, 2, 3, 1).flatten(1)), a=conv(), b=lin(108, 2)),
+            image,
+        ),
+        "tanh": (nn.Sequential(lin(6, 8), nn.Tanh(), lin(8, 3)), vector),
+        "gelu": (nn.Sequential(lin(6, 8), nn.GELU(), lin(8, 3)), vector),
+        "layer norm": (nn.Sequential(lin(6, 8), nn.LayerNorm(8), nn.ReLU(), lin(8, 3)), vector),
+        "product": (Function(lambda m, x: m.a(x) * m.b(x), a=lin(6, 3), b=lin(6, 3)), vector),
+    }
+    return {name: _of_module(module, sizes) for name, (module, sizes) in made.items()}
+
+
+def _of_module(module: nn.Module, sizes: tuple[int, ...]) -> Made:
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert part.running_mean is not None
+            assert part.running_var is not None
+            part.running_mean.uniform_(-1.0, 1.0)
+            part.running_var.uniform_(0.5, 2.0)
+
+    def run(rows: Floats) -> Floats:
+        with torch.no_grad():
+            return np.asarray(module.eval()(torch.tensor(rows.reshape(-1, *sizes))).numpy())
+
+    return Made(module, run, sizes, sizes)
+
+
+def estimators() -> dict[str, Made]:
+    """Return fitted estimators."""
+    from sklearn.decomposition import PCA
+    from sklearn.feature_selection import SelectKBest, f_regression
+    from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge, SGDClassifier
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
+    from sklearn.svm import LinearSVC, LinearSVR
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 4))
+    y = np.abs(X[:, 0]) - X[:, 1]
+    two, three = (y > 0).astype(int), np.digitize(y, [-0.5, 0.7])
+    small: dict[str, Any] = {"hidden_layer_sizes": (6, 4), "max_iter": 30}
+    made: dict[str, tuple[Any, Any]] = {
+        "linear regression": (LinearRegression(), y),
+        "ridge, two targets": (Ridge(), np.column_stack([y, X[:, 2]])),
+        "lasso": (Lasso(0.01), y),
+        "linear SVR": (LinearSVR(), y),
+        "logistic regression, two classes": (LogisticRegression(), two),
+        "logistic regression, three classes": (LogisticRegression(), three),
+        "linear SVC": (LinearSVC(), three),
+        "SGD": (SGDClassifier(), two),
+        "MLP regressor": (MLPRegressor(**small), y),
+        "MLP classifier, two classes": (MLPClassifier(**small), two),
+        "MLP classifier, three classes": (MLPClassifier(**small), three),
+        "standard scaler, MLP": (make_pipeline(StandardScaler(), MLPRegressor(**small)), y),
+        "min-max scaler, MLP": (make_pipeline(MinMaxScaler(), MLPClassifier(**small)), three),
+        "clipping scaler, ridge": (make_pipeline(MinMaxScaler(clip=True), Ridge()), y),
+        "max-abs scaler, SVR": (make_pipeline(MaxAbsScaler(), LinearSVR()), y),
+        "robust scaler, logistic": (make_pipeline(RobustScaler(), LogisticRegression()), three),
+        "PCA, MLP": (make_pipeline(StandardScaler(), PCA(2), MLPRegressor(**small)), y),
+        "selected features, MLP": (make_pipeline(SelectKBest(f_regression, k=2), MLPRegressor(**small)), y),
+        "normalizer, ridge": (make_pipeline(Normalizer(), Ridge()), y),
+    }
+    return {name: _of_estimator(estimator, X, target) for name, (estimator, target) in made.items()}
+
+
+def _of_estimator(estimator: Any, X: Floats, target: Any) -> Made:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, target)
+
+    def run(rows: Floats) -> Floats:
+        if hasattr(estimator, "decision_function"):
+            return np.asarray(estimator.decision_function(rows))
+        if not hasattr(estimator, "predict_proba"):
+            return np.asarray(estimator.predict(rows))
+        shares = estimator.predict_proba(rows.astype(np.float64))
+        scores = np.log(shares)
+        # Scores are known up to a shift a row, which the outputs of the network have.
+        network = _scores(estimator, rows)
+        return (
+            scores[:, 1] - scores[:, 0] if len(shares[0]) == 2 else scores + (network - scores).mean(1, keepdims=True)
+        )
+
+    return Made(estimator, run, None, (X.shape[1],))
+
+
+def _scores(estimator: Any, rows: Floats) -> Floats:
+    import verify
+
+    return verify.read_network(estimator).activations(rows.astype(np.float64))[-1]
+
+
+NODE = helper.make_node
+
+
+def model_of(nodes: Sequence[Any], shape: Sequence[Any], opset: int = 13, **constants: Any) -> onnx.ModelProto:
+    """Return a graph from x through nodes to y."""
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(list(nodes), "tf2onnx", [x], [y], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+
+
+def keras_like() -> dict[str, onnx.ModelProto]:
+    """Return files laid out as tf2onnx does: images with channels last, transposed around each convolution."""
+    rng = np.random.default_rng(0)
+
+    def draw(*sizes: int) -> Any:
+        return rng.standard_normal(sizes).astype(np.float32)
+
+    to_first, to_last = {"perm": [0, 3, 1, 2]}, {"perm": [0, 2, 3, 1]}
+    W, b, V, c = draw(6, 8), draw(8), draw(8, 3), draw(3)
+    hidden = [NODE("MatMul", ["x", "W"], ["p"]), NODE("Add", ["p", "b"], ["h"])]
+    last = [NODE("MatMul", ["r", "V"], ["q"]), NODE("Add", ["q", "c"], ["z"])]
+    dense: dict[str, Any] = {"W": W, "b": b, "V": V, "c": c}
+    image = ("unk__6", 6, 6, 1)
+    conv_first = [NODE("Transpose", ["x"], ["t"], **to_first), NODE("Conv", ["t", "K", "k"], ["a"], pads=[1, 1, 1, 1])]
+    flat = [
+        NODE("Transpose", ["r"], ["l"], **to_last),
+        NODE("Reshape", ["l", "s"], ["f"]),
+        NODE("MatMul", ["f", "D"], ["y"]),
+    ]
+    grid: dict[str, Any] = {"K": draw(3, 1, 3, 3), "k": draw(3), "s": np.array([-1, 108]), "D": draw(108, 2)}
+    small = grid | {"s": np.array([-1, 27]), "D": draw(27, 2)}
+    return {
+        "dense": model_of(
+            [*hidden, NODE("Relu", ["h"], ["r"]), *last[:1], NODE("Add", ["q", "c"], ["y"])], ("n", 6), **dense
+        ),
+        "dense, softmax": model_of(
+            [*hidden, NODE("Relu", ["h"], ["r"]), *last, NODE("Softmax", ["z"], ["y"], axis=1)], ("n", 6), **dense
+        ),
+        "dense, LeakyReLU": model_of(
+            [*hidden, NODE("LeakyRelu", ["h"], ["r"], alpha=0.3), *last[:1], NODE("Add", ["q", "c"], ["y"])],
+            ("n", 6),
+            **dense,
+        ),
+        "rescaling": model_of(
+            [NODE("Mul", ["x", "u"], ["v"]), NODE("Add", ["v", "w"], ["g"]), NODE("MatMul", ["g", "W"], ["y"])],
+            ("n", 6),
+            u=np.float32(1 / 127.5),
+            w=np.float32(-1.0),
+            W=W,
+        ),
+        "normalization": model_of(
+            [NODE("Sub", ["x", "m"], ["v"]), NODE("Div", ["v", "d"], ["g"]), NODE("MatMul", ["g", "W"], ["y"])],
+            ("n", 6),
+            m=draw(1, 6),
+            d=np.float32(1.0) + np.abs(draw(1, 6)),
+            W=W,
+        ),
+        "convolution": model_of([*conv_first, NODE("Relu", ["a"], ["r"]), *flat], image, **grid),
+        "max pooling": model_of(
+            [
+                *conv_first,
+                NODE("Relu", ["a"], ["e"]),
+                NODE("MaxPool", ["e"], ["r"], kernel_shape=[2, 2], strides=[2, 2]),
+                *flat,
+            ],
+            image,
+            **small,
+        ),
+        "average pooling": model_of(
+            [
+                *conv_first,
+                NODE("Relu", ["a"], ["e"]),
+                NODE("AveragePool", ["e"], ["r"], kernel_shape=[2, 2], strides=[2, 2]),
+                *flat,
+            ],
+            image,
+            **small,
+        ),
+        "global pooling": model_of(
+            [
+                *conv_first,
+                NODE("Relu", ["a"], ["r"]),
+                NODE("ReduceMean", ["r"], ["f"], axes=[2, 3], keepdims=0),
+                NODE("MatMul", ["f", "D"], ["y"]),
+            ],
+            image,
+            **(grid | {"D": draw(3, 2)}),
+        ),
+        "batch norm as Mul and Add": model_of(
+            [
+                *conv_first,
+                NODE("Mul", ["a", "u"], ["v"]),
+                NODE("Add", ["v", "w"], ["e"]),
+                NODE("Relu", ["e"], ["r"]),
+                *flat,
+            ],
+            image,
+            u=draw(1, 3, 1, 1),
+            w=draw(1, 3, 1, 1),
+            **grid,
+        ),
+        "shape into reshape": model_of(
+            [
+                *conv_first,
+                NODE("Relu", ["a"], ["r"]),
+                NODE("Shape", ["r"], ["o"]),
+                NODE("Cast", ["o"], ["o2"], to=TensorProto.INT32),
+                NODE("Slice", ["o2", "zero", "one", "zero"], ["o3"]),
+                NODE("Concat", ["o3", "minus"], ["o4"], axis=0),
+                NODE("Cast", ["o4"], ["o5"], to=TensorProto.INT64),
+                NODE("Reshape", ["r", "o5"], ["f"]),
+                NODE("MatMul", ["f", "D"], ["y"]),
+            ],
+            image,
+            **(grid | {"zero": np.array([0]), "one": np.array([1]), "minus": np.array([108], dtype=np.int32)}),
+        ),
+        "one-dimensional convolution": model_of(
+            [
+                NODE("Unsqueeze", ["x", "axis"], ["t0"]),
+                NODE("Transpose", ["t0"], ["t"], **to_first),
+                NODE("Conv", ["t", "K"], ["a"]),
+                NODE("Squeeze", ["a", "axis2"], ["e"]),
+                NODE("Transpose", ["e"], ["g"], perm=[0, 2, 1]),
+                NODE("Relu", ["g"], ["r"]),
+                NODE("Reshape", ["r", "s"], ["f"]),
+                NODE("MatMul", ["f", "D"], ["y"]),
+            ],
+            ("n", 6, 2),
+            axis=np.array([1]),
+            axis2=np.array([2]),
+            K=draw(3, 2, 1, 3),
+            s=np.array([-1, 12]),
+            D=draw(12, 2),
+        ),
+        "skip connection": model_of(
+            [*hidden, NODE("Relu", ["h"], ["r"]), NODE("MatMul", ["r", "V"], ["q"]), NODE("Add", ["q", "x"], ["y"])],
+            ("n", 6),
+            W=W,
+            b=b,
+            V=draw(8, 6),
+        ),
+        "relu with a ceiling": model_of(
+            [
+                *hidden,
+                NODE("Min", ["h", "six"], ["e"]),
+                NODE("Relu", ["e"], ["r"]),
+                *last[:1],
+                NODE("Add", ["q", "c"], ["y"]),
+            ],
+            ("n", 6),
+            six=np.float32(6.0),
+            **dense,
+        ),
+        "softplus": model_of([*hidden, NODE("Softplus", ["h"], ["y"])], ("n", 6), W=W, b=b),
+    }

@@ -1,0 +1,117 @@
+"""Running a model: by onnxruntime where it is installed, else by onnx's reference with its known faults mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.reading.onnx_files.scope import STOCK, first_line
+
+Arrays = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """A part of a model that can be run.
+
+    Attributes
+    ----------
+    run : callable
+        Takes the input in the model's shape and type, returns the output.
+    name : str
+        Who runs it.
+    """
+
+    run: Callable[[Arrays], Arrays]
+    name: str
+
+
+def part_of(model: Any, tensor: str, live: Sequence[int], wanted: str) -> Any:
+    """Return the model that computes the value `wanted` of the input `tensor` alone, by the nodes at `live`."""
+    import onnx
+
+    graph = model.graph
+    nodes = [graph.node[place] for place in live]
+    names = {name for node in nodes for name in node.input} | {wanted}
+    inputs = [value for value in graph.input if value.name == tensor]
+    output = next((value for value in graph.output if value.name == wanted), None)
+    part = onnx.helper.make_graph(
+        nodes,
+        "part",
+        inputs,
+        [onnx.helper.make_empty_tensor_value_info(wanted) if output is None else output],
+        [tensor for tensor in graph.initializer if tensor.name in names],
+    )
+    # A shape that is stated may be wrong; the nodes say what comes out.
+    part.output[0].ClearField("type")
+    return onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=max(model.ir_version, 3))
+
+
+def runner_of(part: Any, name: str) -> Runner:
+    """Return what runs a model of one input and one output.
+
+    Raises
+    ------
+    ValueError
+        Nobody here can.
+    """
+    tensor = part.graph.input[0].name
+    failure: Exception | None = None
+    for make in (_by_onnxruntime, _by_reference):
+        try:
+            made = make(part, tensor)
+        except Exception as error:
+            failure = failure or error
+            continue
+        if made is not None:
+            return made
+    assert failure is not None
+    raise ValueError(f"{name} cannot be evaluated ({first_line(failure)})")
+
+
+def _by_onnxruntime(part: Any, tensor: str) -> Runner | None:
+    if find_spec("onnxruntime") is None or part.ByteSize() >= 1 << 31:
+        return None
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # What it logs goes past Python to standard error; threads would compete with the engines.
+    options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Runner(lambda rows: np.asarray(session.run(None, {tensor: rows})[0]), "onnxruntime")
+
+
+def _by_reference(part: Any, tensor: str) -> Runner:
+    from onnx.reference import ReferenceEvaluator
+
+    opset = max((int(stated.version) for stated in part.opset_import if stated.domain in STOCK), default=1)
+    evaluator: Any = ReferenceEvaluator(part, new_ops=[_batch_norm()] if 7 <= opset < 14 else [])
+
+    def run(rows: Arrays) -> Arrays:
+        with np.errstate(all="ignore"):
+            return np.asarray(evaluator.run(None, {tensor: rows})[0])
+
+    return Runner(run, "onnx's reference")
+
+
+def _batch_norm() -> Any:
+    """Return batch norm as operator sets 7 to 13 define it; onnx's reference is wrong there."""
+    from onnx.reference.op_run import OpRun
+
+    class BatchNormalization(OpRun):
+        op_domain = ""
+
+        def _run(
+            self, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, epsilon: Any = None, **rest: Any
+        ) -> Any:
+            sizes = (1, -1, *(1,) * (x.ndim - 2))
+            slope = scale / np.sqrt(variance + (1e-5 if epsilon is None else epsilon))
+            return (((x - mean.reshape(sizes)) * slope.reshape(sizes) + shift.reshape(sizes)).astype(x.dtype),)
+
+    return BatchNormalization

@@ -1,0 +1,126 @@
+"""The walk over a graph, from its input to the output that is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from verify.reading.graph.limits import as_size
+from verify.reading.graph.values import Node, Shape, Value, pinned
+from verify.reading.onnx_files.constants import fold, is_folded
+from verify.reading.onnx_files.rules import LOOKING, PASSING, refusal, rule_of
+from verify.reading.onnx_files.scope import STOCK, Scope, Signal, first_line, shown
+
+# Nodes that look at the shape of a signal alone.
+SHAPES = ("Shape", "Size")
+
+
+def live_nodes(nodes: Sequence[Any], wanted: str) -> list[int]:
+    """Return the positions of the nodes on which the value `wanted` depends, in order."""
+    makers = {name: position for position, node in enumerate(nodes) for name in node.output if name}
+    found: set[int] = set()
+    names = [wanted]
+    while names:
+        position = makers.get(names.pop(), -1)
+        if position >= 0 and position not in found:
+            found.add(position)
+            names += [name for name in nodes[position].input if name]
+    return sorted(found)
+
+
+def follow(nodes: Sequence[Any], live: Sequence[int], wanted: str, scope: Scope) -> Signal:
+    """Return the signal `wanted` of a graph whose input and constants a scope holds."""
+    uses = Counter(name for place in live for name in set(nodes[place].input) if nodes[place].op_type not in SHAPES)
+    uses[wanted] += 1
+    last = Counter(name for place in live for name in nodes[place].input)
+    for position in live:
+        node = nodes[position]
+        for name, signal in _made(position, node, scope).items():
+            scope.signals[name] = signal.of(pinned(signal.value)) if uses[name] > 1 else signal
+        for name in node.input:
+            # A signal that nobody will look at again is let go: those of a long graph would not all fit.
+            last[name] -= 1
+            if not last[name] and name != wanted:
+                scope.signals.pop(name, None)
+    if wanted not in scope.signals:
+        what = "is a constant" if wanted in scope.constants else "is computed by no node"
+        raise ValueError(f"the output {shown(wanted)} {what}; expected one that depends on the input")
+    return scope.signals[wanted]
+
+
+def _made(position: int, node: Any, scope: Scope) -> dict[str, Signal]:
+    """Return the signals that a node makes; constants go to the scope."""
+    where = named(position, node)
+    if is_folded(node, scope):
+        fold(node, scope, where)
+        return {}
+    if node.op_type in SHAPES and node.domain in STOCK and node.input and node.input[0] in scope.signals:
+        shape = np.array(scope.signals[node.input[0]].shape, dtype=np.int64)
+        scope.constants[node.output[0]] = _shape_of(node, shape)
+        return {}
+    rule = rule_of(node)
+    if rule is None:
+        raise ValueError(f"{where} {refusal(node)}")
+    if not node.output:
+        raise ValueError(f"{where} does not give a result; expected a name for it")
+    try:
+        _check_finals(node, scope)
+        with np.errstate(all="ignore"):
+            made = rule(scope, node)
+        signals = [made] if isinstance(made, Signal) else list(made)
+        _pay(signals, [scope.signals[name] for name in node.input if name in scope.signals], scope)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {first_line(error).removeprefix('ValueError: ')}") from None
+    return {name: signal for name, signal in zip(node.output, signals, strict=False) if name and signal is not None}
+
+
+def _shape_of(node: Any, shape: Any) -> Any:
+    """Return the sizes that a node looks at."""
+    from verify.reading.onnx_files.scope import options_of
+
+    if node.op_type == "Size":
+        return np.array(shape.prod(), dtype=np.int64)
+    options = options_of(node)
+    return shape[options.get("start", 0) : options.get("end", len(shape))]
+
+
+def _check_finals(node: Any, scope: Scope) -> None:
+    """Raise ValueError where a node acts on what a softmax or sigmoid has made."""
+    finals = [scope.signals[name].final for name in node.input if name in scope.signals]
+    if any(finals) and node.op_type not in (*PASSING, *LOOKING):
+        kind = next(final for final in finals if final)
+        raise ValueError(
+            f"it acts on the result of a {kind}, which is not piecewise linear; expected that at the very end alone: "
+            "export the network up to there"
+        )
+
+
+def _pay(signals: Sequence[Signal | None], given: Sequence[Signal], scope: Scope) -> None:
+    """Count what a node has made; more than the allowance is refused."""
+    known = {id(part) for signal in given for part in _parts(signal.value)}
+    for signal in signals:
+        if signal is None:
+            continue
+        as_size(signal.value.size, "its result", scope.allowance.value)
+        new = [part for part in _parts(signal.value) if id(part) not in known]
+        scope.allowance.take(sum(part.size for part in new), "a matrix")
+
+
+def _parts(value: Value) -> list[Any]:
+    matrices: list[Any] = [matrix for _, matrix in value.terms if matrix is not None]
+    return matrices if value.bias is None else [*matrices, value.bias]
+
+
+def named(position: int, node: Any) -> str:
+    """Return the words for a node: its position, its name if it has one, what it is."""
+    name = f" {shown(node.name)}" if node.name else ""
+    return f"ONNX node {position}{name} ({node.op_type[:40]})"
+
+
+def start(scope: Scope, name: str, shape: Shape, kind: np.dtype[Any]) -> None:
+    """Begin a walk at an input."""
+    size = int(np.prod(shape, dtype=int))
+    scope.signals[name] = Signal(Value(shape, ((Node("input", size), None),)), kind)

@@ -1,0 +1,372 @@
+"""The functions and methods of torch that can be read, each with its rule."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convexnn.checks import Floats
+from verify.reading.graph.affine import Affine
+from verify.reading.graph.piecewise import absolute, clipped, largest, leaky, maximum, minimum, rows_of
+from verify.reading.graph.pooling import averaged, max_pooled, mean_pooled, summed
+from verify.reading.graph.unrolling import matrix_on_rows
+from verify.reading.graph.values import Shape, Value, combined, mapped, relu, reshaped, scaled
+from verify.reading.torch_modules import arrays, parts
+from verify.reading.torch_modules.layers import adaptive, hard_sigmoid, leaky_by_channel
+from verify.reading.torch_modules.parts import Final, finite
+
+
+def _numbers(operand: Any) -> Floats:
+    """Return a tensor or number as float64."""
+    return finite(operand) if isinstance(operand, Tensor) else np.asarray(float(operand))
+
+
+def _checked(result: Value, *operands: Any) -> Value:
+    """Refuse a result in which the rows of a batch are mixed with others."""
+    shapes = [operand.shape for operand in operands if isinstance(operand, Value)]
+    if any(len(result.shape) > len(shape) or (shape and result.shape[0] > shape[0]) for shape in shapes[:1]):
+        raise ValueError(f"it makes shape {result.shape} of {shapes[0]}; expected broadcasting that keeps the batch")
+    return result
+
+
+def _add(left: Any, right: Any, *, alpha: Any = 1) -> Any:
+    if isinstance(left, Final) or isinstance(right, Final):
+        raise ValueError("it acts on what a softmax or sigmoid makes; expected that at the very end alone")
+    other = arrays.as_value(right)
+    other = other if alpha == 1 else scaled(other, np.array(float(alpha)))
+    return _checked(combined([arrays.as_value(left), other], [1.0, 1.0]), left, right)
+
+
+def _subtract(left: Any, right: Any, *, alpha: Any = 1) -> Value:
+    other = arrays.as_value(right)
+    other = other if alpha == 1 else scaled(other, np.array(float(alpha)))
+    return _checked(combined([arrays.as_value(left), other], [1.0, -1.0]), left, right)
+
+
+def _reversed_subtract(left: Any, right: Any) -> Value:
+    return _subtract(right, left)
+
+
+def _multiply(left: Any, right: Any) -> Value:
+    if isinstance(left, Value) and isinstance(right, Value):
+        raise ValueError("it multiplies two values that the network computes; expected a constant on one side")
+    value, factor = (left, right) if isinstance(left, Value) else (right, left)
+    return _checked(scaled(value, _numbers(factor)), value)
+
+
+def _divide(left: Any, right: Any, *, rounding_mode: Any = None) -> Value:
+    if isinstance(right, Value) or rounding_mode is not None:
+        raise ValueError("it divides by a value that the network computes, or rounds; expected a constant divisor")
+    divisor = _numbers(right)
+    if not divisor.all():
+        raise ValueError("its divisor has a zero; expected none")
+    return _checked(scaled(left, 1.0 / divisor), left)
+
+
+def _negate(value: Value) -> Value:
+    return scaled(value, np.array(-1.0))
+
+
+def _matmul(left: Any, right: Any) -> Value:
+    if isinstance(left, Value) and isinstance(right, Value):
+        raise ValueError("it multiplies two values that the network computes; expected a constant on one side")
+    if isinstance(left, Value):
+        matrix = _numbers(right)
+        if matrix.ndim == 1:
+            return arrays.squeezed(parts.linear(left, matrix[None], None), -1)
+        if matrix.ndim != 2:
+            raise ValueError(f"its constant has shape {matrix.shape}; expected a matrix")
+        return parts.linear(left, matrix.T, None)
+    weight, shape = matrix_on_rows(_numbers(left), right.shape)
+    return _checked(mapped(right, Affine(weight, np.zeros(weight.shape[0])), shape), right)
+
+
+def _linear(value: Value, weight: Tensor, bias: Any = None) -> Value:
+    return parts.linear(value, finite(weight), None if bias is None else finite(bias))
+
+
+def _addmm(bias: Any, left: Any, right: Any) -> Value:
+    return _add(_matmul(left, right), bias)
+
+
+def _convolve(
+    value: Value, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Value:
+    shift = None if bias is None else finite(bias)
+    return parts.convolved(value, finite(weight), shift, stride, padding, dilation, groups)
+
+
+def _normalise(
+    value: Value,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Value:
+    if training:
+        raise ValueError("it is in training mode")
+    return parts.normalised(value, running_mean, running_var, weight, bias, eps)
+
+
+def _dropout(value: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    if training and p > 0.0:
+        raise ValueError("it is in training mode, as F.dropout is by default; expected training=self.training")
+    return value
+
+
+def _relu(value: Value, inplace: bool = False) -> Value:
+    return relu(value)
+
+
+def _relu6(value: Value, inplace: bool = False) -> Value:
+    return clipped(value, 0.0, 6.0)
+
+
+def _leaky(value: Value, negative_slope: float = 0.01, inplace: bool = False) -> Value:
+    return leaky(value, np.array(float(negative_slope)))
+
+
+def _hardtanh(value: Value, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Value:
+    return clipped(value, float(min_val), float(max_val))
+
+
+def _hard_sigmoid(value: Value, inplace: bool = False) -> Value:
+    return hard_sigmoid(value)
+
+
+def _clamp(value: Value, min: Any = None, max: Any = None) -> Value:
+    if isinstance(min, Value | Tensor) or isinstance(max, Value | Tensor):
+        raise ValueError("it clamps between arrays; expected numbers")
+    return clipped(value, -np.inf if min is None else float(min), np.inf if max is None else float(max))
+
+
+def _larger(left: Any, right: Any) -> Value:
+    return _checked(maximum(arrays.as_value(left), arrays.as_value(right)), left, right)
+
+
+def _smaller(left: Any, right: Any) -> Value:
+    return _checked(minimum(arrays.as_value(left), arrays.as_value(right)), left, right)
+
+
+def _axes(value: Value, dim: Any, keepdim: bool) -> tuple[list[int], Shape]:
+    stated = range(len(value.shape)) if dim is None else dim if isinstance(dim, list | tuple) else [dim]
+    axes = sorted({arrays.axis_of(value, axis) for axis in stated})
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape) if keepdim or axis not in axes)
+    return axes, shape
+
+
+def _sum(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
+    axes, shape = _axes(value, dim, keepdim)
+    return summed(value, rows_of(value, axes)[0], shape)
+
+
+def _mean(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
+    axes, shape = _axes(value, dim, keepdim)
+    places = rows_of(value, axes)[0]
+    return averaged(value, places, np.full(len(places), places.shape[1]), shape)
+
+
+def _amax(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
+    axes, shape = _axes(value, dim, keepdim)
+    return reshaped(largest(value, rows_of(value, axes)[0]), shape)
+
+
+def _amin(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
+    return _negate(_amax(_negate(value), dim, keepdim))
+
+
+def _max(value: Value, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the largest entries; of an axis, in the first place of a pair whose second is not known."""
+    if isinstance(dim, Value | Tensor):
+        return _larger(value, dim)
+    return _amax(value) if dim is None else (_amax(value, dim, keepdim), None)
+
+
+def _min(value: Value, dim: Any = None, keepdim: bool = False) -> Any:
+    if isinstance(dim, Value | Tensor):
+        return _smaller(value, dim)
+    return _amin(value) if dim is None else (_amin(value, dim, keepdim), None)
+
+
+def _max_pool(
+    value: Value,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Value:
+    if return_indices:
+        raise ValueError("it returns the places of its largest entries too; expected the entries alone")
+    kernel, window = parts.pool_window(value, kernel_size, stride, padding, dilation)
+    return max_pooled(value, kernel, window, ceil_mode)
+
+
+def _mean_pool(
+    value: Value,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: Any = None,
+) -> Value:
+    kernel, window = parts.pool_window(value, kernel_size, stride, padding, 1)
+    return mean_pooled(value, kernel, window, ceil_mode, count_include_pad, divisor_override)
+
+
+def _adaptive_mean(value: Value, output_size: Any) -> Value:
+    return adaptive(value, output_size, False)
+
+
+def _adaptive_max(value: Value, output_size: Any, return_indices: bool = False) -> Value:
+    if return_indices:
+        raise ValueError("it returns the places of its largest entries too; expected the entries alone")
+    return adaptive(value, output_size, True)
+
+
+def _interpolate(value: Value, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **rest: Any) -> Value:
+    if any(option for option in rest.values()):
+        raise ValueError(f"it has options {sorted(rest)}; expected size, scale_factor and mode alone")
+    return arrays.resized(value, size, scale_factor, mode)
+
+
+def _pad(value: Value, pad: Any, mode: str = "constant", value_: Any = None, **rest: Any) -> Value:
+    return arrays.padded(value, pad, mode, rest.get("value", value_))
+
+
+def _flatten(value: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    if isinstance(value, Final):
+        return Final(_flatten(value.value, start_dim, end_dim), value.kind)
+    return parts.flattened(value, start_dim, end_dim)
+
+
+def _softmax(value: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Final:
+    return parts.final_of(value, "softmax", dim)
+
+
+def _log_softmax(value: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Final:
+    return parts.final_of(value, "log_softmax", dim)
+
+
+def _sigmoid(value: Value) -> Final:
+    return parts.final_of(value, "sigmoid", None)
+
+
+def _leave(value: Any, *rest: Any, **options: Any) -> Any:
+    return value
+
+
+def _part(value: Any, key: Any) -> Any:
+    return arrays.part(value, key) if isinstance(value, Value) else value[key]
+
+
+def _size(value: Value, axis: Any = None) -> Any:
+    return torch.Size(value.shape) if axis is None else value.shape[int(axis)]
+
+
+def _attribute(value: Any, name: str) -> Any:
+    if name == "shape":
+        return _size(value)
+    if name == "ndim":
+        return len(value.shape)
+    if name == "T":
+        return arrays.turned(value)
+    if name in ("device", "dtype"):
+        return None
+    raise ValueError(f"it asks for the attribute {name!r}; expected shape, ndim or T")
+
+
+Rule = Callable[..., Any]
+
+# By the names of methods; functions of torch have the same names.
+METHODS: dict[str, Rule] = {
+    **dict.fromkeys(("add", "add_", "__add__"), _add),
+    **dict.fromkeys(("sub", "sub_", "subtract"), _subtract),
+    **dict.fromkeys(("mul", "mul_", "multiply"), _multiply),
+    **dict.fromkeys(("div", "div_", "divide", "true_divide"), _divide),
+    **dict.fromkeys(("neg", "negative"), _negate),
+    **dict.fromkeys(("matmul", "mm", "mv"), _matmul),
+    **dict.fromkeys(("relu", "relu_"), _relu),
+    **dict.fromkeys(("clamp", "clamp_", "clip"), _clamp),
+    **dict.fromkeys(("clamp_min", "clamp_min_"), lambda value, min: _clamp(value, min)),
+    **dict.fromkeys(("clamp_max", "clamp_max_"), lambda value, max: _clamp(value, None, max)),
+    **dict.fromkeys(("abs", "absolute", "abs_"), lambda value: absolute(value)),
+    **dict.fromkeys(("view", "reshape"), arrays.shaped),
+    **dict.fromkeys(("transpose", "swapaxes"), arrays.swapped),
+    **dict.fromkeys(("contiguous", "detach", "clone", "float", "double", "half", "to", "type_as", "cpu"), _leave),
+    "addmm": _addmm,
+    "rsub": _reversed_subtract,
+    "maximum": _larger,
+    "minimum": _smaller,
+    "max": _max,
+    "min": _min,
+    "amax": _amax,
+    "amin": _amin,
+    "sum": _sum,
+    "mean": _mean,
+    "permute": arrays.permuted,
+    "t": arrays.turned,
+    "flatten": _flatten,
+    "unflatten": parts.unflattened,
+    "squeeze": arrays.squeezed,
+    "unsqueeze": arrays.unsqueezed,
+    "expand": arrays.widened,
+    "repeat": arrays.repeated,
+    "chunk": arrays.chunked,
+    "split": arrays.split,
+    "narrow": arrays.narrowed,
+    "size": _size,
+    "dim": lambda value: len(value.shape),
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "sigmoid": _sigmoid,
+}
+
+FUNCTIONS: dict[Any, Rule] = {
+    **{getattr(torch, name): rule for name, rule in METHODS.items() if hasattr(torch, name)},
+    **dict.fromkeys((operator.add, operator.iadd), _add),
+    **dict.fromkeys((operator.sub, operator.isub), _subtract),
+    **dict.fromkeys((operator.mul, operator.imul), _multiply),
+    **dict.fromkeys((operator.truediv, operator.itruediv), _divide),
+    **dict.fromkeys((operator.matmul, operator.imatmul), _matmul),
+    **dict.fromkeys((F.relu, F.relu_), _relu),
+    **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), arrays.joined),
+    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), _convolve),
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), _dropout),
+    **dict.fromkeys((F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d), _max_pool),
+    **dict.fromkeys((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), _mean_pool),
+    **dict.fromkeys((F.adaptive_avg_pool1d, F.adaptive_avg_pool2d), _adaptive_mean),
+    **dict.fromkeys((F.adaptive_max_pool1d, F.adaptive_max_pool2d), _adaptive_max),
+    operator.neg: _negate,
+    operator.getitem: _part,
+    getattr: _attribute,
+    abs: lambda value: absolute(value),
+    torch.stack: arrays.stacked,
+    F.linear: _linear,
+    F.batch_norm: _normalise,
+    F.relu6: _relu6,
+    F.leaky_relu: _leaky,
+    F.hardtanh: _hardtanh,
+    F.hardsigmoid: _hard_sigmoid,
+    F.prelu: lambda value, weight: leaky_by_channel(value, weight),
+    F.interpolate: _interpolate,
+    F.pad: _pad,
+    F.pixel_shuffle: lambda value, factor: arrays.shuffled(value, int(factor)),
+    F.softmax: _softmax,
+    F.log_softmax: _log_softmax,
+    F.sigmoid: _sigmoid,
+}
+
+# What may follow a softmax or sigmoid.
+PASSING = (*("flatten", "squeeze", "unsqueeze", "view", "reshape", "contiguous", "float", "double", "detach"),)

@@ -1,0 +1,267 @@
+"""A module followed on one row: a chain of known layers as it stands, any other module as torch.fx traces it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from verify.reading.graph.values import Shape, Value, input_value, pinned
+from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING
+from verify.reading.torch_modules.layers import KNOWN, NEUTRAL, RULES, kind_of, own_code
+from verify.reading.torch_modules.parts import Final
+
+Layers = list[tuple[str, nn.Module]]
+ERRORS = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    AttributeError,
+    ArithmeticError,
+)
+
+
+def layers_of(module: nn.Module) -> Layers | None:
+    """Return the layers of a module in order, each with the words for its position; None where it is no mere chain.
+
+    Raises
+    ------
+    ValueError
+        A layer of torch that has no rule.
+    """
+    return list(_layers(module)) if _is_chain(module) else None
+
+
+def _is_chain(module: nn.Module) -> bool:
+    kind = kind_of(module)
+    if kind is None:
+        return _is_stock(module)
+    if own_code(module, kind) is not None:
+        return _is_hooked(module)  # which is refused
+    return not isinstance(module, nn.Sequential) or all(_is_chain(child) for child in module)
+
+
+def _is_stock(module: nn.Module) -> bool:
+    """Return whether a module is a layer of torch itself, not one that holds others."""
+    return type(module).__module__.startswith("torch.nn.") and not any(True for _ in module.children())
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Return whether a module is a layer of torch itself that somebody has hung code on."""
+    return _is_stock(module) and "forward" not in vars(module) and own_code(module, type(module)) is not None
+
+
+def _layers(module: nn.Module, position: str = "") -> Iterator[tuple[str, nn.Module]]:
+    where = f"layer {position}" if position else "the module"
+    check_layer(module, where)
+    if not isinstance(module, nn.Sequential):
+        yield f"{where} ({type(module).__name__})", module
+        return
+    for index, child in enumerate(module):
+        yield from _layers(child, f"{position}.{index}" if position else str(index))
+
+
+def check_layer(module: nn.Module, where: str) -> None:
+    """Raise ValueError where a layer has no rule, or code of its own."""
+    kind = kind_of(module)
+    if kind is None:
+        raise ValueError(f"{where} is a {type(module).__name__}; expected {KNOWN}")
+    own = own_code(module, kind)
+    if own is not None:
+        raise ValueError(f"{where} ({type(module).__name__}) {own}")
+
+
+def first_shape(layers: Layers) -> Shape:
+    """Return the shape of a row where the first layer that knows a size tells it."""
+    for where, layer in layers:
+        if isinstance(layer, nn.Linear | nn.BatchNorm1d):
+            return (layer.in_features if isinstance(layer, nn.Linear) else layer.num_features,)
+        if isinstance(layer, nn.Unflatten) and layer.dim in (1, -1) and min(layer.unflattened_size) > 0:
+            return (prod(layer.unflattened_size),)
+        if not isinstance(layer, NEUTRAL):
+            raise ValueError(
+                f"{where} does not tell the shape of a row; "
+                "expected input_shape, as in read_network(module, input_shape=(3, 32, 32))"
+            )
+    raise ValueError("the torch module has no affine layer; expected at least one")
+
+
+def follow_layers(layers: Layers, shape: Shape) -> Value | Final:
+    """Return what layers in a row make of a row of a shape."""
+    value: Value | Final = input_value((1, *shape))
+    for where, layer in layers:
+        try:
+            value = _applied(layer, value)
+        except ERRORS as error:
+            raise ValueError(f"{where} cannot be read: {_first_line(error)}") from None
+    return value
+
+
+def _applied(layer: nn.Module, value: Any) -> Value | Final:
+    kind = kind_of(layer)
+    assert kind is not None
+    if isinstance(value, Final):
+        if not isinstance(layer, nn.Flatten | nn.Unflatten | nn.Identity | nn.Dropout):
+            raise ValueError(f"it acts on what a {value.kind} makes; expected that at the very end alone")
+        inner = RULES[kind](layer, value.value)
+        assert isinstance(inner, Value)
+        return replace(value, value=inner)
+    return RULES[kind](layer, value)
+
+
+class _Tracer(fx.Tracer):
+    """Enters every module that has no rule, or code of its own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        kind = kind_of(m)
+        if kind is not None and kind is not nn.Sequential:
+            return own_code(m, kind) is None or _is_hooked(m)
+        return kind is None and _is_stock(m)
+
+
+class _Root(nn.Module):
+    """Calls a module, as its users do: code around its forward is traced too."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Any) -> Any:
+        """Return what the module makes of x."""
+        return self.module(x)
+
+
+def traced(module: nn.Module) -> tuple[fx.Graph, nn.Module]:
+    """Return the graph of a module, and the module that its names start from.
+
+    Raises
+    ------
+    ValueError
+        torch.fx cannot trace it, for instance where numbers decide what is computed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            root = _Root(module)
+            return _Tracer().trace(root), root
+    except Exception as error:
+        name = type(module).__name__
+        raise ValueError(
+            f"the module ({name}) cannot be traced by torch.fx ({_first_line(error)}); expected a forward without "
+            "branches on numbers: export it to ONNX, or write it as layers"
+        ) from None
+
+
+def first_of(graph: fx.Graph, module: nn.Module) -> Layers:
+    """Return the layer that first acts on the input of a graph, to tell the shape of a row."""
+    for node in graph.nodes:
+        if node.op == "call_module" and all(given.op == "placeholder" for given in node.all_input_nodes):
+            layer = module.get_submodule(str(node.target))
+            return [(f"{_words(node)} ({type(layer).__name__})", layer)]
+    return [("the module", module)]
+
+
+def follow_graph(graph: fx.Graph, module: nn.Module, shape: Shape) -> Value | Final:
+    """Return what a graph makes of a row of a shape."""
+    known: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        if node.op == "output":
+            return _output(known, node)
+        try:
+            made = _made(node, module, shape, known)
+        except ERRORS as error:
+            raise ValueError(f"{_words(node)} cannot be read: {_first_line(error)}") from None
+        known[node] = pinned(made) if isinstance(made, Value) and len(node.users) > 1 else made
+    raise ValueError("the torch module returns nothing; expected an array")
+
+
+def _output(known: dict[fx.Node, Any], node: fx.Node) -> Value | Final:
+    result = fx.node.map_arg(node.args[0], lambda given: known[given])
+    result = result[0] if isinstance(result, list | tuple) and len(result) == 1 else result
+    if not isinstance(result, Value | Final):
+        raise ValueError(f"the torch module returns a {type(result).__name__}; expected one array that depends on x")
+    return result
+
+
+def _words(node: fx.Node) -> str:
+    """Return the words for a node."""
+    if node.op == "call_module":
+        return f"layer {str(node.target).removeprefix('module.') or type(node.target).__name__}"
+    name = getattr(node.target, "__name__", None) or str(node.target)
+    return f"the operation {node.name} ({name})"
+
+
+def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, Any]) -> Any:
+    """Return what a node makes of what is known."""
+    if node.op == "placeholder":
+        if any(isinstance(given, Value) for given in known.values()):
+            if not node.args:
+                raise ValueError("it is a second input; expected one")
+            return node.args[0]
+        return input_value((1, *shape))
+    if node.op == "get_attr":
+        return _attribute(module, str(node.target))
+    args: Any = fx.node.map_arg(node.args, lambda one: known[one])
+    options: Any = fx.node.map_arg(node.kwargs, lambda one: known[one])
+    if node.op == "call_module":
+        layer = module.get_submodule(str(node.target))
+        check_layer(layer, "it")
+        return _applied(layer, args[0])
+    moving = [given for given in _leaves([args, options]) if isinstance(given, Value | Final)]
+    if not moving:
+        return _constant(node, args, options)
+    rule = FUNCTIONS.get(node.target) if node.op == "call_function" else METHODS.get(str(node.target))
+    if rule is None:
+        raise ValueError(
+            "it is not continuous and piecewise linear, or not known; expected sums, products with constants, shapes, "
+            "parts, pools, clamps, maxima and means"
+        )
+    if any(isinstance(given, Final) for given in moving):
+        return _after_final(node, rule, args, options)
+    return rule(*args, **options)
+
+
+def _after_final(node: fx.Node, rule: Any, args: Any, options: Any) -> Final:
+    name = getattr(node.target, "__name__", str(node.target))
+    if name not in PASSING or not isinstance(args[0], Final):
+        raise ValueError("it acts on what a softmax or sigmoid makes; expected that at the very end alone")
+    return replace(args[0], value=rule(args[0].value, *args[1:], **options))
+
+
+def _constant(node: fx.Node, args: Any, options: Any) -> Any:
+    """Return what a function makes of tensors and numbers alone."""
+    with torch.no_grad():
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **options)
+        assert callable(node.target)
+        return node.target(*args, **options)
+
+
+def _leaves(given: Any) -> Iterator[Any]:
+    if isinstance(given, list | tuple):
+        for one in given:
+            yield from _leaves(one)
+    elif isinstance(given, dict):
+        yield from _leaves(list(given.values()))
+    else:
+        yield given
+
+
+def _attribute(module: nn.Module, path: str) -> Any:
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
