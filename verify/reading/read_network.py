@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from convexnn.checks import as_count, as_file
+from convexnn.files import unpacked
 from convexnn.network import SparseReLUNetwork
 from verify.reading.simplify import simplify
+
+# Bytes that a packed network may have after unpacking.
+MOST_BYTES = 1 << 31
 
 
 def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> SparseReLUNetwork:
@@ -22,7 +27,8 @@ def read_network(source: Any, *, input_shape: Sequence[int] | None = None) -> Sp
         Conv2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout, Identity, as in eval mode; a fitted
         MLPRegressor or MLPClassifier with activation relu or identity, without the activation of its outputs (a
         classifier's outputs are scores in the order of ``classes_``, or one logit for ``classes_[1]``); a file
-        ``.npz`` written by ``SparseReLUNetwork.save``; a file ``.onnx`` (its nodes: :mod:`verify.reading.from_onnx`).
+        ``.npz`` written by ``SparseReLUNetwork.save``; a file ``.onnx`` or ``.onnx.gz`` (its nodes:
+        :mod:`verify.reading.from_onnx`).
         Modules, estimators and ONNX files are run on a few rows and must agree with what was read.
     input_shape : sequence of int, optional
         The shape of one row of a torch module, without the batch, such as (3, 32, 32); needed where its first layer
@@ -87,4 +93,17 @@ def _read_file(path: Path) -> SparseReLUNetwork:
         from verify.reading.from_onnx import read_onnx
 
         return simplify(read_onnx(path))
-    raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz or .onnx")
+    if path.name.endswith(".onnx.gz"):
+        return _read_packed(path)
+    raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz")
+
+
+def _read_packed(path: Path) -> SparseReLUNetwork:
+    """Return the network of an ONNX file that gzip has packed."""
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / path.name.removesuffix(".gz")
+        plain.write_bytes(unpacked(path, MOST_BYTES))
+        try:
+            return _read_file(plain)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(plain), str(path))) from None
