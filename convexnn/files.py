@@ -1,15 +1,20 @@
-"""Files: replaced whole or not at all, appended to down to the disk, and by one process at a time."""
+"""Files: replaced whole or not at all, appended to down to the disk, by one process at a time, and unpacked."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
+
+# What a file begins with that gzip has packed.
+GZIP = b"\x1f\x8b"
 
 # Permissions of a new file before the user's mask takes some away, as open() has them.
 NEW_FILE = 0o666
@@ -143,3 +148,33 @@ def _named(error: OSError, path: str | os.PathLike[str]) -> OSError:
     """Return an error of the same kind whose one line names the file."""
     kind = type(error)
     return kind(f"{os.fspath(path)} cannot be written ({error.strerror or error})")
+
+
+def unpacked(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return the bytes of a file, unpacked where gzip has packed it, at most so many.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is damaged, or holds more.
+
+    Examples
+    --------
+    >>> import gzip, tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "figures.txt.gz"
+    >>> _ = path.write_bytes(gzip.compress(b"1 2 3"))
+    >>> unpacked(path, 100)
+    b'1 2 3'
+    """
+    with open(path, "rb") as file:
+        packed = file.read(2) == GZIP
+        file.seek(0)
+        try:
+            data = gzip.GzipFile(fileobj=file).read(most + 1) if packed else file.read(most + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{os.fspath(path)} is damaged, gzip cannot unpack it ({error})") from None
+    if len(data) > most:
+        raise ValueError(f"{os.fspath(path)} holds more than {most:,} bytes; expected a smaller file")
+    return data

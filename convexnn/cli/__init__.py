@@ -1,8 +1,8 @@
 """The command line, which knows both convexnn and verify: one command a file, put together in `app.py`.
 
-In come arguments; out come tables or JSON, and an exit code. What several commands share: `options.py`, `questions.py`
-(networks, balls and batches of the commands that ask `verify`), `printing.py`, `exit_codes.py`. What they read and
-write is in `files/` (the fields of `--json`: `json_records.py`), the demonstration in `demonstration/`.
+In come arguments; out come tables or JSON, and an exit code. The commands that ask `verify` are in `asking/`. What
+several commands share is in `common/`, what they read and write in `files/` (the fields of `--json`:
+`json_records.py`), the demonstration in `demonstration/`.
 """
 
 from __future__ import annotations

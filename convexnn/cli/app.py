@@ -13,17 +13,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from convexnn.cli import options as shared
-from convexnn.cli.attack import attack
+from convexnn.cli.asking.attack import attack
+from convexnn.cli.asking.maximize import maximize
+from convexnn.cli.asking.vnncomp import vnncomp
+from convexnn.cli.asking.vnnlib import vnnlib
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.exit_codes import BAD_INPUT, DEFECT, INTERRUPTED
+from convexnn.cli.common.printing import print_json, print_plain
 from convexnn.cli.crosscheck import crosscheck
-from convexnn.cli.exit_codes import BAD_INPUT, DEFECT, INTERRUPTED
 from convexnn.cli.files.writable import writable
 from convexnn.cli.fit import fit
-from convexnn.cli.maximize import maximize
 from convexnn.cli.predict import predict
-from convexnn.cli.printing import print_json, print_plain
 from convexnn.cli.reproduce import reproduce
-from convexnn.cli.vnnlib import vnnlib
 from convexnn.files import replacing
 
 # Characters of an error that are shown; beyond it the middle is left out.
@@ -110,5 +111,5 @@ def _step(console: Console, title: str) -> AbstractContextManager[None]:
     return shown()
 
 
-for command in (fit, predict, crosscheck, attack, maximize, vnnlib, reproduce):
+for command in (fit, predict, crosscheck, attack, maximize, vnnlib, vnncomp, reproduce):
     app.command()(command)

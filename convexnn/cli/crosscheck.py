@@ -12,11 +12,11 @@ from rich.console import Console
 
 import convexnn as cx
 from convexnn.checks import Floats, as_known, as_nonnegative
-from convexnn.cli import options as shared
-from convexnn.cli.exit_codes import INTERRUPTED
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.exit_codes import INTERRUPTED
+from convexnn.cli.common.printing import print_json, print_plain, print_remark
 from convexnn.cli.files.data_file import read_data
 from convexnn.cli.files.writable import writable_if_given
-from convexnn.cli.printing import print_json, print_plain, print_remark
 from convexnn.comparison.crosscheck import asked_solvers
 from convexnn.comparison.solver_result import SolverResult
 

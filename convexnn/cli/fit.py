@@ -12,11 +12,11 @@ import typer
 from numpy.typing import NDArray
 
 from convexnn.checks import as_known, as_nonnegative
-from convexnn.cli import options as shared
-from convexnn.cli.exit_codes import FIT_CODES
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.exit_codes import FIT_CODES
+from convexnn.cli.common.printing import print_json, print_plain, print_remark, score_name
 from convexnn.cli.files.data_file import DataFile, read_data
 from convexnn.cli.files.writable import writable
-from convexnn.cli.printing import print_json, print_plain, print_remark, score_name
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")

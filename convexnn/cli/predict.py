@@ -12,9 +12,9 @@ import numpy as np
 import typer
 
 from convexnn.checks import Floats
+from convexnn.cli.common.printing import score_name
 from convexnn.cli.files.data_file import read_data, read_features
 from convexnn.cli.files.writable import writable_if_given
-from convexnn.cli.printing import score_name
 from convexnn.tables import write_csv
 
 

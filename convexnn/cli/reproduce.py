@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from convexnn.cli.common.printing import print_plain
 from convexnn.cli.files.writable import writable
-from convexnn.cli.printing import print_plain
 from convexnn.studies.harness.study import STUDIES, study_named
 
 if TYPE_CHECKING:

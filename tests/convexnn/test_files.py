@@ -13,7 +13,7 @@ import pytest
 
 import convexnn as cx
 import verify
-from convexnn.cli.questions import save_array
+from convexnn.cli.asking.questions import save_array
 from convexnn.files import replacing
 from convexnn.studies.harness.pictures import strips
 from convexnn.tables import write_csv

@@ -13,8 +13,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from convexnn.checks import Floats, as_file, require
+from convexnn.files import unpacked
 from convexnn.network import SparseReLUNetwork
 from verify.regions.box import Box
+
+# Bytes that a packed model may have after unpacking.
+MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def _read_replay(source: Any, explicit: bool) -> Replay | None:
         return None
     if isinstance(source, str | os.PathLike):
         path = as_file(source, "model")
-        return _replay_by_onnx(path) if path.suffix == ".onnx" else None
+        return _replay_by_onnx(path) if path.name.endswith((".onnx", ".onnx.gz")) else None
     if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
         return _replay_by_torch(source)
     if explicit and callable(source):
@@ -136,13 +140,16 @@ def _replay_by_torch(module: Any) -> Replay:
 
 def _replay_by_onnx(path: Path) -> Replay:
     onnx = require("onnx", "onnx", "reading an .onnx file")
-    model = onnx.load(str(path))
+    packed = path.suffix == ".gz"
+    # Weights beside a file are found by its path alone, which onnxruntime gets where it can.
+    source = unpacked(path, MOST_BYTES) if packed else str(path)
+    model = onnx.load_model_from_string(source) if packed else onnx.load(source)
     constants = {constant.name for constant in model.graph.initializer}
     tensor = next(value for value in model.graph.input if value.name not in constants)
     dtype: DTypeLike = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
     sizes = [max(dim.dim_value, 1) for dim in tensor.type.tensor_type.shape.dim]
     if find_spec("onnxruntime") is not None:
-        session = _session(path)
+        session = _session(source)
         return Replay(lambda x: session.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "onnxruntime")
     from onnx.reference import ReferenceEvaluator
 
@@ -150,10 +157,11 @@ def _replay_by_onnx(path: Path) -> Replay:
     return Replay(lambda x: graph.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "the onnx reference")
 
 
-def _session(path: Path) -> Any:
+def _session(source: str | bytes) -> Any:
+    """Return what runs the model of a path, or of bytes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     # Warnings go past Python to standard error; threads would compete with the MILP engine.
     options.log_severity_level, options.intra_op_num_threads = 3, 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

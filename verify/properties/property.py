@@ -1,54 +1,19 @@
-"""Properties: parts of boxes of inputs, each with the conditions on the outputs that violate a VNN-LIB file."""
+"""Properties: what violates a VNN-LIB file, as formulas and as parts of boxes of inputs with conditions on outputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
-from convexnn.checks import Floats
-from verify.regions.box import Box
-from verify.regions.halfspaces import Halfspaces
+from verify.properties.case import Case
+from verify.properties.cases import MOST_CASES, RulesOut, TooManyError, cases_of
+from verify.properties.formulas import Formula, size_of
 
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """Linear constraints that hold together: rows @ outputs >= levels, > where `strict`.
-
-    `rows` has shape (c, k), `levels` and the booleans `strict` (c,); no constraint at all is always met.
-    """
-
-    rows: Floats
-    levels: Floats
-    strict: tuple[bool, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A box lower <= x <= upper of inputs, (d,) each, and the conditions of which one suffices.
-
-    `open_lower` and `open_upper` (d,) say which ends do not belong to it. Linear constraints `cut` may hold beside;
-    `open_cut` (m,) says of which the rim does not belong to it.
-    """
-
-    lower: Floats
-    upper: Floats
-    open_lower: Floats
-    open_upper: Floats
-    conditions: tuple[Condition, ...]
-    cut: Halfspaces
-    open_cut: NDArray[np.bool_]
-
-    def region(self) -> Box:
-        """Return the inputs with all ends and rims; EmptyError where there are none."""
-        return Box(self.lower, self.upper).where(self.cut.rows, self.cut.upper)
-
-    def contains(self, x: Floats) -> bool:
-        """Whether `x` (d,) lies in the box as written, where its constraints hold, to the last bit."""
-        above = np.where(self.open_lower, x > self.lower, x >= self.lower)
-        below = np.where(self.open_upper, x < self.upper, x <= self.upper)
-        return bool(above.all() and below.all()) and self.cut.strictly_satisfied_by(x, self.open_cut)
+# Alternatives beyond which bounds of a network are asked which of them can be met, before all are multiplied out.
+MANY = 1000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,18 +24,65 @@ class Property:
     ----------
     n_inputs, n_outputs : int
         As declared.
-    cases : tuple of Case
-        The boxes that are not empty.
+    asserted : tuple
+        The formulas of linear constraints that an input and its outputs must all meet to violate it.
+    several : str
+        What a file declares that is about more than one network, input or output; no question takes such a property.
+    path : str
+        The file, or nothing.
+    tensors : tuple
+        The names and shapes of inputs that VNN-LIB 2.0 declares, in order.
     """
 
     n_inputs: int
     n_outputs: int
-    cases: tuple[Case, ...]
+    asserted: tuple[Formula, ...]
+    several: str = ""
+    path: str = ""
+    tensors: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """The boxes that are not empty, with their conditions: and / or multiplied out.
+
+        Raises
+        ------
+        ValueError
+            There are more than 100,000 alternatives, without those that contradict themselves.
+        """
+        return self._cases(None, MOST_CASES)
+
+    def cases_where(self, rules_out: RulesOut) -> tuple[Case, ...]:
+        """Return the cases; where there are many, without those that `rules_out` says no input meets."""
+        if "cases" not in self.__dict__:
+            try:
+                return self._cases(None, MANY)
+            except TooManyError:
+                return self._cases(rules_out, MOST_CASES)
+        return self.cases
+
+    def input_name(self, index: int) -> str:
+        """Return what the file calls an input."""
+        for name, shape in self.tensors:
+            if index < prod(shape):
+                places = np.unravel_index(index, shape) if shape else ()
+                return f"{name}[{','.join(map(str, places))}]"
+            index -= prod(shape)
+        return f"X_{index}"
+
+    def _cases(self, rules_out: RulesOut | None, most: int) -> tuple[Case, ...]:
+        try:
+            return cases_of((self.n_inputs, self.n_outputs), self.asserted, rules_out, most)
+        except TooManyError as error:
+            raise TooManyError(error.line, error.message, self.path) from None
 
     def __repr__(self) -> str:
         return f"<{self}>"
 
     def __str__(self) -> str:
-        conditions = sum(len(case.conditions) for case in self.cases)
-        shape = f"{self.n_inputs} inputs, {self.n_outputs} outputs"
-        return f"property of {shape}: {len(self.cases)} boxes, {conditions} conditions"
+        shape = f"property of {self.n_inputs} inputs, {self.n_outputs} outputs"
+        try:
+            cases = self._cases(None, MANY)
+        except TooManyError:
+            return f"{shape}: formulas of {sum(map(size_of, self.asserted))} constraints"
+        return f"{shape}: {len(cases)} boxes, {sum(len(case.conditions) for case in cases)} conditions"

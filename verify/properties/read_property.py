@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 
-from verify.properties.cases import property_of
 from verify.properties.property import Property
-from verify.properties.s_expressions import VnnlibError
-from verify.properties.vnnlib import parse, read_document
+from verify.properties.vnnlib import Document, parse, read_document
 
 
 def read_property(path: str | os.PathLike[str]) -> Property:
-    """Read a VNN-LIB 1.0 file: boxes and linear constraints on X, and / or of linear constraints on Y, disjunctions.
+    """Read a VNN-LIB file, packed by gzip or not.
+
+    Parameters
+    ----------
+    path : str or path
+        VNN-LIB 1.0, or 2.0 about one network with one input and one output: linear constraints on inputs, on outputs
+        and on both, with ``and``, ``or``, ``not``, ``=>``, ``ite``, ``xor``, ``let`` and definitions without arguments.
+        Numbers are the float64 numbers nearest to what is written; what is computed from them is exact.
+
+    Returns
+    -------
+    Property
+        What violates the property; :func:`verify.check_vnnlib` asks whether an input does.
 
     Raises
     ------
@@ -20,13 +30,13 @@ def read_property(path: str | os.PathLike[str]) -> Property:
     ValueError
         The file is broken, or says what is not supported; the message has the path and the line.
     """
-    document = read_document(path)
-    try:
-        return property_of(document)
-    except VnnlibError as error:
-        raise ValueError(f"{os.fspath(path)}, {error}") from None
+    return _property(read_document(path), os.fspath(path))
 
 
 def parse_property(text: str) -> Property:
-    """Return the property that a VNN-LIB 1.0 text states; errors name the line."""
-    return property_of(parse(text))
+    """Return the property that a VNN-LIB text states, as :func:`read_property` does; errors name the line."""
+    return _property(parse(text), "")
+
+
+def _property(document: Document, path: str) -> Property:
+    return Property(document.n_inputs, document.n_outputs, document.asserted, document.several, path, document.tensors)

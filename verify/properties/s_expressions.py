@@ -17,17 +17,18 @@ TOKEN = re.compile(
 )
 
 # Parentheses inside each other, beyond what any tool writes; deeper ones would end Python's own stack.
-DEEPEST = 100
+DEEPEST = 200
 
 # Characters of a word that an error repeats.
 SHOWN = 40
 
 
 class VnnlibError(ValueError):
-    """What is wrong with a property, and in which line."""
+    """What is wrong with a property, in which line, and of which file where that is known."""
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(f"line {line}: {message}")
+    def __init__(self, line: int, message: str, path: str = "") -> None:
+        super().__init__(f"{path}, line {line}: {message}" if path else f"line {line}: {message}")
+        self.line, self.message = line, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Word:
     def shown(self) -> str:
         """The token as an error repeats it, cut where it is long."""
         return shown(self.text)
+
+    @property
+    def symbol(self) -> str:
+        """The name that the token is: |X_0| is X_0."""
+        return self.text[1:-1] if self.text.startswith("|") else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def groups(text: str) -> Iterator[Group]:
     ------
     VnnlibError
         A character that SMT-LIB has not outside of comments, a word outside of parentheses, parentheses that are not
-        closed, or that stand in each other more than 100 deep.
+        closed, or that stand in each other more than 200 deep.
     """
     stack: list[tuple[int, list[Expression]]] = []
     line = 1

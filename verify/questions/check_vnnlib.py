@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,11 @@ from verify.answers.property_check import Check, Holding
 from verify.answers.replay import replay_of
 from verify.answers.witness import CheckedPoint
 from verify.bounds.objectives import is_order, with_order, with_values
+from verify.properties.case import Case
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
 from verify.questions.engines import choose_engine
-from verify.questions.open_case import OpenCase, OpenCondition
+from verify.questions.open_case import OpenCase, OpenCondition, cases_for
 from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
@@ -45,7 +47,7 @@ def check_vnnlib(
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes.
     question : Property or path
-        A VNN-LIB 1.0 file, or one read by :func:`verify.read_property`.
+        A VNN-LIB file as :func:`verify.read_property` takes it, or what that returns.
     time_limit, backend, seed, model
         As in :func:`verify.find_adversarial`.
 
@@ -57,7 +59,8 @@ def check_vnnlib(
     Raises
     ------
     TypeError, ValueError, ImportError, OSError
-        An argument is of the wrong type or range, a file cannot be read (its line is named), or a package is missing.
+        An argument is of the wrong type or range, a file cannot be read (its line is named), a package is missing, or
+        the property leaves an input without bounds that the network reads.
 
     Notes
     -----
@@ -69,19 +72,24 @@ def check_vnnlib(
     `final` function as well; others are refused where there is one.
     """
     asked = question if isinstance(question, Property) else read_property(question)
-    net, order = _network_for(read_simple(network), asked)
+    if asked.several:
+        where = f"{asked.path}: " if asked.path else ""
+        raise ValueError(f"{where}the property is about {asked.several}; expected one network, one input, one output")
+    net = read_simple(network)
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
         if have != want:
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
-    center = asked.cases[0].lower if asked.cases else np.zeros(asked.n_inputs)
+    cases, notes = cases_for(net, asked)
+    net, order = _network_for(net, cases)
+    center = cases[0].lower if cases else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
-    return _PropertyCheck(net, asked, resources, order).check()
+    return _PropertyCheck(net, cases, notes, resources, order).check()
 
 
-def _network_for(network: SparseReLUNetwork, asked: Property) -> tuple[SparseReLUNetwork, str]:
+def _network_for(network: SparseReLUNetwork, cases: Sequence[Case]) -> tuple[SparseReLUNetwork, str]:
     """Return the network that answers a property, and why a final function does not matter; ValueError if it does."""
-    conditions = (condition for case in asked.cases for condition in case.conditions)
-    if all(is_order(condition.rows, condition.levels) for condition in conditions):
+    conditions = [condition for case in cases for condition in case.conditions]
+    if all(condition.inputs is None and is_order(condition.rows, condition.levels) for condition in conditions):
         return with_order(network)
     return with_values(network, "a condition of the property"), ""
 
@@ -89,11 +97,20 @@ def _network_for(network: SparseReLUNetwork, asked: Property) -> tuple[SparseReL
 class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     """One property on its way to an answer: an alternative is a condition of one of its boxes."""
 
-    def __init__(self, network: SparseReLUNetwork, asked: Property, resources: Resources, order: str) -> None:
+    def __init__(
+        self,
+        network: SparseReLUNetwork,
+        asked: Sequence[Case],
+        notes: Sequence[str],
+        resources: Resources,
+        order: str,
+    ) -> None:
         super().__init__()
         self.network, self.asked, self.resources, self.order = network, asked, resources, order
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
+        for finding in notes:
+            self._note("property", finding)
         self.unseen, self.looked = 0, False
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
 
@@ -110,9 +127,9 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
 
     def _decide(self) -> Check:
         """Decide every box by bounds and ascent, then by branch and bound and the engine."""
-        for number, case in enumerate(self.asked.cases):
+        for number, case in enumerate(self.asked):
             if number and self.resources.clock.overdue():
-                self.unseen = len(self.asked.cases) - number
+                self.unseen = len(self.asked) - number
                 break
             try:
                 region = case.region()
@@ -123,11 +140,11 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             if found is not None:
                 return found
         if self.unseen:
-            return self._unknown([f"{OUT_OF_TIME} {self.unseen} of {len(self.asked.cases)} boxes were not looked at."])
+            return self._unknown([f"{OUT_OF_TIME} {self.unseen} of {len(self.asked)} boxes were not looked at."])
         self.looked = True
         if not self.cases:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
-            return self._proven(words if self.asked.cases else "The property has no input.", self.proof)
+            return self._proven(words if self.asked else "The property has no input.", self.proof)
         return self._split() or self._ask_engines()
 
     def _look(self, case: OpenCase, number: int) -> Check | None:

@@ -55,7 +55,8 @@ class TestReader:
     def test_alternatives_multiply_out(self) -> None:
         text = f"{HEAD}{BOX} (assert (or (<= Y_0 0) (<= Y_1 0))) (assert (or (>= Y_0 5) (>= Y_1 5) (= Y_0 Y_1)))"
         (case,) = verify.parse_property(text).cases
-        assert [len(condition.levels) for condition in case.conditions] == [2, 2, 3, 2, 2, 3]
+        # Y_0 <= 0 with Y_0 >= 5 contradicts itself, and so does the same of Y_1.
+        assert sorted(len(condition.levels) for condition in case.conditions) == [2, 2, 3, 3]
 
     def test_terms(self) -> None:
         text = f"{HEAD}{BOX} (assert (<= (- (* Y_0 -2) Y_1 (- 1)) (+ Y_0 1 0.5)))"
@@ -81,22 +82,36 @@ class TestReader:
             ("(assert (<= X_0 nan))", 7, "'nan' is neither"),
             ("(assert (<= X_0 1_0))", 7, "'1_0' is neither"),
             ("(assert (<= X_0))", 7, "'<=' has 1 arguments; expected (<= term term)"),
-            ("(assert (not (<= X_0 1)))", 7, "'not' is not supported; expected one of: and, or, <="),
+            ("(assert (implies (<= X_0 1)))", 7, "'implies' is not supported; expected one of: and, or, not, <="),
+            ("(assert (not (<= X_0 1) (<= X_1 1)))", 7, "'not' has 2 arguments; expected (not formula)"),
+            ("(assert (=> (<= X_0 1)))", 7, "'=>' has 1 arguments; expected (=> formula formula)"),
+            ("(assert (ite (<= X_0 1) (<= X_0 1)))", 7, "'ite' has 2 arguments"),
+            ("(assert (let ((a)) (<= X_0 1)))", 7, "'let' is of another form; expected (let ((name term)) formula)"),
+            ("(assert (let ((X_0 1)) (<= X_0 1)))", 7, "'X_0' is declared already; expected a name of its own"),
+            ("(assert (let ((a (<= X_0 1))) (<= a 1)))", 7, "'a' is a formula; expected a linear term"),
+            ("(assert (let ((a X_0)) a))", 7, "'a' is no formula"),
             ("(assert X_0)", 7, "'X_0' is no formula"),
             ("(assert)", 7, "'assert' has 0 arguments"),
             ("(assert (or))", 7, "'or' is empty"),
-            ("(assert (<= 1 2))", 7, "a constraint has no variable"),
             ("(assert (<= (* Y_0 Y_1) 2))", 7, "a product of variables is not linear"),
-            ("(assert (<= (/ Y_0 2) 2))", 7, "'/' is no linear term"),
-            ("(assert (<= (+ X_0 Y_1) 1))", 7, "a constraint has inputs and outputs; expected one of the two"),
+            ("(assert (<= (/ 2 Y_0) 2))", 7, "a division by a variable, which is not linear"),
+            ("(assert (<= (/ Y_0 (- 1 1)) 2))", 7, "a division by 0 stands here"),
+            ("(assert (<= (mod Y_0 2) 2))", 7, "'mod' is no linear term; expected +, -, * or /"),
             ("(assert (<= (+ X_0 X_1) 1e200))", 7, "a constraint on inputs has a number of size 1e+200"),
-            ("(assert (<= (* 2 X_0) 1))", 7, "X_0 has the factor 2"),
             ("(assert (<= Y_0 (* 1e200 1e200)))", 7, "a number overflows"),
             ("(declare-const X_0 Real)", 7, "X_0 is declared twice"),
             ("(declare-const Z_0 Real)", 7, "Z_0 of type Real is declared; expected X_0, Y_0"),
             ("(declare-const X_2 Int)", 7, "X_2 of type Int"),
             ("(declare-const X_3 Real)", 1, "X_2 is not declared; expected X_0 and so on without a gap"),
-            ("(define-fun f)", 7, "the command 'define-fun' is not supported"),
+            (
+                "(declare-fun X_2 (Real) Real)",
+                7,
+                "'declare-fun' is of another form; expected (declare-fun X_0 () Real)",
+            ),
+            ("(define-fun f)", 7, "'define-fun' is of another form; expected (define-fun name () Real term)"),
+            ("(define-fun a () Real 1) (define-fun a () Real 2)", 7, "'a' is defined twice"),
+            ("(push 1)", 7, "the command 'push' is not supported; expected declare-const, declare-network or assert"),
+            ("(vnnlib-version <3.0>)", 7, "the version is '<3.0>'; expected one of: <1.0>, <2.0>"),
             ("()", 7, "the command '' is not supported"),
         ],
     )
@@ -108,16 +123,9 @@ class TestReader:
         assert f"broken.vnnlib, line {line}: {words}" in str(caught.value)
         assert "\n" not in str(caught.value)
 
-    def test_what_is_unbounded_or_empty_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="X_0 has no finite bounds; expected a lower and an upper one"):
-            verify.parse_property(f"{HEAD}(assert (>= Y_0 0))")
+    def test_an_empty_text_declares_nothing(self) -> None:
         with pytest.raises(ValueError, match="X_0 is not declared"):
             verify.parse_property("")
-
-    def test_alternatives_that_explode_are_refused(self) -> None:
-        pair = "(assert (or (>= Y_0 0) (>= Y_1 0)))"
-        with pytest.raises(ValueError, match="more than 100000 alternatives"):
-            verify.parse_property(HEAD + BOX + 17 * pair)
 
     def test_a_file_that_is_missing_or_no_text(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"property '.*none\.vnnlib' cannot be read"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import verify
-from convexnn.cli.exit_codes import ATTACK_CODES, MAXIMIZE_CODES, VNNLIB_CODES
+from convexnn.cli.common.exit_codes import ATTACK_CODES, MAXIMIZE_CODES, VNNLIB_CODES
 from convexnn.cli.files.batch import Job, run_batch
 from tests.helpers import zoo
 from verify.answers.property_check import Holding

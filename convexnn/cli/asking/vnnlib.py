@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convexnn.cli import options as shared
-from convexnn.cli.exit_codes import VNNLIB_CODES, worst_code
-from convexnn.cli.files.batch import fingerprint, run_batch
-from convexnn.cli.files.json_records import check_record
-from convexnn.cli.files.writable import writable, writable_if_given
-from convexnn.cli.printing import print_counts, print_result
-from convexnn.cli.questions import (
+from convexnn.cli.asking.questions import (
     file_key,
     job_of,
     load_network,
@@ -22,6 +16,13 @@ from convexnn.cli.questions import (
     replay_model,
     save_array,
 )
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.exit_codes import VNNLIB_CODES, worst_code
+from convexnn.cli.common.printing import print_counts, print_result
+from convexnn.cli.files.batch import fingerprint, run_batch
+from convexnn.cli.files.json_records import check_record
+from convexnn.cli.files.witness_text import witness_text
+from convexnn.cli.files.writable import writable, writable_if_given
 from convexnn.files import replacing
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 def vnnlib(
     network: shared.NetworkFile,
-    properties: Annotated[list[Path], typer.Argument(help="VNN-LIB 1.0 files; several have a JSON line each.")],
+    properties: Annotated[
+        list[Path], typer.Argument(help="VNN-LIB files, packed or not; several have a JSON line each.")
+    ],
     time_limit: Annotated[float, typer.Option(help="Seconds, for each property.")] = 60.0,
     backend: shared.Backend = "auto",
     seed: shared.AscentSeed = 0,
@@ -92,12 +95,17 @@ def _write_witness(file: Path, check: verify.Check) -> Path:
     if file.suffix == ".npy":
         save_array(file, check.witness)
         return file
-    outputs = check.outputs if check.replayed is None else check.replayed
-    pairs = [f"(X_{index} {value!r})" for index, value in enumerate(check.witness.tolist())]
-    pairs += [f"(Y_{index} {value!r})" for index, value in enumerate([] if outputs is None else outputs.tolist())]
     with replacing(file, "w", encoding="utf-8") as stream:
-        stream.write("(" + "\n".join(pairs) + ")\n")
+        stream.write(text_of(check))
     return file
+
+
+def text_of(check: verify.Check) -> str:
+    """Return the witness of a property with its outputs, those of the model as given where it was replayed."""
+    outputs = check.outputs if check.replayed is None else check.replayed
+    assert check.witness is not None
+    assert outputs is not None
+    return witness_text(check.witness.tolist(), outputs.tolist())
 
 
 def _words(check: verify.Check, written: Path | None) -> str:

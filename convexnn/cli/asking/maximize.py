@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from convexnn.cli import options as shared
-from convexnn.cli.exit_codes import MAXIMIZE_CODES, worst_code
-from convexnn.cli.files.batch import fingerprint, run_batch
-from convexnn.cli.files.json_records import optimum_record
-from convexnn.cli.files.points import parse_numbers
-from convexnn.cli.files.writable import writable_if_given
-from convexnn.cli.printing import print_result
-from convexnn.cli.questions import (
+from convexnn.cli.asking.questions import (
     Balls,
     load_network,
     refuse_batch_of_one,
@@ -23,6 +16,13 @@ from convexnn.cli.questions import (
     replay_model,
     save_array,
 )
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.exit_codes import MAXIMIZE_CODES, worst_code
+from convexnn.cli.common.printing import print_result
+from convexnn.cli.files.batch import fingerprint, run_batch
+from convexnn.cli.files.json_records import optimum_record
+from convexnn.cli.files.points import parse_numbers
+from convexnn.cli.files.writable import writable_if_given
 
 if TYPE_CHECKING:
     import verify

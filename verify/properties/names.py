@@ -1,0 +1,173 @@
+"""Names: the variables that a file declares, one by one as X_0 and Y_0, or as tensors of a network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from math import prod
+
+from verify.properties.s_expressions import SHOWN, Expression, Group, VnnlibError, Word, shown
+from verify.properties.terms import Variable
+
+VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
+ELEMENT = re.compile(r"([A-Za-z][A-Za-z0-9_]*)\[([0-9,]*)\]")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+SHAPE = re.compile(r"\[([0-9]{1,9}(,[0-9]{1,9})*)?\]")
+
+# What each statement of a network declares, and the entries that all tensors may have.
+LETTERS, MOST_ENTRIES = {"declare-input": "X", "declare-output": "Y"}, 10_000_000
+
+# Types of elements that are numbers with fractions.
+TYPES = ("real", "float64", "double", "float32", "float", "float16", "bfloat16")
+
+
+@dataclass
+class Names:
+    """The variables of a file: `find` says which one a word is.
+
+    `single` has those declared one by one, `tensors` those of networks: the letter, the first index and the shape.
+    """
+
+    single: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
+    tensors: dict[str, tuple[str, int, tuple[int, ...]]] = field(default_factory=dict)
+    networks: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=lambda: {"X": 0, "Y": 0})
+
+    def find(self, word: Word) -> Variable | None:
+        """Return the variable that a word names; None where it is none, VnnlibError where it is not declared."""
+        match = VARIABLE.fullmatch(word.text)
+        if match is not None and word.text not in self.tensors:
+            if int(match[2]) not in self.single[match[1]]:
+                raise VnnlibError(word.line, f"{word.text[:SHOWN]} is not declared")
+            return match[1], int(match[2])
+        element = ELEMENT.fullmatch(word.text)
+        if element is None and word.text not in self.tensors:
+            return None
+        name, index = (word.text, "") if element is None else (element[1], element[2])
+        return self._entry(name, index, word)
+
+    def _entry(self, name: str, index: str, word: Word) -> Variable:
+        """Return the variable of an entry of a tensor."""
+        if name not in self.tensors:
+            raise VnnlibError(word.line, f"{name[:SHOWN]} is not declared")
+        letter, first, shape = self.tensors[name]
+        places = [int(part[:10]) for part in index.split(",") if part]
+        inside = len(places) == len(shape) and all(i < size for i, size in zip(places, shape, strict=True))
+        if not inside or index.count(",") != max(len(places) - 1, 0):
+            kind = "no index" if not shape else f"{len(shape)} of them, each below its size"
+            raise VnnlibError(word.line, f"{word.shown} has indices for the shape {list(shape)}; expected {kind}")
+        flat = 0
+        for i, size in zip(places, shape, strict=True):
+            flat = flat * size + i
+        return letter, first + flat
+
+    def declare(self, command: Group) -> None:
+        """Take ``(declare-const X_0 Real)`` or ``(declare-fun X_0 () Real)``."""
+        parts = command.parts
+        if command.head == "declare-fun" and len(parts) == 4 and _is_empty(parts[2]):
+            parts = (parts[0], parts[1], parts[3])
+        elif command.head == "declare-fun":
+            raise VnnlibError(command.line, "'declare-fun' is of another form; expected (declare-fun X_0 () Real)")
+        if len(parts) != 3:
+            count = len(parts) - 1
+            raise VnnlibError(command.line, f"'declare-const' has {count} arguments; expected (declare-const X_0 Real)")
+        name, kind = (part.symbol if isinstance(part, Word) else "(...)" for part in parts[1:])
+        match = VARIABLE.fullmatch(name)
+        if match is None or kind != "Real":
+            raise VnnlibError(
+                command.line,
+                f"{name[:SHOWN]} of type {kind[:SHOWN]} is declared; expected X_0, Y_0 and so on of type Real",
+            )
+        letter, number = match[1], int(match[2])
+        if number in self.single[letter]:
+            raise VnnlibError(command.line, f"{name} is declared twice")
+        self.single[letter].add(number)
+
+    def declare_network(self, command: Group) -> None:
+        """Take ``(declare-network N (declare-input X float32 [1,5]) (declare-output Y float32 [1,2]))``."""
+        form = "(declare-network N (declare-input X float32 [1,5]) (declare-output Y float32 [1,2]))"
+        name = command.parts[1].text if len(command.parts) > 1 and isinstance(command.parts[1], Word) else ""
+        if not NAME.fullmatch(name) or name in self.networks:
+            what = "twice" if name in self.networks else f"as {shown(name)}"
+            raise VnnlibError(command.line, f"a network is declared {what}; expected {form}")
+        found: dict[str, list[str]] = {"X": [], "Y": []}
+        for part in command.parts[2:]:
+            head = part.head if isinstance(part, Group) else ""
+            if isinstance(part, Group) and head in LETTERS:
+                found[LETTERS[head]].append(self._declare_tensor(part, LETTERS[head]))
+            elif head == "declare-hidden":
+                raise VnnlibError(part.line, "a hidden tensor is declared; expected inputs and outputs alone")
+            elif head not in ("isomorphic-to", "equal-to"):
+                what = shown(head or "(...)") if isinstance(part, Group) else part.shown
+                raise VnnlibError(part.line, f"{what} stands in a network; expected {form}")
+        self.networks[name] = found
+
+    def _declare_tensor(self, group: Group, letter: str) -> str:
+        """Take the declaration of an input or an output of a network; return its name."""
+        words = [part.text for part in group.parts[1:] if isinstance(part, Word)]
+        shape = "".join(word for word in words[2:] if not word.startswith('"'))
+        if len(words) != len(group.parts) - 1 or len(words) < 3 or not SHAPE.fullmatch(shape):
+            raise VnnlibError(group.line, f"{group.head!r} is of another form; expected ({group.head} X float32 [1,5])")
+        name, kind = words[:2]
+        if not NAME.fullmatch(name) or name in self.tensors:
+            reason = "is declared twice" if name in self.tensors else "is no name of a tensor"
+            raise VnnlibError(group.line, f"{name[:SHOWN]} {reason}; expected a name of its own")
+        if kind.lower() not in TYPES:
+            raise VnnlibError(group.line, f"{name} has the type {kind[:SHOWN]}; expected one of: {', '.join(TYPES)}")
+        sizes = tuple(int(size) for size in shape.strip("[]").split(",") if size)
+        first, count = self.sizes[letter], prod(sizes)
+        if not count or first + count > MOST_ENTRIES:
+            raise VnnlibError(
+                group.line, f"{name} has {count:,} entries; expected 1 to {MOST_ENTRIES:,} of all tensors"
+            )
+        self.tensors[name] = letter, first, sizes
+        self.sizes[letter] += count
+        return name
+
+    def count(self, letter: str) -> int:
+        """Return how many variables of a kind there are; single ones must be numbered from 0 without a gap."""
+        if self.networks:
+            return self.sizes[letter]
+        numbers = self.single[letter]
+        missing = next((number for number in range(len(numbers)) if number not in numbers), None)
+        if missing is not None or not numbers:
+            raise VnnlibError(
+                1, f"{letter}_{missing or 0} is not declared; expected {letter}_0 and so on without a gap"
+            )
+        return len(numbers)
+
+
+def with_indices(expression: Expression) -> Expression:
+    """Return an expression where an index that blanks have torn, as in ``X [0, 3]``, is one word with its name."""
+    if isinstance(expression, Word):
+        return expression
+    parts: list[Expression] = []
+    for part in map(with_indices, expression.parts):
+        last = parts[-1] if parts else None
+        if isinstance(part, Word) and isinstance(last, Word) and _goes_on(last.text, part.text):
+            parts[-1] = Word(last.text + part.text, last.line)
+        else:
+            parts.append(part)
+    return Group(tuple(parts), expression.line)
+
+
+def _goes_on(text: str, more: str) -> bool:
+    """Whether a word belongs to the index that the word before it has, or begins it."""
+    opened = "[" in text and "]" not in text
+    return opened or (more.startswith("[") and NAME.fullmatch(text) is not None)
+
+
+def several_of(names: Names) -> str:
+    """Return which networks, inputs or outputs a file is about, where it is not one of each; else nothing."""
+    if len(names.networks) > 1:
+        return f"{len(names.networks)} networks, {' and '.join(names.networks)}"
+    for network, found in names.networks.items():
+        for letter, kind in (("X", "inputs"), ("Y", "outputs")):
+            if len(found[letter]) != 1:
+                listed = f", {' and '.join(found[letter])}" if found[letter] else ""
+                return f"{len(found[letter])} {kind} of the network {network}{listed}"
+    return ""
+
+
+def _is_empty(expression: Expression) -> bool:
+    return isinstance(expression, Group) and not expression.parts
