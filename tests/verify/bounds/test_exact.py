@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as npst
 
 import convexnn as cx
 import verify
+from tests.helpers.graphs import chain_of, points_of, random_graph
 from tests.helpers.sound_bounds import MILD, WILD, drawn_box, drawn_network, rim_points
 from tests.helpers.zoo import exact_outputs
 from verify.bounds import exact_values
@@ -127,3 +128,24 @@ class TestBounds:
             [(np.ones((400, 400)), None), (np.ones((400, 400)), None), (np.ones((1, 400)), None)]
         )
         assert exact_upper(all_outputs(network), verify.Box(np.zeros(400), np.ones(400)), [0]) is None
+
+
+class TestLinearUnits:
+    @pytest.mark.parametrize("seed", range(8))
+    def test_exact_values_and_bounds_know_linear_units(self, seed: int) -> None:
+        network = random_graph(seed)
+        region = verify.LinfBall(np.zeros(2), 0.5)
+        functions, tops = all_outputs(network), []
+        for x in points_of(region, 6, seed):
+            found, same = functions.exactly_at(x), all_outputs(chain_of(network)).exactly_at(x)
+            assert found is not None
+            assert found == same
+            tops.append(found)
+        upper = exact_upper(functions, region, [0, 1])
+        assert upper is not None
+        assert all(max(values) <= bound for values, bound in zip(zip(*tops, strict=True), upper, strict=True))
+
+    def test_a_network_of_linear_units_alone_has_its_exact_maximum(self) -> None:
+        network = verify.ReLUGraph([([[1.0], [-1.0]], None), ([[0.5, 0.25]], [1.0])], [[True, True]])
+        upper = exact_upper(all_outputs(network), verify.Box([-3.0], [2.0]), [0])
+        assert upper == [Fraction(3, 2)]
