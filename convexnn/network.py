@@ -131,8 +131,8 @@ class SparseReLUNetwork:
         """Return what hidden layer `index` makes of its pre-activations `values` (n, out)."""
         return np.maximum(values, self.floor(index))
 
-    def with_layers(self, layers: Iterable[Layer], kept: Sequence[Bools] | None = None) -> SparseReLUNetwork:
-        """Return a network of other layers, its hidden units of the same kinds: those `kept` (out,) of each layer."""
+    def with_layers(self, layers: Iterable[Layer], kept: Sequence[NDArray[Any]] | None = None) -> SparseReLUNetwork:
+        """Return a network of other layers, its hidden units of the same kinds: of each layer all, or those `kept`."""
         return SparseReLUNetwork(layers, final=self.final, notes=self.notes)
 
     def upto(self, index: int) -> SparseReLUNetwork:

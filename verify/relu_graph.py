@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Bools, Floats
 from convexnn.network import (
@@ -89,8 +89,8 @@ class ReLUGraph(SparseReLUNetwork):
         """Return what hidden layer `index` lifts values p to, max(p, floor): 0, or (out,) with -inf where linear."""
         return self._floors[index] if index < len(self._floors) else 0.0
 
-    def with_layers(self, layers: Iterable[Layer], kept: Sequence[Bools] | None = None) -> ReLUGraph:
-        """Return a graph of other layers, its hidden units of the same kinds: those `kept` (out,) of each layer."""
+    def with_layers(self, layers: Iterable[Layer], kept: Sequence[NDArray[Any]] | None = None) -> ReLUGraph:
+        """Return a graph of other layers, its hidden units of the same kinds: of each layer all, or those `kept`."""
         masks = self._linear if kept is None else [mask[own] for mask, own in zip(self._linear, kept, strict=True)]
         return ReLUGraph(layers, masks, final=self.final, notes=self.notes)
 
@@ -118,6 +118,21 @@ class ReLUGraph(SparseReLUNetwork):
         units = f"{self.n_neurons} ReLU and {sum(linear for _, linear in counts)} linear units"
         words = f"ReLU graph {'-'.join(sizes)}: {self.nnz} nonzeros, {units}"
         return words if self.final is None else f"{words}, before a {self.final}"
+
+
+def carried_units(network: SparseReLUNetwork, index: int) -> Bools | None:
+    """Return which units (out,) of a hidden layer carry a value on: linear, one weight of 1 and no bias; None if none.
+
+    Such a row says how the network is built: it is no weight that was trained.
+    """
+    linear = network.linear_units(index)
+    if linear is None:
+        return None
+    weight, bias = network.layers[index]
+    carried = linear & (np.diff(weight.indptr) == 1) & (bias == 0.0)
+    rows = np.flatnonzero(carried)
+    carried[rows] = weight.data[weight.indptr[rows]] == 1.0
+    return carried if carried.any() else None
 
 
 def load_network(path: str | os.PathLike[str]) -> SparseReLUNetwork:

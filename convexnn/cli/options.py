@@ -12,7 +12,7 @@ TargetColumn = Annotated[str | None, typer.Option(help="Target column: name, or 
 DroppedColumns = Annotated[list[str] | None, typer.Option(help="Column to leave out, as the target; repeatable.")]
 
 # Of commands that ask about a network.
-NetworkFile = Annotated[Path, typer.Argument(help="The network: .npz written by convexnn, or .onnx.")]
+NetworkFile = Annotated[Path, typer.Argument(help="The network: .npz written by convexnn, .onnx or .onnx.gz.")]
 Backend = Annotated[
     str,
     typer.Option(

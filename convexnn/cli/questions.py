@@ -29,7 +29,7 @@ def load_network(path: Path, digest: str) -> Any:
 
 def replay_model(network: Path) -> Path | None:
     """Return the file that replays witnesses, where it is the original of a network."""
-    return network if network.suffix == ".onnx" else None
+    return network if network.name.endswith((".onnx", ".onnx.gz")) else None
 
 
 def file_key(name: str, path: Path) -> dict[str, str]:

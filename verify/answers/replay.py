@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from convexnn.checks import Floats, as_file, require
+from convexnn.checks import Floats, as_file
 from convexnn.network import SparseReLUNetwork
+from verify.reading.onnx_files.entry import entry_of, output_of
+from verify.reading.onnx_files.model_files import is_model, is_model_file, load_model
+from verify.reading.onnx_files.running import part_of, runner_of
+from verify.reading.onnx_files.walk import live_nodes
 from verify.regions.box import Box
 
 
@@ -29,16 +30,19 @@ class Replay:
         The precision of the inputs.
     name : str
         Who replays.
+    threshold : float
+        The output between two classes of a model with one output, taken off its outputs.
     """
 
     run: Callable[[Any], Any]
     dtype: np.dtype[Any]
     name: str
+    threshold: float = 0.0
 
     def outputs(self, x: Floats) -> Floats:
         """Return the outputs (k,) of the model at `x` (d,) rounded to its precision; as float64 numbers."""
         with np.errstate(all="ignore"):
-            return np.asarray(self.run(x.astype(self.dtype)), dtype=np.float64).ravel()
+            return np.asarray(self.run(x.astype(self.dtype)), dtype=np.float64).ravel() - self.threshold
 
     def rounded(self, region: Box, x: Floats) -> list[Floats]:
         """Return inputs near `x` (d,) whose entries the model takes as they are, those likely inside `region` first.
@@ -60,20 +64,23 @@ class Replay:
         return found[:1] if not drawn and np.array_equal(found[0], found[1]) else found
 
 
-def replay_of(network: Any, model: Any = None, x: Floats | None = None) -> Replay | None:
+def replay_of(network: Any, model: Any = None, x: Floats | None = None, threshold: float = 0.0) -> Replay | None:
     """Return what replays witnesses: `model`, or else the `network` as the caller gave it; None for our own networks.
 
     Parameters
     ----------
     network : SparseReLUNetwork, torch.nn.Module, or path
         As given to the question.
-    model : torch.nn.Module, path of an .onnx file, or callable, optional
+    model : torch.nn.Module, ONNX model (path, bytes or ModelProto), or callable, optional
         The original; a callable takes an input (d,) in float32 and returns the outputs.
     x : ndarray (d,), optional
         An input to try the model on; a `model` that cannot run it raises ValueError, a `network` is then not replayed.
+    threshold : float, default 0
+        The output between two classes of a model with one output: 1/2 where it ends in a sigmoid.
     """
     source = network if model is None else model
-    replay = _read_replay(source, explicit=model is not None)
+    found = _read_replay(source, explicit=model is not None)
+    replay = None if found is None else replace(found, threshold=threshold)
     if replay is None or x is None:
         return replay
     try:
@@ -98,13 +105,15 @@ def _read_replay(source: Any, explicit: bool) -> Replay | None:
         return None
     if isinstance(source, str | os.PathLike):
         path = as_file(source, "model")
-        return _replay_by_onnx(path) if path.suffix == ".onnx" else None
+        return _replay_by_onnx(path) if is_model_file(path) else None
+    if is_model(source):
+        return _replay_by_onnx(source)
     if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
         return _replay_by_torch(source)
     if explicit and callable(source):
         return Replay(source, np.dtype(np.float32), "the model")
     if explicit:
-        raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an .onnx path, or a callable")
+        raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an ONNX model, or a callable")
     return None
 
 
@@ -128,26 +137,10 @@ def _replay_by_torch(module: Any) -> Replay:
     return Replay(run, dtype, "the torch module")
 
 
-def _replay_by_onnx(path: Path) -> Replay:
-    onnx = require("onnx", "onnx", "reading an .onnx file")
-    model = onnx.load(str(path))
-    constants = {constant.name for constant in model.graph.initializer}
-    tensor = next(value for value in model.graph.input if value.name not in constants)
-    dtype: DTypeLike = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
-    sizes = [max(dim.dim_value, 1) for dim in tensor.type.tensor_type.shape.dim]
-    if find_spec("onnxruntime") is not None:
-        session = _session(path)
-        return Replay(lambda x: session.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "onnxruntime")
-    from onnx.reference import ReferenceEvaluator
-
-    graph: Any = ReferenceEvaluator(model)
-    return Replay(lambda x: graph.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "the onnx reference")
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # Warnings go past Python to standard error; threads would compete with the MILP engine.
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _replay_by_onnx(source: Any) -> Replay:
+    # The whole model, a softmax or sigmoid at its end among it.
+    model = load_model(source)
+    entry, wanted = entry_of(model, None), output_of(model, None)
+    part = part_of(model.proto, entry.name, live_nodes(model.proto.graph.node, wanted), wanted)
+    runner = runner_of(part, model.name)
+    return Replay(lambda x: runner.run(entry.array(x[None])), entry.kind, runner.name)

@@ -20,7 +20,7 @@ from verify.regions.intervals import EPS, Interval
 class CoupledLayer(RelaxedLayer):
     """A layer of n pairs of neurons, h = (relu(a), relu(b)), whose difference e = relu(a) - relu(b) has lines too.
 
-    With d = a - b over the region: e <= `rise` d + `above` and e >= `fall` d - `below`.
+    With d = a - b over the region: e <= `rise` d + `above` and e >= `fall` d - `below`. Of linear units e is d itself.
 
     Attributes
     ----------
@@ -72,13 +72,13 @@ def _paired(entries: Floats) -> Floats:
     return np.asarray(first + second)
 
 
-def side_by_side(first: SparseReLUNetwork, second: SparseReLUNetwork) -> SparseReLUNetwork:
-    """Return the network whose outputs are those of `first`, then those of `second`."""
+def side_by_side(first: SparseReLUNetwork, second: SparseReLUNetwork) -> list[Layer]:
+    """Return the layers of two networks side by side: units and outputs of `first`, then those of `second`."""
     layers: list[Layer] = []
     for (weight, bias), (other, shift) in zip(first.layers, second.layers, strict=True):
         joined = sp.block_diag([weight, other]) if layers else sp.vstack([weight, other])
         layers.append((sp.csr_matrix(joined), np.concatenate([bias, shift])))
-    return SparseReLUNetwork(layers)
+    return layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +105,14 @@ class CoupledNetworks:
 
 
 def couple(first: SparseReLUNetwork, second: SparseReLUNetwork, region: Box) -> CoupledNetworks:
-    """Return two networks of the same sizes, coupled over a region.
+    """Return two networks of the same sizes and kinds of units, coupled over a region.
 
     Notes
     -----
     The bounds of a and b are those of CROWN for each network; of d = a - b those through the layers coupled so far, met
     with what the bounds of a and b say.
     """
-    together, hidden = side_by_side(first, second).layers, list[CoupledLayer]()
+    together, hidden = side_by_side(first, second), list[CoupledLayer]()
     known = [crown_bounds(network, region) for network in (first, second)]
     sizes = region.reach
     for index, layer in enumerate(together[:-1]):
@@ -139,21 +139,21 @@ def _difference(layer: Layer, other: Layer, index: int) -> Layer:
 
 def _coupled(layer: Layer, own: Interval, other: Interval, moves: Interval, sizes: Floats) -> CoupledLayer:
     """Return a layer of pairs with bounds `own` of a, `other` of b and `moves` of d = a - b."""
-    known = Interval(np.concatenate([own.lower, other.lower]), np.concatenate([own.upper, other.upper]))
-    pairs = (own.upper > 0.0) | (other.upper > 0.0)
-    plain = relax_layer(layer, known, sizes, np.tile(pairs, 2))
-    rise, above = _hinge(moves.lower[pairs], moves.upper[pairs])
+    pairs = own.live | other.live
+    plain = relax_layer(layer, own.beside(other), sizes, np.tile(pairs, 2))
+    floor = own.take(pairs).floor
+    rise, above = _hinge(moves.lower[pairs], moves.upper[pairs], floor)
     # min(0, d) = -max(0, -d).
-    fall, below = _hinge(-moves.upper[pairs], -moves.lower[pairs])
+    fall, below = _hinge(-moves.upper[pairs], -moves.lower[pairs], floor)
     base, move = _middle(other.lower[pairs], other.upper[pairs]), _middle(moves.lower[pairs], moves.upper[pairs])
     middle = np.append(base + move, base)
     return CoupledLayer(**vars(plain), rise=rise, above=above, fall=fall, below=below, middle=middle)
 
 
-def _hinge(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Return slope and offset of a line that is at least max(0, d) for d between `low` and `high`."""
-    slope, lift = chord(low, high)
-    return np.where(high <= 0.0, 0.0, slope), np.where(high <= 0.0, 0.0, lift)
+def _hinge(low: Floats, high: Floats, floor: Floats | float) -> tuple[Floats, Floats]:
+    """Return slope and offset of a line that is at least max(`floor`, d) for d between `low` and `high`."""
+    slope, lift = chord(low, high, floor)
+    return np.where(high <= floor, 0.0, slope), np.where(high <= floor, 0.0, lift)
 
 
 def _middle(low: Floats, high: Floats) -> Floats:

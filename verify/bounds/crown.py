@@ -21,18 +21,18 @@ DENSE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class RelaxedLayer:
-    """A hidden layer h = relu(p), p = W h' + b, between two lines over the region.
+    """A hidden layer h = relu(p), or h = p at linear units, p = W h' + b, between two lines over the region.
 
-    They are `lower_slope` p <= h <= `upper_slope` p + `upper_intercept`.
+    They are `lower_slope` p <= h <= `upper_slope` p + `upper_intercept`; at linear units both are p itself.
 
     Attributes
     ----------
     weight : csr_matrix or ndarray (n, k)
-        W of the neurons that can be active; the others are 0 and left out.
+        W of the neurons that can be active and of linear units; the others are 0 and left out.
     bias, lower_slope, upper_slope, upper_intercept : ndarray (n,)
         b and the lines; the slopes are float64 numbers that hold as they are, the intercept is rounded up.
     live : ndarray (out,) of bool
-        Which neurons of the layer can be active.
+        Which neurons of the layer can be active or are linear.
     reach : ndarray (n,)
         Sums of magnitudes |W| |h'| + |b|, at least the size of any partial sum of p.
     input_total : float
@@ -104,21 +104,20 @@ def relax_layer(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.b
     right for any s in [0, 1], so the rounding of s costs nothing. The lower line is p where u >= -l, else 0: the one
     that leaves the smaller area (CROWN's adaptive choice).
     """
-    live = known.upper > 0.0 if live is None else live
-    weight, bias = layer[0][live], layer[1][live]
-    low, high = known.lower[live], known.upper[live]
-    active = low >= 0.0
-    slope, intercept = chord(low, high)
+    live = known.live if live is None else live
+    weight, bias, own = layer[0][live], layer[1][live], known.take(live)
+    low, high = own.lower, own.upper
+    slope, intercept = chord(low, high, own.floor)
     return RelaxedLayer(
         weight=weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight,
         bias=bias,
-        lower_slope=np.where(active | (high >= -low), 1.0, 0.0),
+        lower_slope=np.where((low >= own.floor) | (high >= -low), 1.0, 0.0),
         upper_slope=slope,
         upper_intercept=intercept,
         live=live,
         reach=_reach(weight, bias, sizes),
         input_total=float(sizes.sum()),
-        heights=np.maximum(known.upper, 0.0),
+        heights=known.heights,
     )
 
 
@@ -128,13 +127,16 @@ def _reach(weight: sp.csr_matrix, bias: Floats, sizes: Floats) -> Floats:
         return np.asarray(abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes)))
 
 
-def chord(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Return s and t with max(p, 0) <= s p + t for low <= p <= high, `high` > 0; s holds as it is, t is rounded up."""
+def chord(low: Floats, high: Floats, floor: Floats | float = 0.0) -> tuple[Floats, Floats]:
+    """Return s and t with max(p, 0) <= s p + t for low <= p <= high, `high` > 0; s holds as it is, t is rounded up.
+
+    They are 1 and 0 where low >= `floor`, as it always is at linear units.
+    """
     with np.errstate(all="ignore"):
         slope = np.clip(high / (high - low), 0.0, 1.0)
-        slope = np.where((low >= 0.0) | ~np.isfinite(slope), 1.0, slope)
+        slope = np.where((low >= floor) | ~np.isfinite(slope), 1.0, slope)
         lift = np.maximum(-slope * low, high * (1.0 - slope)) * (1.0 + 8.0 * EPS) + TINY
-    return slope, np.where(low >= 0.0, 0.0, lift)
+    return slope, np.where(low >= floor, 0.0, lift)
 
 
 def relax_layers(layers: Sequence[Layer], known: Sequence[Interval], region: Box) -> list[RelaxedLayer]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
 from verify.bounds.crown import output_interval
-from verify.bounds.layer_bounds import crown_bounds, interval_bounds
+from verify.bounds.layer_bounds import crown_bounds, interval_bounds, of_units
 from verify.regions.box import Box
 from verify.regions.intervals import EPS, TINY, Interval, affine_interval
 
@@ -69,7 +69,7 @@ class Functions:
         """Return outward-rounded CROWN bounds over a region; `layers` are bounds as :func:`verify.bound` gives them."""
         if not len(self):
             return Interval(np.zeros(0), np.zeros(0))
-        known = output_interval(self.rows, self.network.layers, layers, region)
+        known = output_interval(self.rows, self.network.layers, of_units(self.network, layers), region)
         with np.errstate(all="ignore"):
             lost = 2.0 * EPS * (np.maximum(np.abs(known.lower), np.abs(known.upper)) + np.abs(self.offsets))
             lost = np.where(self.offsets == 0.0, 0.0, lost)
@@ -118,4 +118,4 @@ class Functions:
 
 def last_hidden(region: Box, layers: tuple[Interval, ...]) -> Interval:
     """Return bounds of the values that the last layer reads."""
-    return layers[-2].relu() if len(layers) > 1 else Interval(region.lower, region.upper)
+    return layers[-2].activated() if len(layers) > 1 else Interval(region.lower, region.upper)

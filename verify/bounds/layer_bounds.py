@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.crown import RelaxedLayer, crown_interval, relax_layer
@@ -13,13 +14,22 @@ from verify.regions.intervals import Interval, affine_interval
 def interval_bounds(network: SparseReLUNetwork, region: Box) -> tuple[Interval, ...]:
     """Return the interval bounds of every layer; the first is exact over the region, up to rounding."""
     values, result = Interval(region.lower, region.upper), list[Interval]()
-    for weight, bias in network.layers:
-        known = affine_interval(weight, bias, values)
+    for index, (weight, bias) in enumerate(network.layers):
+        known = replace(affine_interval(weight, bias, values), floor=network.floor(index))
         if not result and not region.is_box:
             known = known.meet(crown_interval(weight, bias, [], region))
         result.append(known)
-        values = known.relu()
+        values = known.activated()
     return tuple(result)
+
+
+def of_units(network: SparseReLUNetwork, known: Sequence[Interval]) -> tuple[Interval, ...]:
+    """Return bounds of the layers of a network that know its units, whoever made them."""
+    floors = [network.floor(index) for index in range(len(known))]
+    return tuple(
+        layer if isinstance(floor, float) and isinstance(layer.floor, float) else replace(layer, floor=floor)
+        for layer, floor in zip(known, floors, strict=True)
+    )
 
 
 def crown_bounds(
@@ -33,7 +43,7 @@ def crown_bounds(
     `known` are bounds of :func:`interval_bounds`, which are not computed again. Once `stop` says so, the layers that
     are left keep them.
     """
-    result = list(interval_bounds(network, region) if known is None else known)
+    result = list(interval_bounds(network, region) if known is None else of_units(network, known))
     values, sizes = Interval(region.lower, region.upper), region.reach
     hidden: list[RelaxedLayer] = []
     for index, layer in enumerate(network.layers):
@@ -44,8 +54,7 @@ def crown_bounds(
         if stop() or index == len(network.layers) - 1:
             break
         hidden.append(relax_layer(layer, result[index], sizes))
-        values = result[index].relu()
-        sizes = values.upper
+        values, sizes = result[index].activated(), hidden[-1].heights
     return tuple(result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +12,7 @@ from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
 from verify.backends.warm_start import WarmEngine, warm_engine
 from verify.bounds.crown import crown_interval, relax_layers
+from verify.bounds.layer_bounds import of_units
 from verify.bounds.triangles import Triangles, over_inputs
 from verify.clock import Clock
 from verify.milp.scaling import Scaled, scale
@@ -53,7 +55,7 @@ def tighten(
     outputs all. What counts is what the multipliers of an engine prove (:mod:`verify.bounds.duals`), never its
     objective.
     """
-    result, clock, depth = list(known), Clock(time_limit), len(network.layers)
+    result, clock, depth = list(of_units(network, known)), Clock(time_limit), len(network.layers)
     triangles = over_inputs(region)
     for index in range(1, depth):
         if clock.over() or not np.isfinite([result[index - 1].lower, result[index - 1].upper]).all():
@@ -73,7 +75,7 @@ class _LayerTightening:
 
     def __init__(self, triangles: Triangles, layer: Layer, known: Interval, clock: Clock, until: float) -> None:
         self.triangles, self.clock, self.until = triangles, clock, until
-        self.bias, self.costs = layer[1], triangles.costs(layer[0])
+        self.bias, self.costs, self.known = layer[1], triangles.costs(layer[0]), known
         self.lower, self.upper = known.lower.copy(), known.upper.copy()
         with np.errstate(all="ignore"):
             milp, self.mapping = triangles.model()
@@ -84,17 +86,18 @@ class _LayerTightening:
         """Bound the neurons that can switch."""
         with np.errstate(all="ignore"):
             nearness = np.minimum(self.upper, -self.lower) / (self.upper - self.lower)
-        order = [index for index in np.argsort(nearness, kind="stable").tolist() if self._loose(index)]
+        units = set(self.known.switching.tolist())
+        order = [index for index in np.argsort(nearness, kind="stable").tolist() if index in units]
         nearer = {index: 1.0 if self.upper[index] <= -self.lower[index] else -1.0 for index in order}
         self._tighten([(index, nearer[index]) for index in order])
         self._tighten([(index, -nearer[index]) for index in order if self._loose(index)])
-        return Interval(self.lower, self.upper)
+        return replace(self.known, lower=self.lower, upper=self.upper)
 
     def tighten_outputs(self) -> Interval:
         """Bound every output from above, then from below."""
         for sign in (1.0, -1.0):
             self._tighten([(index, sign) for index in range(len(self.upper))])
-        return Interval(self.lower, self.upper)
+        return replace(self.known, lower=self.lower, upper=self.upper)
 
     def _loose(self, index: int) -> bool:
         return bool(self.lower[index] < 0.0 < self.upper[index])

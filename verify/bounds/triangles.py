@@ -28,7 +28,8 @@ class Triangles:
     region : Box
         Any region.
     rows : csr_matrix (r, v)
-        Of the inputs (d,), then for each layer its pre-activations p, and a = relu(p) of its unstable neurons.
+        Of the inputs (d,), then for each layer its pre-activations p, and a = relu(p) of its unstable neurons. What a
+        linear unit passes on is p itself.
     lower, upper : ndarray (r,)
         The sides of the rows.
     low, high : ndarray (v - d,)
@@ -53,9 +54,9 @@ class Triangles:
 
     def deeper(self, layer: Layer, known: Interval) -> Triangles:
         """Return the relaxation with one more layer, `known` finite bounds of its pre-activations."""
-        live = np.flatnonzero(known.upper > 0.0)
-        unstable = np.flatnonzero(known.lower[live] < 0.0)
-        low, high = known.lower[live], known.upper[live]
+        live = np.flatnonzero(known.live)
+        own = known.take(live)
+        low, high, unstable = own.lower, own.upper, own.switching
         first, count, more = self.rows.shape[1], len(live), len(unstable)
         before, value = first + unstable, first + count + np.arange(more)
         slope, lift = chord(low[unstable], high[unstable])

@@ -14,6 +14,7 @@ from torch import Tensor
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.crown import RelaxedLayer, Split, crown_upper, relax_affine, relax_layers
+from verify.bounds.layer_bounds import of_units
 from verify.branching.projected_adam import ProjectedAdam
 from verify.branching.subproblems import Subproblems
 from verify.regions.box import Box
@@ -31,8 +32,8 @@ LOW_RATE = 0.25
 
 def can_branch(network: SparseReLUNetwork, known: Sequence[Interval]) -> bool:
     """Whether a network can be split: hidden layers of moderate size, finite bounds, neurons that can switch."""
-    hidden = known[:-1]
-    live = [network.n_inputs, *(int((layer.upper > 0.0).sum()) for layer in hidden)]
+    hidden = of_units(network, known[:-1])
+    live = [network.n_inputs, *(int(layer.live.sum()) for layer in hidden)]
     switch = any(len(layer.switching) for layer in hidden)
     finite = all(layer.finite for layer in hidden)
     return switch and finite and sum(a * b for a, b in pairwise(live)) <= LARGEST
@@ -43,10 +44,12 @@ class TorchLayer:
     """A hidden layer of n neurons that can be active, u of which can switch: p = W h' + b and their lines.
 
     `weight` (n, k), `bias` (n,), the indices `unstable` (u,) of those that switch, and the lines of these, (u,) each.
+    The neurons pass max(p, `floor`) on, minus infinity at linear units.
     """
 
     weight: Tensor
     bias: Tensor
+    floor: Tensor | float
     unstable: Tensor
     upper_slope: Tensor
     upper_intercept: Tensor
@@ -90,14 +93,14 @@ class Relaxation:
         self, network: SparseReLUNetwork, region: Box, rows: Floats, offsets: Floats, known: Sequence[Interval]
     ) -> None:
         self.region, self.rows, self.offsets = region, rows, offsets
+        known = of_units(network, known[: len(network.layers) - 1])
         self.hidden = relax_layers(network.layers[:-1], known, region)
         self.last = relax_affine(network.layers[-1], self.hidden[-1].heights if self.hidden else region.reach)
-        self.unstable = [
-            np.flatnonzero(bounds.lower[layer.live] < 0.0) for layer, bounds in zip(self.hidden, known, strict=False)
-        ]
+        live = [bounds.take(layer.live) for layer, bounds in zip(self.hidden, known, strict=True)]
+        self.unstable = [bounds.switching for bounds in live]
         self.sizes = [len(neurons) for neurons in self.unstable]
         kept = [np.ones(network.n_inputs, dtype=bool), *(layer.live for layer in self.hidden)]
-        self.torch_layers = [_torch_layer(*parts) for parts in zip(self.hidden, kept, self.unstable, strict=False)]
+        self.torch_layers = [_torch_layer(*parts) for parts in zip(self.hidden, kept, live, strict=False)]
         weight, bias = network.layers[-1]
         self.top = _tensor(np.asarray(rows @ weight)[:, kept[-1]])
         self.base = _tensor(rows @ bias + offsets)
@@ -162,7 +165,7 @@ class Relaxation:
         fields = [field.split(self.sizes, dim=1) for field in (batch.phase, batch.alpha)]
         for layer, slope, phase, alpha in zip(self.torch_layers, bounds.slopes, *fields, strict=True):
             before = values @ layer.weight.T + layer.bias
-            values = before.clamp(min=0.0)
+            values = before.clamp(min=layer.floor)
             own, rise, height = slope[:, layer.unstable], before[:, layer.unstable], values[:, layer.unstable]
             above = torch.where(own > 0.0, layer.upper_slope * rise + layer.upper_intercept, alpha * rise)
             # Rounding may say that lines cut their neuron: no reason to prefer one that is split.
@@ -217,10 +220,13 @@ class Relaxation:
         return value.detach(), slopes if len(self.sides) else (*slopes, torch.zeros_like(multipliers))
 
 
-def _torch_layer(layer: RelaxedLayer, inputs: NDArray[np.bool_], unstable: NDArray[np.int64]) -> TorchLayer:
+def _torch_layer(layer: RelaxedLayer, inputs: NDArray[np.bool_], known: Interval) -> TorchLayer:
     weight = layer.weight if isinstance(layer.weight, np.ndarray) else layer.weight.toarray()
+    unstable = known.switching
     own = (layer.upper_slope[unstable], layer.upper_intercept[unstable], layer.lower_slope[unstable])
-    return TorchLayer(_tensor(weight[:, inputs]), _tensor(layer.bias), torch.as_tensor(unstable), *map(_tensor, own))
+    floor = known.floor if isinstance(known.floor, float) else _tensor(known.floor)
+    fields = (_tensor(weight[:, inputs]), _tensor(layer.bias), floor, torch.as_tensor(unstable))
+    return TorchLayer(*fields, *map(_tensor, own))
 
 
 def _tensor(array: Floats) -> Tensor:

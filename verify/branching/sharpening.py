@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from verify.bounds.layer_bounds import of_units
 from verify.branching.relaxation import Relaxation
 from verify.branching.tree import Tree
 from verify.regions.box import Box
@@ -42,15 +44,13 @@ def sharpen(
     layers before are improved for each bound alone (alpha-CROWN: Xu et al. 2021). With `rounds` every bound is then one
     of branch and bound, as far as these go: layers that are bounded so let the next ones be bounded better.
     """
-    result = list(known)
+    result = list(of_units(network, known))
     for index in range(1, len(network.layers) - 1):
         if stop():
             break
         loose = result[index].switching
         if len(loose):
-            result[index] = _sharper(
-                SparseReLUNetwork(network.layers[: index + 1]), region, result, loose, stop, rounds
-            )
+            result[index] = _sharper(network.upto(index), region, result, loose, stop, rounds)
     return tuple(result)
 
 
@@ -75,7 +75,7 @@ def _sharper(
         found = _uppers(relaxation, stop, rounds)
         upper[some] = np.minimum(upper[some], found[: len(some)])
         lower[some] = np.maximum(lower[some], -found[len(some) :])
-    return Interval(lower, upper)
+    return replace(last, lower=lower, upper=upper)
 
 
 def _uppers(relaxation: Relaxation, stop: Callable[[], bool], rounds: int) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.bounds.layer_bounds import check_sizes
+from verify.bounds.objectives import with_values
 from verify.encoding.encode import Encoding, encode
 from verify.reading.read_network import read_network
 from verify.regions.box import Box
@@ -90,7 +91,7 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
     >>> problem = cp.Problem(cp.Maximize(inside.outputs[0]), [cp.norm1(x) <= 1, *inside.constraints])  # doctest: +SKIP
     """
     interface = import_module(INTERFACES[_package_of(inputs)])
-    net = read_network(network)
+    net = with_values(read_network(network), "embed")
     inputs = interface.vector_of(inputs, net.n_inputs)
     interface.check_model(model)
     box = region if region is not None else Box(*_finite(*interface.bounds_of(inputs)))

@@ -9,9 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_known, as_vector
+from convexnn.checks import Floats, as_known
 from convexnn.network import SparseReLUNetwork
-from verify.bounds.layer_bounds import check_sizes, crown_bounds
+from verify.bounds.layer_bounds import check_sizes, crown_bounds, of_units
+from verify.bounds.objectives import weights_of, with_values
 from verify.milp.input_variables import InputVariables, input_variables
 from verify.milp.model import Conditions, Milp
 from verify.milp.writing import write_milp
@@ -93,7 +94,7 @@ class Encoding:
 def encode(
     network: SparseReLUNetwork,
     region: Box,
-    objective: ArrayLike | None = None,
+    objective: int | ArrayLike | None = None,
     bounds: tuple[Interval, ...] | None = None,
     formulation: str = "big-m",
 ) -> Encoding:
@@ -105,8 +106,8 @@ def encode(
         Any number of layers.
     region : Box
         The inputs allowed.
-    objective : array_like (k,), optional
-        c in max c . outputs; default ones for a network with one output, needed for several.
+    objective : int or array_like (k,), optional
+        The output's index, 0 to k - 1, or c in max c . outputs; needed for several outputs.
     bounds : tuple of Interval, optional
         Pre-activation bounds of every layer, from :func:`verify.bound`; default CROWN bounds.
     formulation : {"big-m", "indicator"}
@@ -126,10 +127,10 @@ def encode(
     -----
     A neuron a = max(p, 0) with bounds l < 0 < u of its pre-activation p gets one variable a in [0, u], one binary z
     and the rows a >= p, a <= p - l (1 - z), a <= u z: its own big-M, and no variable for p. Neurons with u <= 0 are 0
-    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019). In a ball an input has a
-    variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball gets its cuts from
-    :func:`verify.encoding.outer_approximation.maximise` and is its box before. Rows are widened by the rounding of the
-    products in them.
+    and those with l >= 0 are p, so both leave no trace (Tjeng, Xiao and Tedrake 2019), and no more do linear units. In
+    a ball an input has a variable for each side that it can move to. One row bounds their sum in an L1 ball; an L2 ball
+    gets its cuts from :func:`verify.encoding.outer_approximation.maximise` and is its box before. Rows are widened by
+    the rounding of the products in them.
 
     With indicators the last two rows hold where z says so: a <= p where z = 1, a <= 0 where z = 0. There is no l in
     the model then, and an engine has a big-M of its own, if any. Five questions about a dense 784-64-64-10 network over
@@ -137,10 +138,11 @@ def encode(
     9.4, 7.4, 41, 3.0, 28 s; gurobi 2.2, 0.7, 3.2, 0.4, 3.5 and 2.0, 0.9, 3.4, 0.7, 4.8 s. So all questions here are
     asked with big-M.
     """
+    with_values(network, "encode")
     check_sizes(network, region)
     as_known(formulation, "formulation", FORMULATIONS)
-    known = crown_bounds(network, region) if bounds is None else bounds
-    cost = _objective(network, objective)
+    known = crown_bounds(network, region) if bounds is None else of_units(network, bounds)
+    cost = weights_of(objective, network.n_outputs)
     hidden = known[:-1]
     if not all(layer.finite for layer in hidden):
         raise ValueError("a pre-activation bound is infinite; expected weights and a region of moderate size")
@@ -155,17 +157,9 @@ def encode(
     return Encoding(builder.finish(cost), network, region, inputs, unstable, outputs, levels)
 
 
-def _objective(network: SparseReLUNetwork, objective: ArrayLike | None) -> Floats:
-    if objective is not None:
-        return as_vector(objective, "objective", network.n_outputs, "weight per output")
-    if network.n_outputs > 1:
-        raise ValueError(f"objective is None for {network.n_outputs} outputs; expected one weight per output")
-    return np.ones(1)
-
-
 def _used_inputs(network: SparseReLUNetwork, hidden: tuple[Interval, ...]) -> NDArray[np.int64]:
     weight = network.layers[0][0]
-    rows = weight[np.flatnonzero(hidden[0].upper > 0.0)] if hidden else weight
+    rows = weight[np.flatnonzero(hidden[0].live)] if hidden else weight
     return np.unique(rows.indices).astype(np.int64)
 
 
@@ -202,7 +196,7 @@ class _Builder:
         self.error = sizes @ self.error + rounding(weight) * self.reach + lost
 
     def relu_layer(self, weight: sp.csr_matrix, bias: Floats, bounds: Interval, unstable: NDArray[np.int64]) -> None:
-        live = (bounds.upper > 0.0).astype(np.float64)
+        live = bounds.live.astype(np.float64)
         # Dead rows are cleared first: they may read inputs that have no variable.
         self.affine(sp.csr_matrix(sp.diags(live) @ weight), live * bias)
         values, binaries = self._new_variables(bounds.upper[unstable])

@@ -12,8 +12,8 @@ from convexnn.network import SparseReLUNetwork
 from verify.bounds.crown import DENSE
 from verify.regions.box import Box
 
-# A weight, sparse or dense, and a bias.
-MixedLayer = tuple[sp.csr_matrix | Floats, Floats]
+# A weight, sparse or dense, a bias, and the floor of the layer's units: 0, or (out,) with -inf where they are linear.
+MixedLayer = tuple[sp.csr_matrix | Floats, Floats, Floats | float]
 
 # Points moved at once, and steps of each.
 STARTS, STEPS = 32, 40
@@ -92,8 +92,8 @@ def _points_around(point: Floats, region: Box, rng: np.random.Generator, count: 
 def densify_layers(network: SparseReLUNetwork) -> list[MixedLayer]:
     """Return the layers with weights that are hardly sparse as dense arrays, whose products are faster."""
     return [
-        (weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight, bias)
-        for weight, bias in network.layers
+        (weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight, bias, network.floor(index))
+        for index, (weight, bias) in enumerate(network.layers)
     ]
 
 
@@ -105,15 +105,15 @@ def values_and_slopes(
     Of several rows c in `objective` (m, k) it is the least function, with its `offsets`, at each point.
     """
     before, hidden = [], points
-    for weight, bias in layers:
+    for weight, bias, floor in layers:
         before.append(_product(weight, hidden) + bias)
-        hidden = np.maximum(before[-1], 0.0)
+        hidden = np.maximum(before[-1], floor)
     rows = np.atleast_2d(objective)
     values = before[-1] @ rows.T + offsets
     least = values.argmin(axis=1)
     slopes = rows[least]
-    for (weight, _), inner in zip(layers[:0:-1], before[-2::-1], strict=True):
-        slopes = _product(weight.T, slopes) * (inner > 0.0)
+    for (weight, _, _), (*_, floor), inner in zip(layers[:0:-1], layers[-2::-1], before[-2::-1], strict=True):
+        slopes = _product(weight.T, slopes) * (inner > floor)
     return values[np.arange(len(points)), least], _product(layers[0][0].T, slopes)
 
 

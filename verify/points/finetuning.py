@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_nonnegative, as_rows
+from convexnn.checks import Bools, Floats, as_count, as_nonnegative, as_rows
 from convexnn.network import SparseReLUNetwork
+from verify.relu_graph import carried_units
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +92,8 @@ def _as_targets(y: ArrayLike, count: int, outputs: int) -> Floats | NDArray[np.i
 def finetuned(network: SparseReLUNetwork, training: Training, rng: np.random.Generator) -> SparseReLUNetwork:
     """Return the network after training: biases and nonzero weights move, the other weights stay zero.
 
+    Rows of linear units that carry a value on stay as they are.
+
     Notes
     -----
     Adam (Kingma and Ba 2015) in float32 on the CPU, on batches in an order drawn from `rng`.
@@ -108,13 +111,15 @@ def finetuned(network: SparseReLUNetwork, training: Training, rng: np.random.Gen
         weights = [torch.tensor(weight.toarray(), dtype=torch.float32) for weight, _ in network.layers]
         biases = [torch.tensor(bias, dtype=torch.float32) for _, bias in network.layers]
         masks = [weight != 0.0 for weight in weights]
+        linear = [_flags(network.linear_units(index)) for index in range(len(weights))]
+        _hold(weights, biases, [_flags(carried_units(network, index)) for index in range(len(weights))])
         adam = torch.optim.Adam([field.requires_grad_() for field in (*weights, *biases)], lr=training.rate)
         X = torch.tensor(training.rows, dtype=torch.float32)
         y = torch.tensor(training.targets, dtype=torch.int64 if training.classes else torch.float32)
         for _ in range(training.epochs):
             for batch in torch.from_numpy(rng.permutation(len(X))).split(training.batch):
                 adam.zero_grad()
-                loss = _loss(_outputs(X[batch], weights, biases, masks), y[batch], training.classes)
+                loss = _loss(_outputs(X[batch], weights, biases, masks, linear), y[batch], training.classes)
                 if not loss.isfinite():
                     raise ValueError(
                         f"finetune diverged at rate {training.rate:g}; expected a smaller one, or scaled rows"
@@ -123,14 +128,34 @@ def finetuned(network: SparseReLUNetwork, training: Training, rng: np.random.Gen
                 adam.step()
         fields = zip(weights, biases, masks, strict=True)
         layers = [((w * mask).detach().double().numpy(), b.detach().double().numpy()) for w, b, mask in fields]
-    return SparseReLUNetwork(layers)
+    return network.with_layers(layers)
 
 
-def _outputs(X: Tensor, weights: list[Tensor], biases: list[Tensor], masks: list[Tensor]) -> Tensor:
+def _flags(units: Bools | None) -> Tensor | None:
+    import torch
+
+    return None if units is None else torch.tensor(units)
+
+
+def _hold(weights: list[Tensor], biases: list[Tensor], carried: list[Tensor | None]) -> None:
+    """Let no slope reach the rows of units that carry a value on: Adam then leaves them as they are."""
+    for weight, bias, held in zip(weights, biases, carried, strict=True):
+        if held is not None:
+            weight.requires_grad_().register_hook(lambda slope, held=held: slope * ~held[:, None])
+            bias.requires_grad_().register_hook(lambda slope, held=held: slope * ~held)
+
+
+def _outputs(
+    X: Tensor, weights: list[Tensor], biases: list[Tensor], masks: list[Tensor], linear: list[Tensor | None]
+) -> Tensor:
     """Return the outputs (n, k); a weight outside its mask has no part in them, so it has no slope either."""
     for index, (weight, bias, mask) in enumerate(zip(weights, biases, masks, strict=True)):
-        X = (X.relu() if index else X) @ (weight * mask).T + bias
+        X = (_activated(X, linear[index - 1]) if index else X) @ (weight * mask).T + bias
     return X
+
+
+def _activated(values: Tensor, linear: Tensor | None) -> Tensor:
+    return values.relu() if linear is None else values.where(linear, values.relu())
 
 
 def _loss(outputs: Tensor, targets: Tensor, classes: bool) -> Tensor:

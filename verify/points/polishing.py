@@ -86,7 +86,7 @@ def restrict(network: SparseReLUNetwork, region: Box, x: Floats, free: NDArray[n
     """
     fixed = np.setdiff1d(np.arange(region.size), free)
     weight, bias = network.layers[0]
-    smaller = SparseReLUNetwork([(weight[:, free], bias + weight[:, fixed] @ x[fixed]), *network.layers[1:]])
+    smaller = network.with_layers([(weight[:, free], bias + weight[:, fixed] @ x[fixed]), *network.layers[1:]])
     ends = region.lower[free], region.upper[free]
     if isinstance(region, L1Ball):
         spent = float(np.abs(x - region.center)[fixed].sum()) * (1.0 + region.size * EPS)

@@ -72,7 +72,7 @@ class Population:
         rng: np.random.Generator,
     ) -> None:
         self.network, self.region, self.rng = network, region, rng
-        self.layers = [(_as_float32(weight), _as_float32(bias)) for weight, bias in densify_layers(network)]
+        self.layers = [tuple(map(_as_float32, layer)) for layer in densify_layers(network)]
         self.objective = _as_float32(objective)
         self.points, self.values = np.empty((0, region.size), dtype=np.float32), np.empty(0, dtype=np.float32)
         self.point, self.value = region.center, -np.inf
@@ -156,6 +156,6 @@ def _as_finite_float32(points: Floats) -> Float32s:
 
 
 def _as_float32(array: Any) -> Any:
-    """Return an array, or a sparse weight, in float32; what is too large for that is infinite."""
+    """Return an array, or a sparse weight, in float32; what is too large for that is infinite. A number stays."""
     with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+        return array if isinstance(array, float) else array.astype(np.float32)

@@ -15,6 +15,7 @@ from verify.bounds.layer_bounds import check_sizes, interval_bounds
 from verify.points.finetuning import Finetune, as_finetune, finetuned
 from verify.reading.read_network import read_network
 from verify.regions.box import Box
+from verify.relu_graph import carried_units
 
 METHODS = ("magnitude", "random", "importance")
 SCOPES = ("layer", "global")
@@ -85,6 +86,9 @@ def prune(
     first one, but by :func:`verify.certify_through`. Pruned copies as surrogates, which training again does not repay
     in the time it takes: Pham, Ren, Tahir, Tong and Serra, "Optimization over Trained (and Sparse) Neural Networks: A
     Surrogate within a Surrogate" (arXiv 2505.01985).
+
+    In a :class:`verify.ReLUGraph` the rows of linear units that carry a value on (one weight of 1, no bias) are no
+    weights: they do not count and all stay, also in finetuning. Neurons are its ReLUs; linear units all stay.
     """
     share, count = _as_amount(sparsity, kept)
     as_known(method, "method", METHODS)
@@ -120,7 +124,7 @@ def _widths(net: SparseReLUNetwork, region: Box | None) -> list[Floats]:
     if region is None:
         raise ValueError('region is None with method="importance"; expected the region whose inputs matter')
     check_sizes(net, region)
-    hidden = [layer.relu() for layer in interval_bounds(net, region)[:-1]]
+    hidden = [layer.activated() for layer in interval_bounds(net, region)[:-1]]
     return [region.upper - region.lower, *(layer.upper - layer.lower for layer in hidden)]
 
 
@@ -128,18 +132,32 @@ def _score_weights(net: SparseReLUNetwork, widths: Sequence[Floats] | None, outp
     """Return scores of the stored weights of every layer that may lose some."""
     result = []
     for index, (weight, _) in enumerate(net.layers if outputs else net.layers[:-1]):
-        sizes = np.abs(weight.data)
-        result.append((sizes if widths is None else _product(sizes, widths[index][weight.indices]), sizes))
+        own = _own_weights(net, index)
+        sizes = np.abs(weight.data[own])
+        result.append((sizes if widths is None else _product(sizes, widths[index][weight.indices[own]]), sizes))
     return result
+
+
+def _own_weights(net: SparseReLUNetwork, index: int) -> Mask | slice:
+    """Return which stored weights of a layer are weights: not those of units that carry a value on."""
+    carried, weight = carried_units(net, index), net.layers[index][0]
+    return slice(None) if carried is None else np.repeat(~carried, np.diff(weight.indptr))
+
+
+def _neurons(net: SparseReLUNetwork, index: int) -> Mask | slice:
+    """Return which units of a hidden layer are neurons: its ReLUs."""
+    linear = net.linear_units(index)
+    return slice(None) if linear is None else ~linear
 
 
 def _score_neurons(net: SparseReLUNetwork, widths: Sequence[Floats] | None) -> list[Scores]:
     """Return scores of the neurons of every hidden layer."""
     result = []
     for index, ((into, _), (out, _)) in enumerate(zip(net.layers, net.layers[1:], strict=False)):
-        arriving, leaving = sp.linalg.norm(into, axis=1), sp.linalg.norm(out, axis=0)
+        own = _neurons(net, index)
+        arriving, leaving = sp.linalg.norm(into, axis=1)[own], sp.linalg.norm(out, axis=0)[own]
         sizes = _product(arriving, leaving)
-        result.append((sizes if widths is None else _product(widths[index + 1], leaving), sizes))
+        result.append((sizes if widths is None else _product(widths[index + 1][own], leaving), sizes))
     return result
 
 
@@ -177,17 +195,26 @@ def _without_weights(net: SparseReLUNetwork, masks: Sequence[Mask]) -> SparseReL
     layers = list(net.layers)
     for index, mask in enumerate(masks):
         weight, bias = layers[index]
-        layers[index] = _with_entries(weight, np.where(mask, weight.data, 0.0)), bias
-    return SparseReLUNetwork(layers)
+        kept = _spread(mask, _own_weights(net, index), weight.nnz)
+        layers[index] = _with_entries(weight, np.where(kept, weight.data, 0.0)), bias
+    return net.with_layers(layers)
 
 
 def _without_neurons(net: SparseReLUNetwork, masks: Sequence[Mask]) -> SparseReLUNetwork:
-    sides = [np.ones(net.n_inputs, dtype=bool), *masks, np.ones(net.n_outputs, dtype=bool)]
+    hidden = [_spread(mask, _neurons(net, index), net.sizes[index + 1]) for index, mask in enumerate(masks)]
+    sides = [np.ones(net.n_inputs, dtype=bool), *hidden, np.ones(net.n_outputs, dtype=bool)]
     layers = []
     for (weight, bias), before, after in zip(net.layers, sides, sides[1:], strict=False):
         rows = np.repeat(after, np.diff(weight.indptr))
         layers.append((_with_entries(weight, np.where(rows & before[weight.indices], weight.data, 0.0)), bias))
-    return SparseReLUNetwork(layers)
+    return net.with_layers(layers)
+
+
+def _spread(mask: Mask, own: Mask | slice, count: int) -> Mask:
+    """Return the mask (count,) that is `mask` at its `own` entries and True elsewhere."""
+    result = np.ones(count, dtype=bool)
+    result[own] = mask
+    return result
 
 
 def _with_entries(weight: sp.csr_matrix, entries: Floats) -> sp.csr_matrix:

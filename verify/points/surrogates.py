@@ -51,7 +51,7 @@ def _surrogate(network: SparseReLUNetwork, given: Any, number: int) -> Surrogate
         if not 0.0 <= given < 1.0:
             raise ValueError(f"surrogates[{number}] is {given:g}; expected a sparsity in [0, 1) or a network")
         return Surrogate(f"surrogate {given:g}", prune(network, float(given)))
-    copy = read_simple(given)
+    copy = read_simple(given).without_final()
     for what, have, want in (
         ("inputs", copy.n_inputs, network.n_inputs),
         ("outputs", copy.n_outputs, network.n_outputs),

@@ -12,6 +12,7 @@ from verify.answers.witness import any_positive, misclassified_at_center
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
+from verify.bounds.objectives import with_order
 from verify.questions.difference import as_pair, difference_of
 from verify.questions.engines import ask_milp, choose_engine
 from verify.questions.inquiry import Inquiry
@@ -62,7 +63,7 @@ def certify_through(
     MNIST networks (`benchmarks/difference.py`) no question was decided so that branch and bound on the network itself
     left open, which is why no other question asks for it.
     """
-    net, copy = as_pair(dense, sparse)
+    (net, order), (copy, _) = map(with_order, as_pair(dense, sparse))
     check_sizes(net, region)
     resources = resources_of(time_limit, backend, seed)
     kept = class_at(net, region.center) if label is None else label
@@ -74,7 +75,7 @@ def certify_through(
     moves = difference_of(net, copy, region, margins.rows).upper
     if not np.isfinite(moves).all():
         return _open_at_once(margins.label, resources, "The difference of the networks has no finite bound.")
-    return _Transfer(margins, Functions(margins.rows, moves, simplify(copy)), region, resources).answer()
+    return _Transfer(margins, Functions(margins.rows, moves, simplify(copy)), region, resources, order).answer()
 
 
 def _open_at_once(label: int | None, resources: Resources, reason: str) -> Answer:
@@ -85,8 +86,8 @@ def _open_at_once(label: int | None, resources: Resources, reason: str) -> Answe
 class _Transfer:
     """The margins of a copy, raised by a bound on what the network's own exceed them by."""
 
-    def __init__(self, margins: Margins, raised: Functions, region: Box, resources: Resources) -> None:
-        self.margins, self.region = margins, region
+    def __init__(self, margins: Margins, raised: Functions, region: Box, resources: Resources, order: str) -> None:
+        self.margins, self.region, self.order = margins, region, order
         self.inquiry = Inquiry(raised, region, resources)
         self.inquiry.note("difference", f"margins at most {raised.offsets.max():.6g} above those of the copy")
 
@@ -151,7 +152,7 @@ class _Transfer:
             value=float(margin),
             bound=float(inquiry.upper.max()),
             proof=proof,
-            reason=reason,
+            reason=f"{reason} {self.order}".strip(),
             seconds=inquiry.clock.seconds,
             backend=inquiry.engine_asked,
             trace=tuple(inquiry.trace),

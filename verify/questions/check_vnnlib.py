@@ -15,6 +15,7 @@ from verify.answers.checked_result import CheckedResult
 from verify.answers.property_check import Check, Holding
 from verify.answers.replay import replay_of
 from verify.answers.witness import CheckedPoint
+from verify.bounds.objectives import is_order, with_order, with_values
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
 from verify.questions.engines import choose_engine
@@ -61,24 +62,33 @@ def check_vnnlib(
     A condition of constraints g_j(x) = a_j . f(x) - b_j >= 0 is met somewhere iff max min_j g_j >= 0. It is ruled out
     where some g_j is below 0 by its bounds, where an outward-rounded dual bound of the linear relaxation of that
     maximum is (:mod:`verify.bounds.duals`), or where the dual bound of its MILP is below 0 by more than the engine's
-    tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic.
+    tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic. Constraints that
+    compare two outputs are about the values before a `final` function as well; others are refused where there is one.
     """
-    net = read_simple(network)
     asked = question if isinstance(question, Property) else read_property(question)
+    net, order = _network_for(read_simple(network), asked)
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
         if have != want:
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
     center = asked.cases[0].lower if asked.cases else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
-    return _PropertyCheck(net, asked, resources).check()
+    return _PropertyCheck(net, asked, resources, order).check()
+
+
+def _network_for(network: SparseReLUNetwork, asked: Property) -> tuple[SparseReLUNetwork, str]:
+    """Return the network that answers a property, and why a final function does not matter; ValueError if it does."""
+    conditions = (condition for case in asked.cases for condition in case.conditions)
+    if all(is_order(condition.rows, condition.levels) for condition in conditions):
+        return with_order(network)
+    return with_values(network, "a condition of the property"), ""
 
 
 class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     """One property on its way to an answer: an alternative is a condition of one of its boxes."""
 
-    def __init__(self, network: SparseReLUNetwork, asked: Property, resources: Resources) -> None:
+    def __init__(self, network: SparseReLUNetwork, asked: Property, resources: Resources, order: str) -> None:
         super().__init__()
-        self.network, self.asked, self.resources = network, asked, resources
+        self.network, self.asked, self.resources, self.order = network, asked, resources, order
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
         self.unseen, self.looked = 0, False
@@ -223,7 +233,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             bound=self.highest,
             proof=proof,
             leak=self.leak,
-            reason=reason,
+            reason=f"{reason} {self.order}".strip(),
             seconds=self.resources.clock.seconds,
             backend=self.engine_asked,
             trace=tuple(self.trace),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_floats
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.coupling import couple
 from verify.bounds.layer_bounds import check_sizes
-from verify.reading.read_network import read_network
+from verify.bounds.objectives import rows_of, with_values
+from verify.reading.read_network import read_whole
+from verify.reading.simplify import simplify
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 
@@ -23,7 +24,8 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
     Parameters
     ----------
     dense, sparse : SparseReLUNetwork, torch module, scikit-learn MLP, or path
-        Two networks of the same sizes, such as one and its copy by :func:`verify.prune`; neuron is paired with neuron.
+        Two networks of the same sizes and linear units, such as one and its copy by :func:`verify.prune`; neuron is
+        paired with neuron, those that cannot matter too.
     region : Box, LinfBall, L1Ball or L2Ball
         The inputs.
     rows : int or array_like (k,) or (r, k), optional
@@ -44,36 +46,33 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
     whichever is lower at the middle; apart is exact where both are stable. The less is pruned, the tighter: of a copy
     without 80 % of the weights little is known.
     """
-    pair = as_pair(dense, sparse)
-    check_sizes(pair[0], region)
-    return difference_of(*pair, region, _as_rows(rows, pair[0].n_outputs))
+    first, second = (with_values(network, "difference") for network in as_pair(dense, sparse))
+    check_sizes(first, region)
+    return difference_of(first, second, region, rows_of(rows, first.n_outputs, "rows"))
 
 
 def as_pair(dense: Any, sparse: Any) -> tuple[SparseReLUNetwork, SparseReLUNetwork]:
-    """Return two networks, read; ValueError where they have not the same sizes."""
-    first, second = read_network(dense), read_network(sparse)
-    if first.sizes != second.sizes:
-        sizes = ["-".join(map(str, network.sizes)) for network in (first, second)]
-        raise ValueError(f"sparse has the sizes {sizes[1]}; expected {sizes[0]}, neuron by neuron as in dense")
-    return first, second
+    """Return two networks, read; ValueError where they have not the same sizes and kinds of units.
+
+    They are paired before neurons leave that cannot matter; without these where one of them was read so before.
+    """
+    wholes = read_whole(dense), read_whole(sparse)
+    for first, second in product(*((whole, simplify(whole)) for whole in wholes)):
+        if _kinds(first) == _kinds(second):
+            return first, second
+    sizes = ["-".join(map(str, network.sizes)) for network in wholes]
+    if sizes[0] == sizes[1]:
+        raise ValueError("sparse has other linear units than dense; expected the same, unit by unit")
+    raise ValueError(f"sparse has the sizes {sizes[1]}; expected {sizes[0]}, neuron by neuron as in dense")
+
+
+def _kinds(network: SparseReLUNetwork) -> tuple[Any, ...]:
+    """Return the sizes of the layers and their linear units, to be compared."""
+    linear = (network.linear_units(index) for index in range(len(network.layers) - 1))
+    return network.sizes, *(None if mask is None else mask.tobytes() for mask in linear)
 
 
 def difference_of(dense: SparseReLUNetwork, sparse: SparseReLUNetwork, region: Box, rows: sp.csr_matrix) -> Interval:
     """Return bounds of rows @ (dense(x) - sparse(x)) over a region; see :func:`difference`."""
     both = sp.csr_matrix(sp.hstack([rows, -rows]))
     return couple(dense, sparse, region).bounds(both)
-
-
-def _as_rows(rows: int | ArrayLike | None, outputs: int) -> sp.csr_matrix:
-    if rows is None:
-        return sp.csr_matrix(np.eye(outputs))
-    if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
-        if not 0 <= rows < outputs:
-            raise ValueError(f"rows is {rows}; expected the index of an output, 0 to {outputs - 1}, or weights")
-        return sp.csr_matrix(np.eye(outputs)[[int(rows)]])
-    expected = f"an index, or weights of shape ({outputs},) or (r, {outputs})"
-    weights: Floats = as_floats(rows, "rows", 1 if np.ndim(np.asarray(rows, dtype=object)) == 1 else 2, expected)
-    weights = np.atleast_2d(weights)
-    if weights.shape[1] != outputs or not len(weights):
-        raise ValueError(f"rows has shape {np.shape(rows)}; expected {expected}")
-    return sp.csr_matrix(weights)

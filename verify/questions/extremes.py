@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_vector
+from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.answers.answer import Proof
 from verify.answers.checked_result import CheckedResult
@@ -18,6 +18,7 @@ from verify.answers.optimum import Optimum, OutputRange, Status
 from verify.answers.replay import replay_of
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
+from verify.bounds.objectives import rows_of, weights_of, with_values
 from verify.points.surrogates import read_surrogates
 from verify.questions.engines import ask_milp, choose_engine
 from verify.questions.inquiry import Inquiry
@@ -117,17 +118,22 @@ def minimize(
 def output_range(
     network: Any,
     region: Box,
+    objective: int | ArrayLike | None = None,
     *,
     time_limit: float = 60.0,
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
 ) -> OutputRange:
-    """Find the range of every output over a region; arguments as in :func:`maximize`, one time limit for all."""
-    net = read_simple(network)
+    """Find the range of every output over a region; arguments as in :func:`maximize`, one time limit for all.
+
+    With an `objective`, the index of an output, or weights (k,) or (r, k), the ranges of these functions instead.
+    """
+    net = with_values(read_simple(network), "output_range")
     check_sizes(net, region)
-    count = net.n_outputs
-    inquiry = Inquiry(_functions(net, np.eye(count)), region, resources_of(time_limit, backend, seed))
-    mirrored = Inquiry(_functions(net, -np.eye(count)), region, inquiry.resources)
+    rows = rows_of(objective, net.n_outputs, "objective").toarray()
+    count = len(rows)
+    inquiry = Inquiry(_functions(net, rows), region, resources_of(time_limit, backend, seed))
+    mirrored = Inquiry(_functions(net, -rows), region, inquiry.resources)
     optima: list[Optimum] = []
     for asked, sign in ((inquiry, 1.0), (mirrored, -1.0)):
         for index in range(count):
@@ -150,27 +156,13 @@ def output_range(
 def _extreme(
     sign: float, network: Any, region: Box, objective: int | ArrayLike | None, options: tuple[Any, ...]
 ) -> Optimum:
-    net = read_simple(network)
+    net = with_values(read_simple(network), "maximize" if sign > 0.0 else "minimize")
     check_sizes(net, region)
-    weights = objective_of(net, objective)
+    weights = weights_of(objective, net.n_outputs)
     time_limit, backend, seed, model, surrogates = options
     copies = read_surrogates(net, surrogates)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
     return _Maximization(Inquiry(_functions(net, sign * weights[None]), region, resources), 0, sign).optimum()
-
-
-def objective_of(network: SparseReLUNetwork, objective: int | ArrayLike | None) -> Floats:
-    """Return the weights (k,) of an objective: an output's index, weights, or None for a single output."""
-    count = network.n_outputs
-    if objective is None:
-        if count > 1:
-            raise ValueError(f"objective is None for {count} outputs; expected an output's index or {count} weights")
-        return np.ones(1)
-    if isinstance(objective, int | np.integer) and not isinstance(objective, bool):
-        if not 0 <= objective < count:
-            raise ValueError(f"objective is {objective}; expected the index of an output, 0 to {count - 1}")
-        return np.eye(count)[int(objective)]
-    return as_vector(objective, "objective", count, "weight per output")
 
 
 def _functions(network: SparseReLUNetwork, rows: Floats) -> Functions:

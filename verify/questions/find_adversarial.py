@@ -14,6 +14,7 @@ from verify.answers.replay import replay_of
 from verify.answers.witness import CheckedPoint, any_positive, misclassified_at_center
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
+from verify.bounds.objectives import threshold_of, with_order
 from verify.points.surrogates import Surrogate, read_surrogates
 from verify.questions.engines import choose_engine
 from verify.questions.inquiry import Inquiry
@@ -47,7 +48,8 @@ def find_adversarial(
     ----------
     network : SparseReLUNetwork, torch module, or path
         Anything that :func:`verify.read_network` takes. One output: class +1 where f > 0, -1 where f < 0. Several:
-        the class of the largest output, 0 to k - 1.
+        the class of the largest output, 0 to k - 1. A `final` function keeps the classes (of one output, those above
+        and below 1/2): margins are of the values before it.
     region : Box, LinfBall, L1Ball or L2Ball, or a part of one by :meth:`verify.Box.where`
         The inputs allowed; its center is the input attacked.
     label : int, optional
@@ -93,23 +95,25 @@ def find_adversarial(
     bound would take and more: the MILPs of the copies are easier, and every incumbent of theirs is a point to climb
     from in the network (Pham et al. 2026). They are never part of a proof.
     """
-    net = read_simple(network)
+    given = read_simple(network)
+    net, order = with_order(given)
     check_sizes(net, region)
     copies = read_surrogates(net, surrogates)
-    resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
+    replay = replay_of(network, model, region.center, threshold_of(given))
+    resources = resources_of(time_limit, backend, seed, replay, copies)
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
         return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, resources.clock.seconds, None, ())
-    return _Attack(margins_of(net, kept, target), region, resources).answer()
+    return _Attack(margins_of(net, kept, target), region, resources, order).answer()
 
 
 class _Attack(WitnessSearch[Alternative, Answer]):
     """One attack on its way to an answer: an alternative is a class that may beat the label."""
 
-    def __init__(self, margins: Margins, region: Box, resources: Resources) -> None:
+    def __init__(self, margins: Margins, region: Box, resources: Resources, order: str) -> None:
         super().__init__()
-        self.margins, self.region = margins, region
+        self.margins, self.region, self.order = margins, region, order
         self.inquiry = Inquiry(margins, region, resources)
         self.targets = [
             Alternative(f"Class {target}", self.inquiry, [index], any_positive)
@@ -264,7 +268,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
             value=float(self.inquiry.reached.max()),
             bound=float(self.inquiry.upper.max()),
             proof=proof,
-            reason=reason,
+            reason=f"{reason} {self.order}".strip(),
             seconds=self.inquiry.clock.seconds,
             backend=self.inquiry.engine_asked,
             trace=tuple(self.inquiry.trace),

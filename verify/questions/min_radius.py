@@ -13,6 +13,7 @@ from verify.answers.replay import original_of, replay_of
 from verify.answers.witness import any_positive, check_point
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import class_at, margins_of
+from verify.bounds.objectives import threshold_of, with_order
 from verify.clock import Clock
 from verify.questions.find_adversarial import find_adversarial
 from verify.questions.resources import INTERRUPTION, unless_interrupted
@@ -85,7 +86,8 @@ class _Bisection:
         self.lower, self.upper = 0.0, np.inf
         self.witness: Floats | None = None
         self.answers: list[Answer] = []
-        self.replay = replay_of(network, ask["model"])
+        self.replay = replay_of(network, ask["model"], threshold=threshold_of(network))
+        self.order = with_order(network)[1]
 
     def run(self) -> Radius:
         """Decide, or return the bounds known by then where that is interrupted."""
@@ -172,4 +174,5 @@ class _Bisection:
         if label is None:
             label = class_at(self.network, self.region.center)
         seconds, answers = self.clock.seconds, tuple(self.answers)
-        return Radius(status, self.lower, self.upper, self.witness, label, reason, seconds, answers)
+        words = reason if self.order in reason else f"{reason} {self.order}"
+        return Radius(status, self.lower, self.upper, self.witness, label, words, seconds, answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from convexnn.checks import as_count, as_file
@@ -59,6 +60,13 @@ def read_network(
     the reciprocals of divisors and of numbers of entries of a mean; a proof is about the network returned. Hidden
     neurons that cannot matter are dropped without rounding (:func:`verify.simplify`); inputs all stay, used or not.
     """
+    network = read_whole(source, input_shape, output)
+    ours = isinstance(source, SparseReLUNetwork) or (isinstance(source, str | os.PathLike) and _is_ours(Path(source)))
+    return network if ours else simplify(network)
+
+
+def read_whole(source: Any, input_shape: Sequence[int] | None = None, output: str | None = None) -> SparseReLUNetwork:
+    """Return the same with all of its hidden neurons, those that cannot matter among them."""
     path = as_file(source, "network") if isinstance(source, str | os.PathLike) else None
     model = is_model(source) or (path is not None and is_model_file(path))
     if output is not None and not model:
@@ -69,9 +77,9 @@ def read_network(
     if model:
         from verify.reading.from_onnx import read_onnx
 
-        return simplify(read_onnx(source if path is None else path, shape, output))
+        return read_onnx(source if path is None else path, shape, output)
     if path is not None:
-        if path.suffix == ".npz":
+        if _is_ours(path):
             return load_network(path)
         raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz")
     return _read_object(source, shape)
@@ -84,11 +92,11 @@ def _read_object(source: Any, shape: tuple[int, ...] | None) -> SparseReLUNetwor
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
-        return simplify(read_module(source, shape))
+        return read_module(source, shape)
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
         from verify.reading.from_sklearn import read_estimator
 
-        return simplify(read_estimator(source))
+        return read_estimator(source)
     raise TypeError(
         f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, a scikit-learn "
         "estimator, an ONNX model, or the path of an .npz or .onnx file"
@@ -108,3 +116,8 @@ def _as_shape(sizes: Any) -> tuple[int, ...]:
 
 def _is_torch(source: Any) -> bool:
     return type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict")
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file is one that `save` wrote."""
+    return path.suffix == ".npz"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,15 @@ OUTWARD = np.array([[-1.0], [1.0]])
 
 @dataclass(frozen=True, eq=False)
 class Interval:
-    """Proven bounds lower <= value <= upper of the entries of a vector, each (k,); infinite where nothing is known."""
+    """Proven bounds lower <= value <= upper of the entries of a vector, each (k,); infinite where nothing is known.
+
+    Of hidden units they also say what these pass on, max(value, `floor`): 0 for ReLUs, or (k,) with minus infinity
+    where a unit is linear. So whoever has the bounds of a layer knows its units.
+    """
 
     lower: Floats
     upper: Floats
+    floor: Floats | float = 0.0
 
     @property
     def finite(self) -> bool:
@@ -35,16 +40,44 @@ class Interval:
 
     @property
     def switching(self) -> NDArray[np.int64]:
-        """The entries that can be negative and positive."""
-        return np.flatnonzero((self.lower < 0.0) & (self.upper > 0.0))
+        """The ReLUs whose value can be negative and positive."""
+        return np.flatnonzero((self.lower < self.floor) & (self.upper > self.floor))
 
-    def relu(self) -> Interval:
-        """Return the bounds of max(value, 0)."""
-        return Interval(np.maximum(self.lower, 0.0), np.maximum(self.upper, 0.0))
+    @property
+    def live(self) -> NDArray[np.bool_]:
+        """Which units (k,) can pass on something else than 0: ReLUs that can be active, and linear units."""
+        return np.asarray(self.upper > self.floor)
+
+    @property
+    def heights(self) -> Floats:
+        """The largest sizes (k,) of what the units pass on."""
+        height = np.maximum(self.upper, 0.0)
+        return height if isinstance(self.floor, float) else np.where(self.floor < 0.0, self._sizes, height)
+
+    @property
+    def _sizes(self) -> Floats:
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
+
+    def activated(self) -> Interval:
+        """Return the bounds of what the units pass on."""
+        return Interval(np.maximum(self.lower, self.floor), np.maximum(self.upper, self.floor))
 
     def meet(self, other: Interval) -> Interval:
-        """Return the bounds that hold where both do."""
-        return Interval(np.maximum(self.lower, other.lower), np.minimum(self.upper, other.upper))
+        """Return the bounds that hold where both do, of the same units."""
+        return replace(self, lower=np.maximum(self.lower, other.lower), upper=np.minimum(self.upper, other.upper))
+
+    def take(self, index: Any) -> Interval:
+        """Return the bounds of some entries."""
+        floor = self.floor if isinstance(self.floor, float) else self.floor[index]
+        return Interval(self.lower[index], self.upper[index], floor)
+
+    def beside(self, other: Interval) -> Interval:
+        """Return the bounds of these entries and then of others."""
+        lower, upper = np.append(self.lower, other.lower), np.append(self.upper, other.upper)
+        if isinstance(self.floor, float) and isinstance(other.floor, float):
+            return Interval(lower, upper)
+        floors = [np.broadcast_to(part.floor, part.lower.shape) for part in (self, other)]
+        return Interval(lower, upper, np.concatenate(floors))
 
 
 def affine_interval(weight: sp.csr_matrix, bias: Floats, values: Interval) -> Interval:

@@ -15,7 +15,8 @@ from torch.nn.utils import prune as oracle
 import convexnn as cx
 import verify
 from convexnn.checks import Floats
-from tests.helpers import zoo
+from tests.helpers import graphs, zoo
+from verify.relu_graph import carried_units
 
 SIZES = (6, 9, 7, 4)
 REGION = verify.Box([-1.0, 0.0, 0.0, -3.0, 1.0, 0.0], [1.0, 0.0, 0.5, 3.0, 1.5, 2.0])
@@ -299,3 +300,45 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
     with pytest.raises((TypeError, ValueError), match=message) as caught:
         verify.prune(zoo.network(SIZES, seed=0), **arguments)
     assert "\n" not in str(caught.value)
+
+
+class TestLinearUnits:
+    @pytest.mark.parametrize("method", ["magnitude", "random", "importance"])
+    @pytest.mark.parametrize("scope", ["layer", "global"])
+    @pytest.mark.parametrize("kind", graphs.KINDS)
+    def test_carried_rows_stay_and_do_not_count(self, kind: str, scope: str, method: str) -> None:
+        graph, region = graphs.graph(kind, seed=1, d=3, depth=3), verify.LinfBall([0.1] * 3, 0.5)
+        found = verify.prune(graph, 0.7, method=method, scope=scope, region=region)
+        own, kept = [], []
+        for index, ((before, _), (after, _)) in enumerate(zip(graph.layers[:-1], found.layers[:-1], strict=True)):
+            held = carried_units(graph, index)
+            carried = np.zeros(len(before.toarray()), dtype=bool) if held is None else held
+            assert np.array_equal(before.toarray()[carried], after.toarray()[carried])
+            own.append(before[~carried].nnz)
+            kept.append(after[~carried].nnz)
+        wanted = [round((1.0 - 0.7) * count) for count in (own if scope == "layer" else [sum(own)])]
+        assert (kept if scope == "layer" else [sum(kept)]) == wanted
+        assert isinstance(found, verify.ReLUGraph)
+        assert all(np.array_equal(*masks) for masks in zip(found.linear, graph.linear, strict=True))
+
+    @pytest.mark.parametrize("kind", graphs.KINDS)
+    def test_neurons_are_relus(self, kind: str) -> None:
+        graph = graphs.graph(kind, seed=1, d=3, depth=2)
+        found = verify.prune(graph, 0.5, structured=True)
+        for index, mask in enumerate(graph.linear):
+            rows = np.diff(found.layers[index][0].indptr) > 0
+            assert np.array_equal(rows[mask], (np.diff(graph.layers[index][0].indptr) > 0)[mask])
+            assert rows[~mask].sum() <= np.ceil(0.5 * (~mask).sum())
+
+    def test_training_leaves_carried_rows(self) -> None:
+        graph, rng = graphs.graph("concatenated", seed=1, d=3, depth=2), np.random.default_rng(0)
+        X = rng.standard_normal((64, 3))
+        y = graph.predict(X) + 0.1
+        found = verify.prune(graph, 0.3, finetune=verify.Finetune(X, y, epochs=3, rate=1e-2))
+        error = [float(np.square(net.predict(X) - y).mean()) for net in (verify.prune(graph, 0.3), found)]
+        assert error[1] < error[0]
+        for index in range(len(graph.layers) - 1):
+            before, after = carried_units(graph, index), carried_units(found, index)
+            assert before is not None
+            assert after is not None
+            assert np.array_equal(before, after)

@@ -48,7 +48,7 @@ def test_no_joint_activation_pattern_is_outside(first: int) -> None:
         dense, sparse, region = drawn(seed)
         row = np.random.default_rng(seed).standard_normal(dense.n_outputs)
         found = verify.difference(dense, sparse, region, row)
-        both, objective = side_by_side(dense, sparse), np.append(row, -row)
+        both, objective = cx.SparseReLUNetwork(side_by_side(dense, sparse)), np.append(row, -row)
         ends = region.lower, region.upper
         highest = zoo.enumerated_maximum(both, *ends, objective, cuts_of(region))
         lowest = -zoo.enumerated_maximum(both, *ends, -objective, cuts_of(region))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import verify
 from convexnn import SparseReLUNetwork
 from convexnn.checks import Floats
+from tests.helpers.graphs import chain_of
 from verify.reading.simplify import add_product
 
 SETTINGS = settings(max_examples=200, deadline=None, derandomize=True)
@@ -56,6 +57,18 @@ def test_the_function_stays_the_same_in_rational_arithmetic(network: SparseReLUN
     for row in np.random.default_rng(seed).standard_normal((3, network.n_inputs)):
         x = [Fraction(value) for value in row]
         assert exact(small, x) == exact(network, x)
+
+
+@settings(SETTINGS, max_examples=50)
+@given(network=networks(), seed=st.integers(0, 1000))
+def test_so_does_that_of_a_network_with_linear_units(network: SparseReLUNetwork, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = verify.ReLUGraph(network.layers, [rng.random(size) < 0.5 for size in network.sizes[1:-1]])
+    small = verify.simplify(graph)
+    assert verify.simplify(small) is small
+    for row in rng.standard_normal((3, network.n_inputs)):
+        x = [Fraction(value) for value in row]
+        assert exact(chain_of(small), x) == exact(chain_of(graph), x)
 
 
 @SETTINGS
