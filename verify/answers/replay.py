@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from convexnn.checks import Floats, as_file, require
-from convexnn.files import unpacked
+from convexnn.checks import Floats, as_file
 from convexnn.network import SparseReLUNetwork
+from verify.reading.onnx_files.entry import entry_of, output_of
+from verify.reading.onnx_files.model_files import is_model, is_model_file, load_model
+from verify.reading.onnx_files.running import part_of, runner_of
+from verify.reading.onnx_files.walk import live_nodes
 from verify.regions.box import Box
-
-# Bytes that a packed model may have after unpacking.
-MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ def replay_of(network: Any, model: Any = None, x: Floats | None = None, threshol
     ----------
     network : SparseReLUNetwork, torch.nn.Module, or path
         As given to the question.
-    model : torch.nn.Module, path of an .onnx file, or callable, optional
+    model : torch.nn.Module, ONNX model (path, bytes or ModelProto), or callable, optional
         The original; a callable takes an input (d,) in float32 and returns the outputs.
     x : ndarray (d,), optional
         An input to try the model on; a `model` that cannot run it raises ValueError, a `network` is then not replayed.
@@ -108,13 +105,15 @@ def _read_replay(source: Any, explicit: bool) -> Replay | None:
         return None
     if isinstance(source, str | os.PathLike):
         path = as_file(source, "model")
-        return _replay_by_onnx(path) if path.name.endswith((".onnx", ".onnx.gz")) else None
+        return _replay_by_onnx(path) if is_model_file(path) else None
+    if is_model(source):
+        return _replay_by_onnx(source)
     if type(source).__module__.partition(".")[0] == "torch" or hasattr(source, "state_dict"):
         return _replay_by_torch(source)
     if explicit and callable(source):
         return Replay(source, np.dtype(np.float32), "the model")
     if explicit:
-        raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an .onnx path, or a callable")
+        raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an ONNX model, or a callable")
     return None
 
 
@@ -138,30 +137,10 @@ def _replay_by_torch(module: Any) -> Replay:
     return Replay(run, dtype, "the torch module")
 
 
-def _replay_by_onnx(path: Path) -> Replay:
-    onnx = require("onnx", "onnx", "reading an .onnx file")
-    packed = path.suffix == ".gz"
-    # Weights beside a file are found by its path alone, which onnxruntime gets where it can.
-    source = unpacked(path, MOST_BYTES) if packed else str(path)
-    model = onnx.load_model_from_string(source) if packed else onnx.load(source)
-    constants = {constant.name for constant in model.graph.initializer}
-    tensor = next(value for value in model.graph.input if value.name not in constants)
-    dtype: DTypeLike = onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type)
-    sizes = [max(dim.dim_value, 1) for dim in tensor.type.tensor_type.shape.dim]
-    if find_spec("onnxruntime") is not None:
-        session = _session(source)
-        return Replay(lambda x: session.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "onnxruntime")
-    from onnx.reference import ReferenceEvaluator
-
-    graph: Any = ReferenceEvaluator(model)
-    return Replay(lambda x: graph.run(None, {tensor.name: x.reshape(sizes)})[0], np.dtype(dtype), "the onnx reference")
-
-
-def _session(source: str | bytes) -> Any:
-    """Return what runs the model of a path, or of bytes."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # Warnings go past Python to standard error; threads would compete with the MILP engine.
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+def _replay_by_onnx(source: Any) -> Replay:
+    # The whole model, a softmax or sigmoid at its end among it.
+    model = load_model(source)
+    entry, wanted = entry_of(model, None), output_of(model, None)
+    part = part_of(model.proto, entry.name, live_nodes(model.proto.graph.node, wanted), wanted)
+    runner = runner_of(part, model.name)
+    return Replay(lambda x: runner.run(entry.array(x[None])), entry.kind, runner.name)

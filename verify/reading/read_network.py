@@ -119,5 +119,5 @@ def _is_torch(source: Any) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file is one that `save` wrote."""
+    """Return whether a file is one that `save` wrote."""
     return path.suffix == ".npz"

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import Layer, SparseReLUNetwork
-from verify.relu_graph import ReLUGraph
 
 # Which units of a layer stay, as an index.
 Kept = NDArray[np.int64] | slice
@@ -38,8 +37,6 @@ def simplify(network: SparseReLUNetwork) -> SparseReLUNetwork:
     number, so that the fold rounds nothing (told by error-free products and sums: Dekker, 1971; Knuth). Where a fold
     would round, the unit stays, which costs a proof nothing: it is stable over every region.
     """
-    if isinstance(network, ReLUGraph):
-        return network
     small = _pass(network)
     while small is not network:
         # A fold or a neuron that left can make another fold exact; each pass but the last makes the network smaller.

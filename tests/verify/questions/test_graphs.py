@@ -14,6 +14,10 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from tests.helpers import graphs, zoo
+from verify.backends.engine_chain import EngineChain
+from verify.backends.registry import BACKENDS
+from verify.points.polishing import polish
+from verify.points.population import Population
 
 BALLS = [verify.LinfBall, verify.L1Ball, verify.L2Ball]
 KINDS = [*graphs.KINDS, "random"]
@@ -83,6 +87,32 @@ def test_engines_agree(kind: str, name: str) -> None:
     found, best = verify.maximize(graph, region, row, backend=name, time_limit=20.0), oracle(graph, region, row)
     assert found.bound + found.allowance >= best - 1e-9
     assert abs(found.value - best) <= 1e-5 * max(1.0, abs(best))
+
+
+@pytest.mark.parametrize("kind", ["residual", "leaky", "largest"])
+def test_cuts_of_an_l2_ball_enclose_it(kind: str) -> None:
+    graph = graphs.graph(kind, seed=2)
+    region, row = ball(verify.L2Ball, graph, 2), np.array([1.0, -0.5])
+    found = verify.maximize(graph, region, row, backend="highs", time_limit=20.0)
+    ours = verify.maximize(graph, region, row, backend="branching", time_limit=20.0)
+    assert abs(found.value - ours.value) <= 1e-5 * max(1.0, abs(ours.value))
+    reached = float((graph.activations(graphs.points_of(region))[-1] @ row).max())
+    assert min(found.bound + found.allowance, ours.bound) >= reached - 1e-9
+
+
+@pytest.mark.parametrize("kind", graphs.KINDS)
+def test_points_are_polished_and_populations_grow(kind: str) -> None:
+    graph, row = graphs.graph(kind, seed=4), np.array([1.0, 0.0])
+    region, engine = ball(verify.LinfBall, graph, 4), EngineChain([BACKENDS["scipy"]])
+    population = Population(graph, region, row, np.random.default_rng(0))
+    population.grow(lambda: False)
+    assert abs(population.value - graph.activations(population.point[None])[-1][0, 0]) <= 1e-4 * max(
+        1.0, abs(population.value)
+    )
+    before = float(graph.activations(region.center[None])[-1][0, 0])
+    best = polish(graph, region, row, region.center, engine, 5.0)
+    assert graph.activations(best[None])[-1][0, 0] >= before - 1e-12
+    assert abs(population.value - oracle(graph, region, row)) <= 1e-3 * max(1.0, abs(population.value))
 
 
 @settings(max_examples=12)
@@ -178,7 +208,7 @@ def test_networks_are_paired_before_neurons_leave(tmp_path: Path) -> None:
         [net.to_onnx(tmp_path / f"{net.nnz}.onnx") for net in (whole, copy)],
     )
     assert verify.read_network(files[1]).sizes == (2, 1, 1)
-    found, plain = verify.difference(*files, region), verify.difference(whole, copy, region)
+    found, plain = verify.difference(files[0], files[1], region), verify.difference(whole, copy, region)
     assert np.allclose([found.lower, found.upper], [plain.lower, plain.upper])
     assert verify.difference(files[1], verify.read_network(files[1]), region).upper[0] <= 1e-12
 

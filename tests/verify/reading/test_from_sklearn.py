@@ -1,4 +1,4 @@
-"""Reading scikit-learn's perceptrons: held against the estimators, and refused where they compute something else."""
+"""Reading scikit-learn's estimators: held against themselves, and refused where they compute something else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,36 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_regression
+from sklearn.linear_model import (
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+    SGDRegressor,
+)
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.svm import SVC, LinearSVC, LinearSVR
 
 import verify
+from convexnn import SparseReLUClassifier, SparseReLURegressor
 from convexnn.checks import Floats
 
 RNG = np.random.default_rng(0)
@@ -145,6 +170,127 @@ def test_a_perceptron_that_is_no_relu_network_is_refused(make: Callable[[], Any]
 @pytest.mark.parametrize("model", [KNeighborsRegressor(), StandardScaler()], ids=["neighbours", "scaler"])
 def test_other_estimators_are_refused(model: Any) -> None:
     with pytest.raises(TypeError, match=r"network is a \w+; expected a fitted MLPRegressor or MLPClassifier"):
+        verify.read_network(model)
+
+
+def scores(model: Any, rows: Any) -> Floats:
+    """Return what an estimator answers for rows, (n, k): scores, or numbers."""
+    answers = model.decision_function(rows) if hasattr(model, "decision_function") else model.predict(rows)
+    return np.asarray(answers, dtype=np.float64).reshape(len(rows), -1)
+
+
+RAW = ROWS * [1.0, 20.0, 0.1, 3.0] + [0.0, 5.0, 9.0, -4.0]
+TWO, THREE = np.where(ROWS[:, 0] > 0.0, "yes", "no"), np.digitize(ROWS[:, 0], [-0.5, 0.5])
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (5, 4), "max_iter": 20, "random_state": 0}
+
+LINEAR = {
+    "least squares": (LinearRegression(), numbers()),
+    "two targets": (Ridge(), numbers(2)),
+    "lasso": (Lasso(0.01), numbers()),
+    "without an intercept": (LinearRegression(fit_intercept=False), numbers()),
+    "gradient descent": (SGDRegressor(random_state=0), numbers()),
+    "support vectors": (LinearSVR(), numbers()),
+    "two classes": (LogisticRegression(), TWO),
+    "three classes": (LogisticRegression(), THREE),
+    "ridge of classes": (RidgeClassifier(), THREE),
+    "a hinge": (LinearSVC(), THREE),
+    "a hinge by gradient descent": (SGDClassifier(random_state=0), TWO),
+    "a linear kernel": (SVC(kernel="linear"), TWO),
+    "discriminants": (LinearDiscriminantAnalysis(), THREE),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_model_keeps_its_scores(name: str) -> None:
+    model, target = LINEAR[name]
+    model.fit(ROWS, target)
+    network = verify.read_network(model)
+    assert np.allclose(network.activations(FRESH)[-1], scores(model, FRESH), atol=1e-9)
+    assert len(network.layers) == 1
+
+
+STEPS = {
+    "standard": StandardScaler(),
+    "centred alone": StandardScaler(with_std=False),
+    "min-max": MinMaxScaler((-1.0, 1.0)),
+    "min-max, clipped": MinMaxScaler(clip=True),
+    "max-abs": MaxAbsScaler(),
+    "robust": RobustScaler(),
+    "components": PCA(2),
+    "whitened components": PCA(3, whiten=True),
+    "singular vectors": TruncatedSVD(2),
+    "chosen features": SelectKBest(f_regression, k=2),
+    "features that vary": VarianceThreshold(0.5),
+    "nothing": "passthrough",
+    "an identity": FunctionTransformer(),
+    "steps in steps": make_pipeline(StandardScaler(), PCA(2)),
+    "columns": ColumnTransformer([("a", StandardScaler(), [2, 0]), ("b", "drop", [1])], remainder="passthrough"),
+    "side by side": FeatureUnion([("a", StandardScaler()), ("b", PCA(1))]),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_pipeline_is_read_in_raw_units(name: str) -> None:
+    model = make_pipeline(STEPS[name], MLPRegressor(**SMALL)).fit(RAW, numbers())
+    rows = FRESH * [1.0, 20.0, 0.1, 3.0] + [0.0, 5.0, 9.0, -4.0]
+    assert np.allclose(verify.read_network(model).predict(rows), model.predict(rows), atol=1e-8)
+
+
+def test_what_stands_around_an_estimator_is_read() -> None:
+    inner = make_pipeline(StandardScaler(), MLPRegressor(**SMALL))
+    for scaler in (StandardScaler(), MinMaxScaler(), MaxAbsScaler(), RobustScaler(), None):
+        model = TransformedTargetRegressor(inner, transformer=scaler).fit(ROWS, 10.0 * numbers() + 3.0)
+        assert np.allclose(verify.read_network(model).predict(FRESH), model.predict(FRESH), atol=1e-9)
+    search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [0.1, 1.0]}, cv=2)
+    search.fit(ROWS, numbers())
+    assert np.allclose(verify.read_network(search).predict(FRESH), search.predict(FRESH), atol=1e-9)
+
+
+def test_our_own_estimators_are_read_alone_and_behind_scalers() -> None:
+    regressor = SparseReLURegressor(budget=20, epochs=2, random_state=0).fit(RAW, numbers())
+    assert np.array_equal(verify.read_network(regressor).predict(RAW), regressor.predict(RAW))
+    classifier = SparseReLUClassifier(budget=20, epochs=2, random_state=0)
+    for model in (classifier, make_pipeline(StandardScaler(), classifier)):
+        model.fit(RAW, THREE)
+        assert np.allclose(verify.read_network(model).predict(RAW), model.decision_function(RAW), atol=1e-9)
+    with pytest.raises(ValueError, match="the SparseReLUClassifier is not fitted; expected one after fit"):
+        verify.read_network(SparseReLUClassifier())
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: make_pipeline(Normalizer(), Ridge()), "step 'normalizer' is a Normalizer; expected an affine"),
+        (lambda: make_pipeline(FunctionTransformer(np.tanh), Ridge()), "it has a function of its own"),
+        (
+            lambda: TransformedTargetRegressor(Ridge(), func=np.cbrt, inverse_func=np.exp, check_inverse=False),
+            "the targets are transformed by a FunctionTransformer",
+        ),
+        (lambda: SVC(), "network is a SVC; expected a fitted MLPRegressor"),
+        (lambda: PoissonRegressor(), "the PoissonRegressor differs from its weights"),
+    ],
+)
+def test_what_is_not_affine_is_refused(make: Callable[[], Any], words: str) -> None:
+    model = make().fit(ROWS, THREE)
+    with pytest.raises((TypeError, ValueError), match=re.escape(words)) as caught:
+        verify.read_network(model)
+    assert "\n" not in str(caught.value)
+
+
+class Shifted(StandardScaler):  # type: ignore[misc]
+    def transform(self, X: Any, copy: Any = None) -> Any:
+        return super().transform(X) + np.where(np.abs(X) > 1e4, 1.0, 0.0)
+
+
+def test_a_scaler_with_code_of_its_own_is_refused() -> None:
+    model = make_pipeline(Shifted(), Ridge()).fit(ROWS, numbers())
+    with pytest.raises(ValueError, match="the Shifted has a method transform of its own; expected that of StandardSc"):
+        verify.read_network(model)
+
+
+@pytest.mark.parametrize("model", [LinearRegression(), make_pipeline(StandardScaler(), Ridge())], ids=["one", "steps"])
+def test_what_is_not_fitted_is_refused(model: Any) -> None:
+    with pytest.raises(ValueError, match="is not fitted; expected one after fit"):
         verify.read_network(model)
 
 

@@ -241,8 +241,8 @@ def _interpolate(value: Value, size: Any = None, scale_factor: Any = None, mode:
     return arrays.resized(value, size, scale_factor, mode)
 
 
-def _pad(value: Value, pad: Any, mode: str = "constant", value_: Any = None, **rest: Any) -> Value:
-    return arrays.padded(value, pad, mode, rest.get("value", value_))
+def _pad(array: Value, pad: Any, mode: str = "constant", value: Any = None) -> Value:
+    return arrays.padded(array, pad, mode, value)
 
 
 def _flatten(value: Any, start_dim: int = 0, end_dim: int = -1) -> Any:

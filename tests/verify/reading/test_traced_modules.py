@@ -1,0 +1,192 @@
+"""Torch modules with a forward of their own, traced, beside the module itself in float64."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import verify
+from convexnn import SparseReLUNetwork
+from verify.reading.graph.agreement import finished
+from verify.relu_graph import ReLUGraph
+
+
+class Function(nn.Module):
+    """A module whose forward is a function of its parts."""
+
+    def __init__(self, forward: Callable[..., Any], **parts: nn.Module) -> None:
+        super().__init__()
+        self.function = forward
+        self.weight = nn.Parameter(torch.randn(6, 4))
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
+class Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.one, self.norm = nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.one(x)) + x)
+
+
+torch.manual_seed(0)
+LIN, ROW, IMAGE = nn.Linear, (6,), (2, 5, 4)
+
+FORWARDS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "sums and differences": (Function(lambda m, x: 1.0 - (x + 2.0 - x / 4.0) * 3.0 - torch.sub(x, x, alpha=2)), ROW),
+    "methods": (Function(lambda m, x: x.add(1.0).mul(2.0).sub(x).div(3.0).neg().relu()), ROW),
+    "its own parameters": (Function(lambda m, x: torch.relu(x @ m.weight + m.weight.sum(0)) @ m.weight.t()), ROW),
+    "addmm": (Function(lambda m, x: torch.addmm(m.weight[0], x, m.weight)), ROW),
+    "linear and matmul": (Function(lambda m, x: F.linear(torch.matmul(x, m.weight), m.weight)), ROW),
+    "matmul with a vector": (Function(lambda m, x: x @ m.weight[:, 0]), ROW),
+    "piecewise linear": (
+        Function(lambda m, x: F.relu6(x) + F.hardtanh(x) + F.leaky_relu(x, 0.2) + x.abs() + x.clamp(-0.5, 0.7)),
+        ROW,
+    ),
+    "more of them": (Function(lambda m, x: F.hardsigmoid(x) - torch.clamp(x, min=0.1) + x.clamp_max(0.3)), ROW),
+    "extremes of two": (
+        Function(lambda m, x: torch.maximum(m.a(x), m.b(x)) - torch.min(m.a(x), m.b(x)), a=LIN(6, 3), b=LIN(6, 3)),
+        ROW,
+    ),
+    "extremes along axes": (
+        Function(lambda m, x: x.max(dim=1)[0] - x.amin(dim=1) + torch.min(x, 1)[0]),
+        ROW,
+    ),
+    "sums along axes": (Function(lambda m, x: x.sum(dim=(2, 3)) - x.mean([-1, -2])), IMAGE),
+    "joined": (Function(lambda m, x: torch.cat([x, torch.relu(-x)], dim=1)), ROW),
+    "stacked": (Function(lambda m, x: torch.stack([x, -x], dim=1).flatten(1)), ROW),
+    "parts": (Function(lambda m, x: x[:, 1:5:2] + x[:, [0, 3]] + x[..., -1].unsqueeze(1)), ROW),
+    "chunks": (
+        Function(lambda m, x: torch.relu(x.chunk(2, dim=1)[0]) - x.split([3, 3], 1)[1] + x.narrow(1, 2, 3)),
+        ROW,
+    ),
+    "orders of axes": (Function(lambda m, x: x.permute(0, 2, 3, 1).transpose(1, 2).reshape(x.size(0), -1)), IMAGE),
+    "views": (
+        Function(lambda m, x: torch.relu(x).view(x.shape[0], 2, -1).contiguous().flatten(1).unsqueeze(1).squeeze(1)),
+        IMAGE,
+    ),
+    "copies": (Function(lambda m, x: x.unsqueeze(2).expand(-1, -1, 3).flatten(1) + x.repeat(1, 3)), ROW),
+    "convolution": (Function(lambda m, x: F.conv2d(x, m.a.weight, m.a.bias, 2, 1), a=nn.Conv2d(2, 3, 3)), IMAGE),
+    "transposed convolution": (
+        nn.Sequential(nn.ConvTranspose2d(2, 4, 3, (2, 1), 1, (1, 0), groups=2), nn.ReLU()),
+        IMAGE,
+    ),
+    "pools": (Function(lambda m, x: F.max_pool2d(x, 2) - F.avg_pool2d(x, 2) + F.adaptive_avg_pool2d(x, (2, 2))), IMAGE),
+    "pools with their options": (
+        nn.Sequential(nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)),
+        IMAGE,
+    ),
+    "coarse grids": (nn.Sequential(nn.AdaptiveAvgPool2d((3, None)), nn.AdaptiveMaxPool2d(2), nn.Flatten()), IMAGE),
+    "padding": (nn.Sequential(nn.ZeroPad2d((1, 0, 2, 1)), nn.ConstantPad2d(1, 0.5), nn.ReflectionPad2d(1)), IMAGE),
+    "functional padding": (
+        Function(lambda m, x: F.pad(x, (1, 2), value=2.0) + F.pad(x, (2, 1, 0, 0), mode="replicate")),
+        IMAGE,
+    ),
+    "upsampling": (Function(lambda m, x: F.interpolate(x, scale_factor=2) + F.interpolate(x, size=(10, 8))), IMAGE),
+    "shuffled pixels": (nn.Sequential(nn.Conv2d(2, 8, 1), nn.PixelShuffle(2), nn.ReLU()), IMAGE),
+    "layers of other kinds": (
+        nn.Sequential(
+            LIN(6, 5), nn.LeakyReLU(), LIN(5, 5), nn.PReLU(5), nn.ReLU6(), nn.Hardsigmoid(), nn.Threshold(0.2, 0.2)
+        ),
+        ROW,
+    ),
+    "a slope for each channel": (nn.Sequential(nn.Conv2d(2, 3, 2), nn.PReLU(3)), IMAGE),
+    "residual blocks": (
+        nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), Block(3), Block(3), nn.Flatten(), LIN(18, 2)),
+        IMAGE,
+    ),
+    "dropout": (Function(lambda m, x: F.dropout(m.d(torch.relu(x)), training=m.training), d=nn.Dropout()), ROW),
+    "softmax": (Function(lambda m, x: torch.softmax(m.a(x), dim=-1), a=LIN(6, 3)), ROW),
+    "log-softmax of a block": (nn.Sequential(Function(lambda m, x: x - x.relu()), LIN(6, 3), nn.LogSoftmax(1)), ROW),
+    "sigmoid, and a shape": (Function(lambda m, x: torch.sigmoid(m.a(x)).squeeze(-1), a=LIN(6, 1)), ROW),
+    "a tuple of one": (Function(lambda m, x: (torch.relu(x),)), ROW),
+}
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_a_module_is_what_it_computes(name: str) -> None:
+    module, shape = FORWARDS[name]
+    module = module.double().train()
+    network = verify.read_network(module, input_shape=shape)
+    assert all(part.training for part in module.modules())
+    rows = np.random.default_rng(0).uniform(-3.0, 3.0, (5, *shape))
+    with torch.no_grad():
+        result: Any = module.eval()(torch.tensor(rows))
+    expected = (result[0] if isinstance(result, tuple) else result).numpy().reshape(5, -1)
+    found = network.activations(rows.reshape(5, -1))[-1]
+    found = found if network.final is None else finished(found, network.final)
+    assert np.allclose(found, expected, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(expected).max()))
+
+
+def test_kinds_of_networks() -> None:
+    blocks = verify.read_network(FORWARDS["residual blocks"][0].double(), input_shape=IMAGE)
+    # What a block passes on is never below zero: ReLUs carry it.
+    assert type(blocks) is SparseReLUNetwork
+    assert isinstance(verify.read_network(FORWARDS["layers of other kinds"][0].double()), ReLUGraph)
+    final = verify.read_network(FORWARDS["softmax"][0].double())
+    assert final.final == "softmax"
+    assert final.notes == ("the softmax at the end is left out: outputs are what comes before it",)
+
+
+def test_the_first_layer_tells_the_shape_of_a_row() -> None:
+    assert verify.read_network(Function(lambda m, x: m.a(x).relu(), a=LIN(6, 3))).n_inputs == 6
+    with pytest.raises(ValueError, match=r"layer a \(Conv2d\) does not tell the shape of a row; expected input_shape"):
+        verify.read_network(Function(lambda m, x: m.a(x).relu(), a=nn.Conv2d(1, 2, 3)))
+
+
+def deciding(m: Function, x: Tensor) -> Tensor:
+    return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (Function(lambda m, x: x * torch.relu(x)), "the operation mul (mul) cannot be read: it multiplies two values"),
+        (Function(lambda m, x: x / x), "cannot be read: it divides by a value that the network computes"),
+        (Function(lambda m, x: torch.tanh(x)), "the operation tanh (tanh) cannot be read: it is not continuous and pi"),
+        (Function(lambda m, x: torch.softmax(x, 1) * 2.0), "it acts on what a softmax or sigmoid makes"),
+        (
+            Function(lambda m, x: m.a(torch.sigmoid(x)), a=LIN(6, 2)),
+            "layer a cannot be read: it acts on what a sigmoid",
+        ),
+        (Function(lambda m, x: F.dropout(x)), "it is in training mode, as F.dropout is by default"),
+        (Function(deciding), "the module (Function) cannot be traced by torch.fx"),
+        (Function(lambda m, x: m.a(x), a=nn.GELU()), "layer a cannot be read: it is a GELU; expected Linear, ReLU"),
+        (Function(lambda m, x: (x, x)), "the torch module returns a tuple; expected one array"),
+        (Function(lambda m, x: x.sum(0, keepdim=True)), "the torch module returns shape"),
+        (Function(lambda m, x: m.weight), "the torch module returns a Parameter; expected one array that depends on x"),
+        (
+            nn.Sequential(LIN(6, 3), nn.Sigmoid(), LIN(3, 2)),
+            "layer 2 (Linear) cannot be read: it acts on what a sigmoid",
+        ),
+        (nn.Sequential(LIN(6, 3), nn.Threshold(0.1, 20.0)), "layer 1 (Threshold) cannot be read: it jumps"),
+    ],
+)
+def test_what_is_not_piecewise_linear_is_named(module: nn.Module, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        verify.read_network(module, input_shape=ROW)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_stays_as_it_was() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), Block(3), nn.Flatten(), LIN(18, 2))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    names = [name for name, _ in module.named_modules()]
+    verify.read_network(module, input_shape=IMAGE)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert [name for name, _ in module.named_modules()] == names
+    assert all(part.training and not part._forward_hooks for part in module.modules())
