@@ -180,7 +180,7 @@ class TestFiles:
         (tmp_path / "net.pt").write_bytes(b"not a network")
         with pytest.raises(ValueError, match="is not an ONNX file"):
             verify.read_network(tmp_path / "net.onnx")
-        with pytest.raises(ValueError, match=r"has the ending '.pt'; expected .npz or .onnx"):
+        with pytest.raises(ValueError, match=r"has the ending '.pt'; expected .npz, .onnx or"):
             verify.read_network(tmp_path / "net.pt")
         with pytest.raises(TypeError, match="network is a list; expected a SparseReLUNetwork"):
             verify.read_network([1, 2])
