@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -213,7 +214,13 @@ class SparseReLUNetwork:
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", self.n_outputs])
         graph = helper.make_graph(nodes, "sparse_relu_network", [x], [y], constants)
         # Opset 17 and IR 8 are read by every onnxruntime since 1.12.
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", 17)],
+            ir_version=8,
+            producer_name="convexnn",
+            producer_version=_version(),
+        )
         onnx.checker.check_model(model)
         with replacing(path) as file:
             file.write(model.SerializeToString())
@@ -345,6 +352,14 @@ def _as_float32(values: Floats, index: int) -> NDArray[np.float32]:
             f"layers[{index}] has an entry of size {peak:.3g}; expected at most {most:.3g}, as float32 has it"
         )
     return values.astype(np.float32)
+
+
+def _version() -> str:
+    """Return the version of the package; nothing where it is not installed."""
+    try:
+        return version("convexnn")
+    except PackageNotFoundError:
+        return ""
 
 
 def _stored_layer(arrays: Any, index: int) -> tuple[sp.csr_matrix, Floats]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -13,10 +13,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from convexnn import __version__
 from convexnn.cli.asking.attack import attack
+from convexnn.cli.asking.evaluate import evaluate
 from convexnn.cli.asking.maximize import maximize
+from convexnn.cli.asking.min_radius import min_radius
+from convexnn.cli.asking.output_range import output_range
 from convexnn.cli.asking.vnncomp import vnncomp
 from convexnn.cli.asking.vnnlib import vnnlib
+from convexnn.cli.budget_path import budget_path
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import BAD_INPUT, DEFECT, INTERRUPTED
 from convexnn.cli.common.printing import print_json, print_plain
@@ -24,14 +29,19 @@ from convexnn.cli.crosscheck import crosscheck
 from convexnn.cli.files.writable import writable
 from convexnn.cli.fit import fit
 from convexnn.cli.predict import predict
+from convexnn.cli.recover import recover
 from convexnn.cli.reproduce import reproduce
 from convexnn.files import replacing
 
 # Characters of an error that are shown; beyond it the middle is left out.
 LONGEST = 2000
 
+# The ways to ask for help.
+HELP = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     add_completion=False,
+    context_settings=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Sparse ReLU networks, recovered by convex methods and verified exactly.",
@@ -66,18 +76,33 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"convexnn {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def convexnn() -> None:
-    """Sparse ReLU networks, recovered by convex methods and verified exactly."""
+def convexnn(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Sparse ReLU networks, recovered by convex methods and verified exactly.
+
+    Each command has an example in its own help, such as convexnn attack -h.
+    """
 
 
-@app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for report.html, network.npz and network.onnx.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the patterns and the search.")] = 0,
     as_json: shared.JsonInsteadOfTables = False,
 ) -> None:
-    """Digits in, a sparse ReLU network out, the network verified: the whole line in under a minute."""
+    """Digits in, a sparse ReLU network out, the network verified: the whole line in under a minute.
+
+    Example: convexnn demo --output demo
+    """
     page = writable(output / "report.html")
     from convexnn.cli.demonstration.experiment import run_demo
     from convexnn.cli.demonstration.report import report
@@ -111,5 +136,11 @@ def _step(console: Console, title: str) -> AbstractContextManager[None]:
     return shown()
 
 
-for command in (fit, predict, crosscheck, attack, maximize, vnnlib, vnncomp, reproduce):
-    app.command()(command)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(demo, fit, predict, recover, budget_path, crosscheck),
+    *(attack, maximize, output_range, min_radius, evaluate, vnnlib, vnncomp),
+    reproduce,
+)
+
+for command in COMMANDS:
+    app.command(context_settings=HELP)(command)

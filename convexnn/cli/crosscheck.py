@@ -79,6 +79,8 @@ def crosscheck(
 ) -> None:
     """Solve one program by every solver that can, and hold the answers against each other.
 
+    Example: convexnn crosscheck data.csv --penalty group_l1 --cone
+
     Exit code 0: the solvers that converged agree to max(1e-5, 10 * tolerance) of the loss at zero weights (budgets:
     none lies below what another proved); 1: they do not, or none converged; 2: bad input; 130: interrupted.
     """

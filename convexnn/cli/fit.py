@@ -80,6 +80,8 @@ def fit(
 ) -> None:
     """Fit a sparse ReLU network to a table and score it on rows held out: R2 for numbers, accuracy for labels.
 
+    Example: convexnn fit data.csv --target price --budget 40 --save model.npz
+
     Exit code 0: fitted; 4: cut short by the time limit or by Ctrl-C, what it had by then is shown and written; 2: bad
     input; 130: interrupted before there was a network.
     """
@@ -89,7 +91,7 @@ def fit(
     table = read_data(data, target, drop or [])
     options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
     options |= {"time_limit": time_limit, "random_state": seed, "device": device}
-    model, y = _estimator_and_target(table, task, options)
+    model, y = estimator_and_target(table, task, options)
     fitted = _fitted(model, table, y, test_share, seed)
     if hint := _hint(table, task):
         print_remark(hint)
@@ -108,7 +110,7 @@ def fit(
         raise typer.Exit(FIT_CODES[status])
 
 
-def _estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:
+def estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:
     """Return the estimator for the table's target, unfitted, and the target as it takes it."""
     from convexnn.estimators.classifier import SparseReLUClassifier
     from convexnn.estimators.regressor import SparseReLURegressor

@@ -28,7 +28,10 @@ def predict(
     to_csv: Annotated[Path | None, typer.Option("--csv", help="Write to this file, not to standard output.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
 ) -> None:
-    """Print the predictions of a saved model for the rows of a table, as CSV with the header `prediction`."""
+    """Print the predictions of a saved model for the rows of a table, as CSV with the header `prediction`.
+
+    Example: convexnn predict model.npz new.csv --csv predictions.csv
+    """
     file = writable_if_given(to_csv, [model, data])
     estimator = read_model(model)
     if probabilities and not hasattr(estimator, "classes_"):

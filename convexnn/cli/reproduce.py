@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from convexnn.cli.common.printing import print_plain
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.printing import print_json, print_plain
 from convexnn.cli.files.writable import writable
 from convexnn.studies.harness.study import STUDIES, study_named
 
@@ -27,8 +28,11 @@ def reproduce(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a process and a thread each.")] = 1,
     output: Annotated[Path, typer.Option(help="Folder that gets a folder of the study's name.")] = Path("results"),
+    as_json: shared.JsonInsteadOfTables = False,
 ) -> None:
     """Run an experiment of the papers beside its baselines: runs.csv, pictures and summary.md in OUTPUT/NAME.
+
+    Example: convexnn reproduce planted --quick --jobs 2
 
     A run that the table has is not run again: a killed command goes on where it stopped when it is called anew. Images
     are read from the folder that CONVEXNN_DATA names, or downloaded. Exit code 0: all runs are there; 2: bad input,
@@ -43,6 +47,9 @@ def reproduce(
     size = "quick" if quick else "full" if full else "default"
     with _ProgressBar(study.title) as bar:
         report = run(study, size, seeds=chosen, jobs=jobs, output=output, callback=bar)  # type: ignore[arg-type]
+    if as_json:
+        print_json({"folder": str(report.folder), "files": list(map(str, report.files)), "rows": report.rows})
+        return
     print_plain(report.tables)
     print_plain(str(report))
 

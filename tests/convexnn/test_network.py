@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import scipy.sparse as sp
@@ -163,3 +164,10 @@ def test_what_float32_cannot_hold_is_not_written(tmp_path: Path) -> None:
             cx.SparseReLUNetwork([layer]).to_onnx(tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()
     assert cx.SparseReLUNetwork([([[3e38]], None)]).to_onnx(tmp_path / "net.onnx").exists()
+
+
+def test_an_onnx_file_says_who_wrote_it_and_names_its_ends(tmp_path: Path) -> None:
+    model = onnx.load(str(cx.SparseReLUNetwork([([[1.0, 2.0]], None)]).to_onnx(tmp_path / "net.onnx")))
+    assert (model.producer_name, model.producer_version) == ("convexnn", cx.__version__)
+    assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["x", "y"]
+    assert onnxruntime.InferenceSession(tmp_path / "net.onnx").get_modelmeta().producer_name == "convexnn"

@@ -81,7 +81,8 @@ class Encoding:
         """Write the MILP as a file that other programs read: ``.mps`` or ``.lp``, numbers to the last bit.
 
         Variables are named x0, x1, ... in the order of :attr:`inputs`, then a0_5 for the value and z0_5 for the binary
-        of neuron 5 of the first hidden layer; in LP files one named constant is fixed to 1.
+        of neuron 5 of the first hidden layer; one named constant is fixed to 1. An MPS file is a minimum, the one sense
+        that all readers know: its costs are negated, and its optimum is minus the maximum.
 
         Raises
         ------

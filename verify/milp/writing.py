@@ -16,7 +16,13 @@ from verify.milp.model import Milp
 # Terms a line of an LP file; some readers take no long lines.
 TERMS = 6
 
-# The variable of an LP file that is fixed to 1.
+# What an MPS file says of itself.
+REMARK = (
+    "Written by convexnn. The model asks for a maximum; this file, as MPS files do, for a minimum:",
+    "its costs are negated, so the maximum is minus the optimum of this file. One variable is fixed to 1.",
+)
+
+# The variable that is fixed to 1.
 CONSTANT = "constant"
 
 
@@ -36,14 +42,20 @@ def write_milp(milp: Milp, names: Sequence[str], path: str | PathLike[str]) -> N
 
 
 def _mps(milp: Milp, names: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a free MPS file; its right side of the objective is minus the constant."""
+    """Yield the lines of a free MPS file of the minimum of minus the objective.
+
+    That is what every reader takes a file for: an OBJSENSE section is passed over by some (CBC 2.10.8) and an error to
+    others (GLPK 5). The constant is the cost of a variable fixed to 1: readers differ in the sign of a right side of
+    the objective.
+    """
     senses = [_sense(low, high) for low, high in _sides(milp)]
-    yield from ("NAME convexnn", "OBJSENSE", "    MAX", "ROWS", " N objective")
+    yield from (f"* {line}" for line in REMARK)
+    yield from ("NAME convexnn", "ROWS", " N objective")
     yield from (f" {sense} r{row}" for row, sense in enumerate(senses))
     yield from (f" L c{row}" for row in range(len(milp.conditions)))
     yield "COLUMNS"
     yield from _mps_columns(milp, names)
-    yield from ("RHS", f"    rhs objective {_text(-milp.constant)}")
+    yield "RHS"
     for row, (low, high) in enumerate(_sides(milp)):
         if (low, high) != (-inf, inf):
             yield f"    rhs r{row} {_text(low if low > -inf else high)}"
@@ -62,6 +74,7 @@ def _mps(milp: Milp, names: Sequence[str]) -> Iterator[str]:
             continue
         yield f" MI bound {name}" if low == -inf else f" LO bound {name} {_text(low)}"
         yield f" PL bound {name}" if high == inf else f" UP bound {name} {_text(high)}"
+    yield f" FX bound {CONSTANT} 1.0"
     if len(milp.conditions):
         yield "INDICATORS"
     for row, (binary, at) in enumerate(_switches(milp)):
@@ -78,13 +91,14 @@ def _mps_columns(milp: Milp, names: Sequence[str]) -> Iterator[str]:
             whole = integer
             yield f"    marker{index} 'MARKER' '{'INTORG' if whole else 'INTEND'}'"
         # Every column gets a line, for one without any would not exist.
-        yield f"    {name} objective {_text(cost)}"
+        yield f"    {name} objective {_text(0.0 - cost)}"
         for kind, entries in (("r", columns), ("c", conditions)):
             part = slice(entries.indptr[index], entries.indptr[index + 1])
             for row, value in zip(entries.indices[part].tolist(), entries.data[part].tolist(), strict=True):
                 yield f"    {name} {kind}{row} {_text(value)}"
     if whole:
         yield f"    marker{len(names)} 'MARKER' 'INTEND'"
+    yield f"    {CONSTANT} objective {_text(0.0 - milp.constant)}"
 
 
 def _lp(milp: Milp, names: Sequence[str]) -> Iterator[str]:

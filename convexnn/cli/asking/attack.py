@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from convexnn.cli.asking.questions import (
-    Balls,
+    Regions,
+    kept_labels,
+    label_of,
     load_network,
     refuse_batch_of_one,
     refuse_witness_of_many,
@@ -18,9 +20,10 @@ from convexnn.cli.asking.questions import (
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import ATTACK_CODES, worst_code
 from convexnn.cli.common.printing import print_counts, print_result
+from convexnn.cli.common.regions import RegionOptions
 from convexnn.cli.files.batch import fingerprint, run_batch
 from convexnn.cli.files.json_records import answer_record
-from convexnn.cli.files.points import parse_numbers, read_labels, read_points
+from convexnn.cli.files.points import parse_numbers
 from convexnn.cli.files.writable import writable_if_given
 
 if TYPE_CHECKING:
@@ -29,14 +32,18 @@ if TYPE_CHECKING:
 
 def attack(
     network: shared.NetworkFile,
-    points: shared.PointsFile,
-    radius: shared.Radius,
+    points: shared.PointsFile = None,
+    radius: shared.Radius = None,
+    norm: shared.Norm = "linf",
+    radii: shared.Radii = None,
+    box: shared.BoxFile = None,
+    clip: shared.Clip = None,
+    constraints: shared.Constraints = None,
     row: shared.SingleRow = 0,
     rows: shared.ManyRows = None,
-    clip: shared.Clip = None,
-    label: Annotated[int | None, typer.Option(help="Class to keep; default the network's own.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Classes to keep: a file with one for each point.")] = None,
-    target: Annotated[int | None, typer.Option(help="The only class that may win; default any.")] = None,
+    label: shared.KeptLabel = None,
+    labels: shared.KeptLabels = None,
+    target: shared.Target = None,
     time_limit: shared.RowTimeLimit = 60.0,
     backend: shared.Backend = "auto",
     seed: shared.AscentSeed = 0,
@@ -48,32 +55,33 @@ def attack(
 ) -> None:
     """Find an adversarial input of NETWORK near a point, or prove that there is none.
 
+    Example: convexnn attack net.onnx points.csv --radius 0.1 --clip 0 1 --rows all --log log.jsonl
+
     Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input, or
     a worker process was killed. With --rows every row has its own JSON line, and the exit code is 3 if any is unknown,
     else 1 if any is attacked.
     """
     options: dict[str, Any] = {"target": target, "time_limit": time_limit, "backend": backend, "seed": seed}
     options |= {} if surrogates is None else {"surrogates": parse_numbers(surrogates, "surrogates")}
-    if label is not None and labels is not None:
-        raise ValueError("both label and labels are given; expected one of them")
-    balls = Balls(network, points, radius, clip)
+    kept = kept_labels(points, label, labels)
+    regions = Regions(network, points, RegionOptions(radius, norm, radii, box, clip, constraints))
+    read = [*regions.inputs, labels]
 
     def options_of(count: int) -> list[dict[str, Any]]:
-        kept = [label] * count if labels is None else read_labels(labels, count)
-        return [{"label": one, **options} for one in kept]
+        return [{"label": one, **options} for one in kept(count)]
 
     if rows is not None:
         refuse_witness_of_many(witness, "many rows")
-        work = balls.jobs(rows, options_of)
-        file = writable_if_given(log, [network, points, labels])
+        work = regions.jobs(rows, options_of)
+        file = writable_if_given(log, read)
         lines = run_batch(work, attack_one, file, jobs, ("verdict", ATTACK_CODES))
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "rows")
         raise typer.Exit(worst_code(verdicts, ATTACK_CODES))
     refuse_batch_of_one(log, jobs, "row", "them with --rows")
-    file = writable_if_given(witness, [network, points, labels])
-    kept = label if labels is None else read_labels(labels, len(read_points(points)))[row]
-    answer = _find(network, fingerprint(network), balls.around(row), {"label": kept, **options})
+    file = writable_if_given(witness, read)
+    region = regions.one(row)
+    answer = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options})
     print_result(answer, answer_record(answer), as_json)
     save_array(file, answer.witness)
     raise typer.Exit(ATTACK_CODES[answer.status.name])

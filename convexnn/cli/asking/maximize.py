@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from convexnn.cli.asking.questions import (
-    Balls,
+    Regions,
     load_network,
     refuse_batch_of_one,
     refuse_witness_of_many,
@@ -19,6 +19,7 @@ from convexnn.cli.asking.questions import (
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import MAXIMIZE_CODES, worst_code
 from convexnn.cli.common.printing import print_result
+from convexnn.cli.common.regions import RegionOptions
 from convexnn.cli.files.batch import fingerprint, run_batch
 from convexnn.cli.files.json_records import optimum_record
 from convexnn.cli.files.points import parse_numbers
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
 
 def maximize(
     network: shared.NetworkFile,
-    points: shared.PointsFile,
-    radius: shared.Radius,
+    points: shared.PointsFile = None,
+    radius: shared.Radius = None,
+    norm: shared.Norm = "linf",
+    radii: shared.Radii = None,
+    box: shared.BoxFile = None,
+    clip: shared.Clip = None,
+    constraints: shared.Constraints = None,
     output: Annotated[int | None, typer.Option(help="Index of the output; needed for several.")] = None,
     weights: Annotated[str | None, typer.Option(help="Or a weight for each output, with commas between.")] = None,
     minimum: Annotated[bool, typer.Option("--minimum", help="The smallest value, not the largest.")] = False,
     row: shared.SingleRow = 0,
     rows: shared.ManyRows = None,
-    clip: shared.Clip = None,
     time_limit: shared.RowTimeLimit = 60.0,
     backend: shared.Backend = "auto",
     seed: shared.AscentSeed = 0,
@@ -49,24 +54,26 @@ def maximize(
 ) -> None:
     """Find the largest value of an output of NETWORK near a point, with a proven bound.
 
+    Example: convexnn maximize net.onnx points.csv --radius 0.1 --norm l2 --output 3
+
     Exit code 0: the optimum; 3: the time limit was reached, or unknown; 2: bad input, or a worker process was killed.
     With --rows every row has its own JSON line.
     """
     options: dict[str, Any] = {"objective": _objective(output, weights), "minimum": minimum, "time_limit": time_limit}
     options |= {"backend": backend, "seed": seed}
     options |= {} if surrogates is None else {"surrogates": parse_numbers(surrogates, "surrogates")}
-    balls = Balls(network, points, radius, clip)
+    regions = Regions(network, points, RegionOptions(radius, norm, radii, box, clip, constraints))
     if rows is not None:
         refuse_witness_of_many(witness, "many rows")
-        work = balls.jobs(rows, lambda count: [options] * count)
-        file = writable_if_given(log, [network, points])
+        work = regions.jobs(rows, lambda count: [options] * count)
+        file = writable_if_given(log, regions.inputs)
         lines = run_batch(work, maximize_one, file, jobs, ("status", MAXIMIZE_CODES))
         statuses = [line["status"] for line in lines]
         Console(stderr=True).print(f"{len(lines)} rows: {statuses.count('OPTIMAL')} OPTIMAL", highlight=False)
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))
     refuse_batch_of_one(log, jobs, "row", "them with --rows")
-    file = writable_if_given(witness, [network, points])
-    optimum = _solve(network, fingerprint(network), balls.around(row), options)
+    file = writable_if_given(witness, regions.inputs)
+    optimum = _solve(network, fingerprint(network), regions.one(row), options)
     print_result(optimum, optimum_record(optimum), as_json)
     save_array(file, optimum.witness)
     raise typer.Exit(MAXIMIZE_CODES[optimum.status.name])

@@ -1,4 +1,4 @@
-"""What the commands that ask about a network share: networks, balls around points, batches, witnesses."""
+"""What the commands that ask about a network share: networks, regions, batches, witnesses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convexnn.cli.common.regions import RegionOptions
 from convexnn.cli.files.batch import Job, fingerprint
-from convexnn.cli.files.points import ball, parse_rows, read_point, read_points
+from convexnn.cli.files.points import parse_rows, read_labels, read_point, read_points
 from convexnn.files import replacing
 
 if TYPE_CHECKING:
@@ -44,30 +45,57 @@ def job_of(network_key: dict[str, str], key: dict[str, Any], asked: object, opti
 
 
 @dataclass(frozen=True)
-class Balls:
-    """L-inf balls around the points of a file, about which a network is asked."""
+class Regions:
+    """The regions about which a network is asked: around the points of a file, or one box."""
 
     network: Path
-    points: Path
-    radius: float
-    clip: tuple[float, float] | None
+    points: Path | None
+    options: RegionOptions
 
-    def around(self, row: int) -> verify.LinfBall:
-        """Return the ball around the point of one row."""
-        return ball(read_point(self.points, row), self.radius, self.clip)
+    def __post_init__(self) -> None:
+        self.options.check(self.points)
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [self.network, *([] if self.points is None else [self.points]), *self.options.files]
+
+    def one(self, row: int) -> verify.Box:
+        """Return the region of one row, or the box."""
+        if self.points is None:
+            if row:
+                raise ValueError(f"row is {row}, and a box has no rows; expected none")
+            return self.options.whole()
+        return self.options.around(read_point(self.points, row))
 
     def jobs(self, rows: str, options_of: Callable[[int], Sequence[dict[str, Any]]]) -> list[Job]:
         """Return a job for each of the rows; `options_of` returns the options of every point of so many."""
+        if self.points is None:
+            raise ValueError("rows is given with box, which has none; expected it with POINTS")
         points = read_points(self.points)
         options = options_of(len(points))
         network_key, points_key = file_key("network", self.network), file_key("points", self.points)
         chosen = parse_rows(rows, len(points))
-        regions = [ball(points[row], self.radius, self.clip, row) for row in chosen]
-        common = {"radius": self.radius, "clip": None if self.clip is None else list(self.clip)}
+        regions = [self.options.around(points[row], row) for row in chosen]
+        common = self.options.key()
         return [
             job_of(network_key, {**points_key, "row": row, **common}, region, options[row])
             for row, region in zip(chosen, regions, strict=True)
         ]
+
+
+def kept_labels(points: Path | None, label: int | None, labels: Path | None) -> Callable[[int], list[int | None]]:
+    """Return a function that gives so many points their classes to keep; None is the network's own."""
+    if label is not None and labels is not None:
+        raise ValueError("both label and labels are given; expected one of them")
+    if labels is not None and points is None:
+        raise ValueError("labels is given with box, which has one class; expected label")
+    return lambda count: [label] * count if labels is None else list(read_labels(labels, count))
+
+
+def label_of(points: Path | None, row: int, kept: Callable[[int], list[int | None]]) -> int | None:
+    """Return the class to keep of one row."""
+    return kept(1)[0] if points is None else kept(len(read_points(points)))[row]
 
 
 def refuse_witness_of_many(witness: Path | None, what: str) -> None:

@@ -48,6 +48,8 @@ def vnnlib(
 ) -> None:
     """Say whether NETWORK has the property of a VNN-LIB file: holds, violated (with a witness file) or unknown.
 
+    Example: convexnn vnnlib net.onnx prop.vnnlib --time-limit 60
+
     Exit code 0: it holds; 1: it is violated; 3: unknown; 2: bad input, or a worker process was killed. Of several
     properties the code is 3 if any is unknown, else 1 if any is violated. A witness file has the form of
     VNN-COMP; one that ends in .npy has the input.

@@ -22,11 +22,29 @@ Backend = Annotated[
 AscentSeed = Annotated[int, typer.Option(min=0, help="Seed of the gradient ascent.")]
 
 # Of commands that ask about balls around points.
-PointsFile = Annotated[Path, typer.Argument(help="The input: .npy, or text with commas or blanks; one row a point.")]
-Radius = Annotated[float, typer.Option(help="L-inf radius, in units of the inputs.")]
+PointsFile = Annotated[
+    Path | None,
+    typer.Argument(help="The input: .npy, or text with commas or blanks; one row a point. None with --box."),
+]
+Radius = Annotated[float | None, typer.Option(help="Radius of a ball around each point, in units of the inputs.")]
+Norm = Annotated[str, typer.Option(help="Norm of the ball: linf, l1 or l2.")]
+Radii = Annotated[
+    str | None,
+    typer.Option(help="Or a radius for each input: numbers with commas between, or a file of them.", metavar="NUMBERS"),
+]
+BoxFile = Annotated[
+    Path | None, typer.Option(help="Or a box without points: a file with a row of lower and one of upper ends.")
+]
+Constraints = Annotated[
+    Path | None,
+    typer.Option(help="Linear constraints beside: a file, each row a factor for each input, then the upper bound."),
+]
 SingleRow = Annotated[int, typer.Option(min=0, help="Which row of the points.")]
 ManyRows = Annotated[str | None, typer.Option(help="Many rows, a JSON line for each: all, 0:100, or 0,3,5.")]
 Clip = Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LOWER UPPER.")]
+KeptLabel = Annotated[int | None, typer.Option(help="Class to keep; default the network's own.")]
+KeptLabels = Annotated[Path | None, typer.Option(help="Classes to keep: a file with one for each point.")]
+Target = Annotated[int | None, typer.Option(help="The only class that may win; default any.")]
 RowTimeLimit = Annotated[float, typer.Option(help="Seconds, for each row.")]
 Surrogates = Annotated[
     str | None, typer.Option(help="Search through pruned copies too: their sparsities, such as 0.8,0.9.")

@@ -60,5 +60,47 @@ def check_record(check: verify.Check) -> dict[str, Any]:
     }
 
 
+def radius_record(radius: verify.Radius) -> dict[str, Any]:
+    """Return the record of a smallest adversarial radius."""
+    return {
+        "status": radius.status.name,
+        "label": radius.label,
+        "lower": _finite(radius.lower),
+        "upper": _finite(radius.upper),
+        "reason": radius.reason,
+        "questions": len(radius.answers),
+        "seconds": radius.seconds,
+        "witness": None if radius.witness is None else radius.witness.tolist(),
+    }
+
+
+def range_record(found: verify.OutputRange) -> dict[str, Any]:
+    """Return the record of the ranges of all outputs; its status is the least certain one."""
+    statuses = [optimum.status.name for optimum in (*found.minima, *found.maxima)]
+    certain = ("OPTIMAL", "LIMIT", "UNKNOWN", "INTERRUPTED")
+    return {
+        "status": max(statuses, key=certain.index),
+        "lower": list(map(_finite, found.lower.tolist())),
+        "upper": list(map(_finite, found.upper.tolist())),
+        "reached_lower": list(map(_finite, found.reached_lower.tolist())),
+        "reached_upper": list(map(_finite, found.reached_upper.tolist())),
+        "minima": [optimum.status.name for optimum in found.minima],
+        "maxima": [optimum.status.name for optimum in found.maxima],
+        "seconds": found.seconds,
+    }
+
+
+def evaluation_record(found: verify.Evaluation) -> dict[str, Any]:
+    """Return the record of a data set."""
+    return {
+        "rows": len(found.answers),
+        "accuracy": found.accuracy,
+        "certified_accuracy": found.certified_accuracy,
+        "attacked_accuracy": found.attacked_accuracy,
+        "verdicts": [answer.status.name for answer in found.answers],
+        "seconds": found.seconds,
+    }
+
+
 def _finite(value: float) -> float | None:
     return value if isfinite(value) else None

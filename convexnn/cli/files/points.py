@@ -1,18 +1,15 @@
-"""Points of a command: rows of a file, which of them, and the balls around them."""
+"""Points of a command: rows of a file, and which of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats, as_file, as_matrix
-
-if TYPE_CHECKING:
-    import verify
 
 
 def read_points(path: Path, name: str = "points") -> Floats:
@@ -60,16 +57,6 @@ def parse_rows(text: str, count: int) -> list[int]:
         what = "no row" if bad is None else str(bad)
         raise ValueError(f"rows {text!r} names {what}; the points file has {count} rows, counted from 0")
     return rows
-
-
-def ball(x: Floats, radius: float, clip: tuple[float, float] | None, row: int | None = None) -> verify.LinfBall:
-    """Return the region around a point; an error names the row of a batch."""
-    import verify
-
-    try:
-        return verify.LinfBall(x, radius, clip=clip)
-    except ValueError as error:
-        raise ValueError(str(error) if row is None else f"row {row}: {error}") from None
 
 
 def _read_array(path: Path) -> NDArray[Any]:

@@ -137,7 +137,7 @@ class TestAttack:
         [
             ({"network": "none.npz"}, "none.npz' cannot be read (No such file or directory)"),
             ({"network": "none[/x].onnx"}, "none[/x].onnx' cannot be read"),
-            ({"network": "points.csv"}, "has the ending '.csv'; expected .npz or .onnx"),
+            ({"network": "points.csv"}, "has the ending '.csv'; expected .npz, .onnx or .onnx.gz"),
             ({"network": "broken.npz"}, "is not a network saved by convexnn"),
             ({"points": "none.csv"}, "none.csv' cannot be read (No such file or directory)"),
             ({"points": "words.csv"}, "cannot be read as rows of numbers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import scipy.sparse as sp
 
 import verify
 from tests.helpers import zoo
-from tests.helpers.model_files import read_by_gurobi, read_by_highs, read_by_scip
+from tests.helpers.model_files import minimum_of_mps, optimum_by, read_by_gurobi, read_by_highs, read_by_scip
 from verify.backends.registry import BACKENDS
 from verify.encoding.encode import Encoding, Milp
 from verify.milp.request import Request
 from verify.milp.writing import write_milp
 
 ENDINGS = ["mps", "lp"]
+
+# An MPS file is the minimum of minus the objective.
+SIGNS = {"mps": -1.0, "lp": 1.0}
 
 
 def encoded(seed: int) -> Encoding:
@@ -31,13 +35,15 @@ def test_highs_reads_every_number_back(seed: int, ending: str, tmp_path: Path) -
     encoding.write(path)
     lp, milp = read_by_highs(path).getLp(), encoding.milp
     order = [list(lp.col_names_).index(name) for name in encoding.names()]
-    for found, expected in ((lp.col_cost_, milp.cost), (lp.col_lower_, milp.lower), (lp.col_upper_, milp.upper)):
+    sign = SIGNS[ending]
+    for found, expected in ((lp.col_cost_, sign * milp.cost), (lp.col_lower_, milp.lower), (lp.col_upper_, milp.upper)):
         assert np.array_equal(np.array(found)[order], expected)
     assert np.array_equal([kind.value == 1 for kind in np.array(lp.integrality_)[order]], milp.integer)
-    # An LP file holds the constant as a variable fixed to 1.
-    fixed = list(lp.col_names_).index("constant") if ending == "lp" else None
-    assert (lp.offset_ if fixed is None else lp.col_cost_[fixed]) == milp.constant
-    assert fixed is None or lp.col_lower_[fixed] == lp.col_upper_[fixed] == 1.0
+    # The constant is the cost of a variable fixed to 1.
+    fixed = list(lp.col_names_).index("constant")
+    assert (lp.offset_, lp.col_cost_[fixed]) == (0.0, sign * milp.constant)
+    assert lp.sense_.value == -sign
+    assert lp.col_lower_[fixed] == lp.col_upper_[fixed] == 1.0
     assert np.array_equal(lp.row_lower_, milp.row_lower)
     assert np.array_equal(lp.row_upper_, milp.row_upper)
     matrix = lp.a_matrix_
@@ -56,7 +62,28 @@ def test_the_optimum_is_the_same(seed: int, ending: str, tmp_path: Path) -> None
     engine.setOptionValue("mip_rel_gap", 0.0)
     engine.run()
     best = zoo.enumerated_maximum(encoding.network, encoding.region.lower, encoding.region.upper, np.ones(1))
-    assert engine.getObjectiveValue() == pytest.approx(best, abs=1e-5)
+    assert SIGNS[ending] * engine.getObjectiveValue() == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_reader_that_knows_no_sense_finds_minus_the_maximum(seed: int, tmp_path: Path) -> None:
+    encoding, path = encoded(seed), tmp_path / "model.mps"
+    encoding.write(path)
+    text = path.read_text()
+    assert text.startswith("* Written by convexnn. The model asks for a maximum;")
+    assert "OBJSENSE" not in text
+    best = zoo.enumerated_maximum(encoding.network, encoding.region.lower, encoding.region.upper, np.ones(1))
+    assert minimum_of_mps(path) == pytest.approx(-best, abs=1e-5)
+
+
+@pytest.mark.parametrize("program", ["cbc", "glpsol", "scip"])
+def test_programs_of_the_shell_find_it_too(program: str, tmp_path: Path) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    encoding, path = encoded(0), tmp_path / "model.mps"
+    encoding.write(path)
+    best = zoo.enumerated_maximum(encoding.network, encoding.region.lower, encoding.region.upper, np.ones(1))
+    assert optimum_by(program, path) == pytest.approx(-best, abs=1e-4)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -66,10 +93,10 @@ def test_scip_and_gurobi_read_the_same_optimum(ending: str, tmp_path: Path) -> N
     best = BACKENDS["scipy"].maximise(encoding.milp, Request(20.0)).bound
     model = read_by_scip(path)
     model.optimize()
-    assert model.getObjVal() == pytest.approx(best, abs=1e-5)
+    assert SIGNS[ending] * model.getObjVal() == pytest.approx(best, abs=1e-5)
     with read_by_gurobi(path) as other:
         other.optimize()
-        assert other.ObjVal == pytest.approx(best, abs=1e-4)
+        assert SIGNS[ending] * other.ObjVal == pytest.approx(best, abs=1e-4)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -89,7 +116,7 @@ def test_rows_of_every_kind(ending: str, tmp_path: Path) -> None:
     write_milp(milp, ["x", "y", "z"], tmp_path / f"model.{ending}")
     engine = read_by_highs(tmp_path / f"model.{ending}")
     engine.run()
-    assert engine.getObjectiveValue() == pytest.approx(0.25 - 0.125)
+    assert SIGNS[ending] * engine.getObjectiveValue() == pytest.approx(0.25 - 0.125)
 
 
 def test_names_say_layer_and_neuron() -> None:

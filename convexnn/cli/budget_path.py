@@ -1,0 +1,116 @@
+"""The command `budget-path`: scores against the number of weights, so that a budget is picked by looking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.exit_codes import CUT_SHORT
+from convexnn.cli.common.printing import print_json, print_plain, print_remark
+from convexnn.cli.files.data_file import read_data
+from convexnn.cli.files.writable import writable
+from convexnn.cli.fit import estimator_and_target
+from convexnn.files import replacing
+
+if TYPE_CHECKING:
+    from convexnn.estimators.budget_path import BudgetPath
+
+
+def budget_path(
+    data: Annotated[Path, typer.Argument(help="Rows of numbers as text, with or without a header.")],
+    target: shared.TargetColumn = None,
+    drop: shared.DroppedColumns = None,
+    task: Annotated[str, typer.Option(help="auto, classify or regress, as of `convexnn fit`.")] = "auto",
+    budgets: Annotated[
+        str | None, typer.Option(help="Budgets with commas between. (default: 8, from the data's size)")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
+    test_share: Annotated[
+        float | None, typer.Option(help="Or the share of the rows that is held out once, above 0 and below 1.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Most neurons of a hidden layer. (default: from the budget)")
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of each fit. (default: none)")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the search.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the scores in this file (.png, .svg or .pdf).")] = None,
+    points: Annotated[
+        float, typer.Option(min=0.0, help="Hundredths of the score that the smallest budget may give away.")
+    ] = 1.0,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the model of that smallest budget to this .npz file.")
+    ] = None,
+    as_json: shared.JsonInsteadOfTables = False,
+) -> None:
+    """Fit a table at several budgets and score each on rows that it has not seen.
+
+    Example: convexnn budget-path data.csv --budgets 10,20,40,80 --plot path.png
+
+    Exit code 0: every budget was fitted; 4: interrupted, the budgets done by then are shown; 2: bad input.
+    """
+    from convexnn.estimators.budget_path import budget_path as run
+
+    for file in (plot, save):
+        if file is not None:
+            writable(file, [data])
+    table = read_data(data, target, drop or [])
+    options = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
+    model, y = estimator_and_target(table, task, options)
+    chosen = None if budgets is None else _whole_numbers(budgets)
+    path = run(model, table.X, y, chosen, cv=folds if test_share is None else test_share)
+    if as_json:
+        print_json(_record(path, points))
+    else:
+        print_plain(str(path))
+    if len(path):
+        _write(path, points, plot, save, list(table.features))
+    if not path.complete:
+        print_remark("cut short by Ctrl-C: these are the budgets done by then")
+        raise typer.Exit(CUT_SHORT)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise ValueError(f"budgets is {text!r}; expected whole numbers with commas between")
+    return list(map(int, words))
+
+
+def _write(path: BudgetPath, points: float, plot: Path | None, save: Path | None, features: list[str]) -> None:
+    """Write the picture and the model of the smallest budget within some points."""
+    if plot is not None:
+        import matplotlib as mpl
+
+        mpl.use("agg")
+        axes = path.plot(points=points)
+        with replacing(plot) as file:
+            axes.figure.savefig(file, format=plot.suffix.lstrip(".") or "png")
+    if save is not None:
+        import numpy as np
+
+        estimator = path.smallest_within(points).estimator
+        estimator.feature_names_in_ = np.array(features, dtype=object)
+        estimator.save(save)
+
+
+def _record(path: BudgetPath, points: float) -> dict[str, Any]:
+    return {
+        "scoring": path.scoring,
+        "complete": path.complete,
+        "best": path.best.budget if len(path) else None,
+        "smallest_within": path.smallest_within(points).budget if len(path) else None,
+        "budgets": [
+            {
+                "budget": step.budget,
+                "train_scores": list(step.train_scores),
+                "validation_scores": list(step.validation_scores),
+                "nonzeros": step.estimator.network_.nnz,
+                "neurons": step.estimator.network_.n_neurons,
+            }
+            for step in path.steps
+        ],
+    }
