@@ -27,7 +27,7 @@ Radius = Annotated[float, typer.Option(help="L-inf radius, in units of the input
 SingleRow = Annotated[int, typer.Option(min=0, help="Which row of the points.")]
 ManyRows = Annotated[str | None, typer.Option(help="Many rows, a JSON line for each: all, 0:100, or 0,3,5.")]
 Clip = Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LOWER UPPER.")]
-RowTimeLimit = Annotated[float, typer.Option(help="Seconds, for each row.")]
+RowTimeLimit = Annotated[float, typer.Option(help="Seconds for each row, reading the network among them.")]
 Surrogates = Annotated[
     str | None, typer.Option(help="Search through pruned copies too: their sparsities, such as 0.8,0.9.")
 ]

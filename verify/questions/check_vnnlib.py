@@ -17,9 +17,9 @@ from verify.answers.replay import replay_of
 from verify.answers.witness import CheckedPoint
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
-from verify.questions.engines import choose_engine
+from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.open_case import OpenCase, OpenCondition
-from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
+from verify.questions.resources import INTERRUPTION, Resources, answer_of, resources_of
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
 from verify.reading.read_network import read_simple
@@ -63,6 +63,17 @@ def check_vnnlib(
     maximum is (:mod:`verify.bounds.duals`), or where the dual bound of its MILP is below 0 by more than the engine's
     tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic.
     """
+    return answer_of(partial(_begin, network, question, (time_limit, backend, seed, model)), _nothing_known)
+
+
+def _nothing_known(seconds: float) -> Check:
+    """Return the answer to a question that was interrupted before anything was known."""
+    return Check(Holding.INTERRUPTED, None, None, None, np.inf, None, 0.0, INTERRUPTION, seconds, None, ())
+
+
+def _begin(network: Any, question: Property | str | os.PathLike[str], options: tuple[Any, ...]) -> _PropertyCheck:
+    """Return the question, read."""
+    time_limit, backend, seed, model = options
     net = read_simple(network)
     asked = question if isinstance(question, Property) else read_property(question)
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
@@ -70,7 +81,7 @@ def check_vnnlib(
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
     center = asked.cases[0].lower if asked.cases else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
-    return _PropertyCheck(net, asked, resources).check()
+    return _PropertyCheck(net, asked, resources)
 
 
 class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
@@ -84,18 +95,14 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self.unseen, self.looked = 0, False
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
 
-    def check(self) -> Check:
-        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
-        return unless_interrupted(self._decide, self._by_now)
-
-    def _by_now(self) -> Check:
+    def by_now(self) -> Check:
         """Return what is known by now: the bound covers all boxes, or none is known."""
         every = [condition for case in self.cases for condition in case.conditions]
         self._raise_bound([condition for condition in every if condition not in self.ruled_out])
         self.highest = self.highest if self.looked else np.inf
         return self._end(Holding.INTERRUPTED, INTERRUPTION)
 
-    def _decide(self) -> Check:
+    def decide(self) -> Check:
         """Decide every box by bounds and ascent, then by branch and bound and the engine."""
         for number, case in enumerate(self.asked.cases):
             if number and self.resources.clock.overdue():
@@ -181,7 +188,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         if not alternative.chosen:
             return f"{alternative.name} is met by every input of its box, and no float64 number in it was found."
         trouble = choose_engine(alternative.inquiry)
-        return OUT_OF_TIME if trouble is None and self.resources.clock.over() else trouble
+        return OUT_OF_TIME if trouble is None and out_of_time(alternative.inquiry) else trouble
 
     def _take_notes(self, alternative: OpenCondition, checked: CheckedResult) -> None:
         self.trace.append(alternative.inquiry.trace[-1])
