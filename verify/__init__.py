@@ -16,9 +16,10 @@ from verify.questions.certify_through import certify_through
 from verify.questions.check_vnnlib import check_vnnlib
 from verify.questions.difference import difference
 from verify.questions.evaluate import evaluate
-from verify.questions.extremes import maximize, minimize, output_range
+from verify.questions.extremes import maximize, minimize
 from verify.questions.find_adversarial import find_adversarial
 from verify.questions.min_radius import min_radius
+from verify.questions.output_range import output_range
 from verify.reading.read_network import read_network
 from verify.reading.simplify import simplify
 from verify.regions.balls import L1Ball, L2Ball, LinfBall

@@ -66,7 +66,9 @@ def fit(
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
     bias: Annotated[bool, typer.Option(help="Whether neurons and outputs have biases.")] = True,
     ridge: Annotated[float | None, typer.Option(help="Strength of the ridge. (default: from the noise)")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds. (default: none)")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds, reading the table among them. (default: none)")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the search.")] = 0,
     test_share: Annotated[
         float, typer.Option(help="Share of the rows that is held out and scored; 0: none, all rows are fitted.")
@@ -88,11 +90,13 @@ def fit(
     if not 0.0 <= as_nonnegative(test_share, "test_share") < 1.0:
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
+    began = perf_counter()
     table = read_data(data, target, drop or [])
+    reading = perf_counter() - began
     options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
     options |= {"time_limit": time_limit, "random_state": seed, "device": device}
     model, y = estimator_and_target(table, task, options)
-    fitted = _fitted(model, table, y, test_share, seed)
+    fitted = _fitted(model, table, y, test_share, seed, reading)
     if hint := _hint(table, task):
         print_remark(hint)
     if save is not None:
@@ -137,12 +141,15 @@ def _hint(table: DataFile, task: str) -> str:
     )
 
 
-def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, seed: int) -> Fitted:
-    """Return the model fitted to the rows that are not held out, with its scores."""
+def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, seed: int, reading: float) -> Fitted:
+    """Return the model fitted to the rows that are not held out, with its scores; `reading` has taken of its time."""
     train, test = _split(y, test_share, seed)
-    began = perf_counter()
+    limit, began = model.time_limit, perf_counter()
+    if limit is not None:
+        model.set_params(time_limit=max(0.0, as_nonnegative(limit, "time_limit") - reading))
     model.fit(table.X[train], y[train])
     seconds = perf_counter() - began
+    model.set_params(time_limit=limit)
     scores = [float(model.score(table.X[rows], y[rows])) if len(rows) else None for rows in (train, test)]
     model.feature_names_in_ = np.array(table.features, dtype=object)
     return Fitted(model, table, len(train), len(test), scores[0], scores[1], seconds)

@@ -20,7 +20,7 @@ from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_sc
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
 from convexnn.solution import Status
-from convexnn.solvers.common.deadline import Deadline
+from convexnn.solvers.common.deadline import Deadline, seconds_to_import
 
 
 class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
@@ -130,6 +130,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> NetworkFit:
         """Return the fit with the ridge given, or with one that follows from the noise; set ``ridge_``."""
         batch = None if self.batch_size is None else as_count(self.batch_size, "batch_size")
+        seconds_to_import("torch")  # before the clock is started
         fitter = NetworkFitter(
             rows,
             y,

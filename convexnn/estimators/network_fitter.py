@@ -72,11 +72,14 @@ class NetworkFitter:
     def find_ridge(self) -> tuple[float, NetworkFit | None]:
         """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target.
 
-        An interruption ends it: the ridge is then that of the fit that was interrupted, which comes with it.
+        An interruption ends it: the ridge is then that of the fit that was interrupted, which comes with it. So does
+        the end of the time, without a fit.
         """
         loss, target = LOSSES[self.loss], encode(self.target, self.loss, len(self.rows)).values
         deviation = FIRST * noise_deviation(loss, np.zeros_like(target), target)
         for _ in range(PROBES):
+            if self.deadline.is_over():
+                break
             ridge = noise_ridge(deviation, *self.rows.shape)
             probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME)
             if probe.status is Status.INTERRUPTED:

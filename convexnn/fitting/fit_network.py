@@ -25,7 +25,7 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.losses import loss_named
 from convexnn.program.targets import encode
-from convexnn.solvers.common.deadline import Deadline
+from convexnn.solvers.common.deadline import Deadline, seconds_to_import
 from convexnn.solvers.common.descent import Callback, Limits
 
 # Most neurons a layer where the caller sets no limit, and neurons for the root of the budget.
@@ -157,9 +157,10 @@ def fit_network(
         _check_start(start, sizes)
     schedule = _schedule(len(matrix), budget, epochs, batch_size, ridge)
     as_count(patience, "patience", at_least=0)
-    deadline = Deadline(Limits(as_count(n_restarts, "n_restarts"), time_limit).time_limit, began)
+    limits = Limits(as_count(n_restarts, "n_restarts"), time_limit)
     reach = _margin(margin, matrix.shape[1], loss)
-    # torch comes with them, and is not loaded before it is used.
+    # It is not loaded before it is used, and comes with what follows.
+    deadline = Deadline(limits.time_limit, began + seconds_to_import("torch"))
     from convexnn.fitting.problem import FitProblem
     from convexnn.fitting.restarts import MultistartFit
     from convexnn.fitting.worst_case import worst_loss

@@ -173,8 +173,10 @@ class MultistartFit:
         self.keep_if_best(self.problem.network(layers))
 
     def _refitted(self, layers: Layers) -> Layers:
-        cost = self.problem.target.numel() * float(layers.nnz) ** 2
-        if self.problem.loss.name != "squared" or cost > AFFORDABLE or self.deadline.is_over():
+        cost, left = self.problem.target.numel() * float(layers.nnz) ** 2, self.deadline.share(1.0)
+        # A step of it asks no clock, and takes about a second where it is just affordable.
+        most = AFFORDABLE if left is None else AFFORDABLE * min(1.0, left)
+        if self.problem.loss.name != "squared" or cost > most or self.deadline.is_over():
             return layers
         exact = layers.with_parameters(layers.parameters.double())
         return joint_polish(self.problem, exact, self.schedule.ridge, stop=self.deadline.is_over)[0]

@@ -15,7 +15,7 @@ from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.targets import encode
 from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
 from convexnn.solution import Solution
-from convexnn.solvers.common.deadline import Deadline
+from convexnn.solvers.common.deadline import Deadline, seconds_to_import
 from convexnn.solvers.common.descent import Limits
 
 # Most neurons where the caller sets no limit.
@@ -114,11 +114,11 @@ def recover(
         n_restarts=as_count(n_restarts, "n_restarts"),
         patience=as_count(patience, "patience"),
         significant=as_flag(significant, "significant"),
-        deadline=Deadline(Limits(1, time_limit).time_limit, began),
+        deadline=Deadline(Limits(1, time_limit).time_limit, began + seconds_to_import("torch")),
         device=device,
         callback=callback,
     )
-    # torch comes with them, and is not loaded before it is used.
+    # torch came with the clock, and is not loaded before it is used.
     from convexnn.recovery.recover_weights import recover_weights
     from convexnn.solvers.common.certificate import certify_support
 

@@ -119,8 +119,7 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
     Returns
     -------
     Solution
-        Always, once the iterations have begun: limits and interruption are a status, not an exception (but for an
-        interruption of ``cvxpy``, whose engines return no point then).
+        Always: limits and interruption are a status, not an exception.
 
     Raises
     ------

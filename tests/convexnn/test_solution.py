@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.solvers.common import certificate
+from convexnn.solvers.convex import fista
 from convexnn.solvers.convex.interior_steps import InteriorPoint
 from tests.helpers.recovery_problems import planted
 
@@ -175,3 +180,92 @@ def test_an_interruption_at_a_later_output_keeps_those_before_it(monkeypatch: py
     assert found.status is cx.Status.INTERRUPTED
     assert found.weights[..., 0].any()
     assert not found.weights[..., 1].any()
+
+
+@pytest.mark.parametrize(
+    ("solver", "place"),
+    [
+        ("admm", "convexnn.solvers.convex.admm.NeuronOperator"),
+        ("admm", "convexnn.solvers.convex.admm.Splitting.begin"),
+        ("fista", "convexnn.solvers.convex.fista.prepare"),
+        ("fista", "convexnn.solvers.convex.fista.begin"),
+    ],
+)
+def test_an_interruption_of_the_preparation_returns_the_start_or_zero_weights(
+    solver: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = penalised()
+    good = cx.solve(program, solver)
+    stop_at(monkeypatch, place)
+    found, warm = cx.solve(program, solver), cx.solve(program, solver, start=good)
+    assert found.status is warm.status is cx.Status.INTERRUPTED
+    assert (found.nnz, found.objective) == (0, program.zero_loss)
+    np.testing.assert_array_equal(warm.weights, good.weights)
+    assert warm.objective == pytest.approx(good.objective, rel=1e-12)
+
+
+def penalised() -> ConvexProgram:
+    """Return the gated program of a planted network over other gates."""
+    X, y, _, _ = planted(0)
+    return ConvexProgram(X, y, cx.sample_patterns(X, 5), penalty="group_l1", strength=0.05)
+
+
+def test_an_interruption_between_precisions_keeps_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, whole, calls = penalised(), fista.prepare, iter(range(2))
+
+    def second(*given: Any) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return whole(*given)
+
+    monkeypatch.setattr(fista, "prepare", second)
+    # What float32 reaches is not enough for it.
+    found = cx.solve(program, "fista", tolerance=1e-10)
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.gap is not None
+    assert found.gap < 1e-3 * program.zero_loss
+
+
+@pytest.mark.parametrize("solver", ["admm", "exact", "interior_point"])
+def test_an_interruption_of_the_certificate_is_one_of_the_run(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(0)
+    cone = ConvexProgram(X, y, cx.sample_patterns(X, 5), penalty="group_l1", strength=0.05, cone=True)
+    program = {"admm": penalised(), "exact": budgeted(), "interior_point": cone}[solver]
+    good, whole, calls = cx.solve(program, solver), certificate._solution, iter(range(9))
+
+    def first(*given: Any) -> Any:
+        # The heuristic of `exact` has a certificate of its own.
+        if next(calls) == (solver == "exact"):
+            raise KeyboardInterrupt
+        return whole(*given)
+
+    monkeypatch.setattr(certificate, "_solution", first)
+    found = cx.solve(program, solver)
+    np.testing.assert_array_equal(found.weights, good.weights)
+    assert found.status is (cx.Status.CONVERGED if solver == "exact" else cx.Status.INTERRUPTED)
+
+
+@pytest.mark.parametrize("engine", ["CLARABEL", "SCS"])
+def test_an_interruption_of_a_reference_does_not_wait_for_it(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cvxpy")
+    ended, before = threading.Event(), signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def endless(*_: Any, **__: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.wait(30.0)
+
+    monkeypatch.setattr("cvxpy.reductions.solvers.solving_chain.SolvingChain.solve_via_data", endless)
+    try:
+        found = cx.solve(penalised(), "cvxpy", engine=engine)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        ended.set()
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.nnz == 0
+
+
+def test_a_reference_that_hears_of_it_itself_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cvxpy")
+    raw = {"info": {"status": "interrupted"}}
+    monkeypatch.setattr("cvxpy.reductions.solvers.solving_chain.SolvingChain.solve_via_data", lambda *_, **__: raw)
+    assert cx.solve(penalised(), "cvxpy", engine="SCS").status is cx.Status.INTERRUPTED

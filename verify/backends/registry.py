@@ -46,8 +46,8 @@ from verify.milp.scaling import closed_form, scale
 # Seconds; engines take no infinite limit, and some none beyond what an integer of microseconds holds.
 LONGEST = 1e6
 
-# Seconds beyond its limit, and a share of it, after which an engine is not waited for any longer.
-GRACE, GRACE_SHARE = 1.0, 0.1
+# Seconds beyond its limit, or a share of it where that is more, after which an engine is not waited for any longer.
+GRACE, GRACE_SHARE = 0.4, 0.08
 
 # Seconds that the end of the process waits at most for an engine that nobody waited for.
 FAREWELL = 10.0
@@ -137,7 +137,7 @@ def _awaited(work: Callable[[], EngineResult], request: Request) -> EngineResult
         finally:
             running.release()
 
-    deadline = perf_counter() + (1.0 + GRACE_SHARE) * request.time_limit + GRACE
+    deadline = perf_counter() + request.time_limit + max(GRACE, GRACE_SHARE * request.time_limit)
     ended = False
     try:
         Thread(target=run, daemon=True).start()

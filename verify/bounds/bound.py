@@ -6,6 +6,7 @@ from convexnn.checks import as_known, as_nonnegative
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.layer_bounds import check_sizes, crown_bounds, interval_bounds
 from verify.bounds.tightening import tighten
+from verify.clock import Clock
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 
@@ -27,7 +28,8 @@ def bound(
         CROWN, a linear relaxation from each neuron back to the inputs, met with interval arithmetic; interval
         arithmetic alone, layer by layer: faster, looser from the second layer on; or CROWN and then linear programs.
     time_limit : float, default 10
-        Seconds, at least 0, for the linear programs, by their own clock; at 0 the bounds are those of CROWN.
+        Seconds, at least 0, of method ``lp``: once they are over, what is left keeps the bounds that it has. CROWN has
+        a moment at least, so that small networks have its bounds at 0.
 
     Returns
     -------
@@ -44,9 +46,10 @@ def bound(
     rounding. CROWN costs the products of each layer with all before it: time quadratic in the depth.
     """
     as_known(method, "method", METHODS)
-    limit = as_nonnegative(time_limit, "time_limit")
+    clock = Clock(as_nonnegative(time_limit, "time_limit"))
     check_sizes(network, region)
     if method == "interval":
         return interval_bounds(network, region)
-    known = crown_bounds(network, region)
-    return tighten(network, region, known, limit) if method == "lp" else known
+    if method == "crown":
+        return crown_bounds(network, region)
+    return tighten(network, region, crown_bounds(network, region, stop=clock.overdue), clock)

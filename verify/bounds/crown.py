@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convexnn.checks import Floats
 from convexnn.network import Layer
 from verify.regions.box import Box
-from verify.regions.intervals import EPS, TINY, Interval
+from verify.regions.intervals import EPS, TINY, Interval, stored_whole
 
 # Entries of the largest dense array made at a time, and the share of nonzeros from which a weight is held dense.
 TILE = 1 << 22
@@ -105,11 +105,11 @@ def relax_layer(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.b
     that leaves the smaller area (CROWN's adaptive choice).
     """
     live = known.live if live is None else live
-    weight, bias, own = layer[0][live], layer[1][live], known.take(live)
+    weight, bias, own = _rows_of(layer[0], live), layer[1][live], known.take(live)
     low, high = own.lower, own.upper
     slope, intercept = chord(low, high, own.floor)
     return RelaxedLayer(
-        weight=weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight,
+        weight=weight,
         bias=bias,
         lower_slope=np.where((low >= own.floor) | (high >= -low), 1.0, 0.0),
         upper_slope=slope,
@@ -121,9 +121,22 @@ def relax_layer(layer: Layer, known: Interval, sizes: Floats, live: NDArray[np.b
     )
 
 
-def _reach(weight: sp.csr_matrix, bias: Floats, sizes: Floats) -> Floats:
+def _rows_of(weight: sp.csr_matrix, chosen: NDArray[np.bool_]) -> sp.csr_matrix | Floats:
+    """Return some rows of a weight, as an array where it is dense."""
+    dense = stored_whole(weight)
+    if dense is not None:
+        return dense if chosen.all() else dense[chosen]
+    rows = weight[chosen]
+    return rows.toarray() if rows.nnz > DENSE * np.prod(rows.shape) else rows
+
+
+def _reach(weight: sp.csr_matrix | Floats, bias: Floats, sizes: Floats) -> Floats:
     """Return more than |W| |h'| + |b| for inputs of magnitudes up to `sizes`."""
+    step = max(1, TILE // max(weight.shape[1], 1))
     with np.errstate(all="ignore"):
+        if isinstance(weight, np.ndarray):
+            tiles = [np.abs(weight[start : start + step]) @ sizes for start in range(0, len(weight), step)]
+            return np.concatenate([np.zeros(0), *tiles]) + np.abs(bias) + TINY * (1.0 + len(sizes))
         return np.asarray(abs(weight) @ sizes + np.abs(bias) + TINY * (1.0 + len(sizes)))
 
 
@@ -185,7 +198,7 @@ def crown_interval(
     region : Box
         Any region.
     stop : callable, optional
-        Asked before each tile of rows; from then on rows are left infinite.
+        Asked before each tile of rows and each layer that it goes through; from then on rows are left infinite.
 
     Notes
     -----
@@ -201,7 +214,8 @@ def crown_interval(
         if stop():
             break
         rows, shift = weight[start : start + step].toarray(), bias[start : start + step]
-        found = crown_upper(np.concatenate([rows, -rows]), np.concatenate([shift, -shift]), hidden, region)
+        both = np.concatenate([rows, -rows]), np.concatenate([shift, -shift])
+        found = crown_upper(*both, hidden, region, None, None, stop)
         lower[start : start + step], upper[start : start + step] = -found[len(rows) :], found[: len(rows)]
     return Interval(lower, upper)
 
@@ -213,6 +227,7 @@ def crown_upper(
     region: Box,
     splits: Sequence[Split | None] | None = None,
     multipliers: Floats | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Floats:
     """Return upper bounds (r,) of `slope` (r, k) h + `offset` (r,) over a region; see :func:`crown_interval`.
 
@@ -225,6 +240,8 @@ def crown_upper(
         offset = _raised(offset, 4.0 * EPS * (np.abs(slope) @ sizes + np.abs(offset)) + TINY * (1.0 + sizes.sum()))
         finite = np.isfinite(slope).all(axis=1)
         for layer, split in zip(reversed(hidden), reversed(splits or [None] * len(hidden)), strict=True):
+            if stop():
+                return np.full(len(offset), np.inf)
             slope, offset = _through_layer(layer, slope[:, layer.live], offset, split)
             finite &= np.isfinite(slope).all(axis=1)
         top = region.support(slope, multipliers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -82,13 +82,15 @@ class Functions:
         box = Box(x, x)
         return self.over(last_hidden(box, interval_bounds(self.network, box)))
 
-    def sharply_at(self, x: Floats) -> Interval:
+    def sharply_at(self, x: Floats, stop: Callable[[], bool] = lambda: False) -> Interval:
         """Return the same, met with CROWN bounds of the point: the errors of neurons cancel, where intervals add them.
 
-        It costs a pass for every layer, and is sharper by orders of magnitude in deep networks.
+        It costs a pass for every layer, and is sharper by orders of magnitude in deep networks. Once `stop` says so the
+        rest of it is left out.
         """
         box, known = Box(x, x), self.proven_at(x)
-        return known.meet(self.crown(box, crown_bounds(self.network, box)))
+        layers = crown_bounds(self.network, box, stop=stop)
+        return known if stop() else known.meet(self.crown(box, layers))
 
     def exactly_at(self, x: Floats) -> list[Fraction] | None:
         """Return the functions at `x` (d,) in rational arithmetic; None where that is too much work."""

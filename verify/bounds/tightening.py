@@ -27,13 +27,14 @@ BATCH = 64
 # input keeps in the box of the moves.
 CUBES, LEAST = (0.75, 2.0), 0.1
 
+# Seconds that it takes to make an entry of the weights a part of a linear program, which asks no clock meanwhile.
+HANDOVER = 3e-7
+
 # A neuron, and 1 where it is bounded from above, -1 from below.
 Question = tuple[int, float]
 
 
-def tighten(
-    network: SparseReLUNetwork, region: Box, known: Sequence[Interval], time_limit: float
-) -> tuple[Interval, ...]:
+def tighten(network: SparseReLUNetwork, region: Box, known: Sequence[Interval], clock: Clock) -> tuple[Interval, ...]:
     """Return pre-activation bounds at least as tight as those `known`, sound under rounding.
 
     Parameters
@@ -44,8 +45,8 @@ def tighten(
         Any region.
     known : sequence of Interval
         Bounds of all layers, from :func:`verify.bound`.
-    time_limit : float
-        Seconds, shared by the layers that are left.
+    clock : Clock
+        Its limit is shared by the layers that are left.
 
     Notes
     -----
@@ -55,15 +56,19 @@ def tighten(
     outputs all. What counts is what the multipliers of an engine prove (:mod:`verify.bounds.duals`), never its
     objective.
     """
-    result, clock, depth = list(of_units(network, known)), Clock(time_limit), len(network.layers)
+    result, depth = list(of_units(network, known)), len(network.layers)
     triangles = over_inputs(region)
     for index in range(1, depth):
-        if clock.over() or not np.isfinite([result[index - 1].lower, result[index - 1].upper]).all():
+        entries = sum(weight.nnz for weight, _ in network.layers[: index + 1])
+        if (
+            clock.left <= HANDOVER * entries
+            or not np.isfinite([result[index - 1].lower, result[index - 1].upper]).all()
+        ):
             break
         triangles = triangles.deeper(network.layers[index - 1], result[index - 1])
         if index > 1:
             hidden = relax_layers(network.layers[:index], result, region)
-            result[index] = result[index].meet(crown_interval(*network.layers[index], hidden, region))
+            result[index] = result[index].meet(crown_interval(*network.layers[index], hidden, region, clock.over))
         until = clock.seconds + clock.left / (depth - index)
         layer = _LayerTightening(triangles, network.layers[index], result[index], clock, until)
         result[index] = layer.tighten_outputs() if index == depth - 1 else layer.tighten_hidden()

@@ -11,12 +11,21 @@ from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.bounds.crown import DENSE
 from verify.regions.box import Box
+from verify.regions.intervals import stored_whole
 
 # A weight, sparse or dense, a bias, and the floor of the layer's units: 0, or (out,) with -inf where they are linear.
 MixedLayer = tuple[sp.csr_matrix | Floats, Floats, Floats | float]
 
 # Points moved at once, and steps of each.
 STARTS, STEPS = 32, 40
+
+
+class InterruptedAscentError(KeyboardInterrupt):
+    """An interruption of an ascent, with the best point met before it."""
+
+    def __init__(self, point: Floats) -> None:
+        super().__init__()
+        self.point = point
 
 
 def ascend(
@@ -51,22 +60,25 @@ def ascend(
     -----
     On a box x <- project(x + t (upper - lower) sign(grad)), t falling geometrically from 1/2 to 1/200: the best point
     of a linear function is a corner, which sign steps reach at once. On a ball x <- x + 2 t (p - x), p the best point
-    of the linear function.
+    of the linear function. An interruption comes out as an :class:`InterruptedAscentError`.
     """
     points = random_starts(network, region, rng, STARTS) if near is None else _points_around(near, region, rng, STARTS)
     layers = densify_layers(network)
     best, value = points[0], -np.inf
     longest, shortest = (0.5, 0.005) if near is None else (0.1, 0.002)
-    for length in [*np.geomspace(longest, shortest, STEPS), 0.0]:
-        if stop is not None and stop():
-            break
-        with np.errstate(all="ignore"):
-            values, slopes = values_and_slopes(layers, points, objective, offsets)
-        values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
-        leader = int(np.argmax(values))
-        if values[leader] > value:
-            best, value = points[leader].copy(), float(values[leader])
-        points = region.step(points, slopes, length)
+    try:
+        for length in [*np.geomspace(longest, shortest, STEPS), 0.0]:
+            if stop is not None and stop():
+                break
+            with np.errstate(all="ignore"):
+                values, slopes = values_and_slopes(layers, points, objective, offsets)
+            values, slopes = np.nan_to_num(values, nan=-np.inf), np.nan_to_num(slopes)
+            leader = int(np.argmax(values))
+            if values[leader] > value:
+                best, value = points[leader].copy(), float(values[leader])
+            points = region.step(points, slopes, length)
+    except KeyboardInterrupt:
+        raise InterruptedAscentError(best) from None
     return best, value
 
 
@@ -76,7 +88,7 @@ def random_starts(network: SparseReLUNetwork, region: Box, rng: np.random.Genera
     draws[1::2] = np.round(draws[1::2])
     points = region.project(region.lower + draws * (region.upper - region.lower))
     points[0] = region.center
-    unread = np.diff(network.layers[0][0].tocsc().indptr) == 0
+    unread = np.bincount(network.layers[0][0].indices, minlength=region.size) == 0
     points[:, unread] = region.center[unread]
     return region.project(points)
 
@@ -91,10 +103,14 @@ def _points_around(point: Floats, region: Box, rng: np.random.Generator, count: 
 
 def densify_layers(network: SparseReLUNetwork) -> list[MixedLayer]:
     """Return the layers with weights that are hardly sparse as dense arrays, whose products are faster."""
-    return [
-        (weight.toarray() if weight.nnz > DENSE * np.prod(weight.shape) else weight, bias, network.floor(index))
-        for index, (weight, bias) in enumerate(network.layers)
-    ]
+    return [(_as_dense(weight), bias, network.floor(index)) for index, (weight, bias) in enumerate(network.layers)]
+
+
+def _as_dense(weight: sp.csr_matrix) -> sp.csr_matrix | Floats:
+    if weight.nnz <= DENSE * np.prod(weight.shape):
+        return weight
+    whole = stored_whole(weight)
+    return weight.toarray() if whole is None else whole
 
 
 def values_and_slopes(

@@ -119,17 +119,23 @@ class Population:
     def _ascend(self, points: Float32s, lengths: Floats, stop: Callable[[], bool]) -> tuple[Float32s, Float32s]:
         """Return the best points (n, d) met on ascents from `points`, and their values."""
         best, top, trend = points.copy(), np.full(len(points), -np.inf, dtype=np.float32), np.zeros_like(points)
-        for length in [*lengths, 0.0]:
-            with np.errstate(all="ignore"):
-                values, slopes = values_and_slopes(self.layers, points, self.objective)
-            values, slopes = np.nan_to_num(values, nan=-np.inf, neginf=-np.inf), np.nan_to_num(slopes)
-            better = values > top
-            best[better], top[better] = points[better], values[better]
-            if stop():
-                break
-            size = np.abs(slopes).mean(axis=1, keepdims=True, dtype=np.float64)
-            trend = MOMENTUM * trend + _as_float32((1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0))
-            points = _as_finite_float32(self.region.step(points, trend, length))
+        try:
+            for length in [*lengths, 0.0]:
+                with np.errstate(all="ignore"):
+                    values, slopes = values_and_slopes(self.layers, points, self.objective)
+                values, slopes = np.nan_to_num(values, nan=-np.inf, neginf=-np.inf), np.nan_to_num(slopes)
+                better = values > top
+                best[better], top[better] = points[better], values[better]
+                if stop():
+                    break
+                size = np.abs(slopes).mean(axis=1, keepdims=True, dtype=np.float64)
+                trend = MOMENTUM * trend + _as_float32((1.0 - MOMENTUM) * slopes / np.where(size > 0.0, size, 1.0))
+                points = _as_finite_float32(self.region.step(points, trend, length))
+        except KeyboardInterrupt:
+            # The best point counts all the same.
+            self._keep(best, top)
+            self._update_best()
+            raise
         return best, top
 
     def _keep(self, points: Float32s, values: Float32s) -> None:

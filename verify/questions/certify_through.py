@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
 from verify.bounds.objectives import with_order
 from verify.questions.difference import as_pair, difference_of
-from verify.questions.engines import ask_milp, choose_engine
+from verify.questions.engines import ask_milp, choose_engine, out_of_time
+from verify.questions.find_adversarial import nothing_known
 from verify.questions.inquiry import Inquiry
-from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
+from verify.questions.resources import INTERRUPTION, Question, Resources, Settled, answer_of, resources_of
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME
 from verify.reading.simplify import simplify
@@ -63,9 +65,18 @@ def certify_through(
     MNIST networks (`benchmarks/difference.py`) no question was decided so that branch and bound on the network itself
     left open, which is why no other question asks for it.
     """
+    options = (time_limit, backend, seed)
+    begin = partial(_begin, dense, sparse, region, label, target, options)
+    return answer_of(begin, partial(nothing_known, label))
+
+
+def _begin(
+    dense: Any, sparse: Any, region: Box, label: int | None, target: int | None, options: tuple[Any, ...]
+) -> Question[Answer]:
+    """Return the question with the bound on the difference."""
     (net, order), (copy, _) = map(with_order, as_pair(dense, sparse))
     check_sizes(net, region)
-    resources = resources_of(time_limit, backend, seed)
+    resources = resources_of(*options)
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         return _open_at_once(
@@ -75,12 +86,13 @@ def certify_through(
     moves = difference_of(net, copy, region, margins.rows).upper
     if not np.isfinite(moves).all():
         return _open_at_once(margins.label, resources, "The difference of the networks has no finite bound.")
-    return _Transfer(margins, Functions(margins.rows, moves, simplify(copy)), region, resources, order).answer()
+    return _Transfer(margins, Functions(margins.rows, moves, simplify(copy)), region, resources, order)
 
 
-def _open_at_once(label: int | None, resources: Resources, reason: str) -> Answer:
+def _open_at_once(label: int | None, resources: Resources, reason: str) -> Settled[Answer]:
     """Return that nothing is known."""
-    return Answer(Verdict.UNKNOWN, label, None, -np.inf, np.inf, None, reason, resources.clock.seconds, None, ())
+    seconds = resources.clock.seconds
+    return Settled(Answer(Verdict.UNKNOWN, label, None, -np.inf, np.inf, None, reason, seconds, None, ()))
 
 
 class _Transfer:
@@ -91,11 +103,12 @@ class _Transfer:
         self.inquiry = Inquiry(raised, region, resources)
         self.inquiry.note("difference", f"margins at most {raised.offsets.max():.6g} above those of the copy")
 
-    def answer(self) -> Answer:
-        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
-        return unless_interrupted(self._decide, lambda: self._end(Verdict.INTERRUPTED, INTERRUPTION))
+    def by_now(self) -> Answer:
+        """Return what is known by now."""
+        return self._end(Verdict.INTERRUPTED, INTERRUPTION)
 
-    def _decide(self) -> Answer:
+    def decide(self) -> Answer:
+        """Decide by the cheapest means that can."""
         if misclassified_at_center(self.margins, self.region):
             return self._end(Verdict.MISCLASSIFIED, "The network's class at the center is not the label.")
         # Interval bounds are known from the start.
@@ -122,7 +135,7 @@ class _Transfer:
         if trouble is not None:
             return self._end(Verdict.UNKNOWN, trouble)
         for target in self.inquiry.undecided():
-            if self.inquiry.clock.over():
+            if out_of_time(self.inquiry):
                 return self._end(Verdict.UNKNOWN, OUT_OF_TIME)
             checked = ask_milp(self.inquiry, [target], any_positive)
             doubt = checked.why_unproven()

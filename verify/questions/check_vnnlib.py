@@ -20,9 +20,9 @@ from verify.bounds.objectives import is_order, with_order, with_values
 from verify.properties.case import Case
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
-from verify.questions.engines import choose_engine
+from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.open_case import OpenCase, OpenCondition, cases_for
-from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
+from verify.questions.resources import INTERRUPTION, Resources, answer_of, resources_of
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
 from verify.reading.read_network import read_simple
@@ -71,6 +71,17 @@ def check_vnnlib(
     leaves that open, rational arithmetic decides. Constraints that compare two outputs are about the values before a
     `final` function as well; others are refused where there is one.
     """
+    return answer_of(partial(_begin, network, question, (time_limit, backend, seed, model)), _nothing_known)
+
+
+def _nothing_known(seconds: float) -> Check:
+    """Return the answer to a question that was interrupted before anything was known."""
+    return Check(Holding.INTERRUPTED, None, None, None, np.inf, None, 0.0, INTERRUPTION, seconds, None, ())
+
+
+def _begin(network: Any, question: Property | str | os.PathLike[str], options: tuple[Any, ...]) -> _PropertyCheck:
+    """Return the question, read."""
+    time_limit, backend, seed, model = options
     asked = question if isinstance(question, Property) else read_property(question)
     if asked.several:
         where = f"{asked.path}: " if asked.path else ""
@@ -83,7 +94,7 @@ def check_vnnlib(
     net, order = _network_for(net, cases)
     center = cases[0].lower if cases else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
-    return _PropertyCheck(net, cases, notes, resources, order).check()
+    return _PropertyCheck(net, cases, notes, resources, order)
 
 
 def _network_for(network: SparseReLUNetwork, cases: Sequence[Case]) -> tuple[SparseReLUNetwork, str]:
@@ -114,18 +125,14 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self.unseen, self.looked = 0, False
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
 
-    def check(self) -> Check:
-        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
-        return unless_interrupted(self._decide, self._by_now)
-
-    def _by_now(self) -> Check:
+    def by_now(self) -> Check:
         """Return what is known by now: the bound covers all boxes, or none is known."""
         every = [condition for case in self.cases for condition in case.conditions]
         self._raise_bound([condition for condition in every if condition not in self.ruled_out])
         self.highest = self.highest if self.looked else np.inf
         return self._end(Holding.INTERRUPTED, INTERRUPTION)
 
-    def _decide(self) -> Check:
+    def decide(self) -> Check:
         """Decide every box by bounds and ascent, then by branch and bound and the engine."""
         for number, case in enumerate(self.asked):
             if number and self.resources.clock.overdue():
@@ -213,7 +220,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         if not alternative.chosen:
             return f"{alternative.name} is met by every input of its box, and no float64 number in it was found."
         trouble = choose_engine(alternative.inquiry)
-        return OUT_OF_TIME if trouble is None and self.resources.clock.over() else trouble
+        return OUT_OF_TIME if trouble is None and out_of_time(alternative.inquiry) else trouble
 
     def _take_notes(self, alternative: OpenCondition, checked: CheckedResult) -> None:
         self.trace.append(alternative.inquiry.trace[-1])

@@ -23,6 +23,15 @@ from verify.questions.inquiry import Inquiry
 from verify.regions.balls import L2Ball
 from verify.regions.intervals import EPS
 
+# Seconds that it takes to hand an entry of the weights over to an engine, whose clock does not count them.
+HANDOVER = 2e-7
+
+
+def out_of_time(inquiry: Inquiry) -> bool:
+    """Whether no time is left for an engine, or less than it takes to hand it a model."""
+    entries = sum(weight.nnz for weight, _ in inquiry.functions.network.layers)
+    return inquiry.clock.left <= HANDOVER * entries
+
 
 def choose_engine(inquiry: Inquiry) -> str | None:
     """Choose the engines of an inquiry; return why none can be asked, or None."""
@@ -120,7 +129,7 @@ def _maximise(
     if isinstance(inquiry.region.base, L2Ball):
         return maximise(engine, encoding, left, partial(_settles, inquiry, test), test is not None)
     if test is None:
-        return engine.maximise(encoding.milp, Request(left()))
+        return _maximise_and_record(inquiry, engine, encoding, left())
     request = Request(
         left(),
         enough=0.0,
@@ -128,6 +137,22 @@ def _maximise(
         on_incumbent=lambda values: _settles(inquiry, test, encoding.point(values)),
     )
     return engine.maximise(encoding.milp, request)
+
+
+def _maximise_and_record(inquiry: Inquiry, engine: EngineChain, encoding: Encoding, seconds: float) -> EngineResult:
+    """Hand a model over; its last incumbent is recorded whatever ends the engine, Ctrl-C too."""
+    found: list[Floats] = []
+
+    def keep(values: Floats) -> bool:
+        # In the engine's thread: the inquiry is the caller's alone.
+        found[:] = [encoding.point(values)]
+        return False
+
+    try:
+        return engine.maximise(encoding.milp, Request(seconds, on_incumbent=keep))
+    finally:
+        for point in found:
+            inquiry.record(point)
 
 
 def _settles(inquiry: Inquiry, test: WitnessTest | None, point: Floats) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from verify.answers.evaluation import Evaluation
 from verify.answers.replay import original_of
 from verify.answers.witness import misclassified_at_center
 from verify.bounds.margins import classes_of, margins_of
-from verify.questions.find_adversarial import find_adversarial
-from verify.questions.resources import INTERRUPTION, unless_interrupted
+from verify.questions.find_adversarial import find_adversarial, nothing_known
+from verify.questions.resources import INTERRUPTION, answer_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
@@ -65,27 +66,57 @@ def evaluate(
     TypeError, ValueError, ImportError
         An argument is of the wrong type or range, or a package is missing; the message names it.
     """
-    net = read_simple(network)
-    rows = as_rows(X, "X", net.n_inputs, "network has inputs")
-    labels = _labels(net, y, len(rows))
-    regions = [region(row) for row in rows]
-    as_count(n_jobs, "n_jobs")
-    original = original_of(network, model, rows[0])
-    options = {"time_limit": time_limit, "backend": backend, "seed": seed, "model": original}
-    answers: dict[int, Answer] = {}
 
-    def ask() -> None:
-        for index, answer in _answers(net, regions, labels, options, n_jobs):
-            answers[index] = answer
-            if on_answer is not None:
-                on_answer(index, answer)
+    def begin() -> _Rows:
+        net = read_simple(network)
+        rows = as_rows(X, "X", net.n_inputs, "network has inputs")
+        labels = _labels(net, y, len(rows))
+        regions = [region(row) for row in rows]
+        as_count(n_jobs, "n_jobs")
+        original = original_of(network, model, rows[0])
+        options = {"time_limit": time_limit, "backend": backend, "seed": seed, "model": original}
+        return _Rows(net, regions, labels, partial(_answers, net, regions, labels, options, n_jobs), on_answer)
+
+    return answer_of(begin, lambda seconds: Evaluation((nothing_known(None, 0.0),) * len(np.asarray(y)), 0.0))
+
+
+class _Rows:
+    """The rows of a data set, and the answers that are there."""
+
+    def __init__(
+        self,
+        network: SparseReLUNetwork,
+        regions: list[Box],
+        labels: list[int],
+        ask: Callable[[], Iterator[tuple[int, Answer]]],
+        on_answer: Callable[[int, Answer], None] | None,
+    ) -> None:
+        self.network, self.asked, self.ask, self.on_answer = (
+            network,
+            list(zip(regions, labels, strict=True)),
+            ask,
+            on_answer,
+        )
+        self.answers: dict[int, Answer] = {}
+
+    def decide(self) -> Evaluation:
+        """Ask about all rows, up to one that is interrupted."""
+        for index, answer in self.ask():
+            self.answers[index] = answer
+            if self.on_answer is not None:
+                self.on_answer(index, answer)
             if answer.status is Verdict.INTERRUPTED:
-                return
+                break
+        return self.by_now()
 
-    unless_interrupted(ask, lambda: None)
-    every = enumerate(zip(regions, labels, strict=True))
-    ordered = tuple(answers[index] if index in answers else _unasked(net, *row) for index, row in every)
-    return Evaluation(ordered, sum(answer.seconds for answer in ordered))
+    def by_now(self) -> Evaluation:
+        """Return the answers that are there, and what a look at the centers says of the other rows."""
+        every = range(len(self.asked))
+        ordered = tuple(
+            self.answers[index] if index in self.answers else _unasked(self.network, *self.asked[index])
+            for index in every
+        )
+        return Evaluation(ordered, sum(answer.seconds for answer in ordered))
 
 
 def _unasked(network: SparseReLUNetwork, region: Box, label: int) -> Answer:

@@ -1,4 +1,4 @@
-"""Maxima, minima and ranges of the outputs: bounds, gradient ascent, then one MILP a function."""
+"""Maxima and minima of the outputs: bounds, gradient ascent, then one MILP a function."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from verify.answers.answer import Proof
 from verify.answers.checked_result import CheckedResult
-from verify.answers.optimum import Optimum, OutputRange, Status
+from verify.answers.optimum import Optimum, Status
 from verify.answers.replay import replay_of
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
-from verify.bounds.objectives import rows_of, weights_of, with_values
+from verify.bounds.objectives import weights_of, with_values
 from verify.points.surrogates import read_surrogates
-from verify.questions.engines import ask_milp, choose_engine
+from verify.questions.engines import ask_milp, choose_engine, out_of_time
 from verify.questions.inquiry import ROUNDED, UNDERFLOW, Inquiry
 from verify.questions.portfolio import Portfolio
-from verify.questions.resources import INTERRUPTION, resources_of, unless_interrupted
+from verify.questions.resources import INTERRUPTION, answer_of, resources_of
 from verify.questions.splitting import split
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
@@ -112,81 +112,63 @@ def minimize(
     return _extreme(-1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
 
-def output_range(
-    network: Any,
-    region: Box,
-    objective: int | ArrayLike | None = None,
-    *,
-    time_limit: float = 60.0,
-    backend: str = "auto",
-    seed: int | np.random.Generator = 0,
-) -> OutputRange:
-    """Find the range of every output over a region; arguments as in :func:`maximize`, one time limit for all.
-
-    With an `objective`, the index of an output, or weights (k,) or (r, k), the ranges of these functions instead.
-    """
-    net = with_values(read_simple(network), "output_range")
-    check_sizes(net, region)
-    rows = rows_of(objective, net.n_outputs, "objective").toarray()
-    count = len(rows)
-    inquiry = Inquiry(_functions(net, rows), region, resources_of(time_limit, backend, seed))
-    mirrored = Inquiry(_functions(net, -rows), region, inquiry.resources)
-    optima: list[Optimum] = []
-    for asked, sign in ((inquiry, 1.0), (mirrored, -1.0)):
-        for index in range(count):
-            # One interruption is one of all outputs: the rest is what is known.
-            ended = bool(optima) and optima[-1].status is Status.INTERRUPTED
-            one = _Maximization(asked, index, sign)
-            optima.append(one.by_now() if ended else one.optimum())
-    maxima, minima = tuple(optima[:count]), tuple(optima[count:])
-    return OutputRange(
-        lower=np.array([found.bound for found in minima]),
-        upper=np.array([found.bound for found in maxima]),
-        reached_lower=np.array([found.value for found in minima]),
-        reached_upper=np.array([found.value for found in maxima]),
-        minima=minima,
-        maxima=maxima,
-        seconds=inquiry.clock.seconds,
-    )
-
-
 def _extreme(
     sign: float, network: Any, region: Box, objective: int | ArrayLike | None, options: tuple[Any, ...]
 ) -> Optimum:
-    net = with_values(read_simple(network), "maximize" if sign > 0.0 else "minimize")
-    check_sizes(net, region)
-    weights = weights_of(objective, net.n_outputs)
-    time_limit, backend, seed, model, surrogates = options
-    copies = read_surrogates(net, surrogates)
-    resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center), copies)
-    return _Maximization(Inquiry(_functions(net, sign * weights[None]), region, resources), 0, sign).optimum()
+    def begin() -> Maximization:
+        net = with_values(read_simple(network), "maximize" if sign > 0.0 else "minimize")
+        check_sizes(net, region)
+        weights = weights_of(objective, net.n_outputs)
+        time_limit, backend, seed, model, surrogates = options
+        resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center))
+        resources = resources.beside(read_surrogates(net, surrogates))
+        return Maximization(Inquiry(functions_of(net, sign * weights[None]), region, resources), 0, sign)
+
+    return answer_of(begin, partial(nothing_known, sign, region))
 
 
-def _functions(network: SparseReLUNetwork, rows: Floats) -> Functions:
+def nothing_known(sign: float, region: Box, seconds: float) -> Optimum:
+    """Return the answer to a question that was interrupted before anything was known."""
+    return Optimum(
+        status=Status.INTERRUPTED,
+        sense="maximum" if sign > 0.0 else "minimum",
+        value=-sign * np.inf,
+        bound=sign * np.inf,
+        witness=region.center.copy(),
+        tolerance=0.0,
+        leak=0.0,
+        proof=None,
+        reason=INTERRUPTION,
+        seconds=seconds,
+        backend=None,
+        replayed=None,
+        trace=(),
+    )
+
+
+def functions_of(network: SparseReLUNetwork, rows: Floats) -> Functions:
+    """Return linear functions of the outputs, `rows` (t, k)."""
     return Functions(sp.csr_matrix(rows), np.zeros(len(rows)), network)
 
 
-class _Maximization:
+class Maximization:
     """The largest value of one function of an inquiry, on its way; a `sign` of -1 says that it stands for a minimum."""
 
     def __init__(self, inquiry: Inquiry, index: int, sign: float) -> None:
         self.inquiry, self.index, self.sign = inquiry, index, sign
         self.began, self.first = inquiry.clock.seconds, len(inquiry.trace)
         self.allowance, self.leak = 0.0, 0.0
-        at_center = float(inquiry.functions.at(inquiry.region.center[None])[0, index])
+        at_center = float(inquiry.at_center[index])
         self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
-
-    def optimum(self) -> Optimum:
-        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
-        return unless_interrupted(self._decide, self.by_now)
 
     def by_now(self) -> Optimum:
         """Return what is known by now."""
         return self._end(Status.INTERRUPTED, INTERRUPTION, self.inquiry.proof)
 
-    def _decide(self) -> Optimum:
+    def decide(self) -> Optimum:
+        """Decide by the cheapest means that can."""
         self.inquiry.note("interval bounds", f"at most {self._bound:.6g}")
         if self.inquiry.proof is Proof.INTERVAL:
             self.inquiry.tighten()
@@ -246,7 +228,7 @@ class _Maximization:
         trouble = choose_engine(self.inquiry)
         if trouble is not None:
             return self._end(Status.UNKNOWN, trouble, self.inquiry.proof)
-        if self.inquiry.clock.over():
+        if out_of_time(self.inquiry):
             return self._end(Status.LIMIT, "The time limit was reached before an engine was asked.", self.inquiry.proof)
         checked = ask_milp(self.inquiry, [self.index])
         self.leak = checked.leak
@@ -330,9 +312,11 @@ class _Maximization:
             widths = [ROUNDINGS * self._width(self.inquiry.functions.proven_at, x) for x in self._probes()]
             if max(widths) <= max(own, wanted):
                 return 0.0
-            # By CROWN bounds of single points: intervals add up what neurons lose, layer by layer.
-            sharp = max(self._width(self.inquiry.functions.sharply_at, x) for x in self._probes())
-            self.error = (point.copy(), ROUNDINGS * sharp)
+            sharp = self._sharp_error()
+            # What the limit has cut short is wider than it is.
+            if self.inquiry.clock.over():
+                return self._known_error
+            self.error = (point.copy(), sharp)
         return self._known_error
 
     @property
@@ -343,6 +327,11 @@ class _Maximization:
     @property
     def _known_error(self) -> float:
         return self.error[1] if np.array_equal(self.error[0], self.inquiry.points[self.index]) else 0.0
+
+    def _sharp_error(self) -> float:
+        """Return that error by CROWN bounds of single points: intervals add up what neurons lose, layer by layer."""
+        sharply = partial(self.inquiry.functions.sharply_at, stop=self.inquiry.clock.over)
+        return ROUNDINGS * max(self._width(sharply, x) for x in self._probes())
 
     def _probes(self) -> list[Floats]:
         """Return the witness, the center and two ends of the region: a value of 0 may have no term at all."""
@@ -362,11 +351,13 @@ class _Maximization:
         return GAP * max(abs(self._bound), abs(self._value)) + self._known_error + self._least
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
+        # The value first: an engine that was left may still find points, and no value is said that none reaches.
+        value = self._value
         witness = self.inquiry.points[self.index].copy()
         return Optimum(
             status=status,
             sense="maximum" if self.sign > 0.0 else "minimum",
-            value=self.sign * self._value + 0.0,
+            value=self.sign * value + 0.0,
             bound=self.sign * self._bound + 0.0,
             witness=witness,
             tolerance=self._tolerance,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.margins import Margins, class_at, margins_of
 from verify.bounds.objectives import threshold_of, with_order
 from verify.points.surrogates import Surrogate, read_surrogates
-from verify.questions.engines import choose_engine
+from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.inquiry import Inquiry
 from verify.questions.portfolio import Portfolio
-from verify.questions.resources import INTERRUPTION, Resources, resources_of, unless_interrupted
+from verify.questions.resources import INTERRUPTION, Question, Resources, Settled, answer_of, resources_of
 from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, Alternative, WitnessSearch
 from verify.reading.read_network import read_simple
@@ -98,17 +99,33 @@ def find_adversarial(
     bound would take and more: the MILPs of the copies are easier, and every incumbent of theirs is a point to climb
     from in the network (Pham et al. 2026). They are never part of a proof.
     """
+    options = (time_limit, backend, seed, model, surrogates)
+    begin = partial(_begin, network, region, label, target, options)
+    return answer_of(begin, partial(nothing_known, label))
+
+
+def nothing_known(label: int | None, seconds: float) -> Answer:
+    """Return the answer to a question that was interrupted before anything was known."""
+    return Answer(Verdict.INTERRUPTED, label, None, -np.inf, np.inf, None, INTERRUPTION, seconds, None, ())
+
+
+def _begin(
+    network: Any, region: Box, label: int | None, target: int | None, options: tuple[Any, ...]
+) -> Question[Answer]:
+    """Return the attack with its first bounds."""
     given = read_simple(network)
     net, order = with_order(given)
     check_sizes(net, region)
-    copies = read_surrogates(net, surrogates)
+    time_limit, backend, seed, model, surrogates = options
     replay = replay_of(network, model, region.center, threshold_of(given))
-    resources = resources_of(time_limit, backend, seed, replay, copies)
+    resources = resources_of(time_limit, backend, seed, replay)
+    resources = resources.beside(read_surrogates(net, surrogates))
     kept = class_at(net, region.center) if label is None else label
     if kept is None:
         reason = "The network has no class at the center of the region (a tie, or an overflow); give a label."
-        return Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, resources.clock.seconds, None, ())
-    return _Attack(margins_of(net, kept, target), region, resources, order).answer()
+        seconds = resources.clock.seconds
+        return Settled(Answer(Verdict.UNKNOWN, None, None, 0.0, np.inf, None, reason, seconds, None, ()))
+    return _Attack(margins_of(net, kept, target), region, resources, order)
 
 
 class _Attack(WitnessSearch[Alternative, Answer]):
@@ -125,17 +142,14 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         self.accepted: CheckedPoint | None = None
         self.portfolio: Portfolio | None = None
 
-    def answer(self) -> Answer:
-        """Decide by the cheapest means that can, or return what is known where that is interrupted."""
-        return unless_interrupted(self._decide, self._by_now)
-
-    def _by_now(self) -> Answer:
+    def by_now(self) -> Answer:
         """Return what is known by now: a witness that was accepted is one."""
         if self.accepted is not None and self.accepted.holds:
             return self._answer_of_accepted("a search that was interrupted")
         return self._end(Verdict.INTERRUPTED, INTERRUPTION)
 
-    def _decide(self) -> Answer:
+    def decide(self) -> Answer:
+        """Decide by the cheapest means that can."""
         # The center lies in the region: no look at it is needed where every other class is ruled out at once.
         looks = (_Attack._look_at_intervals, _Attack._look_at_center)
         for attempt in (*(looks if self.margins.of_all else looks[::-1]), *ATTEMPTS):
@@ -231,7 +245,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         return sorted(self._open(), key=lambda target: -self.inquiry.reached[target.chosen[0]])
 
     def _blocked(self, alternative: Alternative) -> str | None:
-        return OUT_OF_TIME if self.inquiry.clock.over() else None
+        return OUT_OF_TIME if out_of_time(self.inquiry) else None
 
     def _take_notes(self, alternative: Alternative, checked: CheckedResult) -> None:
         """All targets have one inquiry, whose notes are those of the answer."""

@@ -16,7 +16,7 @@ from verify.bounds.dyadics import float_above, nearest_float
 from verify.bounds.exact_bounds import exact_upper
 from verify.bounds.functions import Functions, last_hidden
 from verify.bounds.layer_bounds import crown_bounds, interval_bounds
-from verify.points.ascent import ascend
+from verify.points.ascent import InterruptedAscentError, ascend
 from verify.points.snapping import snapped
 from verify.questions.resources import Resources
 from verify.regions.box import Box
@@ -46,6 +46,8 @@ class Inquiry:
     ----------
     functions, region, resources
         What is asked about, where, and what may be used.
+    at_center : ndarray (t,)
+        The functions at the center of the region.
     layers : tuple of Interval
         The best bounds known of the pre-activations.
     lower, upper : ndarray (t,)
@@ -80,7 +82,7 @@ class Inquiry:
         self.relaxed: set[tuple[int, ...]] = set()
         self.reached = np.full(len(functions), -np.inf)
         self.points = np.tile(region.center, (len(functions), 1))
-        self.record(region.center)
+        self.at_center = self.record(region.center)
 
     def tighten(self) -> None:
         """Tighten all bounds by CROWN; intervals are cheaper and often enough, so they come first.
@@ -205,7 +207,11 @@ class Inquiry:
         more: dict[str, Any] = {} if len(rows) == 1 else {"offsets": offsets}
         more |= {} if near is None else {"near": near}
         net, rng = self.functions.network, self.resources.rng
-        point, _ = ascend(net, self.region, objective, rng, stop=self.clock.over, **more)
+        try:
+            point, _ = ascend(net, self.region, objective, rng, stop=self.clock.over, **more)
+        except InterruptedAscentError as cut:
+            self.record(cut.point)
+            raise
         self.record(point)
         return point
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from verify.bounds.margins import class_at, margins_of
 from verify.bounds.objectives import threshold_of, with_order
 from verify.clock import Clock
 from verify.questions.find_adversarial import find_adversarial
-from verify.questions.resources import INTERRUPTION, unless_interrupted
+from verify.questions.resources import INTERRUPTION, answer_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 
@@ -68,14 +69,25 @@ def min_radius(
     Bisection over balls inside the region. A witness is drawn towards the center as long as it stays one, which costs
     evaluations alone, and its distance is the new upper end; a ball that is proven robust is the new lower end.
     """
+    ask = {"label": label, "target": target, "backend": backend, "seed": seed}
+
+    def nothing_known(seconds: float) -> Radius:
+        return Radius(Nearness.INTERRUPTED, 0.0, np.inf, None, label, INTERRUPTION, seconds, ())
+
+    return answer_of(partial(_begin, network, region, tolerance, time_limit, model, ask), nothing_known)
+
+
+def _begin(
+    network: Any, region: Box, tolerance: float, time_limit: float, model: Any, ask: dict[str, Any]
+) -> _Bisection:
+    """Return the search, its arguments checked."""
     net = read_simple(network)
     check_sizes(net, region)
     if not hasattr(region.base, "radius"):
         raise TypeError(f"region is a {type(region.base).__name__}; expected a ball, such as LinfBall")
     share = as_nonnegative(tolerance, "tolerance")
-    original = original_of(network, model, region.center)
-    ask = {"label": label, "target": target, "backend": backend, "seed": seed, "model": original}
-    return _Bisection(net, region, Clock(as_nonnegative(time_limit, "time_limit")), ask, share).run()
+    asked = {**ask, "model": original_of(network, model, region.center)}
+    return _Bisection(net, region, Clock(as_nonnegative(time_limit, "time_limit")), asked, share)
 
 
 class _Bisection:
@@ -89,11 +101,11 @@ class _Bisection:
         self.replay = replay_of(network, ask["model"], threshold=threshold_of(network))
         self.order = with_order(network)[1]
 
-    def run(self) -> Radius:
-        """Decide, or return the bounds known by then where that is interrupted."""
-        return unless_interrupted(self._decide, lambda: self._end(Nearness.INTERRUPTED, INTERRUPTION))
+    def by_now(self) -> Radius:
+        """Return the bounds known by now."""
+        return self._end(Nearness.INTERRUPTED, INTERRUPTION)
 
-    def _decide(self) -> Radius:
+    def decide(self) -> Radius:
         """Ask about the whole region first, then halve."""
         first = self._question(self.region)
         if first.status is not Verdict.COUNTEREXAMPLE:
@@ -147,6 +159,8 @@ class _Bisection:
         low, high = 0.0, 1.0
         self._take(answer.witness)
         for _ in range(HALVINGS):
+            if self.clock.overdue():
+                break
             middle = 0.5 * (low + high)
             tried = check_point(margins, self.region, center + middle * way, any_positive, self.replay)
             if tried.holds:

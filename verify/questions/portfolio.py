@@ -12,7 +12,7 @@ from verify.backends.engine_chain import EngineChain
 from verify.points.polishing import polish
 from verify.points.population import Population
 from verify.points.surrogates import Surrogate, encode_surrogate, stream_incumbents
-from verify.questions.engines import ask_relaxation, choose_engine
+from verify.questions.engines import ask_relaxation, choose_engine, out_of_time
 from verify.questions.inquiry import Inquiry
 
 # Shares of the time of one search: first climbs, linear relaxation, all surrogates together, polishing at the end.
@@ -58,8 +58,13 @@ class Portfolio:
             now = self.clock.seconds
             if now >= until:
                 return False
-            if self._turn(index, now, now + (until - now) / (len(chosen) - place), patient):
-                return True
+            try:
+                if self._turn(index, now, now + (until - now) / (len(chosen) - place), patient):
+                    return True
+            except KeyboardInterrupt:
+                if index in self.populations:
+                    self._offer(index, self.populations[index].point, "population")
+                raise
         return False
 
     def _turn(self, index: int, began: float, until: float, patient: bool) -> bool:
@@ -127,8 +132,8 @@ class Portfolio:
         return False
 
     def _engine(self) -> EngineChain | None:
-        """Return the engines, chosen anew; None where none can be asked."""
-        return self.inquiry.engine if choose_engine(self.inquiry) is None else None
+        """Return the engines, chosen anew; None where none can be asked, or no time is left to."""
+        return self.inquiry.engine if choose_engine(self.inquiry) is None and not out_of_time(self.inquiry) else None
 
     def _join(self, index: int, name: str, points: list[Floats], point: Floats) -> bool:
         """Take a point of a surrogate: as it is, and after climbing from it."""

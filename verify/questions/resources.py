@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,17 +27,46 @@ BESIDE_SURROGATES = 0.5
 INTERRUPTION = "It was interrupted; what was known by then is returned."
 
 Result = TypeVar("Result")
+Known = TypeVar("Known", covariant=True)
 
 
-def unless_interrupted(work: Callable[[], Result], by_then: Callable[[], Result]) -> Result:
-    """Return what a question comes to, or what is known `by_then` where KeyboardInterrupt ends it.
+class Question(Protocol[Known]):
+    """A question on its way: it decides, or says what is known by now."""
 
-    Here alone the first Ctrl-C is heard; a second one, while the answer is put together, ends the process as usual.
+    def decide(self) -> Known:
+        """Return what the question comes to."""
+
+    def by_now(self) -> Known:
+        """Return what is known by now, as the answer to a question that was interrupted."""
+
+
+@dataclass(frozen=True)
+class Settled(Generic[Result]):
+    """A question that has its answer before it is asked."""
+
+    answer: Result
+
+    def decide(self) -> Result:
+        """Return the answer."""
+        return self.answer
+
+    def by_now(self) -> Result:
+        """Return the answer."""
+        return self.answer
+
+
+def answer_of(begin: Callable[[], Question[Result]], nothing: Callable[[float], Result]) -> Result:
+    """Return what a question comes to, or what is known by the time when KeyboardInterrupt ends it.
+
+    `begin` reads what is given and makes the first bounds; where that is interrupted, `nothing` takes the seconds gone
+    by. Here alone the first Ctrl-C is heard; a second one, while the answer is put together, ends the process as usual.
     """
+    clock, asked = Clock(0.0), None
     try:
-        return work()
+        asked = begin()
+        return asked.decide()
     except KeyboardInterrupt:
-        return by_then()
+        return nothing(clock.seconds) if asked is None else asked.by_now()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +84,11 @@ class Resources:
     branching_share: float = 0.0
     surrogates: tuple[Surrogate, ...] = ()
 
+    def beside(self, surrogates: tuple[Surrogate, ...]) -> Resources:
+        """Return the same with sparse copies, which have a part of the time."""
+        share = self.branching_share * (BESIDE_SURROGATES if surrogates else 1.0)
+        return replace(self, surrogates=surrogates, branching_share=share)
+
     @cached_property
     def engines(self) -> list[Backend]:
         """The engines in order of preference; looked for once they are needed, which they seldom are."""
@@ -66,11 +100,9 @@ def resources_of(
     backend: str,
     seed: int | np.random.Generator,
     replay: Replay | None = None,
-    surrogates: tuple[Surrogate, ...] = (),
 ) -> Resources:
     """Return the resources of a question from its arguments, checked."""
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
     if backend != "auto":
         backends.candidates(backend)  # raises where the name is unknown or its package missing
-    share = BRANCHING_SHARES.get(backend, 0.0) * (BESIDE_SURROGATES if surrogates else 1.0)
-    return Resources(clock, backend, as_generator(seed), replay, share, surrogates)
+    return Resources(clock, backend, as_generator(seed), replay, BRANCHING_SHARES.get(backend, 0.0))

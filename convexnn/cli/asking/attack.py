@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +17,7 @@ from convexnn.cli.asking.questions import (
     refuse_witness_of_many,
     replay_model,
     save_array,
+    what_is_left,
 )
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import ATTACK_CODES, worst_code
@@ -80,8 +82,11 @@ def attack(
         raise typer.Exit(worst_code(verdicts, ATTACK_CODES))
     refuse_batch_of_one(log, jobs, "row", "them with --rows")
     file = writable_if_given(witness, read)
+    import verify  # noqa: F401 (before the clock starts)
+
+    began = perf_counter()
     region = regions.one(row)
-    answer = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options})
+    answer = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options}, began)
     print_result(answer, answer_record(answer), as_json)
     save_array(file, answer.witness)
     raise typer.Exit(ATTACK_CODES[answer.status.name])
@@ -92,7 +97,11 @@ def attack_one(network: Path, digest: str, region: verify.Box, options: dict[str
     return answer_record(_find(network, digest, region, options))
 
 
-def _find(network: Path, digest: str, region: verify.Box, options: dict[str, Any]) -> verify.Answer:
+def _find(
+    network: Path, digest: str, region: verify.Box, options: dict[str, Any], began: float | None = None
+) -> verify.Answer:
     import verify
 
-    return verify.find_adversarial(load_network(network, digest), region, model=replay_model(network), **options)
+    began = perf_counter() if began is None else began
+    net = load_network(network, digest)
+    return verify.find_adversarial(net, region, model=replay_model(network), **what_is_left(options, began))

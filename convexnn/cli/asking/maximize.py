@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from convexnn.cli.asking.questions import (
     refuse_witness_of_many,
     replay_model,
     save_array,
+    what_is_left,
 )
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import MAXIMIZE_CODES, worst_code
@@ -73,7 +75,10 @@ def maximize(
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))
     refuse_batch_of_one(log, jobs, "row", "them with --rows")
     file = writable_if_given(witness, regions.inputs)
-    optimum = _solve(network, fingerprint(network), regions.one(row), options)
+    import verify  # noqa: F401 (before the clock starts)
+
+    began = perf_counter()
+    optimum = _solve(network, fingerprint(network), regions.one(row), options, began)
     print_result(optimum, optimum_record(optimum), as_json)
     save_array(file, optimum.witness)
     raise typer.Exit(MAXIMIZE_CODES[optimum.status.name])
@@ -84,12 +89,16 @@ def maximize_one(network: Path, digest: str, region: verify.Box, options: dict[s
     return optimum_record(_solve(network, digest, region, options))
 
 
-def _solve(network: Path, digest: str, region: verify.Box, options: dict[str, Any]) -> verify.Optimum:
+def _solve(
+    network: Path, digest: str, region: verify.Box, options: dict[str, Any], began: float | None = None
+) -> verify.Optimum:
     import verify
 
-    asked = dict(options)
+    began = perf_counter() if began is None else began
+    net = load_network(network, digest)
+    asked = what_is_left(options, began)
     solve = verify.minimize if asked.pop("minimum") else verify.maximize
-    return solve(load_network(network, digest), region, asked.pop("objective"), model=replay_model(network), **asked)
+    return solve(net, region, asked.pop("objective"), model=replay_model(network), **asked)
 
 
 def _objective(output: int | None, weights: str | None) -> int | list[float] | None:

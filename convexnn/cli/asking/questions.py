@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,13 @@ def load_network(path: Path, digest: str) -> Any:
     import verify
 
     return verify.read_network(path)
+
+
+def what_is_left(options: dict[str, Any], began: float) -> dict[str, Any]:
+    """Return options with the part of the time limit that is left: reading counts, from `began` of perf_counter on."""
+    limit, spent = options["time_limit"], perf_counter() - began
+    # A limit below 0 stays one, to be refused as it was given.
+    return {**options, "time_limit": limit - spent if limit > spent else min(limit, 0.0)}
 
 
 def replay_model(network: Path) -> Path | None:

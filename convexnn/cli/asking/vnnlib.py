@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from convexnn.cli.asking.questions import (
     refuse_witness_of_many,
     replay_model,
     save_array,
+    what_is_left,
 )
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import VNNLIB_CODES, worst_code
@@ -34,7 +36,7 @@ def vnnlib(
     properties: Annotated[
         list[Path], typer.Argument(help="VNN-LIB files, packed or not; several have a JSON line each.")
     ],
-    time_limit: Annotated[float, typer.Option(help="Seconds, for each property.")] = 60.0,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each property, reading it among them.")] = 60.0,
     backend: shared.Backend = "auto",
     seed: shared.AscentSeed = 0,
     witness: Annotated[
@@ -56,7 +58,7 @@ def vnnlib(
     """
     import verify
 
-    options = {"time_limit": time_limit, "backend": backend, "seed": seed}
+    options, began = {"time_limit": time_limit, "backend": backend, "seed": seed}, perf_counter()
     # Every file is read before the work: a broken one is an error now.
     asked = [verify.read_property(path) for path in properties]
     if len(asked) > 1:
@@ -71,7 +73,7 @@ def vnnlib(
     refuse_batch_of_one(log, jobs, "property", "several")
     place = Path(f"{properties[0].stem}.witness.txt") if witness is None else witness
     file = writable(place, [network, *properties])
-    check = _check(network, fingerprint(network), asked[0], options)
+    check = _check(network, fingerprint(network), asked[0], options, began)
     written = None if check.witness is None else _write_witness(file, check)
     record = {**check_record(check), "witness_file": None if written is None else str(written)}
     print_result(_words(check, written), record, as_json)
@@ -82,13 +84,15 @@ def check_one(network: Path, digest: str, path: Path, options: dict[str, Any]) -
     """Return the record of one property: the work of a batch."""
     import verify
 
-    return check_record(_check(network, digest, verify.read_property(path), options))
+    began = perf_counter()
+    return check_record(_check(network, digest, verify.read_property(path), options, began))
 
 
-def _check(network: Path, digest: str, asked: verify.Property, options: dict[str, Any]) -> verify.Check:
+def _check(network: Path, digest: str, asked: verify.Property, options: dict[str, Any], began: float) -> verify.Check:
     import verify
 
-    return verify.check_vnnlib(load_network(network, digest), asked, model=replay_model(network), **options)
+    net = load_network(network, digest)
+    return verify.check_vnnlib(net, asked, model=replay_model(network), **what_is_left(options, began))
 
 
 def _write_witness(file: Path, check: verify.Check) -> Path:

@@ -45,7 +45,7 @@ Clip = Annotated[tuple[float, float] | None, typer.Option(help="Valid inputs: LO
 KeptLabel = Annotated[int | None, typer.Option(help="Class to keep; default the network's own.")]
 KeptLabels = Annotated[Path | None, typer.Option(help="Classes to keep: a file with one for each point.")]
 Target = Annotated[int | None, typer.Option(help="The only class that may win; default any.")]
-RowTimeLimit = Annotated[float, typer.Option(help="Seconds, for each row.")]
+RowTimeLimit = Annotated[float, typer.Option(help="Seconds for each row, reading the network among them.")]
 Surrogates = Annotated[
     str | None, typer.Option(help="Search through pruned copies too: their sparsities, such as 0.8,0.9.")
 ]

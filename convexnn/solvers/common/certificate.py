@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,7 +48,22 @@ def certify_support(program: ConvexProgram, support: NDArray[np.int64], values: 
     """Return the Solution of a budget with `values` at flat indices `support`; zeros among them are dropped.
 
     A run whose squared loss is rounding is EXACT, whatever ended it but an interruption: nothing is left to find.
+    An interruption meanwhile, the first of the run, is one of the run.
     """
+    return _despite_interruption(run, lambda record: _support_certified(program, support, values, record))
+
+
+def _despite_interruption(run: RunRecord, certified: Callable[[RunRecord], Solution]) -> Solution:
+    """Return a certificate; one that is interrupted is made anew and says so, if it is the first interruption."""
+    try:
+        return certified(run)
+    except KeyboardInterrupt:
+        if run.status is Status.INTERRUPTED:
+            raise
+        return certified(replace(run, status=Status.INTERRUPTED))
+
+
+def _support_certified(program: ConvexProgram, support: NDArray[np.int64], values: Floats, run: RunRecord) -> Solution:
     order = np.argsort(support, kind="stable")
     order = order[values[order] != 0.0]
     kept, entries = support[order], values[order]
@@ -74,7 +89,22 @@ def certify(
 
     `operator` is the program's, in any precision; `duals` are candidates beside -dL/dp at the neurons.
     A run that says CONVERGED with a gap or residual above `tolerance` of its value at zero weights is INACCURATE.
+    An interruption meanwhile, the first of the run, is one of the run.
     """
+    return _despite_interruption(
+        run, lambda record: _certified(program, neurons, operator, record, duals=duals, tolerance=tolerance)
+    )
+
+
+def _certified(
+    program: ConvexProgram,
+    neurons: Floats,
+    operator: NeuronOperator,
+    run: RunRecord,
+    *,
+    duals: Sequence[DualCandidate],
+    tolerance: float,
+) -> Solution:
     exact = operator.cast("float64")
     neurons, prediction, objective = _best_point(program, exact, neurons, tolerance)
     theta = -program.loss.gradient(prediction, program.targets)

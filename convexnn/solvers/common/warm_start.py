@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.neurons import NeuronOperator
 from convexnn.solution import Solution
-from convexnn.solvers.common.certificate import RunRecord, certify_support
+from convexnn.solvers.common.certificate import TOLERANCE, RunRecord, certify, certify_support
 
 Start = Solution | ArrayLike | None
 
@@ -31,6 +32,12 @@ def start_neurons(program: ConvexProgram, start: Start) -> Floats | None:
         raise ValueError(f"{name} have shape {given.shape}; expected {expected}{parts}")
     checked = as_floats(given, name, len(expected), f"an array of shape {expected}")
     return program.neurons(checked) * program.owned
+
+
+def unmoved(program: ConvexProgram, neurons: Floats | None, run: RunRecord, tolerance: float = TOLERANCE) -> Solution:
+    """Return the answer to a convex program of a run that was interrupted before it had one: `neurons`, or zero."""
+    point = np.zeros(program.neurons_shape) if neurons is None else neurons
+    return certify(program, point, NeuronOperator(program), run, tolerance=tolerance)
 
 
 def begun(program: ConvexProgram, start: Start, run: RunRecord) -> Solution:

@@ -12,7 +12,7 @@ from torch import Tensor
 from convexnn.checks import Floats, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
-from convexnn.solution import Solution
+from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import (
     TOLERANCE,
     DualCandidate,
@@ -24,7 +24,7 @@ from convexnn.solvers.common.certificate import (
 )
 from convexnn.solvers.common.descent import Callback, Limits, descend
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.common.warm_start import Start, start_neurons
+from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
 from convexnn.solvers.convex.cone_projection import ConeProjector
 
 # Over-relaxation, and the iterations between two looks at the gap.
@@ -94,7 +94,7 @@ def admm(
         Bytes for the masks, and for the n x n factor: 16 n^2 must fit, else an UnsuitedError.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
-        in it or from outside, returns the best iterate so far.
+        in it or from outside, returns the best iterate so far; the start, or zero weights, before there is one.
 
     Returns
     -------
@@ -112,12 +112,17 @@ def admm(
     """
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
+    neurons = start_neurons(program, start)
     n = len(program.rows)
     if 16 * n * n > memory_limit:
         raise UnsuitedError(f"memory_limit is {memory_limit}; admm expects at least 16 n^2 = {16 * n * n} bytes")
-    operator = NeuronOperator(program, device=device, memory_limit=memory_limit)
-    problem = Splitting(program, operator, tolerance)
-    now = problem.begin(start_neurons(program, start))
+    try:
+        operator = NeuronOperator(program, device=device, memory_limit=memory_limit)
+        problem = Splitting(program, operator, tolerance)
+        now = problem.begin(neurons)
+    except KeyboardInterrupt:
+        record = RunRecord("admm", Status.INTERRUPTED, 0, perf_counter() - began, np.empty(0))
+        return unmoved(program, neurons, record, tolerance)
     run = descend(now, problem.step, limits, callback)
     return certify(
         program,

@@ -16,8 +16,11 @@ from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, all_active, certify, project
+from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Limits
+from convexnn.solvers.common.threads import waited_for
 from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.common.warm_start import unmoved
 
 # Clarabel's own tolerances of 1e-8 leave gaps of 1e-5 with exponential cones: the logistic and the softmax loss.
 ENGINES: dict[str, dict[str, float]] = {
@@ -51,7 +54,8 @@ def reference(
         Above this share of the loss at zero weights, the gap makes the status INACCURATE; Clarabel is asked for
         1e-11, SCS for its default.
     time_limit : float, optional
-        Seconds for the engine, which returns what it has then; TIME_LIMIT unless that is good enough.
+        Seconds, of which the engine has what is left and returns what it has then; TIME_LIMIT unless that is good
+        enough.
     memory_limit : int, default 2^30
         Bytes for the dense matrices handed over, 8 n times the weights, twice that with cones; the engine needs a
         multiple of it.
@@ -60,6 +64,7 @@ def reference(
     -------
     Solution
         With ``gap`` (or ``residual``) at the rounded weights; with a cone, moved to the nearest point of the cones.
+        After KeyboardInterrupt zero weights: an engine cannot be interrupted for its best point.
 
     Raises
     ------
@@ -67,9 +72,6 @@ def reference(
         The matrices do not fit into `memory_limit`; a ValueError.
     RuntimeError
         The engine failed or returned no point (its own words are in the message).
-    KeyboardInterrupt
-        As it came: an engine cannot be interrupted for its best point.
-
     Notes
     -----
     A is handed over as one dense constant of n times the owned features of all patterns, the cones as one constraint.
@@ -81,9 +83,12 @@ def reference(
     as_nonnegative(tolerance, "tolerance")
     _fits(program, as_count(memory_limit, "memory_limit", at_least=0))
     owned = np.flatnonzero(program.patterns.features)
-    matrix = program.columns(owned * program.n_outputs)
-    limits = Limits(1, time_limit)
-    answer = _solved(cp, program, matrix, engine, limits.time_limit)
+    deadline = Deadline(Limits(1, time_limit).time_limit, began)
+    try:
+        answer = _solved(cp, program, program.columns(owned * program.n_outputs), engine, deadline)
+    except KeyboardInterrupt:
+        record = RunRecord(f"cvxpy ({engine})", Status.INTERRUPTED, 0, perf_counter() - began, np.empty(0))
+        return unmoved(program, None, record, tolerance)
     neurons = _rounded(program, answer.neurons, np.sqrt(np.square(program.rows).sum(axis=0)), threshold)
     operator = NeuronOperator(program)
     theta = -program.loss.gradient(to_numpy(operator.forward(operator.tensor(neurons))), program.targets)
@@ -113,7 +118,7 @@ class Answer:
     iterations: int
 
 
-def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, time_limit: float | None) -> Answer:
+def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, deadline: Deadline) -> Answer:
     """Return the engine's answer in the program's units.
 
     The engine sees A and numbers y at unit scale, since its tolerances are absolute: with y = s y' and A = a A' the
@@ -135,7 +140,7 @@ def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, time_l
         # cvxpy warns of reduced accuracy; here that is a status, with the gap beside it.
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         try:
-            problem.solve(solver=engine, **ENGINES[engine], **_clock(engine, time_limit))
+            _run(cp, problem, engine, deadline)
         except cp.error.SolverError as error:
             raise RuntimeError(f"cvxpy with {engine} failed: {error}") from None
     if weights.value is None:
@@ -147,6 +152,17 @@ def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, time_l
     iterations = int(problem.solver_stats.num_iters or 0)
     polar = _polar(program, cones[0].dual_value * scale_y) if cones else None
     return Answer(neurons.value * (scale_y / scale_x), polar, status, iterations)
+
+
+def _run(cp: Any, problem: Any, engine: str, deadline: Deadline) -> None:
+    """Let the engine solve a problem, in a thread of its own: Clarabel does not hear Ctrl-C before it ends."""
+    data, chain, inverse = problem.get_problem_data(engine)
+    options = {**ENGINES[engine], **_clock(engine, deadline.share(1.0))}
+    raw = waited_for(lambda: chain.solve_via_data(problem, data, warm_start=False, verbose=False, solver_opts=options))
+    # SCS hears of Ctrl-C itself, in place of Python.
+    if engine == "SCS" and raw["info"]["status"] == "interrupted":
+        raise KeyboardInterrupt
+    problem.unpack_results(raw, chain, inverse)
 
 
 def _clock(engine: str, time_limit: float | None) -> dict[str, float]:

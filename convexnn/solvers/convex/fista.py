@@ -18,7 +18,7 @@ from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, KKTResidual, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
-from convexnn.solvers.common.warm_start import Start, start_neurons
+from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
 
 # Each iteration first tries a step longer by this factor, so that the step follows the local curvature.
 LENGTHEN = 1.05
@@ -100,7 +100,7 @@ def fista(
         Bytes for the masks: see :class:`convexnn.linear.operator.PatternOperator`.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
-        in it or from outside, returns the best iterate so far.
+        in it or from outside, returns the best iterate so far; the start, or zero weights, before there is one.
 
     Returns
     -------
@@ -120,18 +120,25 @@ def fista(
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     neurons = start_neurons(program, start)
     stages = _stages(program) if dtype == "mixed" else (dtype,)
-    operator = NeuronOperator(program, device=device, dtype=stages[0], memory_limit=memory_limit)
     history: list[float] = []
-    for stage in stages:
-        problem = prepare(program, operator.cast(stage), tolerance)
-        now = begin(problem, neurons if neurons is not None else np.zeros(program.neurons_shape))
-        run = descend(now, partial(fista_step, problem), limits.left(len(history), perf_counter() - began), callback)
-        history += run.history
-        neurons = to_numpy(run.answer.weights)
-        solution = _certified(problem, run, history, began)
-        if solution.status not in (Status.INACCURATE, Status.NOT_FINITE):
-            break
-    return solution
+    try:
+        operator = NeuronOperator(program, device=device, dtype=stages[0], memory_limit=memory_limit)
+        for stage in stages:
+            problem = prepare(program, operator.cast(stage), tolerance)
+            now = begin(problem, neurons if neurons is not None else np.zeros(program.neurons_shape))
+            left = limits.left(len(history), perf_counter() - began)
+            run = descend(now, partial(fista_step, problem), left, callback)
+            history += run.history
+            neurons = to_numpy(run.answer.weights)
+            if run.status is Status.INTERRUPTED:
+                break
+            solution = _certified(problem, run, history, began)
+            if solution.status not in (Status.INACCURATE, Status.NOT_FINITE):
+                break
+    except KeyboardInterrupt:
+        record = RunRecord("fista", Status.INTERRUPTED, len(history), perf_counter() - began, np.array(history))
+        return unmoved(program, neurons, record, tolerance)
+    return _certified(problem, run, history, began) if run.status is Status.INTERRUPTED else solution
 
 
 def _stages(program: ConvexProgram) -> tuple[str, ...]:

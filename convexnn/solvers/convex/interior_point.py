@@ -104,11 +104,15 @@ def _certified(
     history = np.array(runs[0].history if len(runs) == 1 else [])
     iterations = sum(len(run.history) for run in runs)
     theta = -program.loss.gradient(prediction, program.targets)
+    duals = [DualCandidate(theta, polar.reshape(program.neurons_shape))]
+    if status is not Status.TIME_LIMIT:
+        # The nearest element of the polar cones takes a projection of all neurons.
+        duals.append(DualCandidate(theta))
     return certify(
         program,
         neurons.reshape(program.neurons_shape),
         NeuronOperator(program),
         RunRecord("interior_point", status, iterations, seconds, history),
-        duals=[DualCandidate(theta), DualCandidate(theta, polar.reshape(program.neurons_shape))],
+        duals=duals,
         tolerance=tolerance,
     )

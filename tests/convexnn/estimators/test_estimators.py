@@ -288,6 +288,19 @@ class TestTogether:
         X, y = load_diabetes(return_X_y=True)
         assert np.isfinite(Regressor(time_limit=0.0).fit(X, y).predict(X)).all()
 
+    def test_a_fit_without_time_is_one_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fits, whole = list[float](), cx.fit_network
+
+        def counted(*given: Any, **more: Any) -> Any:
+            fits.append(more["ridge"])
+            return whole(*given, **more)
+
+        monkeypatch.setattr("convexnn.estimators.network_fitter.fit_network", counted)
+        X = np.random.default_rng(0).standard_normal((50, 3))
+        model = cx.SparseReLURegressor(time_limit=0, random_state=0).fit(X, np.maximum(X[:, 0], 0.0))
+        assert fits == [model.ridge_]
+        assert model.ridge_ > 0.0
+
     @pytest.mark.parametrize("seed", range(3))
     def test_a_fit_without_time_is_no_worse_than_a_constant(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """On noise, where the few steps before the clock is asked lead away from it."""

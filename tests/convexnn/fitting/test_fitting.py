@@ -22,6 +22,7 @@ from convexnn.fitting.training import train
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.losses import LOSSES, loss_named
 from convexnn.solution import Status
+from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Progress
 
 SIZES = [(5, 4, 1), (5, 4, 3), (5, 4, 6, 2)]
@@ -429,6 +430,22 @@ def test_an_interruption_of_training_is_not_followed_by_a_polish(monkeypatch: py
     fit = cx.fit_network(X, np.maximum(X[:, 0], 0.0), 12, patience=0, callback=interrupt)
     assert fit.status is Status.INTERRUPTED
     assert fit.nnz <= 12
+
+
+def test_a_polish_that_there_is_no_time_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, polishes, whole = np.random.default_rng(0).standard_normal((200, 5)), list[int](), joint_polish
+
+    def counted(*given: Any, **more: Any) -> Any:
+        polishes.append(1)
+        return whole(*given, **more)
+
+    monkeypatch.setattr("convexnn.fitting.restarts.joint_polish", counted)
+    y = np.maximum(X[:, 0], 0.0)
+    for left in (900.0, 1e-9):
+        monkeypatch.setattr(Deadline, "share", lambda clock, share, left=left: share * left)
+        polishes.clear()
+        cx.fit_network(X, y, 12, patience=0, epochs=4, time_limit=1000.0)
+        assert bool(polishes) == (left > 1.0)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

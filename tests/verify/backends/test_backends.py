@@ -160,6 +160,7 @@ class TestHalting:
         before = set(threading.enumerate())
         # The clock is past the grace at once: the engine is left alone while it has an hour.
         monkeypatch.setattr(backends, "GRACE", -7200.0)
+        monkeypatch.setattr(backends, "GRACE_SHARE", -2.0)
         outcome = BACKENDS[backend].maximise(milp, Request(3600.0))
         assert outcome.status is EngineStatus.LIMIT
         (work,) = set(threading.enumerate()) - before

@@ -17,6 +17,8 @@ from tests.helpers import zoo
 from verify.answers.property_check import Holding
 from verify.answers.radius import Nearness
 from verify.answers.witness import check_point
+from verify.points import ascent
+from verify.questions import engines
 
 # Robust over the region, which branch and bound alone proves; the other one is not.
 NETWORK, OTHER = (zoo.network((3, 6, 6, 3), seed=seed) for seed in (2, 10))
@@ -149,6 +151,100 @@ def never_met(folder: Path, level: float) -> Path:
 
 def ends() -> tuple[list[float], list[float]]:
     return REGION.lower.tolist(), REGION.upper.tolist()
+
+
+def questions(folder: Path) -> dict[str, Callable[[], Any]]:
+    """Return a call of every question, by the file that it is in."""
+    asked, copy = never_met(folder, 100.0), verify.prune(NETWORK, 0.01)
+    return {
+        "find_adversarial": lambda: verify.find_adversarial(NETWORK, REGION),
+        "extremes": lambda: verify.minimize(NETWORK, REGION, 0),
+        "check_vnnlib": lambda: verify.check_vnnlib(NETWORK, asked),
+        "certify_through": lambda: verify.certify_through(NETWORK, copy, REGION),
+        "min_radius": lambda: verify.min_radius(NETWORK, REGION),
+        "evaluate": lambda: verify.evaluate(NETWORK, CENTER[None], [0], lambda x: REGION).answers[0],
+        "output_range": lambda: verify.output_range(NETWORK, REGION).minima[2],
+    }
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("find_adversarial", "extremes", "check_vnnlib", "certify_through"),
+        *("min_radius", "evaluate", "output_range"),
+    ],
+)
+@pytest.mark.parametrize("step", ["reading", "intervals"])
+def test_a_question_that_has_hardly_begun_knows_nothing(
+    question: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = questions(tmp_path)[question]
+
+    def stopped(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    reads = "as_pair" if question == "certify_through" else "read_simple"
+    name = f"verify.questions.{question}.{reads}" if step == "reading" else "verify.questions.inquiry.interval_bounds"
+    monkeypatch.setattr(name, stopped)
+    if question == "output_range" and step == "reading":
+        # Not even the number of outputs is known.
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+        return
+    found = ask()
+    assert found.status.name == "INTERRUPTED"
+    assert "interrupted" in found.reason
+    assert "interrupted" in str(found)
+    if isinstance(found, verify.Optimum):
+        assert (found.sense, found.value, found.bound, found.proof) == ("minimum", np.inf, -np.inf, None)
+    elif isinstance(found, verify.Radius):
+        assert (found.lower, found.upper, found.witness) == (0.0, np.inf, None)
+    else:
+        assert found.bound == np.inf
+        assert found.proof is None
+
+
+def test_an_ascent_that_is_not_finished_gives_its_best_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = []
+    for steps in (1, 8, 30):
+        count, whole = [0], ascent.values_and_slopes
+
+        def limited(*given: Any, steps: int = steps, count: list[int] = count, whole: Any = whole) -> Any:
+            count[0] += 1
+            if count[0] > steps:
+                raise KeyboardInterrupt
+            return whole(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ascent, "values_and_slopes", limited)
+            found = verify.maximize(NETWORK, REGION, 0)
+        assert found.status is verify.Status.INTERRUPTED
+        assert float(NETWORK.predict(found.witness[None])[0, 0]) == found.value
+        values.append(found.value)
+    assert values[0] < values[1] <= values[2]
+    assert values[0] > NETWORK.predict(CENTER[None])[0, 0]
+
+
+def test_incumbents_of_an_engine_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = whole_range().maxima[0]
+
+    def found_one(self: Any, milp: Any, request: Any) -> Any:
+        request.on_incumbent(encodings[0].complete(best.witness))
+        raise KeyboardInterrupt
+
+    encodings, whole = list[Any](), engines._encode_least
+
+    def seen(*given: Any) -> Any:
+        encodings.append(whole(*given))
+        return encodings[0]
+
+    monkeypatch.setattr(engines, "_encode_least", seen)
+    monkeypatch.setattr("verify.backends.engine_chain.EngineChain.maximise", found_one)
+    monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})
+    monkeypatch.setattr("verify.questions.inquiry.ascend", lambda net, region, *more, **others: (region.center, 0.0))
+    found = verify.maximize(NETWORK, REGION, 0)
+    assert found.status is verify.Status.INTERRUPTED
+    assert found.value == pytest.approx(best.value, rel=1e-9)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -11,7 +11,9 @@ import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify import Nearness, Verdict
+from verify.answers.witness import check_point
 from verify.bounds.margins import margins_of
+from verify.clock import Clock
 
 
 def line(slope: float = 1.0) -> cx.SparseReLUNetwork:
@@ -52,6 +54,23 @@ class TestRadius:
         assert reached(found.lower) <= 1e-6
         if found.status is Nearness.FOUND:
             assert reached(found.upper) > 0
+
+    def test_a_witness_is_not_drawn_near_without_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried = list[int]()
+
+        def counted(*given: Any) -> Any:
+            tried.append(1)
+            clock.limit = clock.seconds if len(tried) >= 5 else clock.limit
+            return check_point(*given)
+
+        clock = Clock(60.0)
+        monkeypatch.setattr("verify.questions.min_radius.Clock", lambda limit: clock)
+        monkeypatch.setattr("verify.questions.min_radius.check_point", counted)
+        monkeypatch.setattr("verify.clock.MOMENT", 0.0)
+        found = verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 2.0))
+        assert found.status is Nearness.LIMIT
+        assert len(tried) == 5
+        assert found.witness is not None
 
     def test_the_clip_is_kept(self) -> None:
         found = verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 2.0, clip=([0.0, -1.0], [1.0, 1.0])))

@@ -18,6 +18,9 @@ from verify.backends import engine_chain
 from verify.backends import registry as backends
 from verify.bounds.functions import Functions
 from verify.milp.engine_result import EngineResult, EngineStatus
+from verify.questions.extremes import Maximization, functions_of
+from verify.questions.inquiry import Inquiry
+from verify.questions.resources import resources_of
 
 
 def he_network(sizes: list[int], seed: int, scale: float = 1.0) -> cx.SparseReLUNetwork:
@@ -45,6 +48,23 @@ def test_a_deep_network_without_time_is_not_called_optimal(depth: int, width: in
     found = verify.maximize(network, verify.LinfBall(np.full(10, 0.5), 1e-2), time_limit=0)
     assert found.gap > 1e-3
     assert found.status is Status.LIMIT
+
+
+def test_an_error_that_the_limit_has_cut_short_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, region = he_network([10] + [50] * 20 + [1], seed=0), verify.LinfBall(np.full(10, 0.5), 1e-2)
+    inquiry = Inquiry(functions_of(network, np.eye(1)), region, resources_of(60.0, "auto", 0))
+    asked = Maximization(inquiry, 0, 1.0)
+    plain = Functions.proven_at
+
+    def stopped(functions: Functions, x: Floats, stop: Any) -> Any:
+        inquiry.clock.limit = 0.0
+        return plain(functions, x)
+
+    whole = asked._evaluation_error()
+    assert 0.0 < whole < 1e-6
+    asked = Maximization(inquiry, 0, 1.0)
+    monkeypatch.setattr(Functions, "sharply_at", stopped)
+    assert asked._evaluation_error() == 0.0
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e6])
