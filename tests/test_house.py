@@ -26,7 +26,7 @@ ROOMS = {
     "verify": [
         *("clock", "regions", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching"),
-        *("encoding", "embedding", "points", "questions"),
+        *("encoding", "embedding", "points", "splitting", "questions"),
     ],
 }
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import Layer
-from verify.branching.box_layers import BoxLayer, Flags, Lines, Signs, box_layers, lines_around, product
+from verify.branching.backward import Places, step_back
+from verify.branching.box_layers import Flags, Lines, Signs, box_layers, lines_around, product
 from verify.regions.intervals import EPS, TINY, Interval
-
-Places = NDArray[np.intp]
 
 # Numbers in the arrays that a pass goes through at a time: what stays in a processor's cache.
 TILE = 1 << 16
@@ -99,6 +99,7 @@ class BoxNetwork:
             paid = terms * EPS * (np.abs(rows) @ reach + np.abs(offsets))
             lost = terms * TINY * (2.0 + np.abs(rows).sum(axis=1)) * (2.0 + float(sizes.sum()))
             self.base = np.nextafter(self.plain + paid + lost, np.inf)
+            self.base_sizes = np.abs(rows) @ reach + np.abs(offsets)
 
     @property
     def batch(self) -> int:
@@ -162,12 +163,11 @@ class _Pass:
         """Bound some neurons by CROWN, in place; return the inputs' parts (r, n, d) of the widths of their bounds."""
         layer = self.network.hidden[depth]
         parts = np.zeros((*low.shape, self.lower.shape[1])) if self.network.looks_back else None
-        step = max(1, TILE // (2 * layer.weight.shape[1]))
+        step = max(1, TILE // (2 * layer.width))
         for start in range(0, len(owner), step):
             own, which = owner[start : start + step], neuron[start : start + step]
-            rows, bias, both = layer.rows(which), layer.bias[which], np.concatenate([own, own])
-            slope, offset = np.concatenate([rows, -rows]), np.concatenate([bias, -bias])
-            slope, offset = self._back(slope, offset, both, depth)
+            bias, both = layer.bias[which], np.concatenate([own, own])
+            slope, offset = self._back(layer.both_ways(which), np.concatenate([bias, -bias]), both, depth)
             found = self._peak(slope, offset, both)
             high[own, which] = np.fmin(high[own, which], found[: len(own)])
             low[own, which] = np.fmax(low[own, which], -found[len(own) :])
@@ -182,7 +182,7 @@ class _Pass:
             return np.nan_to_num(wide / np.maximum(wide.sum(axis=1, keepdims=True), TINY), posinf=0.0)
 
     def _back(
-        self, slope: Floats, offset: Floats, owner: Places, depth: int, shares: Floats | None = None
+        self, slope: Any, offset: Floats, owner: Places, depth: int, shares: Floats | None = None
     ) -> tuple[Floats, Floats]:
         """Return functions of values after `depth` layers as functions of the inputs that are at least as large.
 
@@ -190,21 +190,10 @@ class _Pass:
         """
         for index in reversed(range(depth)):
             layer, lines = self.network.hidden[index], self.lines[index]
-            with np.errstate(all="ignore"):
-                rising = np.maximum(slope, 0.0)
-                lift = lines.lift[owner]
-                if shares is not None:
-                    gaps = rising * lift + (rising - slope) * lines.drop[owner]
-                    shares += self._accounted(index, gaps, owner)
-                lifted = np.einsum("ij,ij->i", rising, lift)
-                rising *= lines.rise[owner]
-                slope = slope * lines.low[owner]
-                slope += rising
-                paid = np.abs(slope, out=rising) @ layer.reach + lifted + np.abs(offset)
-                offset = offset + lifted + slope @ layer.bias
-                offset = np.nextafter(offset + (layer.error * paid + layer.lost), np.inf)
-                slope = product(slope, layer.weight)
-        return slope, offset
+            slope, offset, gaps = step_back(layer, lines, slope, offset, owner, shares is not None)
+            if shares is not None and gaps is not None:
+                shares += self._accounted(index, gaps, owner)
+        return np.asarray(slope.toarray() if sp.issparse(slope) else slope), offset
 
     def _accounted(self, index: int, gaps: Floats, owner: Places) -> Floats:
         """Return what each input accounts for (p, d) of the gaps (p, n) of a layer."""

@@ -52,10 +52,18 @@ class BoxLayer:
     def __len__(self) -> int:
         return len(self.bias)
 
-    def rows(self, neurons: NDArray[np.intp]) -> Floats:
-        """Return rows of W as a dense array."""
-        found = self.weight[neurons]
-        return np.asarray(found if isinstance(found, np.ndarray) else found.toarray())
+    @property
+    def width(self) -> int:
+        """Numbers that a row of W takes, at least; sparse ones grow on their way back."""
+        dense = isinstance(self.weight, np.ndarray)
+        return int(self.weight.shape[1] if dense else min(self.weight.shape[1], 16 + 16 * self.weight.nnz // len(self)))
+
+    def both_ways(self, neurons: NDArray[np.intp]) -> Any:
+        """Return rows of W, and the same with the other sign, stored as W is."""
+        rows = self.weight[neurons]
+        if isinstance(rows, np.ndarray):
+            return np.concatenate([rows, -rows])
+        return sp.csr_matrix(sp.vstack([rows, -rows]))
 
     def forward(self, values: Floats) -> Floats:
         """Return the values of the layer for values (r, k) of the one before, rounded as it comes."""
@@ -105,7 +113,7 @@ def lines_around(low: Floats, high: Floats, phases: Signs) -> Lines:
 def box_layers(
     layers: Sequence[Layer], known: Sequence[Interval], sizes: Floats, linear: Sequence[Flags | None]
 ) -> tuple[list[BoxLayer], Flags, Floats]:
-    """Return hidden layers over a region, which neurons of the last one are kept, and the largest sizes of their values.
+    """Return hidden layers over a region, which neurons of the last one are kept, and the sizes of their values.
 
     `sizes` (d,) are those of the inputs; `linear` says for each layer which neurons pass on what they get.
     """
