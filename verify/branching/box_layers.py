@@ -55,8 +55,9 @@ class BoxLayer:
     @property
     def width(self) -> int:
         """Numbers that a row of W takes, at least; sparse ones grow on their way back."""
+        inputs = max(1, int(self.weight.shape[1]))
         dense = isinstance(self.weight, np.ndarray)
-        return int(self.weight.shape[1] if dense else min(self.weight.shape[1], 16 + 16 * self.weight.nnz // len(self)))
+        return inputs if dense else min(inputs, 16 + 16 * int(self.weight.nnz) // max(1, len(self)))
 
     def both_ways(self, neurons: NDArray[np.intp]) -> Any:
         """Return rows of W, and the same with the other sign, stored as W is."""
