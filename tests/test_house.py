@@ -27,7 +27,7 @@ ROOMS = {
         *("clock", "relu_graph", "regions"),
         *("reading.graph", "reading.onnx_files", "reading.torch_modules", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching"),
-        *("encoding", "embedding", "points", "questions"),
+        *("encoding", "embedding", "points", "splitting", "questions"),
     ],
 }
 

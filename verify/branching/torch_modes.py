@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -32,5 +32,7 @@ class TorchModes:
     def applied(self) -> Iterator[None]:
         """Set these modes, and restore those before."""
         cast = torch.autocast("cpu", dtype=self.autocast_dtype, enabled=self.autocast)
-        with torch.inference_mode(self.inference), torch.set_grad_enabled(self.grad), cast, self.device:
+        # A device that is set calls Python for every operation: an eighth of the time of branch and bound.
+        device = nullcontext() if torch.get_default_device() == self.device else self.device
+        with torch.inference_mode(self.inference), torch.set_grad_enabled(self.grad), cast, device:
             yield

@@ -23,10 +23,10 @@ from verify.properties.read_property import read_property
 from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.open_case import OpenCase, OpenCondition, cases_for
 from verify.questions.resources import INTERRUPTION, Resources, answer_of, resources_of
-from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
 from verify.reading.read_network import read_simple
 from verify.regions.box import EmptyError
+from verify.splitting.turns import Splitting
 
 TIE = "A tie: a strict constraint is reached exactly, which does not meet it; whether it is met anywhere is open."
 
@@ -186,19 +186,20 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         return found
 
     def _split(self) -> Check | None:
-        """Split each box for its conditions of one constraint; return a violation, or that all of them are proven."""
+        """Split each box for its conditions; return a violation, or that all of them are proven."""
         for case in self.cases:
-            single = [condition for condition in case.open if len(condition.chosen) == 1]
-            found: list[CheckedPoint] = []
-            if not single or self.resources.clock.over():
+            asked = [condition for condition in case.open if condition.chosen]
+            if not asked or self.resources.clock.over():
                 continue
-            before, accept = case.open, partial(_accept, single, found)
-            if split(case.inquiry, [condition.chosen[0] for condition in single], accept):
+            found: list[CheckedPoint] = []
+            before, events = case.open, len(case.inquiry.trace)
+            goals = [condition.goal for condition in asked]
+            took = Splitting(case.inquiry, goals, partial(_accept, asked, found)).run()
+            self.trace += case.inquiry.trace[events:]
+            if took:
                 return self._found(found[0], "branch and bound")
-            self.trace += case.inquiry.trace[-1:]
             case.inquiry.bound_ties()
             case.narrow()
-            # Sharper bounds may rule out conditions of several constraints too.
             self._raise_bound([condition for condition in before if condition not in case.open])
         if self._open():
             return None

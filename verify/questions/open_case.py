@@ -23,6 +23,7 @@ from verify.questions.inquiry import Inquiry
 from verify.questions.resources import Resources
 from verify.questions.witness_search import Alternative
 from verify.regions.box import Box
+from verify.splitting.goals import Goal
 
 
 class OpenCondition(Alternative):
@@ -32,6 +33,7 @@ class OpenCondition(Alternative):
         self.case, self.strict = case, np.array(case.conditions[index].strict, dtype=bool)
         test = all_hold(np.array(chosen, dtype=np.int64), self.strict)
         super().__init__(f"Condition {index}", inquiry, chosen, test)
+        self.goal = Goal(self.chosen, self.strict)
 
     def try_witness(self, point: Floats) -> CheckedPoint | None:
         """Return a point, checked, where it is a witness in the case as written, or one near it is."""
@@ -51,7 +53,9 @@ class OpenCondition(Alternative):
 
     @property
     def excluded(self) -> bool:
-        """Whether bounds rule it out."""
+        """Whether bounds rule it out, or splitting does."""
+        if self.goal.ruled_out:
+            return True
         upper = self.inquiry.upper[self.chosen]
         return bool(np.where(self.strict, upper <= 0.0, upper < 0.0).any())
 
@@ -67,7 +71,7 @@ class OpenCondition(Alternative):
     @property
     def bound(self) -> float:
         """A proven upper bound of that."""
-        return float(self.inquiry.upper[self.chosen].min(initial=np.inf))
+        return float(self.inquiry.upper[self.chosen].min(initial=self.goal.ceiling))
 
 
 class OpenCase:

@@ -256,7 +256,7 @@ class TestVerdicts:
         monkeypatch.setattr("verify.backends.registry.import_module", lambda name: wrong)
         formula = "(and (>= (+ Y_0 Y_1) 1.5) (<= Y_0 0.25))"
         monkeypatch.setattr("verify.backends.engine_chain.self_test", lambda name: None)
-        answer = verify.check_vnnlib(identity(), asked(SQUARE, formula, 2))
+        answer = verify.check_vnnlib(identity(), asked(SQUARE, formula, 2), backend="scipy")
         assert answer.status is Holding.UNKNOWN
         assert answer.proof is None
 
@@ -285,7 +285,8 @@ def test_the_point_of_the_linear_relaxation_is_where_ascent_goes_on(monkeypatch:
         return ascend(network, region, objective, rng, **options)
 
     monkeypatch.setattr(verify.questions.inquiry, "ascend", nearby)
-    answer = verify.check_vnnlib(identity(), asked(SQUARE, "(and (>= (+ Y_0 Y_1) 1.5) (>= Y_0 0.7))", 2))
+    formula = "(and (>= (+ Y_0 Y_1) 1.5) (>= Y_0 0.7))"
+    answer = verify.check_vnnlib(identity(), asked(SQUARE, formula, 2), backend="scipy")
     assert answer.status is Holding.VIOLATED
     assert "gradient ascent from the linear relaxation" in answer.reason
     assert len(starts) == 3

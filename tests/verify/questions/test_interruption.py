@@ -29,6 +29,7 @@ REGION, BALL = verify.LinfBall(CENTER, 0.6), verify.LinfBall(CENTER, 0.3)
 STEPS = {
     "CROWN": "verify.questions.inquiry.crown_bounds",
     "ascent": "verify.questions.inquiry.ascend",
+    "boxes": "verify.branching.box_search.BoxSearch._halve",
     "roots": "verify.branching.tree.Tree.add",
     "branching": "verify.branching.tree.Tree.halve",
     "engine": "verify.backends.engine_chain.EngineChain.maximise",
@@ -50,6 +51,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> Non
         return whole(*given, **more)
 
     monkeypatch.setattr(owner, name, once)
+    if step in ("roots", "branching"):
+        monkeypatch.setattr("verify.splitting.turns.can_halve", lambda inquiry: False)
     if step == "engine":
         monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})
 
@@ -57,6 +60,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> Non
 @pytest.fixture(autouse=True)
 def _modules() -> None:
     """Import what is imported late, so that its parts can be replaced."""
+    import verify.branching.box_search
     import verify.branching.tree  # noqa: F401
 
 
@@ -90,7 +94,9 @@ def test_branch_and_bound_keeps_what_it_has_proven(monkeypatch: pytest.MonkeyPat
     assert bounds[1] < bounds[0]
 
 
-@pytest.mark.parametrize(("step", "after"), [("ascent", 0), ("ascent", 3), ("branching", 0), ("branching", 4)])
+@pytest.mark.parametrize(
+    ("step", "after"), [("ascent", 0), ("ascent", 3), ("boxes", 0), ("branching", 0), ("branching", 4)]
+)
 def test_a_range_says_what_is_known_of_every_output(step: str, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = whole_range()
     interrupt(monkeypatch, step, after)
@@ -102,7 +108,7 @@ def test_a_range_says_what_is_known_of_every_output(step: str, after: int, monke
     assert (found.upper >= whole.reached_upper - 1e-9).all()
 
 
-@pytest.mark.parametrize("step", ["CROWN", "ascent", "roots", "engine"])
+@pytest.mark.parametrize("step", ["CROWN", "ascent", "boxes", "roots", "engine"])
 def test_an_attack(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, step)
     found = verify.find_adversarial(NETWORK, REGION)

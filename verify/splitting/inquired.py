@@ -1,0 +1,44 @@
+"""What splitting needs of an inquiry."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from convexnn.checks import Floats
+from verify.answers.answer import Proof
+from verify.bounds.functions import Functions
+from verify.clock import Clock
+from verify.regions.box import Box
+from verify.regions.intervals import Interval
+
+
+class Allowed(Protocol):
+    """What a question may use: a source of starts, and the share of its time for splitting."""
+
+    @property
+    def rng(self) -> np.random.Generator: ...
+
+    @property
+    def branching_share(self) -> float: ...
+
+
+class Inquired(Protocol):
+    """What is known of some functions of a network over a region; see :class:`verify.questions.inquiry.Inquiry`."""
+
+    functions: Functions
+    region: Box
+    clock: Clock
+    layers: tuple[Interval, ...]
+    upper: Floats
+    proof: Proof
+
+    @property
+    def resources(self) -> Allowed: ...
+
+    def take_layers(self, layers: tuple[Interval, ...]) -> None:
+        """Take bounds of the pre-activations, and what they say of the functions."""
+
+    def note(self, source: str, finding: str) -> None:
+        """Write a step down."""

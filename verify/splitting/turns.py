@@ -1,0 +1,70 @@
+"""Turns: boxes halved and neurons split in turns, on the goals of an inquiry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from convexnn.checks import Floats
+from verify.splitting.box_splitting import BoxSplitting, can_halve
+from verify.splitting.goals import Goal
+from verify.splitting.inquired import Inquired
+from verify.splitting.neuron_splitting import NeuronSplitting, above
+from verify.splitting.schedule import SCHEDULE
+
+
+class Splitting:
+    """The search for goals of an inquiry by halving boxes and by splitting neurons, in turns; it can be continued.
+
+    Neurons are split for goals of one function alone.
+    """
+
+    def __init__(
+        self, inquiry: Inquired, goals: Sequence[Goal], accept: Callable[[Floats], bool], level: float = 0.0
+    ) -> None:
+        self.inquiry, self.goals, self.accept, self.level = inquiry, list(goals), accept, level
+        self.boxes = BoxSplitting(inquiry, goals, accept, level) if goals and can_halve(inquiry) else None
+        self.neurons = NeuronSplitting(inquiry, accept, level)
+        self.pause = SCHEDULE.first_boxes
+
+    def run(self, share: float = 1.0, branching: float | None = None) -> bool:
+        """Go on for a share of the time that is left; return whether a point was accepted."""
+        share *= self.inquiry.resources.branching_share if branching is None else branching
+        clock = self.inquiry.clock
+        if not share or clock.over():
+            return False
+        until = clock.seconds + share * clock.left
+        while not clock.past(until) and self._open():
+            turn, halves = self.pause, self._halves()
+            if self.boxes is not None and halves and self.boxes.run(min(clock.seconds + turn, until)):
+                return True
+            # Neurons, and torch with them, wait until boxes had their first turn.
+            halves, single = self._halves(), self._single()
+            able = self.neurons.able(single)
+            if able:
+                turn *= SCHEDULE.first_neurons / SCHEDULE.first_boxes
+                if self.neurons.run(single, min(clock.seconds + turn, until) if halves else until):
+                    return True
+            elif not halves:
+                break
+            self.pause *= SCHEDULE.growth
+        return False
+
+    def _halves(self) -> bool:
+        """Whether halving boxes is worth more time, or all that is left."""
+        if self.boxes is None or self.boxes.over:
+            return False
+        return self.boxes.promising or not self._single()
+
+    def _open(self) -> list[Goal]:
+        return [goal for goal in self.goals if not self._settled(goal)]
+
+    def _settled(self, goal: Goal) -> bool:
+        if goal.ruled_out or len(goal.chosen) > 1:
+            return goal.ruled_out
+        upper = float(self.inquiry.upper[goal.chosen[0]])
+        return upper < self.level or (upper == self.level and bool(goal.strict.all()))
+
+    def _single(self) -> list[int]:
+        """Return the functions of open goals of one function that may be above the level."""
+        single = [goal.chosen[0] for goal in self._open() if len(goal.chosen) == 1]
+        return above(self.inquiry, single, self.level)
