@@ -3,9 +3,9 @@
     python benchmarks/doors.py [--only WORDS] [--folder FOLDER]
 
 Torch modules are read as they are and as both exporters of torch write them (the second needs onnxscript), fitted
-estimators as they are and as skl2onnx writes them (if installed), Keras networks in hand-made files as tf2onnx lays them
-out; then all files of VNN-COMP in the folder that CONVEXNN_DATA names. Printed: what was read, the largest difference
-relative to the outputs, and why the others were refused.
+estimators as they are and as skl2onnx writes them (if installed), Keras networks in hand-made files as tf2onnx lays
+them out; then all files of VNN-COMP in the folder that CONVEXNN_DATA names. Printed: what was read, the largest
+difference relative to the outputs, and why the others were refused.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from convexnn import theory
 from convexnn.comparison.crosscheck import Crosscheck, crosscheck
 from convexnn.comparison.regularization_path import RegularizationPath, regularization_path, strength_max
 from convexnn.estimators.budget_path import BudgetPath, BudgetStep, budget_path
+from convexnn.explanation import Explanation, explain
 from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
@@ -29,6 +30,7 @@ __all__ = [
     "BudgetStep",
     "ConvexProgram",
     "Crosscheck",
+    "Explanation",
     "Memory",
     "NetworkFit",
     "RecoveryProgress",
@@ -40,6 +42,7 @@ __all__ = [
     "Status",
     "budget_path",
     "crosscheck",
+    "explain",
     "fit_network",
     "memory_estimate",
     "recover",

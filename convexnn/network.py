@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Bools, Floats, as_file, as_floats, as_known, as_matrix, as_rows, require
+from convexnn.checks import Bools, Floats, as_floats, as_known, as_matrix, as_rows, require
 from convexnn.files import replacing
+from convexnn.formulas import formula_lines, is_short
+from convexnn.network_files import FORMAT, read_arrays, stored, stored_layers, stored_words, write_arrays
 from convexnn.tiles import row_tiles
 
 if TYPE_CHECKING:
@@ -21,15 +24,8 @@ if TYPE_CHECKING:
 
 Layer = tuple[sp.csr_matrix, Floats]
 
-FORMAT = "convexnn-network-1"
-
-# That of networks with linear units too, which `verify.ReLUGraph` reads.
-GRAPH_FORMAT = "convexnn-graph-1"
-
 # What may follow the outputs: functions that keep their order.
 FINALS = ("softmax", "log_softmax", "sigmoid")
-
-Result = TypeVar("Result")
 
 
 class SparseReLUNetwork:
@@ -57,6 +53,9 @@ class SparseReLUNetwork:
     array([3.5])
     >>> print(network)
     sparse ReLU network 2-2-1: 5 nonzeros, 2 hidden neurons
+      h0 = relu(x0)
+      h1 = relu(-2 x1)
+      y = h0 + h1 + 0.5
     """
 
     def __init__(
@@ -243,59 +242,53 @@ class SparseReLUNetwork:
         """
         return read_arrays(path, FORMAT, lambda arrays: cls(stored_layers(arrays), **stored_words(arrays)))
 
+    def formula(self, feature_names: Sequence[str] | None = None, digits: int = 3) -> str:
+        """Return the network as formulas, a line a unit: ``h0 = relu(x0 - x1)``, ``y = 2 h0 + 0.5``.
+
+        `feature_names` (d,) stand for x0, x1, ...; numbers are rounded to `digits`. See :func:`convexnn.explain` too.
+        """
+        if feature_names is not None and len(feature_names) != self.n_inputs:
+            raise ValueError(f"feature_names has {len(feature_names)} names; expected {self.n_inputs}, one an input")
+        linear = [self.linear_units(index) for index in range(len(self._layers) - 1)]
+        return "\n".join(formula_lines(self._layers, linear, feature_names, digits))
+
+    @property
+    def _kind(self) -> str:
+        return "sparse ReLU network " + "-".join(map(str, self.sizes))
+
+    @property
+    def _units(self) -> str:
+        return f"{self.n_neurons} hidden neurons"
+
+    def __format__(self, spec: str) -> str:
+        words = f"{self._kind}: {self.nnz} nonzeros, {self._units}"
+        return format(words if self.final is None else f"{words}, before a {self.final}", spec)
+
     def __str__(self) -> str:
-        shape = "-".join(map(str, self.sizes))
-        words = f"sparse ReLU network {shape}: {self.nnz} nonzeros, {self.n_neurons} hidden neurons"
-        return words if self.final is None else f"{words}, before a {self.final}"
+        """Return the sizes, and below them the formulas of a network that is small enough for them."""
+        if not is_short(self._layers):
+            return f"{self}"
+        return "\n".join([f"{self}", *(f"  {line}" for line in self.formula().split("\n"))])
 
     def __repr__(self) -> str:
         return f"<{self}>"
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
-def stored(network: SparseReLUNetwork) -> dict[str, Any]:
-    """Return the arrays that a file of the network holds, by name; none needs pickle."""
-    arrays: dict[str, Any] = {"format": np.array(FORMAT), "n_layers": np.array(len(network.layers))}
-    for index, (weight, bias) in enumerate(network.layers):
-        parts = {"shape": weight.shape, "data": weight.data, "indices": weight.indices, "indptr": weight.indptr}
-        arrays |= {f"{name}{index}": np.asarray(part) for name, part in parts.items()}
-        arrays[f"bias{index}"] = bias
-    words = {"final": network.final, "notes": network.notes}
-    return arrays | {name: np.array(value) for name, value in words.items() if value}
+    def __eq__(self, other: object) -> bool:
+        """Whether another network has the same layers and units to the last bit; how they were read does not matter."""
+        if not isinstance(other, SparseReLUNetwork):
+            return NotImplemented
+        if (self.sizes, self.final) != (other.sizes, other.final):
+            return False
+        return all(_same_layer(*pair) for pair in zip(self._all_parts(), other._all_parts(), strict=True))
 
+    def _all_parts(self) -> list[tuple[sp.csr_matrix, Floats, Bools | None]]:
+        return [(*layer, self.linear_units(index)) for index, layer in enumerate(self._layers)]
 
-def read_arrays(path: str | os.PathLike[str], kind: str, read: Callable[[Any], Result]) -> Result:
-    """Return what `read` makes of the arrays of a file that was written as of some `kind`; errors are those of load."""
-    as_file(path, "path")
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = str(arrays["format"])
-            if found != kind:
-                hint = "; expected verify.read_network to read a network with linear units" * (found == GRAPH_FORMAT)
-                raise ValueError(f"its format is {found}{hint}")
-            return read(arrays)
-    except Exception as error:
-        # A damaged file fails in many ways (zip, zlib, arrays, layers); all of them mean the same.
-        raise ValueError(f"{os.fspath(path)} is not a network saved by convexnn ({error})") from None
-
-
-def stored_layers(arrays: Any) -> list[Layer]:
-    """Return the layers that :func:`stored` put in arrays."""
-    return [_stored_layer(arrays, index) for index in range(int(arrays["n_layers"]))]
-
-
-def stored_words(arrays: Any) -> dict[str, Any]:
-    """Return the arguments `final` and `notes` that :func:`stored` put in arrays; older files have none."""
-    return {
-        "final": str(arrays["final"]) if "final" in arrays else None,
-        "notes": tuple(map(str, arrays["notes"])) if "notes" in arrays else (),
-    }
-
-
-def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Any]) -> Path:
-    """Write arrays to a compressed ``.npz`` file of just that name, whatever its ending; return its path."""
-    with replacing(path) as file:
-        np.savez_compressed(file, **arrays)
-    return Path(path)
+    def __hash__(self) -> int:
+        return hash((self.sizes, self.nnz))
 
 
 def _layer(index: int, pair: Any) -> Layer:
@@ -318,6 +311,12 @@ def _layer(index: int, pair: Any) -> Layer:
     if values.shape != (matrix.shape[0],):
         raise ValueError(f"{name} bias has shape {values.shape}; expected ({matrix.shape[0]},), one per output")
     return matrix, values
+
+
+def _same_layer(one: tuple[sp.csr_matrix, Floats, Bools | None], other: Any) -> bool:
+    """Whether two layers of one shape are equal, in weights, biases and which units are linear."""
+    masks = [np.zeros(len(one[1]), dtype=bool) if part[2] is None else part[2] for part in (one, other)]
+    return (one[0] != other[0]).nnz == 0 and np.array_equal(one[1], other[1]) and np.array_equal(*masks)
 
 
 def _as_final(final: Any, n_outputs: int) -> str | None:
@@ -360,10 +359,3 @@ def _version() -> str:
         return version("convexnn")
     except PackageNotFoundError:
         return ""
-
-
-def _stored_layer(arrays: Any, index: int) -> tuple[sp.csr_matrix, Floats]:
-    parts = tuple(arrays[f"{name}{index}"] for name in ("data", "indices", "indptr"))
-    matrix = sp.csr_matrix(parts, shape=tuple(arrays[f"shape{index}"]))
-    matrix.check_format(full_check=True)
-    return matrix, arrays[f"bias{index}"]

@@ -15,7 +15,7 @@ from tests.helpers.places import ROOT
 # root are rooms of their own. A new file needs no line here; a new room does.
 ROOMS = {
     "convexnn": [
-        *("checks", "files", "tiles", "tables", "network"),
+        *("checks", "files", "tiles", "tables", "network_files", "formulas", "network", "explanation"),
         *("patterns", "linear", "program", "mapping", "solution"),
         *("theory.supports", "theory"),
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
@@ -32,7 +32,7 @@ ROOMS = {
 }
 
 # All that `verify` sees of `convexnn`, and who of `convexnn` sees `verify`.
-SHARED = {"convexnn.network", "convexnn.checks", "convexnn.files"}
+SHARED = {"convexnn.network", "convexnn.network_files", "convexnn.checks", "convexnn.files"}
 KNOW_BOTH = ("studies", "cli")
 
 # Files and inner rooms of a room, and lines of a file.

@@ -11,16 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Bools, Floats
-from convexnn.network import (
-    GRAPH_FORMAT,
-    Layer,
-    SparseReLUNetwork,
-    read_arrays,
-    stored,
-    stored_layers,
-    stored_words,
-    write_arrays,
-)
+from convexnn.network import Layer, SparseReLUNetwork
+from convexnn.network_files import GRAPH_FORMAT, read_arrays, stored, stored_layers, stored_words, write_arrays
 
 
 class ReLUGraph(SparseReLUNetwork):
@@ -56,6 +48,9 @@ class ReLUGraph(SparseReLUNetwork):
     array([0., 3.])
     >>> print(graph)
     ReLU graph 1-[1+1]-1: 4 nonzeros, 1 ReLU and 1 linear units
+      h0 = relu(-x0)
+      h1 = x0
+      y = h0 + h1
     """
 
     def __init__(
@@ -112,12 +107,14 @@ class ReLUGraph(SparseReLUNetwork):
         """Read a graph that :meth:`save` wrote; no code of the file is ever run. Errors as of a network without."""
         return read_arrays(path, GRAPH_FORMAT, _from_arrays)
 
-    def __str__(self) -> str:
-        counts = [(len(mask) - int(mask.sum()), int(mask.sum())) for mask in self._linear]
-        sizes = [str(self.n_inputs), *(f"[{relus}+{linear}]" for relus, linear in counts), str(self.n_outputs)]
-        units = f"{self.n_neurons} ReLU and {sum(linear for _, linear in counts)} linear units"
-        words = f"ReLU graph {'-'.join(sizes)}: {self.nnz} nonzeros, {units}"
-        return words if self.final is None else f"{words}, before a {self.final}"
+    @property
+    def _kind(self) -> str:
+        hidden = [f"[{len(mask) - int(mask.sum())}+{int(mask.sum())}]" for mask in self._linear]
+        return "ReLU graph " + "-".join([str(self.n_inputs), *hidden, str(self.n_outputs)])
+
+    @property
+    def _units(self) -> str:
+        return f"{self.n_neurons} ReLU and {sum(int(mask.sum()) for mask in self._linear)} linear units"
 
 
 def carried_units(network: SparseReLUNetwork, index: int) -> Bools | None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from convexnn.checks import as_file
-from convexnn.network import SparseReLUNetwork, stored, write_arrays
+from convexnn.network import SparseReLUNetwork
+from convexnn.network_files import stored, write_arrays
 
 FORMAT = "convexnn-estimator-1"
 

@@ -154,7 +154,8 @@ class TestFiles:
 
 def test_it_reads_well() -> None:
     network = zoo.network((4, 3, 2))
-    assert str(network) == "sparse ReLU network 4-3-2: 23 nonzeros, 3 hidden neurons"
+    assert f"{network}" == "sparse ReLU network 4-3-2: 23 nonzeros, 3 hidden neurons"
+    assert str(network).startswith(f"{network}\n  h0 = relu(")
     assert repr(network) == f"<{network}>"
 
 

@@ -55,7 +55,7 @@ def test_a_graph_without_linear_units_is_the_chain() -> None:
 
 def test_units_are_counted_and_named() -> None:
     graph = verify.ReLUGraph([(np.eye(3), None), (np.ones((2, 3)), None)], [[True, False, True]], final="softmax")
-    assert str(graph) == "ReLU graph 3-[1+2]-2: 9 nonzeros, 1 ReLU and 2 linear units, before a softmax"
+    assert f"{graph}" == "ReLU graph 3-[1+2]-2: 9 nonzeros, 1 ReLU and 2 linear units, before a softmax"
     assert (graph.n_neurons, graph.final, graph.without_final().final) == (1, "softmax", None)
 
 

@@ -17,7 +17,7 @@ import pytest
 import convexnn as cx
 from convexnn.cli.files.data_file import read_data
 from convexnn.cli.files.points import read_points
-from convexnn.network import stored, write_arrays
+from convexnn.network_files import stored, write_arrays
 from tests.helpers.command_line import call, complained
 from tests.helpers.places import ROOT
 
