@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from verify.bounds.exact_values import MOST_WORDS
 from verify.bounds.functions import Functions
 
 
@@ -84,7 +85,7 @@ def class_at(network: SparseReLUNetwork, x: Floats) -> int | None:
     if not np.isfinite(output).all():
         return None
     first = _class_of(output)
-    if first is not None and (margins_of(network, first).proven_at(x).upper < 0.0).all():
+    if first is not None and (network.nnz > MOST_WORDS or (margins_of(network, first).proven_at(x).upper < 0.0).all()):
         return first
     values = Functions(sp.identity(network.n_outputs, format="csr"), np.zeros(network.n_outputs), network).exactly_at(x)
     return first if values is None else _class_of(values)
