@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -150,7 +151,15 @@ def _answers(
     from joblib import Parallel, delayed
 
     pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    yield from pool(delayed(_answer)(index, network, region, label, options) for index, (region, label) in jobs)
+    found = pool(delayed(_answer)(index, network, region, label, options) for index, (region, label) in jobs)
+    try:
+        for answered in found:  # noqa: UP028 (it would close it before)
+            yield answered
+    finally:
+        with warnings.catch_warnings():
+            # After an interruption joblib warns of work that was cancelled, which is what was asked for.
+            warnings.simplefilter("ignore", UserWarning)
+            found.close()
 
 
 def _answer(

@@ -14,7 +14,7 @@ from typing import Any
 
 from convexnn.checks import as_file
 from convexnn.files import append, held
-from convexnn.studies.harness.workers import killed_workers_named
+from convexnn.studies.harness.workers import cancelled_quietly, killed_workers_named
 
 Figures = dict[str, Any]
 
@@ -130,8 +130,9 @@ def _results(jobs: list[Job], work: Callable[..., Figures], n_jobs: int) -> Iter
 
     # One job at a time: with several in a parcel, those that ended would be lost with a worker that is killed.
     pool = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
-    with killed_workers_named():
-        for index, figures in pool(delayed(_numbered)(index, work, job.arguments) for index, job in enumerate(jobs)):
+    asked = pool(delayed(_numbered)(index, work, job.arguments) for index, job in enumerate(jobs))
+    with killed_workers_named(), cancelled_quietly(asked) as found:
+        for index, figures in found:
             yield jobs[index], figures
 
 

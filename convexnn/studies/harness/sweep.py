@@ -16,7 +16,7 @@ from convexnn.checks import require
 from convexnn.studies.harness.resources import one_thread, peak_above, reset_peak, versions
 from convexnn.studies.harness.study import Run, Study
 from convexnn.studies.harness.table import RunTable
-from convexnn.studies.harness.workers import killed_workers_named
+from convexnn.studies.harness.workers import cancelled_quietly, killed_workers_named
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,10 @@ def _answers(
     backend, _ = require("joblib.parallel", "joblib", "a sweep").get_active_backend()
     with killed_workers_named():
         if backend.supports_return_generator:
-            yield from joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
+            asked = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
+            with cancelled_quietly(asked) as found:
+                for measured_run in found:  # noqa: UP028 (it would close it before)
+                    yield measured_run
             return
         rounds = (joblib.Parallel(n_jobs=jobs)(part) for part in _rounds(work, joblib.effective_n_jobs(jobs)))
         yield from chain.from_iterable(rounds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -15,3 +17,14 @@ def killed_workers_named() -> Iterator[None]:
     except BrokenProcessPool:
         lost = "a worker process was killed, perhaps for want of memory"
         raise OSError(f"{lost}; runs that ended are kept: go on with fewer jobs") from None
+
+
+@contextmanager
+def cancelled_quietly(results: Any) -> Iterator[Any]:
+    """Give a generator of joblib's results and close it: after Ctrl-C without its warning of work that is cancelled."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()

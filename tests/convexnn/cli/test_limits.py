@@ -51,7 +51,7 @@ NAMES = list(commands(Path()))
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reading_is_taken_off_the_limit(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: list[float] = []
+    limits: list[float | None] = []
 
     def late(*given: Any, time_limit: float = -1.0, **more: Any) -> Any:
         estimator = [part.time_limit for part in given if isinstance(part, SparseReLUEstimator)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -285,6 +287,25 @@ def test_an_evaluation_ends_and_has_a_line_for_every_row(monkeypatch: pytest.Mon
     interrupt(monkeypatch, "ascent")
     found = verify.evaluate(NETWORK, X[:2], [label] * 2, lambda x: REGION)
     assert {answer.status for answer in found.answers} == {verdicts.INTERRUPTED}
+
+
+def test_an_evaluation_by_processes_hears_a_real_signal() -> None:
+    before, seen = signal.signal(signal.SIGINT, signal.default_int_handler), list[int]()
+
+    def note(index: int, answer: verify.Answer) -> None:
+        seen.append(index)
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    X = np.random.default_rng(0).standard_normal((300, 3))
+    labels = NETWORK.predict(X).argmax(axis=1)
+    try:
+        found = verify.evaluate(NETWORK, X, labels, lambda x: verify.LinfBall(x, 0.0), n_jobs=2, on_answer=note)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    robust = [index for index, answer in enumerate(found.answers) if answer.status is verify.Verdict.ROBUST]
+    assert sorted(seen) == robust
+    assert {answer.status for answer in found.answers} == {verify.Verdict.ROBUST, verify.Verdict.INTERRUPTED}
 
 
 def test_a_proof_through_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
