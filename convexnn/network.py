@@ -315,8 +315,8 @@ def _layer(index: int, pair: Any) -> Layer:
 
 def _same_layer(one: tuple[sp.csr_matrix, Floats, Bools | None], other: Any) -> bool:
     """Whether two layers of one shape are equal, in weights, biases and which units are linear."""
-    masks = [np.zeros(len(one[1]), dtype=bool) if part[2] is None else part[2] for part in (one, other)]
-    return (one[0] != other[0]).nnz == 0 and np.array_equal(one[1], other[1]) and np.array_equal(*masks)
+    mine, theirs = (np.zeros(len(one[1]), dtype=bool) if part[2] is None else part[2] for part in (one, other))
+    return (one[0] != other[0]).nnz == 0 and np.array_equal(one[1], other[1]) and np.array_equal(mine, theirs)
 
 
 def _as_final(final: Any, n_outputs: int) -> str | None:
