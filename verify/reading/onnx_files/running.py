@@ -88,7 +88,10 @@ def _by_onnxruntime(part: Any, tensor: str) -> Runner | None:
     # What it logs goes past Python to standard error; threads would compete with the engines.
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    # Its fallback would print a failure to standard output and try the same again.
+    session = onnxruntime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
     return Runner(lambda rows: np.asarray(session.run(None, {tensor: rows})[0]), "onnxruntime")
 
 
