@@ -142,5 +142,5 @@ def _replay_by_onnx(source: Any) -> Replay:
     model = load_model(source)
     entry, wanted = entry_of(model, None), output_of(model, None)
     part = part_of(model.proto, entry.name, live_nodes(model.proto.graph.node, wanted), wanted)
-    runner = runner_of(part, model.name)
+    runner = runner_of(part, entry.name, model.name, model.n_bytes)
     return Replay(lambda x: runner.run(entry.array(x[None])), entry.kind, runner.name)

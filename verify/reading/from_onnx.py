@@ -94,7 +94,8 @@ def _read(model: Model, entry: Entry, wanted: str) -> Reading:
         raise ValueError(f"{model.name} has an output of shape {signal.shape}; expected one number at least")
     network = network_of(signal.value, allowance, _notes(signal), final=signal.final)
     last = signal.logits or wanted
-    runner = runner_of(part_of(model.proto, entry.name, live_nodes(nodes, last), last), model.name)
+    part = part_of(model.proto, entry.name, live_nodes(nodes, last), last)
+    runner = runner_of(part, entry.name, model.name, model.n_bytes)
     compare(model.name, entry, signal, network, runner)
     return Reading(network, entry, signal, runner)
 

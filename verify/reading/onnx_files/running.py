@@ -14,6 +14,9 @@ from verify.reading.onnx_files.scope import STOCK, first_line
 
 Arrays = NDArray[Any]
 
+# Bytes of a model of which copies are made to give it to onnxruntime; a larger one is run as it lies in memory.
+MOST_COPIED = 1 << 26
+
 
 @dataclass(frozen=True, eq=False)
 class Runner:
@@ -36,6 +39,8 @@ def part_of(model: Any, tensor: str, live: Sequence[int], wanted: str) -> Any:
     import onnx
 
     graph = model.graph
+    if len(live) == len(graph.node) and [value.name for value in graph.output] == [wanted]:
+        return model
     nodes = [graph.node[place] for place in live]
     names = {name for node in nodes for name in node.input} | {wanted}
     inputs = [value for value in graph.input if value.name == tensor]
@@ -52,17 +57,17 @@ def part_of(model: Any, tensor: str, live: Sequence[int], wanted: str) -> Any:
     return onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=max(model.ir_version, 3))
 
 
-def runner_of(part: Any, name: str) -> Runner:
-    """Return what runs a model of one input and one output.
+def runner_of(part: Any, tensor: str, name: str, n_bytes: int) -> Runner:
+    """Return what runs a model of the input `tensor` and one output; `n_bytes` is its size.
 
     Raises
     ------
     ValueError
         Nobody here can.
     """
-    tensor = part.graph.input[0].name
     failure: Exception | None = None
-    for make in (_by_onnxruntime, _by_reference):
+    ways = (_by_onnxruntime, _by_reference) if n_bytes < MOST_COPIED else (_by_reference,)
+    for make in ways:
         try:
             made = make(part, tensor)
         except Exception as error:
@@ -75,7 +80,7 @@ def runner_of(part: Any, name: str) -> Runner:
 
 
 def _by_onnxruntime(part: Any, tensor: str) -> Runner | None:
-    if find_spec("onnxruntime") is None or part.ByteSize() >= 1 << 31:
+    if find_spec("onnxruntime") is None:
         return None
     import onnxruntime
 
@@ -83,7 +88,10 @@ def _by_onnxruntime(part: Any, tensor: str) -> Runner | None:
     # What it logs goes past Python to standard error; threads would compete with the engines.
     options.log_severity_level, options.intra_op_num_threads, options.inter_op_num_threads = 4, 1, 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    # Its fallback would print a failure to standard output and try the same again.
+    session = onnxruntime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
     return Runner(lambda rows: np.asarray(session.run(None, {tensor: rows})[0]), "onnxruntime")
 
 
