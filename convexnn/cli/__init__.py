@@ -18,8 +18,11 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads that wait instead of spinning: beside another busy process the demonstration's hard thresholding took
     # 8.5 seconds with spinning threads and 0.2 with waiting ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from convexnn.cli.app import run
-
+    try:
+        from convexnn.cli.app import run
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
     with python_stdout_alone():
         return run(arguments)
 
