@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ def with_inputs(network: SparseReLUNetwork, chosen: NDArray[np.int64], region: B
     """
     if len(network.layers) == 1:
         weight, bias = network.layers[0]
-        return SparseReLUNetwork([_below(weight, bias, _unit_rows(chosen, network.n_inputs), np.zeros(len(chosen)))])
+        return _like(network, [_below(weight, bias, _unit_rows(chosen, network.n_inputs), np.zeros(len(chosen)))], 0)
     # A power of two above the size, at least the least one whose products do not underflow.
     size = np.maximum(region.reach[chosen], 2.0**-400)
     lowest = -np.exp2(np.floor(np.log2(size)) + 1.0)
@@ -32,7 +34,17 @@ def with_inputs(network: SparseReLUNetwork, chosen: NDArray[np.int64], region: B
         rows = _unit_rows(chosen, network.n_inputs) if index == 0 else sp.eye(len(chosen), format="csr")
         shift = -lowest if index == 0 else lowest if last else np.zeros(len(chosen))
         layers.append(_below(weight, bias, rows, shift) if index == 0 else _beside(weight, bias, rows, shift))
-    return SparseReLUNetwork(layers)
+    return _like(network, layers, len(chosen))
+
+
+def _like(network: SparseReLUNetwork, layers: list[Layer], more: int) -> SparseReLUNetwork:
+    """Return a network of other layers whose units are of the same kinds, with `more` ReLUs in each."""
+    linear = getattr(network, "linear", None)
+    if linear is None:
+        return SparseReLUNetwork(layers)
+    kind: Any = type(network)
+    result: SparseReLUNetwork = kind(layers, [np.append(mask, np.zeros(more, dtype=bool)) for mask in linear])
+    return result
 
 
 def _unit_rows(chosen: NDArray[np.int64], size: int) -> sp.csr_matrix:
