@@ -38,7 +38,7 @@ class Names:
         match = VARIABLE.fullmatch(word.text)
         if match is not None and word.text not in self.tensors:
             if int(match[2]) not in self.single[match[1]]:
-                raise VnnlibError(word.line, f"{word.text[:SHOWN]} is not declared")
+                raise VnnlibError(word.line, f"{_brief(word.text)} is not declared")
             return match[1], int(match[2])
         element = ELEMENT.fullmatch(word.text)
         if element is None and word.text not in self.tensors:
@@ -49,7 +49,7 @@ class Names:
     def _entry(self, name: str, index: str, word: Word) -> Variable:
         """Return the variable of an entry of a tensor."""
         if name not in self.tensors:
-            raise VnnlibError(word.line, f"{name[:SHOWN]} is not declared")
+            raise VnnlibError(word.line, f"{_brief(name)} is not declared")
         letter, first, shape = self.tensors[name]
         places = [int(part[:10]) for part in index.split(",") if part]
         inside = len(places) == len(shape) and all(i < size for i, size in zip(places, shape, strict=True))
@@ -76,7 +76,7 @@ class Names:
         if match is None or kind != "Real":
             raise VnnlibError(
                 command.line,
-                f"{name[:SHOWN]} of type {kind[:SHOWN]} is declared; expected X_0, Y_0 and so on of type Real",
+                f"{_brief(name)} of type {_brief(kind)} is declared; expected X_0, Y_0 and so on of type Real",
             )
         letter, number = match[1], int(match[2])
         if number in self.single[letter]:
@@ -111,9 +111,9 @@ class Names:
         name, kind = words[:2]
         if not NAME.fullmatch(name) or name in self.tensors:
             reason = "is declared twice" if name in self.tensors else "is no name of a tensor"
-            raise VnnlibError(group.line, f"{name[:SHOWN]} {reason}; expected a name of its own")
+            raise VnnlibError(group.line, f"{_brief(name)} {reason}; expected a name of its own")
         if kind.lower() not in TYPES:
-            raise VnnlibError(group.line, f"{name} has the type {kind[:SHOWN]}; expected one of: {', '.join(TYPES)}")
+            raise VnnlibError(group.line, f"{name} has the type {_brief(kind)}; expected one of: {', '.join(TYPES)}")
         sizes = tuple(int(size) for size in shape.strip("[]").split(",") if size)
         first, count = self.sizes[letter], prod(sizes)
         if not count or first + count > MOST_ENTRIES:
@@ -167,6 +167,11 @@ def several_of(names: Names) -> str:
                 listed = f", {' and '.join(found[letter])}" if found[letter] else ""
                 return f"{len(found[letter])} {kind} of the network {network}{listed}"
     return ""
+
+
+def _brief(text: str) -> str:
+    """Return a name as an error says it, cut where it is long; quoted where it is no plain name."""
+    return text[:SHOWN] if text.isascii() and text.isprintable() and " " not in text else shown(text)
 
 
 def _is_empty(expression: Expression) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 from convexnn.checks import as_file
 from convexnn.files import append, held
 
-# Columns of the list, of which the first row may be names, and of the results.
+# Columns of the list, of which the first row may be names, and of the results; seconds are those of the process, its
+# start included.
 LISTED = ("onnx", "vnnlib", "limit")
 COLUMNS = ("onnx", "vnnlib", "limit", "result", "seconds", "witness", "note")
 

@@ -102,6 +102,7 @@ class TestReader:
             ("(declare-const X_0 Real)", 7, "X_0 is declared twice"),
             ("(declare-const Z_0 Real)", 7, "Z_0 of type Real is declared; expected X_0, Y_0"),
             ("(declare-const X_2 Int)", 7, "X_2 of type Int"),
+            ('(declare-const "a\nb" Real)', 7, "'\"a\\nb\"' of type Real is declared"),
             ("(declare-const X_3 Real)", 1, "X_2 is not declared; expected X_0 and so on without a gap"),
             (
                 "(declare-fun X_2 (Real) Real)",
