@@ -12,8 +12,8 @@ from __future__ import annotations
 import common  # first: it says how many threads the libraries have
 
 # isort: split
-import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -116,7 +116,7 @@ def compare_graphs(limit: float) -> None:
         for radius in (0.1, 0.3):
             region, cells = verify.LinfBall(np.full(d, 0.1), radius), []
             for network in (graph, as_chain(graph)):
-                took, found = cpu_seconds(lambda net=network, at=region: verify.maximize(net, at, 0, time_limit=limit))
+                took, found = cpu_seconds(partial(verify.maximize, network, region, 0, time_limit=limit))
                 cells.append(f"{took:7.2f} {found.status.name:10} {found.gap:8.2g}")
             print(f"{str(graph).partition(':')[0]:44} {radius:6.2f}  {'  '.join(cells)}", flush=True)
 
@@ -145,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from verify.reading.graph.cuts import smallest_cut
 from verify.reading.graph.limits import MOST_STEPS, Allowance
 from verify.reading.graph.values import Node, Term, Value, added
 from verify.relu_graph import ReLUGraph
+
+# Affine nodes behind a layer among which the fewest units are looked for.
+FARTHEST = 64
 
 Form = tuple[dict[Node, "sp.csr_matrix | None"], "Floats | None"]
 
@@ -61,7 +65,8 @@ def layers_of(output: Value, allowance: Allowance) -> Layers:
     Notes
     -----
     Past each layer are carried the parts that cost the fewest units: whole vectors, affine functions of them, or what
-    has come together so far of a later one (a minimum cut, nearest to the input). A chain carries nothing.
+    has come together so far of a later one (a minimum cut, nearest to the input, among the next `FARTHEST` affine
+    functions). A chain carries nothing.
     """
     return _Work(output, allowance).layers()
 
@@ -80,6 +85,8 @@ class _Work:
         for node in self.nodes:
             for source, _ in node.terms:
                 self.users[source].append(node)
+        # Where the ways past the present layer end.
+        self.ends: set[Node] = set()
         # Nodes of which it is known that they are never below zero.
         self.positive: set[Node] = set()
         self._hold([node for node in self.nodes if node.kind == "input"])
@@ -168,7 +175,7 @@ class _Work:
     def _carry(self, level: int) -> list[tuple[Node, Form]]:
         """Choose what is carried past a layer and rewrite what is still to be made; return units and forms."""
         ways = self._ways(level)
-        chosen = self._cut(ways, level) if ways else set()
+        chosen = self._cut(ways) if ways else set()
         left = set(self.held) - chosen
         carried: list[tuple[Node, Form]] = [(node, ({node: None}, None)) for node in self.held if node in chosen]
         # What flows into nodes before it is carried; nodes of which this is all.
@@ -208,28 +215,39 @@ class _Work:
                 self.positive.add(node)
 
     def _ways(self, level: int) -> list[Node]:
-        """Return the nodes on affine ways from what is held to later ReLUs or the output, those held first."""
-        reached, open_nodes = set(self.held), list(self.held)
-        while open_nodes:
-            node = open_nodes.pop()
-            self._step(len(self.users[node]))
-            for user in self.users[node]:
-                if user not in reached and not (user.kind == "relu" and user.level == level):
-                    reached.add(user)
-                    if user.kind != "relu":
-                        open_nodes.append(user)
+        """Return the nodes on affine ways from what is held to later ReLUs or the output, those held first.
+
+        Ways are followed for so many nodes; those at which the search stops are ends of their own.
+        """
+        reached, self.ends = set(self.held), set()
+        waiting: list[tuple[int, Node]] = []
+        for node in self.held:
+            self._reach(node, level, reached, waiting)
+        for _ in range(FARTHEST):
+            if not waiting:
+                break
+            self._reach(heappop(waiting)[1], level, reached, waiting)
+        self.ends |= {node for _, node in waiting}
+        later = sorted(reached - self.held_set, key=self.order.__getitem__)
         useful: set[Node] = set()
-        for node in sorted(reached, key=lambda node: (node not in self.held_set, node.number), reverse=True):
-            if self._is_end(node) or any(user in useful for user in self.users[node]):
+        for node in (*reversed(later), *self.held):
+            if node in self.ends or any(user in useful for user in self.users[node]):
                 useful.add(node)
-        later = sorted((node for node in useful if node not in self.held_set), key=lambda node: self.order[node])
-        return [*(node for node in self.held if node in useful), *later]
+        return [node for node in (*self.held, *later) if node in useful]
 
-    def _is_end(self, node: Node) -> bool:
-        """Return whether a node that was reached must be cut off: a ReLU of a later layer, or the output."""
-        return node is self.sink or (node.kind == "relu" and node not in self.held_set)
+    def _reach(self, node: Node, level: int, reached: set[Node], waiting: list[tuple[int, Node]]) -> None:
+        """Note the users of a node: what must be cut off, and the affine ones behind which the search goes on."""
+        self._step(len(self.users[node]))
+        for user in self.users[node]:
+            if user in reached or (user.kind == "relu" and user.level == level):
+                continue
+            reached.add(user)
+            if user.kind == "relu" or user is self.sink:
+                self.ends.add(user)
+            else:
+                heappush(waiting, (self.order[user], user))
 
-    def _cut(self, ways: list[Node], level: int) -> set[Node]:
+    def _cut(self, ways: list[Node]) -> set[Node]:
         """Return the nodes that are carried, in whole or in part."""
         first = [node for node in ways if node in self.held_set]
         if sum(node.size for node in first) <= min(node.size for node in ways[len(first) :]):
@@ -242,7 +260,7 @@ class _Work:
             if source in place
         ]
         self._step(len(edges))
-        ends = [(place[node], 1) for node in first] + [(place[node], -1) for node in ways if self._is_end(node)]
+        ends = [(place[node], 1) for node in first] + [(place[node], -1) for node in ways if node in self.ends]
         return {ways[index] for index in smallest_cut([node.size for node in ways], edges, ends)}
 
     def _step(self, count: int) -> None:

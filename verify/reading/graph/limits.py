@@ -11,7 +11,7 @@ MOST_PLACES = 1 << 24
 MOST_CONSTANT = 1 << 24
 
 # Steps of the search for what is carried past a layer.
-MOST_STEPS = 1 << 22
+MOST_STEPS = 1 << 21
 
 
 def as_size(count: int, what: str, most: int = MOST_ENTRIES) -> int:

@@ -210,9 +210,8 @@ def constants_of(model: Model, names: set[str]) -> Iterator[tuple[str, Any]]:
     for tensor in model.proto.graph.initializer:
         if tensor.name in names:
             if min(tensor.dims, default=0) < 0:
-                raise ValueError(
-                    f"{model.name} has the constant {shown(tensor.name)} of shape {list(tensor.dims)[:16]}"
-                )
+                shape = list(tensor.dims)[:16]
+                raise ValueError(f"{model.name} has the constant {shown(tensor.name)} of shape {shape}; expected sizes")
             try:
                 yield tensor.name, np.asarray(numpy_helper.to_array(tensor))
             except Exception as error:

@@ -14,6 +14,9 @@ from verify.reading.onnx_files.constants import fold, is_folded
 from verify.reading.onnx_files.rules import LOOKING, PASSING, refusal, rule_of
 from verify.reading.onnx_files.scope import STOCK, Scope, Signal, first_line, shown
 
+# Entries that a term counts for where a value has more than a few.
+TERM_SIZE, FEW_TERMS = 256, 8
+
 # Nodes that look at the shape of a signal alone.
 SHAPES = ("Shape", "Size")
 
@@ -106,7 +109,9 @@ def _pay(signals: Sequence[Signal | None], given: Sequence[Signal], scope: Scope
             continue
         as_size(signal.value.size, "its result", scope.allowance.value)
         new = [part for part in _parts(signal.value) if id(part) not in known]
-        scope.allowance.take(sum(part.size for part in new), "a matrix")
+        # Each term is an object of its own, however small.
+        terms = TERM_SIZE * len(signal.value.terms) if len(signal.value.terms) > FEW_TERMS else 0
+        scope.allowance.take(terms + sum(part.size for part in new), "a matrix")
 
 
 def _parts(value: Value) -> list[Any]:
