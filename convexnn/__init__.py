@@ -9,6 +9,8 @@ from convexnn.estimators.budget_path import BudgetPath, BudgetStep, budget_path
 from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
+from convexnn.optimum.global_optimum import global_optimum
+from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.patterns.activation_patterns import ActivationPatterns, sample_patterns
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.memory import Memory, memory_estimate
@@ -29,8 +31,10 @@ __all__ = [
     "BudgetStep",
     "ConvexProgram",
     "Crosscheck",
+    "GlobalOptimum",
     "Memory",
     "NetworkFit",
+    "OptimumProgress",
     "RecoveryProgress",
     "RegularizationPath",
     "Solution",
@@ -41,6 +45,7 @@ __all__ = [
     "budget_path",
     "crosscheck",
     "fit_network",
+    "global_optimum",
     "memory_estimate",
     "recover",
     "regularization_path",
