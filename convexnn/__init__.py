@@ -10,6 +10,8 @@ from convexnn.explanation import Explanation, explain
 from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
+from convexnn.optimum.global_optimum import global_optimum
+from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.patterns.activation_patterns import ActivationPatterns, sample_patterns
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.memory import Memory, memory_estimate
@@ -31,8 +33,10 @@ __all__ = [
     "ConvexProgram",
     "Crosscheck",
     "Explanation",
+    "GlobalOptimum",
     "Memory",
     "NetworkFit",
+    "OptimumProgress",
     "RecoveryProgress",
     "RegularizationPath",
     "Solution",
@@ -44,6 +48,7 @@ __all__ = [
     "crosscheck",
     "explain",
     "fit_network",
+    "global_optimum",
     "memory_estimate",
     "recover",
     "regularization_path",

@@ -83,6 +83,12 @@ class Solution:
     memory : int or None
         Bytes that the run was to hold at most, stated before it (for budgets by :func:`convexnn.memory_estimate`, of
         which more phases hold more); None for solvers without an estimate.
+    dual : ndarray (n, k) or None
+        theta, the dual point that proves the `gap`, before it is scaled into the dual's feasible set: near -dL/dp at
+        the weights. None where no bound is known.
+    gap_of_patterns : float or None
+        Of :func:`convexnn.global_optimum`, whose `gap` is the one to all patterns: the gap to the patterns held. None
+        for the others, whose `gap` is to their patterns.
     """
 
     program: ConvexProgram
@@ -99,6 +105,8 @@ class Solution:
     history: Floats
     pair: tuple[Floats, Floats] | None = None
     memory: int | None = None
+    dual: Floats | None = None
+    gap_of_patterns: float | None = None
 
     @property
     def weights(self) -> Floats:
@@ -246,6 +254,9 @@ class Solution:
     def certificate(self) -> str:
         """What is proven about the objective, in words."""
         cone = f", cones violated by {self.violation:.1g}" if self.violation > 0.0 else ""
+        if self.gap is not None and self.gap_of_patterns is not None:
+            held = f"{self.gap_of_patterns:.2g} to the {len(self.program.patterns)} held"
+            return f"gap {self.gap:.2g} to all patterns, {held}{cone}"
         if self.gap is not None:
             return f"gap {self.gap:.2g}{cone}"
         return "no bound" if self.residual is None else f"KKT residual {self.residual:.2g}{cone}"

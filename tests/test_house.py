@@ -15,10 +15,11 @@ from tests.helpers.places import ROOT
 # root are rooms of their own. A new file needs no line here; a new room does.
 ROOMS = {
     "convexnn": [
-        *("checks", "files", "tiles", "tables", "network_files", "formulas", "network", "explanation"),
+        *("checks", "files", "tiles", "tables", "network_files", "formulas", "network", "explanation", "pricing"),
         *("patterns", "linear", "program", "mapping", "solution"),
         *("theory.supports", "theory"),
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
+        "optimum",
         *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines"),
         *("studies.harness", "studies.methods", "studies"),
         *("cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),

@@ -108,16 +108,20 @@ def _certified(
     exact = operator.cast("float64")
     neurons, prediction, objective = _best_point(program, exact, neurons, tolerance)
     theta = -program.loss.gradient(prediction, program.targets)
-    gap = residual = None
+    gap = residual = dual = None
     if program.penalty is not None and program.penalty.name == "none":
         residual = KKTResidual(program, exact).share(cone_slope(program, exact, theta))
     else:
-        gap = _gap(objective, [lower_bound(program, exact, dual) for dual in (DualCandidate(theta), *duals)])
+        candidates = (DualCandidate(theta), *duals)
+        bounds = [lower_bound(program, exact, candidate) for candidate in candidates]
+        gap = _gap(objective, bounds)
+        best = int(np.argmax(np.nan_to_num(bounds, nan=-np.inf)))
+        dual = program.loss.into_domain(candidates[best].theta, program.targets)
     parts = program.parts(neurons)
     weights = parts[0] - parts[1] if program.cone else parts[0]
     support = np.flatnonzero(weights)
     _check_owned(program, support)
-    solution = _solution(program, run, support, weights.flat[support], objective, gap, residual, parts)
+    solution = _solution(program, run, support, weights.flat[support], objective, gap, residual, parts, dual)
     return solution if _bears_out(solution, tolerance) else replace(solution, status=Status.INACCURATE)
 
 
@@ -230,6 +234,7 @@ def _solution(
     gap: float | None = None,
     residual: float | None = None,
     parts: Floats | None = None,
+    dual: Floats | None = None,
 ) -> Solution:
     cone = parts is not None and program.cone
     return Solution(
@@ -247,4 +252,5 @@ def _solution(
         history=run.history,
         pair=(parts[0], parts[1]) if cone and parts is not None else None,
         memory=run.memory,
+        dual=dual,
     )

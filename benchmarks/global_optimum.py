@@ -1,0 +1,277 @@
+"""How far are sampled gates, Adam and L-BFGS from the optimum over all patterns, and how long does the proof take?
+
+global_optimum.py table [--full]      sampled gates and the proven optimum, n = 100 to 1000, d = 2 to 8
+global_optimum.py training            Adam and L-BFGS on the same objective, 20 starts, widths 10 to 200
+global_optimum.py mnist               3 against 8, 2,000 images, 50 components and 784 pixels, without a proof
+global_optimum.py agreement --seeds N random problems of all kinds against enumeration
+global_optimum.py picture FILE        objective and bound against seconds
+"""
+
+from __future__ import annotations
+
+import common
+
+# isort: split
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+import convexnn as cx
+from convexnn.checks import Floats
+from convexnn.datasets import mnist
+
+# Rows, inputs, noise, strength, and the tolerance asked for.
+SMALL = [
+    (100, 2, 0.1, 0.01, 1e-4),
+    (200, 3, 0.1, 0.01, 1e-4),
+    (200, 4, 0.1, 0.01, 1e-4),
+    (200, 5, 0.1, 0.1, 1e-4),
+    (200, 5, 0.1, 0.01, 1e-4),
+    (200, 5, 0.0, 0.01, 1e-4),
+    (200, 5, 0.1, 0.001, 1e-4),
+    (200, 6, 0.1, 0.01, 1e-3),
+    (1000, 4, 0.1, 0.01, 1e-3),
+]
+LARGE = [(200, 6, 0.1, 0.01, 1e-4), (1000, 5, 0.1, 0.01, 1e-3), (200, 8, 0.1, 0.01, 1e-3)]
+
+
+def planted(n: int, d: int, noise: float, seed: int = 0) -> tuple[Floats, Floats]:
+    """Return rows N(0, 1) and two planted neurons, with noise of that share of their spread."""
+    rng = np.random.default_rng(seed)
+    X, hidden = rng.standard_normal((n, d)), rng.standard_normal((2, d))
+    y = np.maximum(X @ hidden[0], 0) - np.maximum(X @ hidden[1], 0)
+    return X, y + noise * y.std() * rng.standard_normal(n)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what the work returns, and its seconds of CPU."""
+    began = process_time()
+    return work(), process_time() - began
+
+
+def sampled(X: Floats, y: Floats, gates: int, strength: float, **options: Any) -> tuple[cx.Solution, float]:
+    """Return the optimum over that many sampled gates, and the seconds of CPU."""
+    patterns = cx.sample_patterns(X, gates)
+    program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=strength, cone=True)
+    return timed(lambda: cx.solve(program, tolerance=1e-5, **options))
+
+
+def table(options: Namespace) -> None:
+    """Sampled gates, column generation, certificate."""
+    print(
+        "| n, d, noise, strength | 50 | 200 | 1,000 gates | optimum | bound | gap / loss at 0 | gates | CPU s (proof) |"
+    )
+    for n, d, noise, strength, tolerance in [*SMALL, *(LARGE if options.full else [])]:
+        X, y = planted(n, d, noise)
+        counts = (50, 200, 1000) if n * d <= 1000 or options.full else (50, 200)
+        cells = [
+            f"{solution.objective:.5f} ({seconds:.1f} s)"
+            for solution, seconds in (sampled(X, y, count, strength) for count in counts)
+        ]
+        clock = [process_time()]
+        best = cx.global_optimum(
+            X, y, strength=strength, tolerance=tolerance, callback=lambda _: clock.append(process_time())
+        )
+        proof = sum(late - early for early, late, one in zip(clock, clock[1:], best.rounds, strict=False) if one.proven)
+        gap = best.gap / best.program.zero_loss if best.gap is not None else float("nan")
+        print(
+            f"| {n}, {d}, {noise:g}, {strength:g} | {' | '.join([*cells, *[''] * (3 - len(cells))])} | "
+            f"{best.objective:.5f} | {best.bound:.5f} | {gap:.1e} | {len(best.live)} | "
+            f"{clock[-1] - clock[0]:.1f} ({proof:.1f}) {best.status.name} |",
+            flush=True,
+        )
+
+
+def network_objective(parts: Any, X: Any, y: Any, strength: float) -> Any:
+    """Return the mean loss plus strength / 2 times the sum of squares of all weights, in torch."""
+    hidden, out = parts
+    residual = torch.relu(X @ hidden.T) @ out - y
+    return 0.5 * residual.square().mean() + 0.5 * strength * (hidden.square().sum() + out.square().sum())
+
+
+def adam(X: Floats, y: Floats, strength: float, width: int, seed: int, steps: int = 3000) -> float:
+    """Return the lowest objective of Adam, with a step that falls to zero."""
+    rows, target = torch.as_tensor(X), torch.as_tensor(y)
+    torch.manual_seed(seed)
+    hidden = (torch.randn(width, X.shape[1], dtype=torch.float64) / X.shape[1] ** 0.5).requires_grad_()
+    out = (torch.randn(width, dtype=torch.float64) / width**0.5).requires_grad_()
+    optimiser = torch.optim.Adam([hidden, out], lr=0.03)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    best = float("inf")
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss = network_objective((hidden, out), rows, target, strength)
+        loss.backward()
+        best = min(best, float(loss))
+        optimiser.step()
+        schedule.step()
+    return best
+
+
+def lbfgs(X: Floats, y: Floats, strength: float, width: int, seed: int) -> float:
+    """Return the objective where scipy's L-BFGS ends."""
+    n, d = X.shape
+    rng = np.random.default_rng(seed)
+    start = np.concatenate([rng.standard_normal(width * d) / d**0.5, rng.standard_normal(width) / width**0.5])
+
+    def value(flat: Floats) -> tuple[float, Floats]:
+        hidden, out = flat[: width * d].reshape(width, d), flat[width * d :]
+        inner = X @ hidden.T
+        active = np.maximum(inner, 0.0)
+        residual = (active @ out - y) / n
+        slope = ((inner > 0) * residual[:, None] * out).T @ X + strength * hidden
+        loss = 0.5 * n * residual @ residual + 0.5 * strength * (flat @ flat)
+        return float(loss), np.concatenate([slope.ravel(), active.T @ residual + strength * out])
+
+    return float(minimize(value, start, jac=True, method="L-BFGS-B", options={"maxiter": 5000, "maxfun": 20000}).fun)
+
+
+def training(options: Namespace) -> None:
+    """Adam and L-BFGS beside the proven optimum."""
+    for n, d, strength in [(200, 5, 0.01), (200, 5, 0.001)]:
+        X, y = planted(n, d, 0.1)
+        best, seconds = timed(lambda: cx.global_optimum(X, y, strength=strength, tolerance=1e-4))
+        print(
+            f"n {n}, d {d}, strength {strength}: {best.objective:.6f}, bound {best.bound:.6f}, {len(best.live)} gates, "
+            f"{seconds:.1f} s CPU; loss at zero {best.program.zero_loss:.4f}"
+        )
+        for width in options.widths:
+            for name, method in (("Adam", adam), ("L-BFGS", lbfgs)):
+                values, seconds = timed(lambda: [method(X, y, strength, width, s) for s in range(options.starts)])
+                print(
+                    f"  {name:7} width {width:3}: best {min(values):.6f}, median {np.median(values):.6f}, "
+                    f"worst {max(values):.6f}; above the bound by {min(values) / best.bound - 1:.2%} to "
+                    f"{max(values) / best.bound - 1:.2%}; {seconds:.1f} s CPU",
+                    flush=True,
+                )
+
+
+def threes_and_eights(count: int, components: int | None) -> tuple[Floats, Floats]:
+    """Return images of 3 and 8, centred and at unit scale, or their first components; targets -1 and +1."""
+    X, y = mnist().parts[:2]
+    kept = np.flatnonzero((y == 3) | (y == 8))[:count]
+    rows = X[kept].reshape(len(kept), -1).astype(np.float64)
+    rows = rows - rows.mean(axis=0)
+    if components is not None:
+        rows = rows @ np.linalg.svd(rows, full_matrices=False)[2][:components].T
+    return rows / np.sqrt(np.square(rows).sum(axis=1).mean()), np.where(y[kept] == 8, 1.0, -1.0)
+
+
+def digits(options: Namespace) -> None:
+    """Column generation without a proof beside ten times as many sampled gates."""
+    for components, cone, gates in [(50, True, 200), (None, False, 1000)]:
+        X, y = threes_and_eights(options.rows, components)
+        strength = options.strength
+        clock = process_time()
+        best = cx.global_optimum(
+            X,
+            y,
+            strength=strength,
+            cone=cone,
+            tolerance=1e-3,
+            time_limit=options.seconds,
+            callback=lambda p, clock=clock: print(  # type: ignore[misc]
+                f"    {p.gates} gates {p.best:.6f} worst {p.worst:.3f} {process_time() - clock:.1f} s", flush=True
+            ),
+        )
+        print(
+            f"d {X.shape[1]}, cone {cone}: {len(best.live)} gates {best.objective:.6f}, {process_time() - clock:.1f} s; "
+            f"bound {best.bound:.4f}; {best.ending}",
+            flush=True,
+        )
+        patterns = cx.sample_patterns(X, gates)
+        program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=strength, cone=cone)
+        solution, seconds = timed(lambda: cx.solve(program, "admm", tolerance=1e-3, time_limit=options.seconds))
+        print(
+            f"  {gates} sampled: {solution.objective:.6f} (bound over them {solution.objective - (solution.gap or 0):.6f}), "
+            f"{seconds:.1f} s {solution.status.name}",
+            flush=True,
+        )
+
+
+def agreement(options: Namespace) -> None:
+    """Random problems of all losses and both kinds against enumeration."""
+    worst = above = 0.0
+    for seed in range(options.seeds):
+        rng = np.random.default_rng(seed)
+        loss, penalty = ("squared", "squared", "logistic", "softmax")[seed % 4], ("group_l1", "l1")[seed // 4 % 2]
+        cone, d = bool(seed // 8 % 2), int(rng.integers(1, 3 if loss == "softmax" else 4))
+        bias = bool(rng.integers(2)) and d == 1
+        n = int(rng.integers(5, {1: 61, 2: 41, 3: 21}[d] if loss != "softmax" else 9))
+        X = rng.standard_normal((n, d))
+        y: Any = np.maximum(X @ rng.standard_normal(d), 0) - np.maximum(X @ rng.standard_normal(d), 0)
+        y = y + 0.1 * rng.standard_normal(n)
+        if loss == "squared" and rng.integers(3) == 0:
+            y = np.column_stack([y, rng.standard_normal(n)])
+        elif loss != "squared":
+            y = y > np.median(y) if loss == "logistic" else np.digitize(y, np.quantile(y, [0.3, 0.6]))
+        every = cx.sample_patterns(X, kind="enumerate", bias=bias)
+        program = cx.ConvexProgram(X, y, every, loss=loss, penalty=penalty, strength=1.0, cone=cone)
+        strength = cx.strength_max(program) * 10 ** -rng.uniform(0.2, 2)
+        tolerance = 1e-5 if loss == "softmax" else 1e-7 if cone else 1e-6
+        reference = cx.solve(program.with_strength(strength), tolerance=0.1 * tolerance)
+        found = cx.global_optimum(
+            X, y, strength=strength, loss=loss, penalty=penalty, cone=cone, bias=bias, tolerance=tolerance
+        )
+        off = abs(found.objective - reference.objective) / program.zero_loss
+        over = (found.bound - reference.objective) / program.zero_loss
+        worst, above = max(worst, off), max(above, over)
+        if off > tolerance + (reference.gap or 0.0) / program.zero_loss or over > 1e-13 or not found.status.complete:
+            print(
+                f"seed {seed}: n {n} d {d} {loss} {penalty} cone {cone}: off {off:.1e}, over {over:.1e}, "
+                f"{found.status.name}, {reference.status.name}",
+                flush=True,
+            )
+    print(
+        f"{options.seeds} problems: objectives differ by at most {worst:.1e} of the loss at zero; the bound is above "
+        f"the enumerated objective by at most {above:.1e}"
+    )
+
+
+def picture(options: Namespace) -> None:
+    """Objective and bound against seconds, n = 200, d = 5."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    X, y = planted(200, 5, 0.1)
+    best = cx.global_optimum(X, y, strength=0.01, tolerance=1e-4)
+    figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    best.plot(axes)
+    for count, colour in ((50, "C2"), (200, "C3"), (1000, "C4")):
+        axes.axhline(
+            sampled(X, y, count, 0.01)[0].objective, color=colour, linestyle=":", label=f"{count} sampled gates"
+        )
+    axes.legend()
+    axes.set_title("200 rows, 5 inputs, strength 0.01")
+    figure.savefig(options.file, dpi=100)
+
+
+def main() -> None:
+    """Run the part that the command line names."""
+    parser: ArgumentParser = common.option_parser(__doc__)
+    parts = parser.add_subparsers(required=True)
+    chosen = {"table": table, "training": training, "mnist": digits, "agreement": agreement, "picture": picture}
+    made = {name: parts.add_parser(name) for name in chosen}
+    for name, part in made.items():
+        part.set_defaults(run=chosen[name])
+    made["table"].add_argument("--full", action="store_true")
+    made["training"].add_argument("--starts", type=int, default=20)
+    made["training"].add_argument("--widths", type=int, nargs="+", default=[10, 50, 200])
+    made["mnist"].add_argument("--rows", type=int, default=2000)
+    made["mnist"].add_argument("--strength", type=float, default=0.01)
+    made["mnist"].add_argument("--seconds", type=float, default=240)
+    made["agreement"].add_argument("--seeds", type=int, default=300)
+    made["picture"].add_argument("file")
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
