@@ -21,7 +21,7 @@ ROOMS = {
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
         *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines"),
         *("studies.harness", "studies.methods", "studies"),
-        *("cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
+        *("cli.tables", "cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
     ],
     "verify": [
         *("clock", "relu_graph", "regions"),
