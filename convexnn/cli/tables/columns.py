@@ -103,7 +103,9 @@ class CategoryColumn:
             if value in places:
                 encoded[row, places[value]] = 1.0
             elif unknown == "fail" and value is not None:
-                words = f", which the model does not know; expected one of: {shown(self.values)}"
+                words = (
+                    f", which the model does not know; expected one of: {shown([repr(value) for value in self.values])}"
+                )
                 raise table.refusal(row, position, f"{words} (--unknown zero sets all of them to 0)")
         return encoded
 

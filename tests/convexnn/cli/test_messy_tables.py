@@ -172,8 +172,8 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
     "units in the target": (
         b"a,y\n" + b"".join(b"%d,%d kg\n" % (i, i) for i in range(60)),
         [],
-        "holds '0 kg' in line 2, column 'y', and 59 other labels; expected at most 50 labels, or numbers (--task classify, "
-        "if these are labels)",
+        "holds '0 kg' in line 2, column 'y', and 59 other labels; expected at most 50 labels, or numbers (--task "
+        "classify, if these are labels)",
     ),
     "numbers of another country": (
         b"a;y\n1;1.234,50\n2;3,5\n",
@@ -317,7 +317,9 @@ class TestTheModelThatIsKept:
 
     def test_text_that_it_does_not_know(self, shop: tuple[Path, Path], tmp_path: Path) -> None:
         (tmp_path / "new.csv").write_text("colour,open,price\nred,yes,$1\nmauve,no,$2\n")
-        words = "holds 'mauve' in line 3, column 'colour', which the model does not know; expected one of: blue, dark, "
+        words = (
+            "holds 'mauve' in line 3, column 'colour', which the model does not know; expected one of: 'blue', 'dark"
+        )
         assert complained(call("predict", shop[1], tmp_path / "new.csv"), words)
         rows = json.loads(call("predict", shop[1], tmp_path / "new.csv", "--unknown", "zero", "--json").stdout)["rows"]
         loaded = cx.SparseReLURegressor.load(shop[1])
