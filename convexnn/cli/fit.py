@@ -98,7 +98,7 @@ def fit(
         missing=missing,
         separator=separator,
         comment=comment,
-        labels=as_known(task, "task", TASKS) == "classify",
+        labels=task == "classify",
         labels_by="--task classify",
     )
     for remark in table.remarks:
@@ -129,6 +129,7 @@ def _estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) -
     from convexnn.estimators.classifier import SparseReLUClassifier
     from convexnn.estimators.regressor import SparseReLURegressor
 
+    as_known(task, "task", TASKS)
     numbers = table.y.dtype.kind == "f"
     if task == "regress" and not numbers:
         raise ValueError(f"task is 'regress', and target {table.target!r} holds text; expected numbers")
