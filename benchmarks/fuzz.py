@@ -12,6 +12,7 @@ from __future__ import annotations
 import common  # first: it says how many threads the libraries have
 
 # isort: split
+import json
 import multiprocessing
 import os
 import resource
@@ -33,9 +34,11 @@ import numpy as np
 import convexnn as cx
 import verify
 from convexnn.cli.files.batch import Job, read_log, run_batch
-from convexnn.cli.files.data_file import read_data
+from convexnn.cli.files.data_file import read_data, read_rows
 from convexnn.cli.files.points import read_points
 from convexnn.cli.predict import read_model
+from convexnn.cli.tables.columns import CategoryColumn, FlagColumn, NumberColumn
+from convexnn.cli.tables.encoding import Encoding
 
 # Seconds of a processor and bytes that a file of a few kilobytes may take, and files that one child reads.
 PATIENCE, MEMORY, BATCH = 10.0, 1 << 30, 200
@@ -62,6 +65,14 @@ PROPERTY = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y
 (assert (or (and (<= Y_0 Y_1) (>= Y_1 0.5)) (and (<= (+ Y_0 Y_1) 0.25))))
 """
 
+TABLE = """a,b,c,d,y
+1,"2,000",red,yes,"u"
+3,4.5,blue,no,v
+# note
+5,$6,"a, b",yes,u
+7,?,red,no,v
+"""
+
 
 def network() -> cx.SparseReLUNetwork:
     """Return a network of two inputs, three neurons, two outputs."""
@@ -70,8 +81,20 @@ def network() -> cx.SparseReLUNetwork:
 
 def make_model(path: Path) -> None:
     """Write a classifier."""
-    rows = np.random.default_rng(0).standard_normal((40, 2))
-    cx.SparseReLUClassifier(budget=6, epochs=2).fit(rows, np.where(rows[:, 0] > 0, "yes", "no")).save(path)
+    rows = np.random.default_rng(0).standard_normal((40, 4))
+    model = cx.SparseReLUClassifier(budget=6, epochs=2).fit(rows, np.where(rows[:, 0] > 0, "yes", "no"))
+    columns = (NumberColumn("a", 0.5, "%"), FlagColumn("b", 1.0), CategoryColumn("c", ("u", "v"), "u"))
+    model.columns_ = Encoding(columns, "median").to_record()
+    model.save(path)
+
+
+def read_table_both_ways(path: Path) -> None:
+    """Read a table to fit to, and the rows of the same file as a model that was fitted to it takes them."""
+    table = read_data(path, missing="median", comment="#")
+    record = json.loads(json.dumps(table.encoding.to_record()))
+    rows = read_rows(path, Encoding.from_record(record, table.X.shape[1]), table.target, comment="#", truth_as="text")
+    if not np.array_equal(rows.X[rows.known], table.X):
+        raise AssertionError("rows are other ones than those that were fitted to")
 
 
 def make_log(path: Path) -> None:
@@ -83,7 +106,7 @@ def make_log(path: Path) -> None:
 FORMATS: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "onnx": (lambda path: network().to_onnx(path), verify.read_network),
     "vnnlib": (lambda path: path.write_text(PROPERTY), verify.read_property),
-    "csv": (lambda path: path.write_text('a,b,y\n1,2,"u"\n3,4.5,v\n# note\n5,6,u\n'), read_data),
+    "csv": (lambda path: path.write_text(TABLE), read_table_both_ways),
     "npy": (lambda path: np.save(path, np.arange(6.0).reshape(2, 3)), read_points),
     "txt": (lambda path: path.write_text("0.5 1 -2e3\n1 2 3 # note\n"), read_points),
     "npz": (lambda path: network().save(path), verify.read_network),

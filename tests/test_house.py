@@ -22,7 +22,7 @@ ROOMS = {
         "optimum",
         *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines"),
         *("studies.harness", "studies.methods", "studies"),
-        *("cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
+        *("cli.tables", "cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
     ],
     "verify": [
         *("clock", "relu_graph", "regions"),

@@ -33,10 +33,13 @@ KINDS = ("gaussian", "sparse", "single", "enumerate")
 def crosscheck(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Rows of numbers as text, with or without a header; default: a small problem made up."),
+        typer.Argument(help="A table: CSV, packed by gzip or not, or Parquet; default: a small problem made up."),
     ] = None,
     target: shared.TargetColumn = None,
     drop: shared.DroppedColumns = None,
+    missing: shared.Missing = "fail",
+    separator: shared.Separator = None,
+    comment: shared.Comment = None,
     loss: Annotated[
         str | None, typer.Option(help="squared, logistic or softmax. (default: squared for numbers, else by labels)")
     ] = None,
@@ -89,7 +92,8 @@ def crosscheck(
     as_nonnegative(tolerance, "tolerance")
     as_nonnegative(0.0 if time_limit is None else time_limit, "time_limit")
     csv_file = writable_if_given(to_csv, [data])
-    given, y = _features_and_target(data, target, drop or [], loss, seed)
+    reading: dict[str, Any] = {"missing": missing, "separator": separator, "comment": comment}
+    given, y = _features_and_target(data, target, drop or [], loss, seed, reading)
     X = _standardized(given) if standardize else given
     program = _program(
         X,
@@ -115,11 +119,14 @@ def crosscheck(
 
 
 def _features_and_target(
-    data: Path | None, target: str | None, drop: list[str], loss: str | None, seed: int
+    data: Path | None, target: str | None, drop: list[str], loss: str | None, seed: int, reading: dict[str, Any]
 ) -> tuple[Floats, NDArray[Any]]:
     """Return features and target: of a file, or those of a network of two neurons with a little noise."""
     if data is not None:
-        table = read_data(data, target, drop)
+        labels = loss in ("logistic", "softmax")
+        table = read_data(data, target, drop, **reading, labels=labels, labels_by="--loss softmax")
+        for remark in table.remarks:
+            print_remark(remark)
         return table.X, table.y
     if target is not None:
         raise ValueError(f"target is {target!r} without data; expected a data file")

@@ -50,9 +50,12 @@ class Fitted:
 
 
 def fit(
-    data: Annotated[Path, typer.Argument(help="Rows of numbers as text, with or without a header.")],
+    data: Annotated[Path, typer.Argument(help="A table: CSV, packed by gzip or not, or Parquet.")],
     target: shared.TargetColumn = None,
     drop: shared.DroppedColumns = None,
+    missing: shared.Missing = "fail",
+    separator: shared.Separator = None,
+    comment: shared.Comment = None,
     task: Annotated[
         str, typer.Option(help="auto, classify or regress. (auto: text is classified, numbers are regressed on)")
     ] = "auto",
@@ -82,6 +85,8 @@ def fit(
 ) -> None:
     """Fit a sparse ReLU network to a table and score it on rows held out: R2 for numbers, accuracy for labels.
 
+    Columns of text become a feature for each value, and True and False, or yes and no, 1 and 0. The model keeps how.
+
     Example: convexnn fit data.csv --target price --budget 40 --save model.npz
 
     Exit code 0: fitted; 4: cut short by the time limit or by Ctrl-C, what it had by then is shown and written; 2: bad
@@ -91,8 +96,19 @@ def fit(
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
     began = perf_counter()
-    table = read_data(data, target, drop or [])
+    table = read_data(
+        data,
+        target,
+        drop or [],
+        missing=missing,
+        separator=separator,
+        comment=comment,
+        labels=task == "classify",
+        labels_by="--task classify",
+    )
     reading = perf_counter() - began
+    for remark in table.remarks:
+        print_remark(remark)
     options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
     options |= {"time_limit": time_limit, "random_state": seed, "device": device}
     model, y = estimator_and_target(table, task, options)
@@ -152,6 +168,7 @@ def _fitted(model: Any, table: DataFile, y: NDArray[Any], test_share: float, see
     model.set_params(time_limit=limit)
     scores = [float(model.score(table.X[rows], y[rows])) if len(rows) else None for rows in (train, test)]
     model.feature_names_in_ = np.array(table.features, dtype=object)
+    model.columns_ = table.encoding.to_record()
     return Fitted(model, table, len(train), len(test), scores[0], scores[1], seconds)
 
 

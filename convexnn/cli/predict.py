@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from convexnn.checks import Floats
-from convexnn.cli.common.printing import score_name
-from convexnn.cli.files.data_file import read_data, read_features
+from convexnn.cli.common import options as shared
+from convexnn.cli.common.printing import print_remark, score_name
+from convexnn.cli.files.data_file import Rows, read_rows
 from convexnn.cli.files.writable import writable_if_given
+from convexnn.cli.tables.encoding import Encoding
 from convexnn.tables import write_csv
 
 
@@ -24,6 +26,13 @@ def predict(
     target: Annotated[
         str | None, typer.Option(help="Column that holds the truth; its score is told on standard error.")
     ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(help="Missing cells: fail; drop: an empty prediction; or median. (default: as in the fit)"),
+    ] = None,
+    unknown: Annotated[str, typer.Option(help="Text that the model does not know: fail, or zero.")] = "fail",
+    separator: shared.Separator = None,
+    comment: shared.Comment = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="One more column for each class.")] = False,
     to_csv: Annotated[Path | None, typer.Option("--csv", help="Write to this file, not to standard output.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
@@ -36,25 +45,35 @@ def predict(
     estimator = read_model(model)
     if probabilities and not hasattr(estimator, "classes_"):
         raise ValueError(f"probabilities asked of {model}, which predicts numbers; expected a model of classes")
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))]
+    rows = read_rows(
+        data,
+        estimator_encoding(estimator, model),
+        target,
+        missing=missing,
+        unknown=unknown,
+        separator=separator,
+        comment=comment,
+        truth_as=_truth_as(estimator),
+    )
+    for remark in rows.remarks:
+        print_remark(remark)
     # Rows of a file are arrays, which scikit-learn would warn of: they have no names of their own.
     vars(estimator).pop("feature_names_in_", None)
-    X = read_features(data, names)
-    predicted = estimator.predict(X)
+    predicted = estimator.predict(rows.X)
     header, columns = ["prediction"], [predicted.tolist()]
     if probabilities:
         header += [f"probability of {label}" for label in estimator.classes_]
-        columns += estimator.predict_proba(X).T.tolist()
-    score = None if target is None else _score(estimator, X, data, target)
-    rows = list(zip(*columns, strict=True))
+        columns += estimator.predict_proba(rows.X).T.tolist()
+    score = None if target is None else _score(estimator, rows, predicted, target)
+    lines = _in_place(list(zip(*columns, strict=True)), rows.kept.tolist(), len(header))
     if as_json:
-        print(json.dumps({"columns": header, "rows": rows, "score": score}))
+        print(json.dumps({"columns": header, "rows": lines, "score": score}))
     elif file is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *lines])
     if file is not None:
-        write_csv(file, header, rows)
+        write_csv(file, header, lines)
     if score is not None:
-        print(f"{score_name(estimator)} {score:.4f} on {len(X)} rows", file=sys.stderr)
+        print(f"{score_name(estimator)} {score:.4f} on {int(rows.known.sum())} rows", file=sys.stderr)
 
 
 def read_model(path: Path) -> Any:
@@ -67,18 +86,42 @@ def read_model(path: Path) -> Any:
     kind = estimator_kind(path)
     if kind not in kinds:
         raise ValueError(f"{path} holds a {kind}; expected one of: {', '.join(kinds)}")
-    return kinds[kind].load(path)
+    estimator = kinds[kind].load(path)
+    estimator_encoding(estimator, path)
+    return estimator
 
 
-def _score(estimator: Any, X: Floats, data: Path, target: str) -> float:
+def estimator_encoding(estimator: Any, path: Path) -> Encoding:
+    """Return how columns become features of an estimator of a file; one that does not say takes them as numbers."""
+    if not hasattr(estimator, "columns_"):
+        names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
+        return Encoding.of_numbers([str(name) for name in names])
+    try:
+        return Encoding.from_record(estimator.columns_, estimator.n_features_in_)
+    except ValueError as error:
+        raise ValueError(f"{path} is not an estimator saved by convexnn ({error})") from None
+
+
+def _in_place(predicted: list[tuple[Any, ...]], kept: list[bool], width: int) -> list[tuple[Any, ...]]:
+    """Return one tuple a row of the table, empty where a row was left out."""
+    given = iter(predicted)
+    return [next(given) if keep else (None,) * width for keep in kept]
+
+
+def _truth_as(estimator: Any) -> str:
+    """Return what a truth must be read as to be held against the predictions."""
+    if not hasattr(estimator, "classes_"):
+        return "numbers"
+    return "text" if estimator.classes_.dtype.kind in "UO" else "labels"
+
+
+def _score(estimator: Any, rows: Rows, predicted: NDArray[Any], target: str) -> float:
     """Return the score against a column of the file, which must be of the kind that the model predicts."""
-    truth = read_data(data, target).y
+    truth, told = np.asarray(rows.truth)[rows.known], predicted[rows.known]
     numbers = truth.dtype.kind == "f"
     if hasattr(estimator, "classes_"):
         # Numbers are compared as numbers: a truth of 1.5 is not the class 1.
-        alike = numbers and estimator.classes_.dtype.kind != "U"
-        predicted = estimator.predict(X)
-        return float(np.mean(predicted == truth if alike else predicted.astype(str) == truth.astype(str)))
+        return float(np.mean(told == truth if numbers else told.astype(str) == truth.astype(str)))
     if not numbers:
         raise ValueError(f"target {target!r} holds text, and the model predicts numbers; expected a column of numbers")
-    return float(estimator.score(X, np.asarray(truth)))
+    return float(estimator.score(rows.X[rows.known], truth))

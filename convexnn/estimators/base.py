@@ -60,7 +60,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the fitted estimator to an ``.npz`` file without pickle; return its path.
 
-        The file holds the network, exact to the last bit, the names of features and classes, and the parameters (a
+        The file holds the network, exact to the last bit, the names of features and classes, how the command line made
+        features of the columns of a table (``columns_``, where it was fitted there), and the parameters (a
         ``random_state`` that is not a whole number becomes None). :meth:`convexnn.SparseReLUNetwork.load` and
         ``verify.read_network`` read it too, as the network alone.
         """
@@ -98,6 +99,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
 
         Where there is nothing to learn, or nothing to learn it from, the outputs are the `constant` (k,).
         """
+        # They were those of the table of a fit before.
+        self.__dict__.pop("columns_", None)
         inputs = Scaling.of(X, shift=as_flag(self.bias, "bias"))
         n_inputs, n_outputs = max(int(inputs.varies.sum()), 1), max(int(outputs.varies.sum()), 1)
         self.budget_, self.width_ = network_size(self.budget, self.width, self.depth, len(X), n_inputs, n_outputs)

@@ -10,6 +10,20 @@ import typer
 # Of commands on a table.
 TargetColumn = Annotated[str | None, typer.Option(help="Target column: name, or index from 0. (default: last)")]
 DroppedColumns = Annotated[list[str] | None, typer.Option(help="Column to leave out, as the target; repeatable.")]
+Missing = Annotated[
+    str,
+    typer.Option(
+        help="Missing cells: fail; drop their rows; or median, for text the most frequent. A row without a target is "
+        "dropped by both."
+    ),
+]
+Separator = Annotated[
+    str | None, typer.Option(help="Between two cells: a character, tab or blank. (default: found in the first row)")
+]
+Comment = Annotated[
+    str | None,
+    typer.Option(help="Lines that begin with this are skipped; '': none. (default: a row with # is an error)"),
+]
 
 # Of commands that ask about a network.
 NetworkFile = Annotated[Path, typer.Argument(help="The network: .npz written by convexnn, .onnx or .onnx.gz.")]

@@ -1,32 +1,23 @@
-"""Data files: numbers under a header, or without one, and which column is the target."""
+"""Data files: a table under a header, or without one, as features and a target."""
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convexnn.checks import Floats, as_file
+from convexnn.checks import Bools, Floats, as_known
+from convexnn.cli.tables.cells import finite
+from convexnn.cli.tables.columns import MOST_VALUES, column_kind, refused_dates
+from convexnn.cli.tables.encoding import UNKNOWN, Encoding
+from convexnn.cli.tables.missing import WAYS, present_cells, refuse_empty_columns, refuse_missing, rows_kept
+from convexnn.cli.tables.numbers import read_numbers
+from convexnn.cli.tables.raw_table import RawTable, read_table, shown
 from convexnn.tables import counting
-
-# A line of a file: its number from 1, as editors count, and its cells.
-Line = tuple[int, list[str]]
-
-# Columns that an error lists.
-MANY = 40
-
-# A line that is no part of any file.
-END = "end"
-
-# A number with a decimal comma, or two numbers with a semicolon that was taken for text.
-_COMMA = re.compile(r"[-+]?\d+(,\d+|;[-+]?\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,205 +31,221 @@ class DataFile:
     y : ndarray (n,)
         The target: numbers, or labels as text.
     features : tuple of str
-        Names of the columns of X.
+        Names of the columns of X; of a column of text, one ``column=value`` for each of its values.
     target : str
         Name of the target's column.
+    encoding : Encoding
+        How columns became features.
+    remarks : tuple of str
+        What was done to the table beyond reading it.
     """
 
     X: Floats
     y: NDArray[Any]
     features: tuple[str, ...]
     target: str
+    encoding: Encoding
+    remarks: tuple[str, ...] = ()
 
 
-def read_data(path: Path, target: str | None = None, drop: Iterable[str] = ()) -> DataFile:
-    """Return the table of a text file with commas, semicolons, tabs or blanks between the cells.
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a table as a model takes them.
+
+    Attributes
+    ----------
+    X : ndarray (number of rows kept, d)
+        The features.
+    kept : ndarray (n,) of bool
+        Which rows of the table are in X.
+    truth : ndarray (number of rows kept,), optional
+        The target that was asked for, and
+    known : ndarray (number of rows kept,) of bool
+        where it has a value.
+    remarks : tuple of str
+        What was done to the table beyond reading it.
+    """
+
+    X: Floats
+    kept: Bools
+    truth: NDArray[Any] | None
+    known: Bools
+    remarks: tuple[str, ...] = ()
+
+
+def read_data(
+    path: Path,
+    target: str | None = None,
+    drop: Iterable[str] = (),
+    *,
+    missing: str = "fail",
+    separator: str | None = None,
+    comment: str | None = None,
+    labels: bool = False,
+    labels_by: str = "",
+) -> DataFile:
+    """Return the table of a file: text with commas, semicolons, tabs, bars or blanks between the cells, or Parquet.
 
     Parameters
     ----------
     path : Path
-        The file; UTF-8, with or without a header. Blank lines and lines that begin with # are skipped.
+        The file; text in UTF-8, packed by gzip or not, with or without a header. Blank lines are skipped.
     target : str, optional
         The target's column: its name in the header, or its index from 0, or from -1 backwards. Default: the last of
         those that are not left out.
     drop : iterable of str, optional
         Columns to leave out, named as the target; what they hold does not matter.
+    missing : {"fail", "drop", "median"}, default "fail"
+        Missing cells are an error; or their rows are left out; or features take the median of their column, or its
+        most frequent text, and rows without a target are left out.
+    separator : str, optional
+        What stands between two cells. Default: what a first line ``sep=;`` names, or what the first row has most of.
+    comment : str, optional
+        Lines that begin with it are skipped; with "" none is. Default: a row that begins with # is an error.
+    labels : bool, default False
+        Whether numbers of the target may be labels, so that text may stand among them.
+    labels_by : str
+        The option that asks for labels, for errors.
 
     Raises
     ------
     ValueError
-        The file is not such a table, or has no such column, or two of that name; a cell is empty, or a feature is not
-        a number. Lines are counted from 1, as editors do, and columns named by the header, else by their index from 0.
+        The file is not such a table, or has no such column, or two of that name; or a cell is not what its column is.
+        Lines are counted from 1, as editors do, and columns named by the header, else by their index from 0.
 
     Notes
     -----
-    The first row is a header where none of its cells is a number, or where one is none and the cell below it is one.
-    Columns of a file without a header are named by their index.
+    A column is of numbers where half of its cells or more are; then all must be. Signs of a currency or of percent, and
+    commas between thousands, are taken off. Columns of True and False, or yes and no, become 1 and 0; other text
+    becomes a feature for each value, dates are refused. A target of text is one of labels, at most 50 unless `labels`.
     """
-    lines = _lines(as_file(path, "data file"))
-    header = _has_header([cells for _, cells in lines])
-    names = _names(lines, header)
-    dropped = {_column(names, name, "drop") for name in drop}
+    as_known(missing, "missing", WAYS)
+    table = read_table(path, separator, comment)
+    names = table.names
+    dropped = {table.position(name, "drop") for name in drop}
     kept = [i for i in range(len(names)) if i not in dropped]
-    body = lines[header:]
-    if len(body) < 2 or len(kept) < 2:
-        size = f"{counting(len(body), 'row')} of {counting(len(kept), 'column')}"
+    if len(table.rows) < 2 or len(kept) < 2:
+        size = f"{counting(len(table.rows), 'row')} of {counting(len(kept), 'column')}"
         raise ValueError(f"data file {path} has {size}; expected at least 2 of each")
-    _refuse_empty(lines, names, kept, path, header)
-    chosen = kept[-1] if target is None else _column(names, target, "target")
+    _refuse_unnamed(table, kept)
+    chosen = kept[-1] if target is None else table.position(target, "target")
     if chosen in dropped:
         raise ValueError(f"target is {target!r}, which drop leaves out; expected one of the columns that stay")
     features = [i for i in kept if i != chosen]
-    X = np.column_stack([_numbers(body, i, names[i], path) for i in features])
-    return DataFile(X, _target(body, chosen, names[chosen], path), tuple(names[i] for i in features), names[chosen])
+    # The target stands last, whatever its place in the file.
+    table, present, remarks = _without_missing(table, [*features, chosen], missing)
+    encoding, said = Encoding.learn(table, features, present[:, :-1], missing)
+    X = encoding.encode(table, features, present[:, :-1])
+    y = _target(table, chosen, present[:, -1], labels, labels_by)
+    return DataFile(X, y, encoding.features, names[chosen], encoding, (*remarks, *said))
 
 
-def read_features(path: Path, features: Sequence[str]) -> Floats:
-    """Return the columns of the names `features` of a file as :func:`read_data` reads it, (n, number of them).
+def read_rows(
+    path: Path,
+    encoding: Encoding,
+    target: str | None = None,
+    *,
+    missing: str | None = None,
+    unknown: str = "fail",
+    separator: str | None = None,
+    comment: str | None = None,
+    truth_as: str = "numbers",
+) -> Rows:
+    """Return the rows of a file as a model with that `encoding` takes them.
 
-    Other columns do not matter; a file without a header has them by their index. Errors are those of read_data.
+    Columns are found by their names; others do not matter. `missing` is by default what the encoding was learnt with;
+    "drop" leaves rows out of X, and a target that is missing is then, or with "median", not known. A value of a text
+    column that the encoding does not have is an error, or with `unknown` "zero" zeros. The target is read
+    as "numbers", as "labels", which may be numbers, or as "text" as it stands. Else as :func:`read_data`.
     """
-    lines = _lines(as_file(path, "data file"))
-    header = _has_header([cells for _, cells in lines])
-    names = _names(lines, header)
-    missing = [name for name in features if name not in names]
+    missing = as_known(missing or encoding.missing, "missing", WAYS)
+    as_known(unknown, "unknown", UNKNOWN)
+    table = read_table(path, separator, comment)
+    positions = _found(table, encoding)
+    if not table.rows:
+        raise ValueError(f"data file {path} has no rows under its header; expected at least 1")
+    chosen = None if target is None else table.position(target, "target")
+    present = present_cells(table, positions)
+    if missing == "fail":
+        refuse_missing(table, positions, present)
+    if missing == "median" and not present.all() and not encoding.fills:
+        raise ValueError("missing is 'median', and the model keeps no medians; expected fail or drop, or fit it anew")
+    kept, said = rows_kept(table, present, missing, None)
+    if not kept.any():
+        raise ValueError(f"data file {path} has a missing cell in every row; expected a row without (--missing median)")
+    table, present = table.where(kept), present[kept]
+    truth, known = None, np.ones(len(table.rows), dtype=np.bool_)
+    if chosen is not None:
+        known = present_cells(table, [chosen])[:, 0]
+        if missing == "fail":
+            refuse_missing(table, [chosen], known[:, None])
+        refuse_empty_columns(table, [chosen], known[:, None])
+        truth = _truth(table, chosen, known, truth_as)
+    return Rows(encoding.encode(table, positions, present, unknown), kept, truth, known, (said,) if said else ())
+
+
+def _truth(table: RawTable, position: int, known: Bools, truth_as: str) -> NDArray[Any]:
+    if truth_as == "text":
+        return np.array(table.column(position))
+    return _target(table, position, known, labels=truth_as == "labels")
+
+
+def _found(table: RawTable, encoding: Encoding) -> list[int]:
+    """Return where the columns of an encoding are; the error names those that the table lacks."""
+    missing = [column.name for column in encoding.columns if column.name not in table.names]
     if missing:
-        shown = ", ".join(map(repr, missing[:MANY])) + (", ..." if len(missing) > MANY else "")
-        kind = "" if header else ", and no header"
-        raise ValueError(f"data file {path} has no column {shown}{kind}; expected the features of the model")
-    columns = [_column(names, name, "a feature") for name in features]
-    body = lines[header:]
-    _refuse_empty(lines, names, columns, path, header)
-    return np.column_stack([_numbers(body, i, names[i], path) for i in columns])
-
-
-def _names(lines: Sequence[Line], header: bool) -> list[str]:
-    """Return the columns' names: the header's, or their index from 0."""
-    return [cell if header and cell else str(i) for i, cell in enumerate(lines[0][1])]
-
-
-def _lines(path: Path) -> list[Line]:
-    """Return the lines that are neither blank nor comments; every one must have as many cells as the first."""
-    try:
-        # Not by splitlines(), to which a form feed or U+2028 within a cell would end the row.
-        text = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"data file {path} is not UTF-8 text ({error.reason}); expected a table of text") from None
-    kept = [(number, line) for number, line in enumerate(text, 1) if line.strip() and not line.lstrip().startswith("#")]
-    if not kept:
-        raise ValueError(f"data file {path} is empty; expected rows of numbers")
-    lines = _split(kept, path)
-    width = len(lines[0][1])
-    for number, cells in lines:
-        if len(cells) != width:
-            hint = " (decimal commas? write decimals with a point)" if len(cells) > width else ""
-            raise ValueError(
-                f"data file {path} has {counting(len(cells), 'cell')} in line {number}; expected {width}{hint}"
-            )
-    return lines
-
-
-def _split(lines: Sequence[tuple[int, str]], path: Path) -> list[Line]:
-    """Return the cells of each line, split at the mark that the first has most of, or at blanks."""
-    first = lines[0][1]
-    mark = max(",;\t", key=first.count)
-    if mark not in first:
-        return [(number, line.split()) for number, line in lines]
-    # A last line of our own: where it is no row by itself, a quote was not closed, and took the rows behind it.
-    reader = csv.reader(chain((line for _, line in lines), [END]), delimiter=mark)
-    split: list[Line] = []
-    begin = 0
-    try:
-        for cells in reader:
-            if reader.line_num > len(lines):
-                break
-            split.append((lines[reader.line_num - 1][0], [cell.strip() for cell in cells]))
-            begin = reader.line_num
-    except csv.Error:
-        limit = f"a cell of more than {csv.field_size_limit():,} characters"
-        raise _unread(path, limit, lines[begin][0]) from None
-    if begin < len(lines):
-        raise _unread(path, "a quote that is not closed", lines[begin][0])
-    return split
-
-
-def _unread(path: Path, what: str, number: int) -> ValueError:
-    return ValueError(f"data file {path} has {what} in line {number}; expected numbers and short labels")
-
-
-def _has_header(rows: list[list[str]]) -> bool:
-    first = [_is_number(cell) for cell in rows[0]]
-    if not any(first) or len(rows) == 1:
-        return not any(first)
-    # An empty cell is a gap in the numbers, or in a header that the others give away.
-    return any(
-        cell and not _is_number(cell) and _is_number(below) for cell, below in zip(rows[0], rows[1], strict=True)
-    )
-
-
-def _column(names: Sequence[str], given: str, what: str) -> int:
-    """Return the position of a column by its name or index; `what` asks for it."""
-    if names.count(given) > 1:
-        raise ValueError(f"{what} is {given!r}, the name of {names.count(given)} columns; expected an index from 0")
-    if given in names:
-        return names.index(given)
-    try:
-        return range(len(names))[int(given)]
-    except (ValueError, IndexError):
-        shown = ", ".join(names[:MANY]) + (", ..." if len(names) > MANY else "")
+        kind = "" if table.header or not table.mark else ", and no header"
         raise ValueError(
-            f"{what} is {given!r}; expected an index from 0 to {len(names) - 1}, or one of: {shown}"
-        ) from None
+            f"data file {table.path} has no column {shown([repr(name) for name in missing])}{kind}; expected the "
+            "features of the model"
+        )
+    return [table.position(column.name, "a feature") for column in encoding.columns]
 
 
-def _refuse_empty(lines: Sequence[Line], names: Sequence[str], kept: Sequence[int], path: Path, header: bool) -> None:
-    for number, cells in lines:
-        for i in kept:
-            if not cells[i]:
-                index = header and i == 0 and not lines[0][1][0]
-                hint = " (written with its index? leave that out: --drop 0)" if index else ""
-                raise ValueError(f"data file {path} has an empty cell in line {number}, column {names[i]!r}{hint}")
-
-
-def _numbers(body: Sequence[Line], column: int, name: str, path: Path) -> Floats:
-    """Return a feature; the error names the first cell that is no number."""
-    for number, cells in body:
-        if not _is_number(cells[column]):
+def _refuse_unnamed(table: RawTable, kept: list[int]) -> None:
+    """Refuse a column that the header has no name for: often an index, which would be a feature unasked."""
+    for i in kept:
+        if table.header and not table.header[i]:
+            hint = "written with its index? leave" if i == 0 else "leave"
             raise ValueError(
-                f"data file {path} holds {cells[column]!r} in line {number}, column {name!r}; expected a finite number"
-                f"{_hint(cells[column], name)}"
+                f"data file {table.path} has an empty cell in line {table.header_line}, column {table.names[i]!r}; "
+                f"expected a name ({hint} that out: --drop {i})"
             )
-    return np.array([cells[column] for _, cells in body], dtype=np.float64)
 
 
-def _target(body: Sequence[Line], column: int, name: str, path: Path) -> NDArray[Any]:
-    """Return the target: numbers where all cells are, else labels, none of which is a number with a comma."""
-    values = [cells[column] for _, cells in body]
-    if all(map(_is_number, values)):
-        return np.array(values, dtype=np.float64)
-    for number, cells in body:
-        if _COMMA.fullmatch(cells[column]):
-            raise ValueError(
-                f"data file {path} holds {cells[column]!r} in line {number}, column {name!r}; expected a number or a "
-                f"label{_hint(cells[column], name)}"
-            )
-    return np.array(values)
+def _without_missing(table: RawTable, positions: list[int], missing: str) -> tuple[RawTable, Bools, list[str]]:
+    """Return the table of the rows that stay, which of its cells have values, and remarks; the target stands last."""
+    present = present_cells(table, positions)
+    refuse_empty_columns(table, positions, present)
+    if missing == "fail":
+        refuse_missing(table, positions, present)
+    kept, said = rows_kept(table, present, missing, len(positions) - 1)
+    if kept.sum() < 2:
+        raise ValueError(
+            f"data file {table.path} has {counting(int(kept.sum()), 'row')} without missing cells, of "
+            f"{len(kept):,}; expected at least 2 (--missing median, or --drop a column with many)"
+        )
+    filled = int((~present[kept]).sum())
+    remarks = [said] if said else []
+    if filled:
+        remarks.append(f"{counting(filled, 'missing cell')} filled by medians, text by the most frequent")
+    return table.where(kept), present[kept], remarks
 
 
-def _hint(cell: str, name: str) -> str:
-    """Return what to do about a cell that is no number."""
-    if _COMMA.fullmatch(cell):
-        return " (write decimals with a point)"
-    try:
-        float(cell)
-    except ValueError:
-        return f" (a column of text? leave it out: --drop {name!r})"
-    return ""
-
-
-def _is_number(cell: str) -> bool:
-    """Whether a cell is a finite number."""
-    try:
-        return bool(np.isfinite(float(cell)))
-    except ValueError:
-        return False
+def _target(table: RawTable, position: int, present: Bools, labels: bool, labels_by: str = "") -> NDArray[Any]:
+    """Return a target: numbers where most cells are, and then all must be; else labels."""
+    cells = table.column(position)
+    held = [cell for cell, there in zip(cells, present, strict=True) if there]
+    kind = column_kind(held)
+    if labels and any(finite(cell) is None for cell in held):
+        return np.array(cells)
+    if kind == "date":
+        raise refused_dates(table, position, present)
+    if kind == "number":
+        hint = f" (text? correct the cell, or if these are labels: {labels_by})" if labels_by else ""
+        return read_numbers(table, position, present, even=True, hint=hint).values
+    if not labels and (count := len(set(held))) > MOST_VALUES:
+        hint = f" ({labels_by}, if these are labels)" if labels_by else ""
+        words = f", and {count - 1:,} other labels; expected at most {MOST_VALUES} labels, or numbers{hint}"
+        raise table.refusal(int(np.argmax(present)), position, words)
+    return np.array(cells)

@@ -15,7 +15,8 @@ from sklearn.datasets import load_diabetes, load_wine
 
 import convexnn as cx
 import verify
-from convexnn.cli.files.data_file import read_features
+from convexnn.cli.files.data_file import read_rows
+from convexnn.cli.tables.encoding import Encoding
 from convexnn.fitting.training import _Trainer
 from tests.helpers.command_line import call, complained
 
@@ -156,14 +157,14 @@ def test_a_truth_between_the_labels_is_not_met(tmp_path: Path) -> None:
 def test_features_are_found_by_name_whatever_their_order(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("b,note,a\n1,x,2\n3,,4\n")
-    np.testing.assert_array_equal(read_features(table, ["a", "b"]), [[2.0, 1.0], [4.0, 3.0]])
+    np.testing.assert_array_equal(read_rows(table, Encoding.of_numbers(["a", "b"])).X, [[2.0, 1.0], [4.0, 3.0]])
 
 
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
-        ("a,b,y\n1,2,3\n4,,6\n", [], "has an empty cell in line 3, column 'b'"),
-        ("a,b,y\n1,2,3\n4,NA,6\n", [], "holds 'NA' in line 3, column 'b'; expected a finite number"),
+        ("a,b,y\n1,2,3\n4,,6\n", [], "has 1 missing cell, in column 'b' (1); the first is '' in line 3, column 'b'"),
+        ("a,b,y\n1,2,3\n4,NA,6\n", [], "the first is 'NA' in line 3, column 'b'; --missing drop leaves such rows out"),
         (
             "a,b,y\n1,2,3\n4,5,6\n",
             ["--target", "z"],

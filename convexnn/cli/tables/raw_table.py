@@ -1,0 +1,112 @@
+"""A table before its columns are understood: names, rows of text, and where each row stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from convexnn.checks import Bools, as_file
+from convexnn.cli.tables.cells import flag, is_missing, looks_numeric
+from convexnn.cli.tables.content import table_text
+from convexnn.cli.tables.parquet import parquet_rows
+from convexnn.cli.tables.rows import Row, table_rows
+
+# Columns that an error lists.
+MANY = 40
+
+
+@dataclass(frozen=True, eq=False)
+class RawTable:
+    """A table of text.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    names : tuple of str
+        The columns' names: the header's, or their index from 0.
+    rows : list of (int, list of str)
+        Where each row stands in the file, from 1, and its cells.
+    mark : str
+        What stands between two cells; empty in files that are no text.
+    header : tuple of str
+        The header as it stands, empty where there is none.
+    header_line : int
+        Where it stands.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    rows: Sequence[Row]
+    mark: str = ""
+    header: tuple[str, ...] = ()
+    header_line: int = 1
+
+    def column(self, position: int) -> list[str]:
+        """Return the cells of a column."""
+        return [cells[position] for _, cells in self.rows]
+
+    def position(self, given: str, what: str) -> int:
+        """Return the position of a column by its name or index; `what` asks for it."""
+        if (count := self.names.count(given)) > 1:
+            raise ValueError(f"{what} is {given!r}, the name of {count} columns; expected an index from 0")
+        if given in self.names:
+            return self.names.index(given)
+        try:
+            return range(len(self.names))[int(given)]
+        except (ValueError, IndexError):
+            ends = f"an index from 0 to {len(self.names) - 1}"
+            raise ValueError(f"{what} is {given!r}; expected {ends}, or one of: {shown(self.names)}") from None
+
+    def where(self, kept: Bools) -> RawTable:
+        """Return the table of some of the rows."""
+        return replace(self, rows=[row for row, keep in zip(self.rows, kept, strict=True) if keep])
+
+    def place(self, row: int, position: int) -> str:
+        """Return a cell and where it stands, for errors."""
+        number, cells = self.rows[row]
+        unit = "line" if self.mark else "row"
+        return f"{cells[position]!r} in {unit} {number}, column {self.names[position]!r}"
+
+    def refusal(self, row: int, position: int, words: str) -> ValueError:
+        """Return the error about a cell; `words` go on behind its place."""
+        return ValueError(f"data file {self.path} holds {self.place(row, position)}{words}")
+
+
+def read_table(path: Path, separator: str | None = None, comment: str | None = None) -> RawTable:
+    """Return the table of a file: text with marks between the cells, packed by gzip or not, or Parquet.
+
+    The first row is a header where none of its cells is a number, or where one is none and the cell below it is one.
+    """
+    path = as_file(path, "data file")
+    if path.suffix.casefold() in (".parquet", ".pq"):
+        names, rows = parquet_rows(path)
+        return RawTable(path, tuple(names), rows)
+    rows, mark = table_rows(table_text(path), path, separator, comment)
+    if not _has_header([cells for _, cells in rows[:2]]):
+        return RawTable(path, tuple(map(str, range(len(rows[0][1])))), rows, mark)
+    line, header = rows[0]
+    return RawTable(path, _names(header), rows[1:], mark, tuple(header), line)
+
+
+def shown(names: Sequence[str]) -> str:
+    """Return names for an error, the first of many."""
+    return ", ".join(names[:MANY]) + (", ..." if len(names) > MANY else "")
+
+
+def _names(header: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell or str(i) for i, cell in enumerate(header))
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    first, second = rows[0], rows[-1] if len(rows) > 1 else [""] * len(rows[0])
+    numbers = any(map(looks_numeric, first))
+    return any(_is_name(cell, below, numbers) for cell, below in zip(first, second, strict=True))
+
+
+def _is_name(cell: str, below: str, numbers: bool) -> bool:
+    """Whether a cell of the first row gives it away as a header; `numbers`: the row holds some."""
+    if looks_numeric(cell) or is_missing(cell):
+        return False
+    return looks_numeric(below) or not (numbers or flag(cell) is not None)

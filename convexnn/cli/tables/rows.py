@@ -1,0 +1,133 @@
+"""Rows of a text: which mark stands between the cells, what is a comment, and where each row begins."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from convexnn.tables import counting
+
+# A row: its line from 1, as editors count, and its cells.
+Row = tuple[int, list[str]]
+
+# Marks between cells that are found by themselves; where there are as many of two, the first.
+MARKS = ",;\t|"
+
+# Other words for a mark.
+_SPOKEN = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "blank": " ", "space": " "}
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*"?')
+_NAMED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_WORD = re.compile(r'"((?:[^"]|"")*)"(?!\S)|(\S+)')
+
+
+def table_rows(
+    text: str, path: Path, separator: str | None = None, comment: str | None = None
+) -> tuple[list[Row], str]:
+    """Return the rows of a text, each with as many cells as the first, and the mark between their cells.
+
+    Blank lines are left out. Lines that begin with `comment` are too; "": no line is a comment; None: a row that begins
+    with # is an error, unless it is the first. A blank as a mark stands for any number of blanks.
+    """
+    given = None if separator is None else _as_separator(separator)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    named = _NAMED.fullmatch(lines[0].strip())
+    source = _Source(lines, int(named is not None), comment, path)
+    mark = given or (named[1] if named else _guessed(source.first_line()))
+    rows = list(_in_words(source) if mark == " " else _in_cells(source, mark))
+    if not rows:
+        raise ValueError(f"data file {path} is empty; expected rows of numbers")
+    _refuse_ragged(rows, path, lines[rows[0][0] - 1])
+    return rows, mark
+
+
+class _Source:
+    """The lines of a file as a reader takes them; `begins` says whether the next one begins a row."""
+
+    def __init__(self, lines: list[str], begin: int, comment: str | None, path: Path) -> None:
+        self.lines, self.number, self.comment, self.path = lines, begin, comment, path
+        self.begins, self.first, self.rows = True, begin, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while self.number < len(self.lines):
+            line = self.lines[self.number]
+            self.number += 1
+            if self.begins and self._is_left_out(line):
+                continue
+            if self.begins:
+                self.begins, self.first, self.rows = False, self.number, self.rows + 1
+            return line + "\n"
+        if not self.begins:
+            raise _unread(self.path, "a quote that is not closed", self.first)
+        raise StopIteration
+
+    def first_line(self) -> str:
+        """Return the first line that is neither blank nor a comment, and stay before it."""
+        lines = self.lines[self.number :]
+        return next((line for line in lines if not self._is_left_out(line)), "")
+
+    def _is_left_out(self, line: str) -> bool:
+        text = line.strip()
+        if not text or (self.comment and text.startswith(self.comment)):
+            return True
+        if self.comment is None and self.rows and text.startswith("#"):
+            raise ValueError(
+                f"data file {self.path} has a row that begins with # in line {self.number}; --comment '#' leaves such "
+                "lines out, --comment '' reads them"
+            )
+        return False
+
+
+def _in_cells(source: _Source, mark: str) -> Iterator[Row]:
+    reader = csv.reader(source, delimiter=mark, skipinitialspace=True)
+    try:
+        for cells in reader:
+            yield source.first, [cell.strip() for cell in cells]
+            source.begins = True
+    except csv.Error:
+        limit = f"a cell of more than {csv.field_size_limit():,} characters"
+        raise _unread(source.path, limit, source.first) from None
+
+
+def _in_words(source: _Source) -> Iterator[Row]:
+    for line in source:
+        found = _WORD.findall(line) if '"' in line else [("", word) for word in line.split()]
+        yield source.first, [word or quoted.replace('""', '"').strip() for quoted, word in found]
+        source.begins = True
+
+
+def _guessed(line: str) -> str:
+    """Return the mark that a line has most of outside of quotes, or a blank."""
+    bare = _QUOTED.sub("", line)
+    mark = max(MARKS, key=bare.count)
+    return mark if mark in bare else " "
+
+
+def _as_separator(given: str) -> str:
+    mark = _SPOKEN.get(given.casefold(), given)
+    if len(mark) != 1 or mark in '"\r\n':
+        raise ValueError(f"separator is {given!r}; expected one character, such as ';', or one of: tab, blank")
+    return mark
+
+
+def _refuse_ragged(rows: list[Row], path: Path, first_line: str) -> None:
+    width = len(rows[0][1])
+    for number, cells in rows:
+        if len(cells) != width:
+            hint = ""
+            if first_line.lstrip().startswith("#"):
+                hint = " (is the first line a comment? --comment '#' leaves such lines out)"
+            elif len(cells) > width:
+                hint = " (decimal commas? write decimals with a point; thousands separators? put quotes around them)"
+            raise ValueError(
+                f"data file {path} has {counting(len(cells), 'cell')} in line {number}; expected {width}{hint}"
+            )
+
+
+def _unread(path: Path, what: str, number: int) -> ValueError:
+    return ValueError(f"data file {path} has {what} in line {number}; expected numbers and short labels")
