@@ -10,9 +10,9 @@ import typer
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import CUT_SHORT
 from convexnn.cli.common.printing import print_json, print_plain, print_remark
-from convexnn.cli.files.data_file import read_data
+from convexnn.cli.files.data_file import DataFile
 from convexnn.cli.files.writable import writable
-from convexnn.cli.fit import estimator_and_target
+from convexnn.cli.fit import estimator_and_target, read_table
 from convexnn.files import replacing
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ def budget_path(
     data: Annotated[Path, typer.Argument(help="Rows of numbers as text, with or without a header.")],
     target: shared.TargetColumn = None,
     drop: shared.DroppedColumns = None,
+    missing: shared.Missing = "fail",
+    separator: shared.Separator = None,
+    comment: shared.Comment = None,
     task: Annotated[str, typer.Option(help="auto, classify or regress, as of `convexnn fit`.")] = "auto",
     budgets: Annotated[
         str | None, typer.Option(help="Budgets with commas between. (default: 8, from the data's size)")
@@ -57,7 +60,8 @@ def budget_path(
     for file in (plot, save):
         if file is not None:
             writable(file, [data])
-    table = read_data(data, target, drop or [])
+    reading = {"missing": missing, "separator": separator, "comment": comment}
+    table = read_table(data, target, drop, task, reading)
     options = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
     model, y = estimator_and_target(table, task, options)
     chosen = None if budgets is None else _whole_numbers(budgets)
@@ -67,7 +71,7 @@ def budget_path(
     else:
         print_plain(str(path))
     if len(path):
-        _write(path, points, plot, save, list(table.features))
+        _write(path, points, plot, save, table)
     if not path.complete:
         print_remark("cut short by Ctrl-C: these are the budgets done by then")
         raise typer.Exit(CUT_SHORT)
@@ -80,7 +84,7 @@ def _whole_numbers(text: str) -> list[int]:
     return list(map(int, words))
 
 
-def _write(path: BudgetPath, points: float, plot: Path | None, save: Path | None, features: list[str]) -> None:
+def _write(path: BudgetPath, points: float, plot: Path | None, save: Path | None, table: DataFile) -> None:
     """Write the picture and the model of the smallest budget within some points."""
     if plot is not None:
         import matplotlib as mpl
@@ -93,7 +97,8 @@ def _write(path: BudgetPath, points: float, plot: Path | None, save: Path | None
         import numpy as np
 
         estimator = path.smallest_within(points).estimator
-        estimator.feature_names_in_ = np.array(features, dtype=object)
+        estimator.feature_names_in_ = np.array(table.features, dtype=object)
+        estimator.columns_ = table.encoding.to_record()
         estimator.save(save)
 
 

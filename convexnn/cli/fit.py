@@ -96,19 +96,8 @@ def fit(
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
     began = perf_counter()
-    table = read_data(
-        data,
-        target,
-        drop or [],
-        missing=missing,
-        separator=separator,
-        comment=comment,
-        labels=task == "classify",
-        labels_by="--task classify",
-    )
+    table = read_table(data, target, drop, task, {"missing": missing, "separator": separator, "comment": comment})
     reading = perf_counter() - began
-    for remark in table.remarks:
-        print_remark(remark)
     options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
     options |= {"time_limit": time_limit, "random_state": seed, "device": device}
     model, y = estimator_and_target(table, task, options)
@@ -128,6 +117,15 @@ def fit(
     if (status := fitted.model.status_.name) in FIT_CODES:
         print_remark(CUT_SHORT_BY[status])
         raise typer.Exit(FIT_CODES[status])
+
+
+def read_table(data: Path, target: str | None, drop: list[str] | None, task: str, reading: dict[str, Any]) -> DataFile:
+    """Return the table of a file, its remarks printed; `reading` holds the options of how it is read."""
+    labels = task == "classify"
+    table = read_data(data, target, drop or [], labels=labels, labels_by="--task classify", **reading)
+    for remark in table.remarks:
+        print_remark(remark)
+    return table
 
 
 def estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) -> tuple[Any, NDArray[Any]]:

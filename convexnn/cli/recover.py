@@ -10,8 +10,9 @@ import typer
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain
-from convexnn.cli.files.data_file import DataFile, read_data
+from convexnn.cli.files.data_file import DataFile
 from convexnn.cli.files.writable import writable
+from convexnn.cli.fit import read_table
 from convexnn.network import SparseReLUNetwork
 from convexnn.solution import Solution
 
@@ -21,6 +22,9 @@ def recover(
     budget: Annotated[int, typer.Option(help="Most nonzero input weights, and biases.")],
     target: shared.TargetColumn = None,
     drop: shared.DroppedColumns = None,
+    missing: shared.Missing = "fail",
+    separator: shared.Separator = None,
+    comment: shared.Comment = None,
     width: Annotated[int | None, typer.Option(help="Most neurons. (default: the budget, at most 100)")] = None,
     bias: Annotated[bool, typer.Option("--bias", help="Neurons have biases, which count in the budget.")] = False,
     signs: Annotated[str, typer.Option(help="Output weights: both, positive or negative.")] = "both",
@@ -46,7 +50,8 @@ def recover(
     import convexnn as cx
 
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
-    table = read_data(data, target, drop or [])
+    reading = {"missing": missing, "separator": separator, "comment": comment}
+    table = read_table(data, target, drop, "regress", reading)
     if table.y.dtype.kind != "f":
         raise ValueError(f"target {table.target!r} holds text; expected a column of numbers")
     found = cx.recover(
@@ -71,7 +76,7 @@ def recover(
     if as_json:
         print_json(_record(found, network, table))
     else:
-        print_plain(f"{found}\n{network}")
+        print_plain("\n".join((str(found), str(network))))
         if written:
             print_plain("written: " + ", ".join(map(str, written)))
     raise typer.Exit(FIT_CODES.get(found.status.name, 0))

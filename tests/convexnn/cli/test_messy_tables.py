@@ -365,3 +365,17 @@ class TestTheModelThatIsKept:
         assert complained(
             call("predict", shop[1], new, "--missing", "drop"), "has a missing cell in every row; expected"
         )
+
+
+def test_recover_and_budget_path_read_tables_as_fit_does(tmp_path: Path) -> None:
+    table, model = tmp_path / "t.csv", tmp_path / "model.npz"
+    rows = [f"{'red' if n % 2 else 'blue'},{n},{n * 1.5}" for n in range(1, 9)]
+    table.write_text("\n".join(["color,size,y", *rows, "red,NA,7"]) + "\n")
+    found = call("recover", str(table), "--budget", "3", "--missing", "median", "--time-limit", "0.2")
+    assert "1 missing cell filled by medians" in found.stderr
+    assert "y = " in found.stdout
+    path = call("budget-path", str(table), "--budgets", "3", "--folds", "2", "--missing", "drop", "--save", str(model))
+    assert "1 row of 9 left out" in path.stderr
+    fresh = tmp_path / "fresh.csv"
+    fresh.write_text("size,color\n3,blue\n")
+    assert len(call("predict", str(model), str(fresh)).stdout.split()) == 2
