@@ -1,11 +1,11 @@
 """Read networks in the forms that people have, and hold each against onnxruntime, torch or scikit-learn.
 
-    python benchmarks/doors.py [--only WORDS] [--folder FOLDER]
+    python benchmarks/doors.py [--only WORDS]
 
 Torch modules are read as they are and as both exporters of torch write them (the second needs onnxscript), fitted
 estimators as they are and as skl2onnx writes them (if installed), Keras networks in hand-made files as tf2onnx lays
-them out; then all files of VNN-COMP in the folder that CONVEXNN_DATA names. Printed: what was read, the largest
-difference relative to the outputs, and why the others were refused.
+them out; then all networks in the folder that CONVEXNN_DATA names. Printed: what was read, the largest difference
+relative to the outputs, and why the others were refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from door_forms import Made, estimators, keras_like, modules
+from door_files import keras_like
+from door_forms import Made, estimators, modules
 
 import verify
 from convexnn.checks import Floats
