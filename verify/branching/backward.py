@@ -52,7 +52,7 @@ def step_back(
         slope = slope * lines.low[owner]
         slope += rising
         sizes, moved = np.abs(slope, out=rising) @ layer.reach, slope @ layer.bias
-        return product(slope, layer.weight), _raised(layer, offset, lifted, moved, sizes), missed
+        return product(slope, layer.weight), raised(layer, offset, lifted, moved, sizes), missed
 
 
 def _sparse_step(
@@ -66,7 +66,7 @@ def _sparse_step(
     sizes = _sums(row, np.abs(along) * layer.reach[neuron], count)
     moved = _sums(row, along * layer.bias[neuron], count)
     found = sp.csr_matrix((along, neuron, slope.indptr), shape=slope.shape) @ layer.weight
-    return found, _raised(layer, offset, lifted, moved, sizes)
+    return found, raised(layer, offset, lifted, moved, sizes)
 
 
 def _sums(row: Places, terms: Floats, count: int) -> Floats:
@@ -74,7 +74,7 @@ def _sums(row: Places, terms: Floats, count: int) -> Floats:
     return np.bincount(row, terms, count).astype(np.float64)
 
 
-def _raised(layer: BoxLayer, offset: Floats, lifted: Floats, moved: Floats, sizes: Floats) -> Floats:
+def raised(layer: BoxLayer, offset: Floats, lifted: Floats, moved: Floats, sizes: Floats) -> Floats:
     """Return offset + lifted + moved, raised by what rounding may have cost."""
     paid = layer.error * (sizes + lifted + np.abs(offset)) + layer.lost
     return np.asarray(np.nextafter(offset + lifted + moved + paid, np.inf))

@@ -13,6 +13,7 @@ from convexnn.checks import Floats
 from convexnn.network import Layer
 from verify.branching.backward import Places, step_back
 from verify.branching.box_layers import Flags, Lines, Signs, box_layers, lines_around, product
+from verify.branching.lower_slopes import LowerSlopes
 from verify.regions.intervals import EPS, TINY, Interval
 
 # Numbers in the arrays that a pass goes through at a time: what stays in a processor's cache.
@@ -20,6 +21,9 @@ TILE = 1 << 16
 
 # Numbers in the largest arrays of a pass, and the boxes of it: fewer waste time on calls, more gain nothing.
 LARGEST, MOST_BOXES = 1 << 22, 512
+
+# Steps on the lower lines.
+STEPS = 4
 
 # Boxes that a pass is to hold if it also looks back from hidden neurons to the inputs.
 FEWEST_BOXES = 32
@@ -130,16 +134,16 @@ class BoxNetwork:
                 points = layer.forward(points)
             return points @ self.top.T + self.plain
 
-    def bound(self, lower: Floats, upper: Floats, phases: Signs, asked: Flags) -> BoxBounds:
-        """Bound functions `asked` (r, t) in boxes (r, d); `phases` (r, u) are those of boxes around them."""
-        box = _Pass(self, lower, upper, phases)
+    def enter(self, lower: Floats, upper: Floats, phases: Signs) -> BoxPass:
+        """Bound the hidden layers in boxes (r, d); `phases` (r, u) are those of boxes around them."""
+        found = BoxPass(self, lower, upper, phases)
         for depth in range(len(self.hidden)):
-            box.take_layer(depth)
-        return box.functions(asked)
+            found.take_layer(depth)
+        return found
 
 
-class _Pass:
-    """One pass over r boxes, from the first layer to the last."""
+class BoxPass:
+    """One pass over r boxes, from the first layer to the last, and then to functions of the outputs."""
 
     def __init__(self, network: BoxNetwork, lower: Floats, upper: Floats, phases: Signs) -> None:
         self.network, self.lower, self.upper, self.phases = network, lower, upper, phases.copy()
@@ -221,6 +225,30 @@ class _Pass:
             upper[own, index] = self._peak(slope, offset, own)
             slopes[own, index], offsets[own, index], shares[own, index] = slope, offset, part
         return BoxBounds(upper, slopes, offsets, self.phases, np.nan_to_num(shares))
+
+    def improve(self, found: BoxBounds, asked: Flags, level: float) -> None:
+        """Lower bounds of functions `asked` (r, t) towards a level by better lower lines, in place."""
+        owner, which = np.nonzero(asked & (found.upper > level))
+        step = max(1, TILE // max([self.lower.shape[1], *self.network.sizes]))
+        for start in range(0, len(owner) if self.network.hidden else 0, step):
+            self._improve(found, owner[start : start + step], which[start : start + step], level)
+
+    def _improve(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
+        network = self.network
+        lines = LowerSlopes(network.hidden, self.lines, network.top[which], network.base[which], owner)
+        for number in range(STEPS + 1):
+            slope, offset = lines.back()
+            upper = self._peak(slope, offset, owner)
+            better = upper < found.upper[owner, which]
+            at = owner[better], which[better]
+            found.upper[at], found.slopes[at], found.offsets[at] = upper[better], slope[better], offset[better]
+            left = found.upper[owner, which] > level
+            if number == STEPS or not left.any():
+                return
+            lines.move(np.where(slope > 0.0, self.upper[owner], self.lower[owner]))
+            if not left.all():
+                lines.keep(left)
+                owner, which = owner[left], which[left]
 
 
 def peaks(slope: Floats, offset: Floats, lower: Floats, upper: Floats, inputs: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.branching.backward import Places
-from verify.branching.box_bounds import BoxBounds, BoxNetwork
+from verify.branching.box_bounds import BoxBounds, BoxNetwork, BoxPass
 from verify.branching.box_layers import Flags
 from verify.branching.boxes import Boxes
 from verify.branching.clipping import clip_to_linear, clip_to_region
@@ -29,6 +29,10 @@ DRAWN, SHOWN, CLIMBING = 4096, 3, 0.2
 
 # What the linear part of a bound counts beside its gap where an input is chosen.
 LINEAR = 0.01
+
+# Boxes that one which is closed spares at least, with those whose bounds are better; in how many rounds lines are moved
+# once to see whether they pay; and what earlier rounds count in that.
+SAVED, AGAIN, FADING = 6.0, 8, 0.7
 
 # The share of the region's width below which an input is not halved.
 NARROW = 1e-12
@@ -66,6 +70,30 @@ class Conditions:
         return own.min(axis=2), own.argmin(axis=2)
 
 
+class LinesAccount:
+    """Whether better lower lines pay: what they take, beside the time of the boxes that need not be halved for them."""
+
+    def __init__(self) -> None:
+        self.boxes, self.seconds, self.rounds = 0, 0.0, 0
+        self.tried, self.closed, self.spent = 0.0, 0.0, 0.0
+
+    def bounded(self, boxes: int, seconds: float) -> None:
+        """Note a pass over boxes."""
+        self.boxes, self.seconds, self.rounds = self.boxes + boxes, self.seconds + seconds, self.rounds + 1
+
+    def improved(self, boxes: int, closed: int, seconds: float) -> None:
+        """Note boxes whose lines were moved, and how many that closed; what was long ago counts less."""
+        self.tried, self.closed = FADING * self.tried + boxes, FADING * self.closed + closed
+        self.spent = FADING * self.spent + seconds
+
+    @property
+    def pay(self) -> bool:
+        """Whether they are worth their time, or that is to be seen again."""
+        if self.rounds % AGAIN == 1 or not self.tried:
+            return True
+        return self.closed * SAVED * self.seconds / max(1, self.boxes) >= self.spent
+
+
 class Visitor(Protocol):
     """What the search shows its points to; each returns whether the search may end."""
 
@@ -92,7 +120,7 @@ class BoxSearch:
     rng : numpy.random.Generator
         Of the points drawn at first.
     level : float
-        What the functions are to reach in place of 0; it may be raised while the search goes on.
+        What the functions are to reach in place of 0.
 
     Attributes
     ----------
@@ -129,20 +157,27 @@ class BoxSearch:
         self.open = Boxes(lower, upper, phases, everything, np.array([np.inf]), np.ones(1))
         self.stuck, self.count = self.open.take(slice(0)), 0
         self.narrow = NARROW * (region.upper - region.lower)
-        self.spent, self.climbed, self.spread = 0.0, 0.0, 1.0
+        self.lines = LinesAccount()
+        self.spent, self.climbed, self.spread, self.drawn = 0.0, 0.0, 1.0, False
 
     def run(self, stop: Callable[[], bool]) -> bool:
         """Go on until a point is taken, no box is open, or `stop` says so; return whether a point was taken."""
         while len(self.open) and not stop():
             clock = Clock(np.inf)
             with np.errstate(all="ignore"):
-                found = (not self.count and self._draw()) or self._step()
+                found = (not self.drawn and self._draw()) or self._step()
             self.spent += clock.seconds
             if found:
                 return True
             if self.full:
                 break
         return False
+
+    def raise_to(self, level: float) -> None:
+        """Search for more than before, where all conditions are strict."""
+        self.level = level
+        self.open = self.open.take(self.open.worst > level)
+        self.stuck = self.stuck.take(self.stuck.worst > level)
 
     def drop(self, condition: int) -> None:
         """Search for a condition no more."""
@@ -172,6 +207,7 @@ class BoxSearch:
 
     def _draw(self) -> bool:
         """Show points all over the region, and climb from the best."""
+        self.drawn = True
         width = self.region.upper - self.region.lower
         count = max(1, min(DRAWN, LARGEST // (64 * max([1, *self.network.sizes, self.region.size]))))
         points = self.region.lower + self.rng.random((count, self.region.size)) * width
@@ -210,8 +246,21 @@ class BoxSearch:
         else:
             now, self.open = self.open, self.open.take(slice(0))
         asked = np.asarray((now.open[:, :, None] & self.conditions.members).any(axis=1))
+        clock, box = Clock(np.inf), self.network.enter(now.lower, now.upper, now.phases)
+        bounds = box.functions(asked)
+        self.lines.bounded(len(now), clock.seconds)
         self.count += len(now)
-        return now, self.network.bound(now.lower, now.upper, now.phases, asked)
+        if self.lines.pay:
+            self._improve(now, box, bounds)
+        return now, bounds
+
+    def _improve(self, now: Boxes, box: BoxPass, bounds: BoxBounds) -> None:
+        """Move the lower lines of the functions of open conditions."""
+        clock, open_ = Clock(np.inf), now.open & ~self.conditions.excluded(self._above(bounds.upper))
+        box.improve(bounds, (open_[:, :, None] & self.conditions.members).any(axis=1), self.level)
+        after = open_ & ~self.conditions.excluded(self._above(bounds.upper))
+        before, left = int(open_.any(axis=1).sum()), int(after.any(axis=1).sum())
+        self.lines.improved(before, before - left, clock.seconds)
 
     def _narrowed(self, now: Boxes, bounds: BoxBounds) -> tuple[Boxes, Places]:
         """Return what bounds and region leave of boxes, and which boxes these are parts of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from verify.questions.resources import INTERRUPTION, Resources, answer_of, resou
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
 from verify.reading.read_network import read_simple
 from verify.regions.box import EmptyError
+from verify.splitting.schedule import SCHEDULE, asks_early
 from verify.splitting.turns import Splitting
 
 TIE = "A tie: a strict constraint is reached exactly, which does not meet it; whether it is met anywhere is open."
@@ -152,7 +153,10 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         if not self.cases:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
             return self._proven(words if self.asked else "The property has no input.", self.proof)
-        return self._split() or self._ask_engines()
+        early = [case for case in self.cases if asks_early(case.inquiry)]
+        return (
+            (early and (self._split(SCHEDULE.early_share) or self._ask_early())) or self._split() or self._ask_engines()
+        )
 
     def _look(self, case: OpenCase, number: int) -> Check | None:
         """Bound one box and climb there; return a violation, or keep the box where conditions stay open."""
@@ -185,16 +189,15 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
                 found = condition.climb(near())
         return found
 
-    def _split(self) -> Check | None:
+    def _split(self, share: float = 1.0) -> Check | None:
         """Split each box for its conditions; return a violation, or that all of them are proven."""
-        for case in self.cases:
-            asked = [condition for condition in case.open if condition.chosen]
+        for place, case in enumerate(self.cases):
+            asked = [condition for condition in self._open_of(case) if condition.chosen]
             if not asked or self.resources.clock.over():
                 continue
             found: list[CheckedPoint] = []
             before, events = case.open, len(case.inquiry.trace)
-            goals = [condition.goal for condition in asked]
-            took = Splitting(case.inquiry, goals, partial(_accept, asked, found)).run()
+            took = self._splitting(case, partial(_accept, asked, found)).run(share / (len(self.cases) - place))
             self.trace += case.inquiry.trace[events:]
             if took:
                 return self._found(found[0], "branch and bound")
@@ -203,10 +206,30 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             self._raise_bound([condition for condition in before if condition not in case.open])
         if self._open():
             return None
+        if self.tolerant:
+            return self._proven(f"Branch and bound and the MILP bounds of {self.engine_asked} prove it.", Proof.SOLVER)
         return self._proven("Branch and bound on outward-rounded CROWN bounds proves it.", Proof.BRANCHED)
 
+    def _splitting(self, case: OpenCase, accept: Callable[[Floats], bool]) -> Splitting:
+        """Return the search in a box, as it stands."""
+        goals = [condition.goal for condition in case.open if condition.chosen]
+        if case.splitting is None:
+            case.splitting = Splitting(case.inquiry, goals, accept)
+        case.splitting.take(accept, 0.0)
+        return case.splitting
+
+    def _ask_early(self) -> Check | None:
+        """Ask the engine for a part of the time, where that is likely to be enough."""
+        if self.resources.clock.over():
+            return None
+        answer = self._ask_engines(SCHEDULE.engine_share / max(1, len(self._open())))
+        return None if answer.status is Holding.UNKNOWN else answer
+
+    def _open_of(self, case: OpenCase) -> list[OpenCondition]:
+        return [condition for condition in case.open if condition not in self.ruled_out]
+
     def _open(self) -> list[OpenCondition]:
-        every = [condition for case in self.cases for condition in case.open if condition not in self.ruled_out]
+        every = [condition for case in self.cases for condition in self._open_of(case)]
         # Those that ask nothing of the outputs come last: no engine can be asked about them.
         return sorted(every, key=lambda condition: not condition.chosen)
 

@@ -24,10 +24,12 @@ from verify.questions.engines import ask_milp, choose_engine, out_of_time
 from verify.questions.inquiry import ROUNDED, UNDERFLOW, Inquiry
 from verify.questions.portfolio import Portfolio
 from verify.questions.resources import INTERRUPTION, answer_of, resources_of
-from verify.questions.splitting import split
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
+from verify.splitting.goals import goals_of
+from verify.splitting.schedule import SCHEDULE, asks_early
+from verify.splitting.turns import Splitting
 
 # The share of its size within which a value found counts as the optimum.
 GAP = 1e-6
@@ -162,6 +164,7 @@ class Maximization:
         self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
+        self.splitting: Splitting | None = None
 
     def by_now(self) -> Optimum:
         """Return what is known by now."""
@@ -187,6 +190,9 @@ class Maximization:
             if self._closed():
                 return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
             if share < 1.0:
+                early = self._ask_early()
+                if early is not None:
+                    return early
                 self._explore()
         return self._ask_engine()
 
@@ -211,18 +217,37 @@ class Maximization:
     def _split(self, share: float, branching: float | None = None) -> None:
         """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
         for _ in range(CLIMBS):
-            if not np.isfinite([self._bound, self._value]).all():
+            if not np.isfinite([self._bound, self._value]).all() or self._closed():
                 return
-            # Half of what closes the question, as the bound itself may be far off yet.
-            level = self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
             above: list[Floats] = []
-            if not split(self.inquiry, [self.index], partial(self._rises, above, level), level, share, branching):
+            if not self._splitting_above(above).run(share, branching):
                 return
             self.inquiry.climb([self.index], above[-1])
+
+    def _splitting_above(self, above: list[Floats]) -> Splitting:
+        """Return the search for what is above the best value by half of what closes the question, as it stands.
+
+        Half, as the bound itself may be far off yet.
+        """
+        level = self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
+        accept = partial(self._rises, above, level)
+        if self.splitting is None:
+            self.splitting = Splitting(self.inquiry, goals_of([self.index]), accept, level)
+        self.splitting.take(accept, max(level, self.splitting.level))
+        return self.splitting
 
     def _rises(self, above: list[Floats], level: float, point: Floats) -> bool:
         above.append(point)
         return bool(self.inquiry.record(point)[self.index] > level)
+
+    def _ask_early(self) -> Optimum | None:
+        """Ask the engine for a part of the time, where that is likely to be enough; return an optimum alone."""
+        if not asks_early(self.inquiry) or out_of_time(self.inquiry) or choose_engine(self.inquiry) is not None:
+            return None
+        checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share)
+        if checked.rejection is not None:
+            return None
+        return self._optimum_by(checked)
 
     def _ask_engine(self) -> Optimum:
         trouble = choose_engine(self.inquiry)
@@ -237,21 +262,29 @@ class Maximization:
         return self._judge(checked)
 
     def _judge(self, checked: CheckedResult) -> Optimum:
+        found = self._optimum_by(checked)
+        if found is not None:
+            return found
+        if not self.inquiry.clock.over():
+            self._split(1.0, AFTER_ENGINES)
+            if self._closed():
+                return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
+        return self._open_after(checked)
+
+    def _optimum_by(self, checked: CheckedResult) -> Optimum | None:
+        """Return the optimum where what an engine proves meets the value found."""
+        self.leak = checked.leak
         if self._closed():
             reason = "Outward-rounded dual bounds meet the value found."
             return self._end(Status.OPTIMAL, reason, self.inquiry.proof)
         if checked.point is not None:
             self.inquiry.climb([self.index], checked.point)
             self._settle()
-        if self._meets(checked):
-            self._take(checked)
-            reason = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
-            return self._end(Status.OPTIMAL, reason, Proof.SOLVER)
-        if not self.inquiry.clock.over():
-            self._split(1.0, AFTER_ENGINES)
-            if self._closed():
-                return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
-        return self._open_after(checked)
+        if not self._meets(checked):
+            return None
+        self._take(checked)
+        reason = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
+        return self._end(Status.OPTIMAL, reason, Proof.SOLVER)
 
     def _meets(self, checked: CheckedResult) -> bool:
         """Whether an engine's bound meets the value, and what its tolerances amount to is little beside both."""

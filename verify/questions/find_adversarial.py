@@ -21,10 +21,12 @@ from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.inquiry import Inquiry
 from verify.questions.portfolio import Portfolio
 from verify.questions.resources import INTERRUPTION, Question, Resources, Settled, answer_of, resources_of
-from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME, Alternative, WitnessSearch
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
+from verify.splitting.goals import goals_of
+from verify.splitting.schedule import SCHEDULE, asks_early
+from verify.splitting.turns import Splitting
 
 # With surrogates: shares of the time left of the search before branch and bound, of the first MILPs after it, one a
 # target, and of the search after those.
@@ -141,6 +143,7 @@ class _Attack(WitnessSearch[Alternative, Answer]):
         ]
         self.accepted: CheckedPoint | None = None
         self.portfolio: Portfolio | None = None
+        self.splitting: Splitting | None = None
 
     def by_now(self) -> Answer:
         """Return what is known by now: a witness that was accepted is one."""
@@ -216,15 +219,32 @@ class _Attack(WitnessSearch[Alternative, Answer]):
     def _explore_more(self) -> Answer | None:
         return self._explore(LAST_SHARE, True)
 
-    def _split(self) -> Answer | None:
-        if split(self.inquiry, self.inquiry.undecided(), self._accept):
+    def _split_first(self) -> Answer | None:
+        """Split for a part of the time, where engines come early."""
+        return self._split(SCHEDULE.early_share) if asks_early(self.inquiry) else None
+
+    def _split(self, share: float = 1.0) -> Answer | None:
+        if self.splitting is None:
+            self.splitting = Splitting(self.inquiry, goals_of(self.inquiry.undecided()), self._accept)
+        if self.splitting.run(share):
             return self._answer_of_accepted("branch and bound")
         self.inquiry.bound_ties()
-        return self._robust_if_decided("Branch and bound on outward-rounded CROWN bounds proves it.")
+        if self.inquiry.undecided():
+            return None
+        if self.tolerant:
+            return self._proven(f"Branch and bound and the MILP bounds of {self.engine_asked} prove it.", Proof.SOLVER)
+        return self._proven("Branch and bound on outward-rounded CROWN bounds proves it.", self.inquiry.proof)
 
     def _accept(self, point: Floats) -> bool:
         self.accepted = self.inquiry.try_witness(point, any_positive)
         return self.accepted.holds
+
+    def _ask_early(self) -> Answer | None:
+        """Ask the engine for a part of the time, where that is likely to be enough."""
+        if not asks_early(self.inquiry) or choose_engine(self.inquiry) is not None:
+            return None
+        answer = self._ask_engines(SCHEDULE.engine_share / len(self._open()))
+        return None if answer.status is Verdict.UNKNOWN else answer
 
     def _ask_shortly(self) -> Answer | None:
         """Ask the engine for a part of the time before a long search with surrogates."""
@@ -319,6 +339,8 @@ ATTEMPTS = (
     _Attack._ascend,
     _Attack._ascend_from_peaks,
     _Attack._explore,
+    _Attack._split_first,
+    _Attack._ask_early,
     _Attack._split,
     _Attack._ask_shortly,
     _Attack._explore_more,

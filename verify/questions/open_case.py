@@ -24,6 +24,7 @@ from verify.questions.resources import Resources
 from verify.questions.witness_search import Alternative
 from verify.regions.box import Box
 from verify.splitting.goals import Goal
+from verify.splitting.turns import Splitting
 
 
 class OpenCondition(Alternative):
@@ -86,6 +87,7 @@ class OpenCase:
         self.inquiry = Inquiry(functions, region, resources)
         self.conditions = [OpenCondition(index, case, self.inquiry, part) for index, part in enumerate(chosen)]
         self.open = list(self.conditions)
+        self.splitting: Splitting | None = None
         self.narrow()
 
     def narrow(self) -> None:

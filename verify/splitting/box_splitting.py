@@ -76,6 +76,11 @@ class BoxSplitting:
         return not len(self.search.open)
 
     @property
+    def bound(self) -> float:
+        """A proven upper bound of the least function of every goal where it is searched for."""
+        return float(self.search.ceilings.max(initial=-np.inf))
+
+    @property
     def promising(self) -> bool:
         """Whether it is worth more time, judged by what it has closed, or by how many halvings that would take."""
         search = self.search
@@ -96,7 +101,7 @@ class BoxSplitting:
             found = self.search.run(partial(clock.past, min(until, clock.seconds + KEPT)))
             self._keep()
         if found or len(self.search.open):
-            rest = f"{self.search.closed:.4g} of the region is closed"
+            rest = f"{self.search.closed:.4g} of the region is closed; margin at most {self.bound:.6g}"
         else:
             rest = "every box is closed" if not len(self.search.stuck) else f"{len(self.search.stuck)} cannot be halved"
         self.inquiry.note("input splitting", f"{self.search.count} boxes, {rest}")

@@ -15,11 +15,14 @@ from verify.splitting.schedule import SCHEDULE
 
 
 class NeuronSplitting:
-    """Branch and bound on functions of an inquiry: searches of subproblems and sharper bounds of neurons in turns."""
+    """Branch and bound on functions of an inquiry: searches of subproblems and sharper bounds of neurons in turns.
+
+    `bound` is what the last search proved of the largest function; `ended` says that none is worth while any more.
+    """
 
     def __init__(self, inquiry: Inquired, accept: Callable[[Floats], bool], level: float) -> None:
         self.inquiry, self.accept, self.level = inquiry, accept, level
-        self.spent, self.rounds, self.ended = 0.0, 0, False
+        self.spent, self.rounds, self.ended, self.bound = 0.0, 0, False, np.inf
 
     def able(self, chosen: Sequence[int]) -> bool:
         """Whether there is something to split for."""
@@ -58,37 +61,36 @@ class NeuronSplitting:
             # Each stage has as long as all before it. Where no layer is deep, there is nothing to sharpen between them.
             pause = began + 2.0 * (clock.seconds - began) + SCHEDULE.first_neurons if len(net.layers) > 2 else until
             pause = min(pause, until)
-            if _search_subproblems(inquiry, left, visit, self.level, pause):
+            if self._search_subproblems(left, visit, pause):
                 return True
             self.ended = clock.seconds < pause or not above(inquiry, left, self.level)
             self.rounds = max(SCHEDULE.first_rounds, 2 * self.rounds)
         self.spent = clock.seconds - began
         return False
 
+    def _search_subproblems(self, chosen: list[int], accept: Callable[[Floats], bool], until: float) -> bool:
+        """Search the subproblems of chosen functions until some time; return whether a point was accepted."""
+        from verify.branching.relaxation import Relaxation
+        from verify.branching.tree import branch
+
+        inquiry, level = self.inquiry, self.level
+        functions = inquiry.functions
+        rows, offsets = functions.rows[chosen].toarray(), functions.offsets[chosen]
+        relaxation = Relaxation(functions.network, inquiry.region, rows, offsets - level, inquiry.layers)
+
+        def keep(upper: Floats) -> None:
+            # Where there is a level, it was taken off and comes back with rounding.
+            lost = 4.0 * EPS * (np.abs(upper) + np.abs(offsets) + abs(level)) if level else 0.0
+            inquiry.upper[chosen] = np.minimum(inquiry.upper[chosen], upper + level + lost)
+
+        found = branch(relaxation, accept, partial(inquiry.clock.past, until), keep)
+        keep(found.upper)
+        self.bound = float(found.upper.max()) + level
+        margin = f"margin at most {inquiry.upper[chosen].max():.6g}"
+        inquiry.note("branch and bound", f"{found.count} subproblems, {found.reason}; {margin}")
+        return found.point is not None
+
 
 def above(inquiry: Inquired, chosen: Sequence[int], level: float) -> list[int]:
     """Return the chosen functions that are not proven to be at most `level`."""
     return [index for index in chosen if inquiry.upper[index] > level]
-
-
-def _search_subproblems(
-    inquiry: Inquired, chosen: list[int], accept: Callable[[Floats], bool], level: float, until: float
-) -> bool:
-    """Search the subproblems of chosen functions until some time; return whether a point was accepted."""
-    from verify.branching.relaxation import Relaxation
-    from verify.branching.tree import branch
-
-    functions = inquiry.functions
-    rows, offsets = functions.rows[chosen].toarray(), functions.offsets[chosen]
-    relaxation = Relaxation(functions.network, inquiry.region, rows, offsets - level, inquiry.layers)
-
-    def keep(upper: Floats) -> None:
-        # Where there is a level, it was taken off and comes back with rounding.
-        lost = 4.0 * EPS * (np.abs(upper) + np.abs(offsets) + abs(level)) if level else 0.0
-        inquiry.upper[chosen] = np.minimum(inquiry.upper[chosen], upper + level + lost)
-
-    found = branch(relaxation, accept, partial(inquiry.clock.past, until), keep)
-    keep(found.upper)
-    margin = f"margin at most {inquiry.upper[chosen].max():.6g}"
-    inquiry.note("branch and bound", f"{found.count} subproblems, {found.reason}; {margin}")
-    return found.point is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from verify.splitting.inquired import Inquired
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -13,8 +15,8 @@ class Schedule:
     ----------
     first_boxes, first_neurons : float
         Seconds of the first stage of each search; every later stage of both is `growth` times as long.
-    growth : float
-        By which stages grow.
+    growth, favour : float
+        By which stages grow; and by which those of the search with the lower bound grow beside, and the others shrink.
     first_rounds : int
         How many rounds of splits sharpen the bounds of hidden neurons before the second stage of splitting neurons;
         twice as many before each later one.
@@ -40,6 +42,7 @@ class Schedule:
     first_boxes: float = 0.5
     first_neurons: float = 1.0
     growth: float = 2.0
+    favour: float = 1.5
     first_rounds: int = 16
     enough_boxes: int = 16
     progress: float = 0.01
@@ -49,3 +52,10 @@ class Schedule:
 
 
 SCHEDULE = Schedule()
+
+
+def asks_early(inquiry: Inquired) -> bool:
+    """Whether engines are to be asked before the long stages: some are allowed beside splitting, for few binaries."""
+    binaries = sum(len(layer.switching) for layer in inquiry.layers[:-1])
+    beside = 0.0 < inquiry.resources.branching_share < 1.0 and not inquiry.clock.over()
+    return beside and 0 < binaries <= SCHEDULE.few_binaries

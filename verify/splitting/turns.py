@@ -24,7 +24,7 @@ class Splitting:
         self.inquiry, self.goals, self.accept, self.level = inquiry, list(goals), accept, level
         self.boxes = BoxSplitting(inquiry, goals, accept, level) if goals and can_halve(inquiry) else None
         self.neurons = NeuronSplitting(inquiry, accept, level)
-        self.pause = SCHEDULE.first_boxes
+        self.box_turn, self.neuron_turn = SCHEDULE.first_boxes, SCHEDULE.first_neurons
 
     def run(self, share: float = 1.0, branching: float | None = None) -> bool:
         """Go on for a share of the time that is left; return whether a point was accepted."""
@@ -34,20 +34,37 @@ class Splitting:
             return False
         until = clock.seconds + share * clock.left
         while not clock.past(until) and self._open():
-            turn, halves = self.pause, self._halves()
-            if self.boxes is not None and halves and self.boxes.run(min(clock.seconds + turn, until)):
-                return True
+            if self.boxes is not None and self._halves():
+                if self.boxes.run(min(clock.seconds + self.box_turn, until)):
+                    return True
+                self.box_turn *= SCHEDULE.growth
             # Neurons, and torch with them, wait until boxes had their first turn.
             halves, single = self._halves(), self._single()
-            able = self.neurons.able(single)
-            if able:
-                turn *= SCHEDULE.first_neurons / SCHEDULE.first_boxes
-                if self.neurons.run(single, min(clock.seconds + turn, until) if halves else until):
+            if self.neurons.able(single):
+                if self.neurons.run(single, min(clock.seconds + self.neuron_turn, until) if halves else until):
                     return True
+                self.neuron_turn *= SCHEDULE.growth
+                self._favour()
             elif not halves:
                 break
-            self.pause *= SCHEDULE.growth
         return False
+
+    def _favour(self) -> None:
+        """Give the search whose bound is lower longer turns, and the other one shorter ones."""
+        if self.boxes is None or self.boxes.bound == self.neurons.bound:
+            return
+        factor = SCHEDULE.favour if self.boxes.bound < self.neurons.bound else 1.0 / SCHEDULE.favour
+        self.box_turn *= factor
+        self.neuron_turn /= factor
+
+    def take(self, accept: Callable[[Floats], bool], level: float) -> None:
+        """Go on with another test of points, and for a level at least as high, where all goals are strict."""
+        self.accept = self.neurons.accept = accept
+        if self.boxes is not None:
+            self.boxes.accept = accept
+            if level > self.level:
+                self.boxes.search.raise_to(level)
+        self.level = self.neurons.level = level
 
     def _halves(self) -> bool:
         """Whether halving boxes is worth more time, or all that is left."""

@@ -73,8 +73,12 @@ def test_bounds_hold_at_points_of_the_boxes(sizes: tuple[int, ...], density: flo
     network = BoxNetwork(layers, known, *root, rows, offsets, linear)
     lower, upper = boxes(sizes[0], 40, rng)
     phases = np.tile(network.root_phases(), (40, 1))
-    found = network.bound(lower, upper, phases, rng.random((40, 4)) < 0.8)
-    again = network.bound(lower, upper, found.phases, np.ones((40, 4), dtype=bool))
+    found = network.enter(lower, upper, phases).functions(rng.random((40, 4)) < 0.8)
+    everything = np.ones((40, 4), dtype=bool)
+    entered = network.enter(lower, upper, found.phases)
+    again, better = entered.functions(everything), entered.functions(everything)
+    entered.improve(better, everything, float(np.median(again.upper)))
+    assert (better.upper <= again.upper).all()
     for box in range(40):
         X = lower[box] + rng.random((200, sizes[0])) * (upper - lower)[box]
         X[0], X[1] = lower[box], upper[box]
@@ -82,6 +86,8 @@ def test_bounds_hold_at_points_of_the_boxes(sizes: tuple[int, ...], density: flo
         assert np.allclose(network.values(X), truth)
         assert (truth <= again.upper[box] + 1e-9).all()
         assert (truth <= found.upper[box] + 1e-9).all()
+        assert (truth <= better.upper[box] + 1e-9).all()
+        assert (truth <= X @ better.slopes[box].T + better.offsets[box] + 1e-9).all()
         assert (truth <= X @ again.slopes[box].T + again.offsets[box] + 1e-9).all()
 
 
@@ -92,7 +98,9 @@ def test_they_are_those_of_a_question_about_the_box_alone() -> None:
     rows = np.eye(2)
     bound = BoxNetwork(network.layers, crown_bounds(network, whole), whole.lower, whole.upper, rows, np.zeros(2))
     lower, upper = boxes(3, 20, rng)
-    found = bound.bound(lower, upper, np.tile(bound.root_phases(), (20, 1)), np.ones((20, 2), dtype=bool)).upper
+    found = (
+        bound.enter(lower, upper, np.tile(bound.root_phases(), (20, 1))).functions(np.ones((20, 2), dtype=bool)).upper
+    )
     alone = np.empty_like(found)
     for place in range(20):
         box = verify.Box(lower[place], upper[place])
@@ -108,7 +116,7 @@ def test_a_point_has_the_value_there() -> None:
     whole = verify.Box([-1.0] * 3, [1.0] * 3)
     bound = BoxNetwork(network.layers, crown_bounds(network, whole), whole.lower, whole.upper, np.eye(2), np.zeros(2))
     X = np.random.default_rng(0).uniform(-1.0, 1.0, (30, 3))
-    found = bound.bound(X, X, np.tile(bound.root_phases(), (30, 1)), np.ones((30, 2), dtype=bool))
+    found = bound.enter(X, X, np.tile(bound.root_phases(), (30, 1))).functions(np.ones((30, 2), dtype=bool))
     assert np.allclose(found.upper, network.predict(X), rtol=0.0, atol=1e-10)
     assert (found.upper >= network.predict(X)).all()
 
