@@ -66,8 +66,10 @@ class Drawing:
             self.add(kind, [name], (*shape[:-1], 1), axes=[-1])
 
 
-KINDS = ("Relu", "Abs", "Neg", "LeakyRelu", "Clip", "Add", "Sub", "Max", "Min", "Sum", "constants", "MatMul", "Concat")
-KINDS = (*KINDS, "Transpose", "ReduceMax", "Relu", "MatMul")
+KINDS = (
+    *("Relu", "Abs", "Neg", "LeakyRelu", "Clip", "Add", "Sub", "Max", "Min", "Sum", "constants", "MatMul", "Concat"),
+    *("Transpose", "ReduceMax", "Relu", "MatMul"),
+)
 
 
 @SETTINGS
