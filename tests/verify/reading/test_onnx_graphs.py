@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import verify
 from tests.helpers.onnx_models import NODE, answers, model_of
 
-SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=70, deadline=None, derandomize=True)
 
 
 class Drawing:
