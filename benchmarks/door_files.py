@@ -28,7 +28,8 @@ def keras_like() -> dict[str, onnx.ModelProto]:
     def draw(*sizes: int) -> Any:
         return rng.standard_normal(sizes).astype(np.float32)
 
-    to_first, to_last = {"perm": [0, 3, 1, 2]}, {"perm": [0, 2, 3, 1]}
+    to_first: dict[str, Any] = {"perm": [0, 3, 1, 2]}
+    to_last: dict[str, Any] = {"perm": [0, 2, 3, 1]}
     W, b, V, c = draw(6, 8), draw(8), draw(8, 3), draw(3)
     hidden = [NODE("MatMul", ["x", "W"], ["p"]), NODE("Add", ["p", "b"], ["h"])]
     last = [NODE("MatMul", ["r", "V"], ["q"]), NODE("Add", ["q", "c"], ["z"])]

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convexnn.checks import Floats
+
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Made:
     """
 
     source: Any
-    run: Callable[[Floats], Floats]
+    run: Callable[[Rows], Floats]
     shape: tuple[int, ...] | None
     sizes: tuple[int, ...]
 
@@ -180,7 +183,7 @@ def _of_module(module: nn.Module, sizes: tuple[int, ...]) -> Made:
             part.running_mean.uniform_(-1.0, 1.0)
             part.running_var.uniform_(0.5, 2.0)
 
-    def run(rows: Floats) -> Floats:
+    def run(rows: Rows) -> Floats:
         with torch.no_grad():
             return np.asarray(module.eval()(torch.tensor(rows.reshape(-1, *sizes))).numpy())
 
@@ -233,7 +236,7 @@ def _of_estimator(estimator: Any, X: Floats, target: Any) -> Made:
         warnings.simplefilter("ignore")
         estimator.fit(X, target)
 
-    def run(rows: Floats) -> Floats:
+    def run(rows: Rows) -> Floats:
         if hasattr(estimator, "decision_function"):
             return np.asarray(estimator.decision_function(rows))
         if not hasattr(estimator, "predict_proba"):
@@ -249,7 +252,7 @@ def _of_estimator(estimator: Any, X: Floats, target: Any) -> Made:
     return Made(estimator, run, None, (X.shape[1],))
 
 
-def _scores(estimator: Any, rows: Floats) -> Floats:
+def _scores(estimator: Any, rows: Rows) -> Floats:
     import verify
 
     return verify.read_network(estimator).activations(rows.astype(np.float64))[-1]

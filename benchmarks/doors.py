@@ -19,6 +19,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 from door_files import keras_like
-from door_forms import Made, estimators, modules
+from door_forms import Made, Rows, estimators, modules
 
 import verify
 from convexnn.checks import Floats
@@ -72,7 +74,7 @@ def tried(form: str, made: Made) -> Outcome:
     return Outcome(form, str(network), gap, "")
 
 
-def by_onnxruntime(model: bytes, rows: Floats) -> Floats:
+def by_onnxruntime(model: bytes, rows: Rows) -> Floats:
     """Return the last output of a model for rows one by one."""
     import onnxruntime
 
@@ -94,19 +96,18 @@ def exported(made: Made, dynamo: bool, dynamic: bool) -> Made:
     options: dict[str, Any] = {"dynamo": dynamo}
     if dynamic and not dynamo:
         options |= {"dynamic_axes": {"x": {0: "n"}}, "input_names": ["x"]}
-    target = BytesIO()
-    program = torch.onnx.export(made.source.eval(), (example,), None if dynamo else target, verbose=False, **options)
+    target: Any = None if dynamo else BytesIO()
+    program = torch.onnx.export(made.source.eval(), (example,), target, verbose=False, **options)
     content = program.model_proto.SerializeToString() if program is not None else target.getvalue()
     return Made(content, lambda rows: by_onnxruntime(content, rows), None, made.sizes)
 
 
 def converted(made: Made) -> Made:
     """Return an estimator as skl2onnx writes it."""
-    import skl2onnx
-    from skl2onnx.common.data_types import FloatTensorType
-
+    # Not among the libraries that the types of this project know.
+    skl2onnx, types = import_module("skl2onnx"), import_module("skl2onnx.common.data_types")
     content = skl2onnx.to_onnx(
-        made.source, initial_types=[("x", FloatTensorType([None, made.sizes[0]]))], target_opset=17
+        made.source, initial_types=[("x", types.FloatTensorType([None, made.sizes[0]]))], target_opset=17
     ).SerializeToString()
     return Made(content, lambda rows: by_onnxruntime(content, rows), None, made.sizes)
 
@@ -114,23 +115,29 @@ def converted(made: Made) -> Made:
 def forms() -> Iterator[tuple[str, Callable[[], Made]]]:
     """Yield the name of each form and what makes it."""
     for name, made in modules().items():
-        yield f"torch {name}", lambda made=made: made
-        yield f"torch legacy export {name}", lambda made=made: exported(made, False, False)
-        yield f"torch legacy export, dynamic batch {name}", lambda made=made: exported(made, False, True)
+        yield f"torch {name}", partial(same, made)
+        yield f"torch legacy export {name}", partial(exported, made, False, False)
+        yield f"torch legacy export, dynamic batch {name}", partial(exported, made, False, True)
         if find_spec("onnxscript") is not None:
-            yield f"torch dynamo export {name}", lambda made=made: exported(made, True, False)
+            yield f"torch dynamo export {name}", partial(exported, made, True, False)
     for name, made in estimators().items():
-        yield f"scikit-learn {name}", lambda made=made: made
+        yield f"scikit-learn {name}", partial(same, made)
         if find_spec("skl2onnx") is not None:
-            yield f"skl2onnx {name}", lambda made=made: converted(made)
+            yield f"skl2onnx {name}", partial(converted, made)
     for name, model in keras_like().items():
-        content = model.SerializeToString()
-        yield (
-            f"tf2onnx-like {name}",
-            lambda content=content: Made(content, lambda rows: by_onnxruntime(content, rows), None, ()),
-        )
+        yield f"tf2onnx-like {name}", partial(content_made, model.SerializeToString())
     for path in public_files():
-        yield f"file {path.name}", lambda path=path: file_made(path)
+        yield f"file {path.name}", partial(file_made, path)
+
+
+def same(made: Made) -> Made:
+    """Return a form as it is."""
+    return made
+
+
+def content_made(content: bytes) -> Made:
+    """Return the network of the bytes of a file."""
+    return Made(content, lambda rows: by_onnxruntime(content, rows), None, ())
 
 
 def public_files() -> list[Path]:

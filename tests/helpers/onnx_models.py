@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import verify
@@ -35,7 +36,7 @@ def model_of(
     )
 
 
-def answers(model: onnx.ModelProto, rows: Sequence[Floats], output: str = "y") -> Floats:
+def answers(model: onnx.ModelProto, rows: Sequence[NDArray[np.float32]], output: str = "y") -> Floats:
     """Return the outputs (n, k) of onnxruntime for inputs one by one, each in the model's shape."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -1,6 +1,7 @@
-"""Reading networks: whatever the user holds becomes a SparseReLUNetwork, exactly.
+"""Reading networks: whatever the user holds becomes a SparseReLUNetwork or a ReLUGraph, exactly.
 
-In come torch modules, ONNX files, scikit-learn models and our own files; out comes a chain of (csr weight, bias)
-layers, compared with the original (`agreement.py`). Start reading in `read_network.py`. `from_onnx.py` walks a graph,
-whose nodes are rules of `onnx_nodes.py`; `affine_steps.py` joins what is read. What cannot be read exactly is refused.
+In come torch modules, ONNX models, scikit-learn estimators and our own files; out comes a network of (csr weight, bias)
+layers, compared with the original. Start reading in `read_network.py`. The readers (`from_onnx.py` over `onnx_files/`,
+`from_torch.py` over `torch_modules/`, `from_sklearn.py` over `scalers.py`) build one form, values of `graph/`, which
+`graph/layering.py` lays out in layers. What cannot be read exactly is refused.
 """

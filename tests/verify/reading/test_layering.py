@@ -22,7 +22,7 @@ from verify.reading.graph.piecewise import absolute, clipped, largest, leaky, ma
 from verify.reading.graph.values import Value, combined, concatenated, input_value, mapped, pinned, relu, shifted
 from verify.relu_graph import ReLUGraph
 
-SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=80, deadline=None, derandomize=True)
 Pair = tuple[Value, Floats]
 
 
@@ -91,6 +91,18 @@ def test_a_chain_is_its_own_matrices() -> None:
         np.testing.assert_array_equal(bias, shift)
 
 
+def test_affine_maps_in_a_row_are_multiplied_out_from_the_first_on() -> None:
+    rng = np.random.default_rng(4)
+    weights, biases = rng.standard_normal((3, 4, 4)), rng.standard_normal((3, 4))
+    value = input_value((4,))
+    for weight, bias in zip(weights, biases, strict=True):
+        value = mapped(value, Affine(sp.csr_matrix(weight), bias), (4,))
+    ((weight, bias),) = network_of(value, Allowance(0)).layers
+    matrices = [sp.csr_matrix(matrix) for matrix in weights]
+    np.testing.assert_array_equal(weight.toarray(), (matrices[2] @ (matrices[1] @ matrices[0])).toarray())
+    np.testing.assert_array_equal(bias, matrices[2] @ (matrices[1] @ biases[0] + biases[1]) + biases[2])
+
+
 def carried(network: SparseReLUNetwork) -> list[int]:
     """Return how many units of each hidden layer are linear."""
     return [int(mask.sum()) for mask in network.linear] if isinstance(network, ReLUGraph) else []
@@ -151,7 +163,7 @@ def brute_force(sizes: list[int], edges: list[tuple[int, int]], ends: list[tuple
     return best
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(data=st.data(), count=st.integers(2, 7))
 def test_a_cut_is_the_smallest_of_all(data: Any, count: int) -> None:
     sizes = data.draw(st.lists(st.integers(1, 5), min_size=count, max_size=count))

@@ -28,7 +28,7 @@ def ints(*values: int) -> Any:
 
 
 ROW, IMAGE, LINE = (1, 6), (1, 2, 5, 4), (1, 3, 8)
-POOL = {"kernel_shape": [2, 3], "strides": [2, 1], "pads": [1, 0, 0, 1]}
+POOL: dict[str, Any] = {"kernel_shape": [2, 3], "strides": [2, 1], "pads": [1, 0, 0, 1]}
 Case = tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, Any]]
 
 # The nodes from x to y, the shape of one row, constants, and the operator set if not 17.
