@@ -15,7 +15,7 @@ from convexnn.cli.tables.cells import NumberCell, is_date, is_missing, is_writte
 from convexnn.cli.tables.columns import CategoryColumn, FlagColumn, NumberColumn, column_kind
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.cli.tables.raw_table import read_table
-from convexnn.network import stored, write_arrays
+from convexnn.network_files import stored, write_arrays
 from tests.helpers.command_line import call, complained
 
 

@@ -134,6 +134,7 @@ def test_features_with_an_offset_have_their_pairs_too(offset: float) -> None:
 
 
 def test_a_pair_that_rounding_drowns_is_none() -> None:
-    rows, active = (np.concatenate(parts) for parts in zip(thin(1e-13), ([[0.3, 1.0]], [[True]]), strict=True))
+    rows, active = thin(1e-13)
+    rows, active = np.vstack([rows, [[0.3, 1.0]]]), np.vstack([active, [[True]]])
     weights, gates = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     assert not cone_pairs(rows, active, weights, every(weights), gates).paired.any()
