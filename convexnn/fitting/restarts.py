@@ -22,8 +22,9 @@ from convexnn.solution import Status
 from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Callback, Progress
 
-# Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so.
-AFFORDABLE = 2e10
+# Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so, and the
+# seconds of a limit that have to be left for so many: a step asks no clock, and the machine may be busy.
+AFFORDABLE, SECONDS = 2e10, 3.0
 
 # A loss, as a share of the target's mean square, that float64 alone can show.
 EXACT = 1e-20
@@ -174,8 +175,7 @@ class MultistartFit:
 
     def _refitted(self, layers: Layers) -> Layers:
         cost, left = self.problem.target.numel() * float(layers.nnz) ** 2, self.deadline.share(1.0)
-        # A step of it asks no clock, and takes about a second where it is just affordable.
-        most = AFFORDABLE if left is None else AFFORDABLE * min(1.0, left)
+        most = AFFORDABLE if left is None else AFFORDABLE * min(1.0, left / SECONDS)
         if self.problem.loss.name != "squared" or cost > most or self.deadline.is_over():
             return layers
         exact = layers.with_parameters(layers.parameters.double())

@@ -156,7 +156,7 @@ def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, deadli
 
 def _run(cp: Any, problem: Any, engine: str, deadline: Deadline) -> None:
     """Let the engine solve a problem, in a thread of its own: Clarabel does not hear Ctrl-C before it ends."""
-    data, chain, inverse = problem.get_problem_data(engine)
+    data, chain, inverse = problem.get_problem_data(engine, solver_opts=ENGINES[engine])
     options = {**ENGINES[engine], **_clock(engine, deadline.share(1.0))}
     raw = waited_for(lambda: chain.solve_via_data(problem, data, warm_start=False, verbose=False, solver_opts=options))
     # SCS hears of Ctrl-C itself, in place of Python.

@@ -174,10 +174,10 @@ def test_scs_agrees_with_clarabel_and_says_how_well() -> None:
 def test_an_engine_without_a_point_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import cvxpy
 
-    def fail(self: cvxpy.Problem, **options: Any) -> None:
+    def fail(self: cvxpy.Problem, *given: Any) -> None:
         raise cvxpy.error.SolverError("it broke")
 
-    monkeypatch.setattr(cvxpy.Problem, "solve", fail)
+    monkeypatch.setattr(cvxpy.Problem, "unpack_results", fail)
     with pytest.raises(RuntimeError, match="cvxpy with CLARABEL failed: it broke"):
         cx.solve(convex("l1"), "cvxpy")
 
