@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ from verify.questions.resources import INTERRUPTION, resources_of, unless_interr
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
-from verify.splitting.goals import goals_of
+from verify.splitting.rising import Rising
 from verify.splitting.schedule import SCHEDULE, asks_early
-from verify.splitting.turns import Splitting
 
 # The share of its size within which a value found counts as the optimum.
 GAP = 1e-6
@@ -39,9 +37,6 @@ ZERO = 1e-9
 
 # What products that underflow may leave between a value of 0 and its bound.
 UNDERFLOW = 1e-290
-
-# How often a point that branch and bound finds above the best one is climbed from.
-CLIMBS = 20
 
 # Shares of the time left: of the first branch and bound, and of the search after it, without and with surrogates.
 FIRST_SHARE, SEARCH_SHARE, SURROGATES_SHARE = 0.05, 0.1, 0.8
@@ -190,7 +185,7 @@ class _Maximization:
         self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
-        self.splitting: Splitting | None = None
+        self.rising = Rising(inquiry, index)
 
     def optimum(self) -> Optimum:
         """Decide by the cheapest means that can, or return what is known where that is interrupted."""
@@ -217,9 +212,9 @@ class _Maximization:
             if self._closed():
                 return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
             if share < 1.0:
-                early = self._ask_early()
-                if early is not None:
-                    return early
+                found = self._ask_early()
+                if found is not None:
+                    return found
                 self._explore()
         return self._ask_engine()
 
@@ -237,38 +232,18 @@ class _Maximization:
 
     def _split(self, share: float, branching: float | None = None) -> None:
         """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
-        for _ in range(CLIMBS):
-            if not np.isfinite([self._bound, self._value]).all() or self._closed():
-                return
-            above: list[Floats] = []
-            if not self._splitting_above(above).run(share, branching):
-                return
-            self.inquiry.climb([self.index], above[-1])
+        self.rising.run(self._level, self._closed, share, branching)
 
-    def _splitting_above(self, above: list[Floats]) -> Splitting:
-        """Return the search for what is above the best value by half of what closes the question, as it stands.
-
-        Half, as the bound itself may be far off yet.
-        """
-        level = self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
-        accept = partial(self._rises, above, level)
-        if self.splitting is None:
-            self.splitting = Splitting(self.inquiry, goals_of([self.index]), accept, level)
-        self.splitting.take(accept, max(level, self.splitting.level))
-        return self.splitting
-
-    def _rises(self, above: list[Floats], level: float, point: Floats) -> bool:
-        above.append(point)
-        return bool(self.inquiry.record(point)[self.index] > level)
+    def _level(self) -> float:
+        """Return what a better value has to exceed: half of what closes the question, as the bound may be off yet."""
+        return self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
 
     def _ask_early(self) -> Optimum | None:
         """Ask the engine for a part of the time, where that is likely to be enough; return an optimum alone."""
         if not asks_early(self.inquiry) or choose_engine(self.inquiry) is not None:
             return None
         checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share)
-        if checked.rejection is not None:
-            return None
-        return self._optimum_by(checked)
+        return self._optimum_by(checked) if checked.rejection is None else None
 
     def _ask_engine(self) -> Optimum:
         trouble = choose_engine(self.inquiry)
