@@ -3,8 +3,8 @@
     CONVEXNN_DATA=folder python benchmarks/vnncomp.py [--families acasxu ...] [--share 15] [--seconds 60] [--list]
 
 The folder holds vnncomp/ with instances.csv (family, onnx, vnnlib, limit, answer: sat, unsat, or disputed) and the
-files of each family, plain or gzipped. Of every family `--share` instances are asked, spread over the list. A witness is
-evaluated once more with onnxruntime, where that is installed, and held against the property.
+files of each family, plain or gzipped. Of every family `--share` instances are asked, spread over the list. A witness
+is evaluated once more with onnxruntime, where that is installed, and held against the property.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ COARSE, AFTER_ENGINES = 1e-3, 1.0
 # Bound and value each lose several roundings, each about the error of one evaluation in the region.
 ROUNDINGS = 8.0
 
-BRANCHED = "Branch and bound meets the value found."
+BRANCHED, DUAL = "Branch and bound meets the value found.", "Outward-rounded dual bounds meet the value found."
 
 
 def maximize(
@@ -231,19 +231,17 @@ class _Maximization:
         self.inquiry.note("portfolio", f"at least {self._value:.6g}, by {portfolio.source or 'what was known'}")
 
     def _split(self, share: float, branching: float | None = None) -> None:
-        """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
+        """Prove that nothing is above the best value but for half the tolerance, or climb on from what is."""
         self.rising.run(self._level, self._closed, share, branching)
 
     def _level(self) -> float:
-        """Return what a better value has to exceed: half of what closes the question, as the bound may be off yet."""
         return self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
 
     def _ask_early(self) -> Optimum | None:
-        """Ask the engine for a part of the time, where that is likely to be enough; return an optimum alone."""
-        if not asks_early(self.inquiry) or choose_engine(self.inquiry) is not None:
-            return None
-        checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share)
-        return self._optimum_by(checked) if checked.rejection is None else None
+        """Ask the engine for a part of the time, where that may be enough for an optimum."""
+        asked = asks_early(self.inquiry) and choose_engine(self.inquiry) is None
+        checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share) if asked else None
+        return None if checked is None or checked.rejection is not None else self._optimum_by(checked)
 
     def _ask_engine(self) -> Optimum:
         trouble = choose_engine(self.inquiry)
@@ -252,34 +250,30 @@ class _Maximization:
         if self.inquiry.clock.over():
             return self._end(Status.LIMIT, "The time limit was reached before an engine was asked.", self.inquiry.proof)
         checked = ask_milp(self.inquiry, [self.index])
-        self.leak = checked.leak
         if checked.rejection is not None:
+            self.leak = checked.leak
             return self._end(Status.UNKNOWN, _sentence(checked.rejection), self.inquiry.proof)
         return self._judge(checked)
 
     def _judge(self, checked: CheckedResult) -> Optimum:
         found = self._optimum_by(checked)
-        if found is not None:
-            return found
-        if not self.inquiry.clock.over():
+        if found is None and not self.inquiry.clock.over():
             self._split(1.0, AFTER_ENGINES)
-            if self._closed():
-                return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
-        return self._open_after(checked)
+            found = self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof) if self._closed() else None
+        return found or self._open_after(checked)
 
     def _optimum_by(self, checked: CheckedResult) -> Optimum | None:
         """Return the optimum where what an engine proves meets the value found."""
         self.leak = checked.leak
         if self._closed():
-            reason = "Outward-rounded dual bounds meet the value found."
-            return self._end(Status.OPTIMAL, reason, self.inquiry.proof)
+            return self._end(Status.OPTIMAL, DUAL, self.inquiry.proof)
         if checked.point is not None:
             self.inquiry.climb([self.index], checked.point)
         if not self._meets(checked):
             return None
         self._take(checked)
-        reason = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
-        return self._end(Status.OPTIMAL, reason, Proof.SOLVER)
+        words = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
+        return self._end(Status.OPTIMAL, words, Proof.SOLVER)
 
     def _meets(self, checked: CheckedResult) -> bool:
         """Whether an engine's bound meets the value, and what its tolerances amount to is little beside both."""
