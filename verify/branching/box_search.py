@@ -257,7 +257,8 @@ class BoxSearch:
     def _improve(self, now: Boxes, box: BoxPass, bounds: BoxBounds) -> None:
         """Move the lower lines of the functions of open conditions."""
         clock, open_ = Clock(np.inf), now.open & ~self.conditions.excluded(self._above(bounds.upper))
-        box.improve(bounds, np.asarray((open_[:, :, None] & self.conditions.members).any(axis=1)), self.level)
+        asked = np.asarray((open_[:, :, None] & self.conditions.members).any(axis=1))
+        box.improve(bounds, asked, self.level)
         after = open_ & ~self.conditions.excluded(self._above(bounds.upper))
         before, left = int(open_.any(axis=1).sum()), int(after.any(axis=1).sum())
         self.lines.improved(before, before - left, clock.seconds)

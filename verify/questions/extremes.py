@@ -27,9 +27,8 @@ from verify.questions.resources import INTERRUPTION, answer_of, resources_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
-from verify.splitting.goals import goals_of
+from verify.splitting.rising import Rising
 from verify.splitting.schedule import SCHEDULE, asks_early
-from verify.splitting.turns import Splitting
 
 # The share of its size within which a value found counts as the optimum.
 GAP = 1e-6
@@ -37,9 +36,6 @@ GAP = 1e-6
 # The share of the value at the center within which a value is 0: it has no size of its own, and its bound is proven by
 # sums of terms that are as large as the function elsewhere.
 ZERO = 1e-9
-
-# How often a point that branch and bound finds above the best one is climbed from.
-CLIMBS = 20
 
 # Shares of the time left: of the first branch and bound, and of the search after it, without and with surrogates.
 FIRST_SHARE, SEARCH_SHARE, SURROGATES_SHARE = 0.05, 0.1, 0.8
@@ -51,7 +47,7 @@ COARSE, AFTER_ENGINES = 1e-3, 1.0
 # Bound and value each lose several roundings, each about the error of one evaluation in the region.
 ROUNDINGS = 8.0
 
-BRANCHED = "Branch and bound meets the value found."
+BRANCHED, DUAL = "Branch and bound meets the value found.", "Outward-rounded dual bounds meet the value found."
 
 
 def maximize(
@@ -164,7 +160,7 @@ class Maximization:
         self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
-        self.splitting: Splitting | None = None
+        self.rising = Rising(inquiry, index)
 
     def by_now(self) -> Optimum:
         """Return what is known by now."""
@@ -190,9 +186,9 @@ class Maximization:
             if self._closed():
                 return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
             if share < 1.0:
-                early = self._ask_early()
-                if early is not None:
-                    return early
+                found = self._ask_early()
+                if found is not None:
+                    return found
                 self._explore()
         return self._ask_engine()
 
@@ -215,39 +211,17 @@ class Maximization:
         self.inquiry.note("portfolio", f"at least {self._value:.6g}, by {portfolio.source or 'what was known'}")
 
     def _split(self, share: float, branching: float | None = None) -> None:
-        """Prove that nothing is above the best value but for the tolerance, or climb on from what is."""
-        for _ in range(CLIMBS):
-            if not np.isfinite([self._bound, self._value]).all() or self._closed():
-                return
-            above: list[Floats] = []
-            if not self._splitting_above(above).run(share, branching):
-                return
-            self.inquiry.climb([self.index], above[-1])
+        """Prove that nothing is above the best value but for half the tolerance, or climb on from what is."""
+        self.rising.run(self._level, self._closed, share, branching)
 
-    def _splitting_above(self, above: list[Floats]) -> Splitting:
-        """Return the search for what is above the best value by half of what closes the question, as it stands.
-
-        Half, as the bound itself may be far off yet.
-        """
-        level = self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
-        accept = partial(self._rises, above, level)
-        if self.splitting is None:
-            self.splitting = Splitting(self.inquiry, goals_of([self.index]), accept, level)
-        self.splitting.take(accept, max(level, self.splitting.level))
-        return self.splitting
-
-    def _rises(self, above: list[Floats], level: float, point: Floats) -> bool:
-        above.append(point)
-        return bool(self.inquiry.record(point)[self.index] > level)
+    def _level(self) -> float:
+        return self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
 
     def _ask_early(self) -> Optimum | None:
-        """Ask the engine for a part of the time, where that is likely to be enough; return an optimum alone."""
-        if not asks_early(self.inquiry) or out_of_time(self.inquiry) or choose_engine(self.inquiry) is not None:
-            return None
-        checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share)
-        if checked.rejection is not None:
-            return None
-        return self._optimum_by(checked)
+        """Ask the engine for a part of the time, where that may be enough for an optimum."""
+        asked = asks_early(self.inquiry) and not out_of_time(self.inquiry) and choose_engine(self.inquiry) is None
+        checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share) if asked else None
+        return None if checked is None or checked.rejection is not None else self._optimum_by(checked)
 
     def _ask_engine(self) -> Optimum:
         trouble = choose_engine(self.inquiry)
@@ -256,35 +230,31 @@ class Maximization:
         if out_of_time(self.inquiry):
             return self._end(Status.LIMIT, "The time limit was reached before an engine was asked.", self.inquiry.proof)
         checked = ask_milp(self.inquiry, [self.index])
-        self.leak = checked.leak
         if checked.rejection is not None:
+            self.leak = checked.leak
             return self._end(Status.UNKNOWN, checked.rejection[:1].upper() + checked.rejection[1:], self.inquiry.proof)
         return self._judge(checked)
 
     def _judge(self, checked: CheckedResult) -> Optimum:
         found = self._optimum_by(checked)
-        if found is not None:
-            return found
-        if not self.inquiry.clock.over():
+        if found is None and not self.inquiry.clock.over():
             self._split(1.0, AFTER_ENGINES)
-            if self._closed():
-                return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
-        return self._open_after(checked)
+            found = self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof) if self._closed() else None
+        return found or self._open_after(checked)
 
     def _optimum_by(self, checked: CheckedResult) -> Optimum | None:
         """Return the optimum where what an engine proves meets the value found."""
         self.leak = checked.leak
         if self._closed():
-            reason = "Outward-rounded dual bounds meet the value found."
-            return self._end(Status.OPTIMAL, reason, self.inquiry.proof)
+            return self._end(Status.OPTIMAL, DUAL, self.inquiry.proof)
         if checked.point is not None:
             self.inquiry.climb([self.index], checked.point)
             self._settle()
         if not self._meets(checked):
             return None
         self._take(checked)
-        reason = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
-        return self._end(Status.OPTIMAL, reason, Proof.SOLVER)
+        words = f"The MILP bound of {self.inquiry.engine_asked} meets the value found."
+        return self._end(Status.OPTIMAL, words, Proof.SOLVER)
 
     def _meets(self, checked: CheckedResult) -> bool:
         """Whether an engine's bound meets the value, and what its tolerances amount to is little beside both."""

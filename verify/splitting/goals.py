@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-from convexnn.checks import Floats
+from numpy.typing import NDArray
 
 
 class Goal:
@@ -24,7 +23,7 @@ class Goal:
         Whether splitting proves that no input meets them.
     """
 
-    def __init__(self, chosen: Sequence[int], strict: Sequence[bool] | Floats) -> None:
+    def __init__(self, chosen: Sequence[int], strict: Sequence[bool] | NDArray[np.bool_]) -> None:
         self.chosen, self.strict = list(chosen), np.array(strict, dtype=bool)
         self.ceiling, self.ruled_out = np.inf, False
 

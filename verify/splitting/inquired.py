@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ class Inquired(Protocol):
     clock: Clock
     layers: tuple[Interval, ...]
     upper: Floats
+    reached: Floats
     proof: Proof
 
     @property
@@ -39,6 +41,12 @@ class Inquired(Protocol):
 
     def take_layers(self, layers: tuple[Interval, ...]) -> None:
         """Take bounds of the pre-activations, and what they say of the functions."""
+
+    def record(self, point: Floats) -> Floats:
+        """Evaluate a point in the network, keep it where it is the best yet, and return the functions (t,) there."""
+
+    def climb(self, chosen: Sequence[int], near: Floats | None = None) -> Floats:
+        """Return the best point of gradient ascent on the least of the chosen functions, begun anywhere or `near`."""
 
     def note(self, source: str, finding: str) -> None:
         """Write a step down."""

@@ -130,8 +130,9 @@ def test_clipping_keeps_every_point_where_the_function_is_not_negative() -> None
     excess = np.maximum(excess.sum(axis=1) + offsets + 1e-12, 0.0)
     low, high = clip_to_linear(lower, upper, slopes, excess)
     X = lower + rng.random((500, 200, 3)) * (upper - lower)
-    met = (X * slopes).sum(axis=2) + offsets >= 0.0
-    assert ((low <= X) & (high >= X)).all(axis=2)[met].all()
+    met = np.asarray((X * slopes).sum(axis=2) + offsets >= 0.0)
+    kept = np.asarray(((low <= X) & (high >= X)).all(axis=2))
+    assert kept[met].all()
     assert (high - low < upper - lower).any()
 
 
