@@ -11,6 +11,7 @@ from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
 from convexnn.optimum.global_optimum import global_optimum
+from convexnn.optimum.priced_gates import PricedGates, price
 from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.patterns.activation_patterns import ActivationPatterns, sample_patterns
 from convexnn.program.convex_program import ConvexProgram
@@ -37,6 +38,7 @@ __all__ = [
     "Memory",
     "NetworkFit",
     "OptimumProgress",
+    "PricedGates",
     "RecoveryProgress",
     "RegularizationPath",
     "Solution",
@@ -50,6 +52,7 @@ __all__ = [
     "fit_network",
     "global_optimum",
     "memory_estimate",
+    "price",
     "recover",
     "regularization_path",
     "sample_patterns",

@@ -7,13 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import as_flag, as_generator, as_known, as_matrix, as_moderate, as_nonnegative
+from convexnn.checks import as_flag, as_generator, as_matrix, as_moderate, as_nonnegative
+from convexnn.optimum.penalties import check_priced
 from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.patterns.activation_patterns import sample_patterns
 from convexnn.solvers.common.deadline import Deadline
-
-# Penalties that bound each neuron by itself, so that the best missing neuron can be asked for.
-PRICED = ("group_l1", "l1")
 
 # Gates to begin with where the first look finds none.
 FIRST = 4
@@ -102,26 +100,15 @@ def global_optimum(
     goal = as_nonnegative(tolerance, "tolerance")
     if goal == 0.0:
         raise ValueError("tolerance is 0; expected a number above 0, a share of the loss at zero weights")
-    _check_priced(penalty, strength)
+    known = check_priced(penalty)
+    if strength is None or as_nonnegative(strength, "strength") == 0.0:
+        raise ValueError(f"strength is {strength}; expected a number above 0")
     # torch comes with them, and is not loaded before it is used.
     from convexnn.optimum.gates import new_gates
     from convexnn.optimum.master import Task
     from convexnn.optimum.rounds import ColumnGeneration, OptimumOptions
 
-    task = Task(matrix, y, loss, penalty, strength, coned, biased)
+    task = Task(matrix, y, loss, known, strength, coned, biased)
     drawn = sample_patterns(matrix, FIRST, bias=biased, seed=rng)
     gates = new_gates(drawn.rows(matrix), drawn.generators, set(), FIRST, apart=False)
     return ColumnGeneration(task, gates, OptimumOptions(goal, deadline, callback), rng).run()
-
-
-def _check_priced(penalty: str, strength: float) -> None:
-    known = as_known(penalty, "penalty", (*PRICED, "feature_l1", "ridge", "none"))
-    if known not in PRICED:
-        reasons = {
-            "feature_l1": "its groups run over all neurons, so that no neuron has a price of its own",
-            "ridge": "it is paid by the square, so that a neuron costs less the more it is split over gates",
-            "none": "nothing is paid for a neuron",
-        }
-        raise ValueError(f"penalty is {known!r}: {reasons[known]}; expected one of: {', '.join(PRICED)}")
-    if strength is None or as_nonnegative(strength, "strength") == 0.0:
-        raise ValueError(f"strength is {strength}; expected a number above 0")

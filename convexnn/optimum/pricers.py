@@ -13,6 +13,7 @@ from convexnn.pricing.ascent import ascend, random_starts
 from convexnn.pricing.functions import UNIT, PricedFunction, plain_gated_bound
 from convexnn.pricing.price import MOST_INPUTS, Pricing, price_exactly
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.solution import Solution
 
 # Random starts of an ascent, and copies of each live neuron with noise of these sizes beside it.
 STARTS, NOISE = 200, (0.0, 0.02, 0.1)
@@ -31,6 +32,9 @@ class Pricer(Protocol):
     def exact(self) -> bool:
         """Whether a proof is within reach."""
 
+    def prices(self, theta: Floats, gates: Floats) -> Floats:
+        """Return the prices (p,) of gates (p, d) of any length."""
+
     def search(self, theta: Floats, neurons: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return values (p,), best first, and gates (p, d) that reach them; `neurons` are good places to begin."""
 
@@ -48,6 +52,12 @@ class NeuronPricer:
     def exact(self) -> bool:
         """Whether there are few enough inputs to cut space into cones."""
         return min(self.rows.shape) <= MOST_INPUTS
+
+    def prices(self, theta: Floats, gates: Floats) -> Floats:
+        """Return max over c of |sum_i theta_ic relu(x_i . u)| / ||u||."""
+        heights = np.abs(np.maximum(gates @ self.rows.T, 0.0) @ theta).max(axis=1)
+        lengths: Floats = np.linalg.norm(gates, 1 if self.ball == "l1" else 2, axis=1)
+        return heights / lengths
 
     def search(self, theta: Floats, neurons: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return the ends of the paths from random starts and from near the live neurons."""
@@ -68,6 +78,10 @@ class CellPricer:
 
     def __init__(self, rows: Floats, cells: Floats, norm: str) -> None:
         self.rows, self.cells, self.norm = rows, cells, norm
+
+    def prices(self, theta: Floats, gates: Floats) -> Floats:
+        """Return the dual norms."""
+        return gated_values(self.rows, theta, gates, self.norm)
 
     def search(self, theta: Floats, neurons: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return all values, best first, and their gates."""
@@ -94,6 +108,10 @@ class GatePricer:
 
     def __init__(self, rows: Floats, norm: str) -> None:
         self.rows, self.norm = rows, norm
+
+    def prices(self, theta: Floats, gates: Floats) -> Floats:
+        """Return the dual norms."""
+        return gated_values(self.rows, theta, gates, self.norm)
 
     def search(self, theta: Floats, neurons: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return the best gates on paths that turn towards rows whose share of the slope is positive.
@@ -143,6 +161,16 @@ def pricer_for(program: ConvexProgram) -> Pricer:
         cells = sample_patterns(program.X, kind="enumerate", bias=program.patterns.bias)
         return CellPricer(program.rows, cells.generators, ball)
     return GatePricer(program.rows, ball)
+
+
+def dual_point(solution: Solution) -> Floats:
+    """Return the dual point of a solution: the solver's own where it told one."""
+    if solution.dual is not None:
+        return solution.dual
+    program = solution.program
+    prediction = solution.predict(program.X).reshape(program.targets.shape)
+    theta: Floats = -program.loss.gradient(prediction, program.targets)
+    return theta
 
 
 def gated_values(rows: Floats, theta: Floats, gates: Floats, norm: str) -> Floats:

@@ -56,6 +56,15 @@ class GlobalOptimum(Solution):
         return max(0.0, self.objective - self.gap)
 
     @property
+    def width(self) -> int:
+        """Nonzero blocks (u and v of cones), the neurons of a cone program's network.
+
+        The bound holds at every width. The optimum, up to the gap, is reached by networks of at least so many neurons.
+        """
+        parts = self.pair if self.pair is not None else (self.weights,)
+        return sum(int(part.reshape(*part.shape[:2], -1).any(axis=1).sum()) for part in parts)
+
+    @property
     def ending(self) -> str:
         """How the run ended, a sentence or two."""
         if self.status is Status.CONVERGED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from convexnn.checks import Floats
 from convexnn.optimum.bounds import level_for, objective_rounding, proven_bound
 from convexnn.optimum.gates import mask_keys, new_gates
 from convexnn.optimum.master import Task, live_neurons, solve_held, warm_start
-from convexnn.optimum.pricers import Pricer, pricer_for
+from convexnn.optimum.pricers import Pricer, dual_point, pricer_for
 from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
@@ -22,14 +22,17 @@ from convexnn.solvers.common.deadline import Deadline
 ADDED = 16
 
 # Tolerances of the programs over the gates held, as shares of the one asked for: the first while gates are found, the
-# next where the dual point is too rough for a proof; none below the last.
-SHARES, FINEST = (0.3, 1e-2, 1e-4, 1e-6), 1e-12
+# next where the dual point is too rough for a proof; none below the last. First-order methods take long for small ones.
+SHARES, FIRST_ORDER_SHARES, FINEST = (0.3, 1e-2, 1e-4, 1e-6), (0.3, 0.03), 1e-12
 
 # A gate is worth adding whose price is above 1 by this share of what the proof may leave open.
 WORTH = 0.1
 
 # What the proof aims at, as a share of the gap asked for, and the share of the time left for it at the end.
 AIM, LEFT = 0.9, 0.3
+
+# Tolerance of the last solve, over the gates of the answer, as a share of the one asked for.
+POLISHED = 1e-3
 
 # Why zero weights are an answer.
 ZERO = "zero weights are optimal, for the strength is at least the smallest one with that optimum"
@@ -71,7 +74,8 @@ class ColumnGeneration:
         self.status, self.reason = Status.SEARCH_ENDED, "no price was bounded"
         self.gates = gates
         self.start: Floats | None = None
-        self.levels = [max(share * options.tolerance, FINEST) for share in SHARES]
+        shares = SHARES if task.cone and task.loss != "softmax" else FIRST_ORDER_SHARES
+        self.levels = [max(share * options.tolerance, FINEST) for share in shares]
 
     def run(self) -> GlobalOptimum:
         """Return the best solution and the best bound, whatever ended the run."""
@@ -79,9 +83,24 @@ class ColumnGeneration:
             pricer = pricer_for(self.program)
             if not self._zero_is_optimal(pricer):
                 self._generate(pricer)
+                if self.status is Status.CONVERGED:
+                    self._polish()
         except KeyboardInterrupt:
             self.status = Status.INTERRUPTED
         return self._result()
+
+    def _polish(self) -> None:
+        """Solve once more, exactly, over the live gates: neurons that fade are gone then, and the gap is smaller."""
+        left = self.options.deadline.share(1.0)
+        # First-order methods take too long for so little, and their zeros are exact anyway.
+        if self.best.solver != "interior_point" or (left is not None and left < 2.0 * self.best.seconds):
+            return
+        held, kept = self.best.program.patterns.generators, self.best.live
+        program = self.task.program(held[kept])
+        fine = max(FINEST, POLISHED * self.options.tolerance)
+        solution = solve_held(program, warm_start(self.best, kept, 0), fine, left)
+        if solution.objective <= self.best.objective:
+            self.best = solution
 
     def _zero_is_optimal(self, pricer: Pricer) -> bool:
         """Look at zero weights: the first gates, or the proof that there is nothing to add."""
@@ -133,7 +152,7 @@ class ColumnGeneration:
 
     def _priced(self, pricer: Pricer, solution: Solution) -> bool:
         """Price at the solution's dual point, and add gates; return whether the run is over."""
-        program, theta = solution.program, _dual(solution)
+        program, theta = solution.program, dual_point(solution)
         values, points = pricer.search(theta, live_neurons(solution), self.rng)
         level = level_for(program, theta, self.best.objective + self._rounding() - AIM * self.goal)
         strength = self.task.strength
@@ -148,7 +167,7 @@ class ColumnGeneration:
 
     def _proved(self, pricer: Pricer, solution: Solution, level: float | None, beat: float) -> tuple[float, bool, bool]:
         """Try to prove that no gate is missing; return the bound of the prices, and whether the run is over."""
-        theta, strength = _dual(solution), self.task.strength
+        theta, strength = dual_point(solution), self.task.strength
         target = strength * (1.0 + 1e-6) if level is None else level
         pricing = pricer.prove(theta, target, beat, self.options.deadline.share(1.0))
         self._know(solution.program, theta, pricing.bound)
@@ -170,7 +189,7 @@ class ColumnGeneration:
 
     def _last_proof(self, pricer: Pricer) -> None:
         """Use the time that is left to bound the prices at the best solution."""
-        theta, strength = _dual(self.best), self.task.strength
+        theta, strength = dual_point(self.best), self.task.strength
         level = level_for(self.best.program, theta, self.best.objective + self._rounding() - AIM * self.goal)
         target = strength * (1.0 + 1e-6) if level is None else level
         pricing = pricer.prove(theta, target, float("inf"), self.options.deadline.share(1.0))
@@ -237,16 +256,6 @@ class ColumnGeneration:
         return GlobalOptimum(**known, rounds=tuple(self.rounds), reason=self.reason)
 
 
-def _dual(solution: Solution) -> Floats:
-    """Return the dual point of a solution: the solver's own where it told one."""
-    if solution.dual is not None:
-        return solution.dual
-    program = solution.program
-    prediction = solution.predict(program.X).reshape(program.targets.shape)
-    theta: Floats = -program.loss.gradient(prediction, program.targets)
-    return theta
-
-
 def _zero(program: ConvexProgram) -> Solution:
     """Return zero weights as a solution."""
     nothing = np.zeros(0, dtype=np.int64)
@@ -254,7 +263,5 @@ def _zero(program: ConvexProgram) -> Solution:
     zero = certify_support(program, nothing, np.zeros(0), run)
     if not program.cone:
         return zero
-    from dataclasses import replace
-
     blank = np.zeros(program.weights_shape)
     return replace(zero, pair=(blank, blank.copy()))
