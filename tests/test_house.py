@@ -19,7 +19,7 @@ ROOMS = {
         *("patterns", "linear", "program", "mapping", "solution"),
         *("theory.supports", "theory"),
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
-        *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines"),
+        *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines", "plots"),
         *("studies.harness", "studies.methods", "studies"),
         *("cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
     ],
@@ -28,6 +28,7 @@ ROOMS = {
         *("reading.graph", "reading.onnx_files", "reading.torch_modules", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching"),
         *("encoding", "embedding", "points", "splitting", "questions"),
+        "plots",
     ],
 }
 

@@ -72,6 +72,7 @@ def reference(
         The matrices do not fit into `memory_limit`; a ValueError.
     RuntimeError
         The engine failed or returned no point (its own words are in the message).
+
     Notes
     -----
     A is handed over as one dense constant of n times the owned features of all patterns, the cones as one constraint.
@@ -156,7 +157,8 @@ def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, deadli
 
 def _run(cp: Any, problem: Any, engine: str, deadline: Deadline) -> None:
     """Let the engine solve a problem, in a thread of its own: Clarabel does not hear Ctrl-C before it ends."""
-    data, chain, inverse = problem.get_problem_data(engine)
+    # cvxpy looks at the options again when it reads Clarabel's answer, and does not take None there.
+    data, chain, inverse = problem.get_problem_data(engine, solver_opts={})
     options = {**ENGINES[engine], **_clock(engine, deadline.share(1.0))}
     raw = waited_for(lambda: chain.solve_via_data(problem, data, warm_start=False, verbose=False, solver_opts=options))
     # SCS hears of Ctrl-C itself, in place of Python.
