@@ -41,7 +41,11 @@ myst_heading_anchors = 3
 html_math_renderer = "mathml"
 
 autosummary_generate = True
-autodoc_default_options = {"members": True, "inherited-members": False, "exclude-members": "__init__, __new__, set_score_request"}
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": False,
+    "exclude-members": "__init__, __new__, set_score_request",
+}
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

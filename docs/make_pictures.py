@@ -35,7 +35,9 @@ class Shown:
 
 def pages() -> list[Path]:
     """Return the pages whose blocks are run when the site is built."""
-    return sorted(path for room in SHOWN for path in (DOCS / room).glob("*.md") if BLOCK.search(path.read_text("utf-8")))
+    return sorted(
+        path for room in SHOWN for path in (DOCS / room).glob("*.md") if BLOCK.search(path.read_text("utf-8"))
+    )
 
 
 def run_page(page: Path, folder: Path) -> list[Shown]:
@@ -44,7 +46,10 @@ def run_page(page: Path, folder: Path) -> list[Shown]:
 
     matplotlib.use("Agg")
     names: dict[str, Any] = {"__name__": page.stem}
-    with chdir(folder), matplotlib.rc_context({"figure.dpi": 100, "savefig.dpi": 144, "figure.constrained_layout.use": True}):
+    with (
+        chdir(folder),
+        matplotlib.rc_context({"figure.dpi": 100, "savefig.dpi": 144, "figure.constrained_layout.use": True}),
+    ):
         return [_run_block(block, f"{page.name}, block {i}", names) for i, block in enumerate(blocks(page))]
 
 
