@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11) $(shell command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types tests clean
+.PHONY: demo test lint types tests docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/convexnn demo
@@ -19,6 +19,12 @@ types: $(VENV)/installed-dev
 
 tests: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+docs: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python docs/make_pictures.py
+	rm -rf docs/_build/html docs/reference/generated
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -d docs/_build/doctrees -W --keep-going -q docs docs/_build/html
+	@echo "the site begins at docs/_build/html/index.html"
 
 $(BIN)/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convexnn needs Python 3.11 or newer")'
@@ -36,5 +42,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	@echo "installing what the site is built with into $(VENV), once"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo docs/_build docs/reference/generated build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

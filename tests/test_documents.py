@@ -17,29 +17,82 @@ DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.
 RECORDS = sorted((ROOT / "docs" / "results").glob("*/runs.csv"))
 
 
-def test_the_python_of_the_readme_runs_as_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 10
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    shown = capsys.readouterr().out
-    assert "at most 12 of" in shown
-    assert re.search(r"^R2 on fresh data: (1\.000|0\.99)", shown, flags=re.MULTILINE)
-    assert "sparse ReLU network 20-2-1: 5 nonzeros, 2 hidden neurons" in shown
-    assert re.search(r"^accuracy 0\.9\d; sparse ReLU network 30-\d+-1: ", shown, flags=re.MULTILINE)
-    assert re.search(r"^budget \d+: accuracy 0\.9\d on unseen rows$", shown, flags=re.MULTILINE)
-    assert cx.SparseReLUNetwork.load(tmp_path / "network.npz").nnz <= 24
-    assert re.search(r"^gap \de-(0[7-9]|1\d) of the loss at zero, cones violated by 0e\+00$", shown, flags=re.MULTILINE)
-    assert "All 3 solvers that converged end within" in shown
-    assert re.search(r"^ +planted weights: cannot be checked\.", shown, flags=re.MULTILINE)
-    assert re.search(r"^L_12 <= \d", shown, flags=re.MULTILINE)
-    assert re.search(r"^HT-stable to 1e-08 at step", shown, flags=re.MULTILINE)
-    assert re.search(r"^largest output -?\d+\.\d+ at x = ", shown, flags=re.MULTILINE)
-    assert re.search(r"^(ROBUST|COUNTEREXAMPLE): ", shown, flags=re.MULTILINE)
+# Every page whose Python is run, with patterns of lines that it prints.
+PYTHON = {
+    "README.md": (
+        r"y = h0 - h1$",
+        r"^worst error on fresh data: (0e\+00|\de-1\d)$",
+        r"^(ROBUST|COUNTEREXAMPLE): ",
+        r"^OPTIMAL: ",
+    ),
+    "docs/guides/data.md": (
+        r"at most 12 of",
+        r"^R2 on fresh data: (1\.000|0\.99)",
+        r"sparse ReLU network 20-2-1: 5 nonzeros, 2 hidden neurons",
+        r"^accuracy on fresh data: 0\.\d\d$",
+    ),
+    "docs/guides/estimators.md": (r"^accuracy 0\.9\d; sparse ReLU network 30-\d+-1: ",),
+    "docs/guides/budget.md": (r"^budget \d+: accuracy 0\.9\d on unseen rows$",),
+    "docs/guides/convex_programs.md": (
+        r"^gap \de-(0[7-9]|1\d) of the loss at zero, cones violated by 0e\+00$",
+        r"All 3 solvers that converged end within",
+    ),
+    "docs/guides/theorems.md": (
+        r"^ +planted weights: cannot be checked\.",
+        r"^L_12 <= \d",
+        r"^HT-stable to 1e-08 at step",
+    ),
+    "docs/guides/papers.md": (r"sparse ReLU network 100-5-1",),
+    "docs/guides/verify.md": (r"^(ROBUST|COUNTEREXAMPLE): ", r"^OPTIMAL: ", r"^20 rows: accuracy 100.0%"),
+    "docs/guides/embed.md": (r"^largest output -?\d+\.\d+ at x = ",),
+    "docs/how/bounds.md": (),
+    "docs/how/hard_thresholding.md": (),
+    "docs/how/mapping.md": (r"refit mapping: sparse ReLU network 1-3-1",),
+    "docs/how/patterns.md": (r"^10 activation patterns \(enumerate\): 10 drawn of at most 10 possible",),
+    "docs/how/search.md": (r"^OPTIMAL: ",),
+    "docs/how/soundness.md": (r"^0\.1: ROBUST", r"^0\.1000\d+: COUNTEREXAMPLE"),
+    "docs/tutorials/cluster.md": (r"^100 rows: accuracy 9", r"^\[\(6, 'EXACT'\), \(6, 'EXACT'\)"),
+    "docs/tutorials/convex_program.md": (
+        r"^at most \de-0[6-9] of the loss at zero above the optimum$",
+        r"All 3 solvers that converged end within",
+        r"cones violated by 0e\+00$",
+        r"^exact: squared loss, at most 4 of 210 weights",
+    ),
+    "docs/tutorials/inside_a_model.md": (r"^the network promises 2\.1", r"^OPTIMAL: "),
+    "docs/tutorials/planted_network.md": (
+        r"The data are met to rounding",
+        r"^largest difference of a weight: \de-1\d$",
+        r"^\d\d weights kept of a budget of 90; \d\.\d % error",
+    ),
+    "docs/tutorials/read_a_network.md": (r"^R2 on fresh rows: 0\.[3-5]", r"the same predictions after loading: True"),
+    "docs/tutorials/verify_your_network.md": (
+        r"^radius 0\.05: ROBUST",
+        r"^radius 0\.25: COUNTEREXAMPLE",
+        r"^the module says 0 and not 1$",
+        r"^FOUND: ",
+    ),
+}
+PICTURES = runpy.run_path(str(ROOT / "docs" / "make_pictures.py"))
+
+
+@pytest.mark.parametrize("page", PYTHON)
+def test_the_python_of_a_page_runs_as_printed(page: str, tmp_path: Path) -> None:
+    shown = PICTURES["run_page"](ROOT / page, tmp_path)
+    printed = "".join(block.text for block in shown)
+    for words in PYTHON[page]:
+        assert re.search(words, printed, flags=re.MULTILINE), words
+    tutorial = page.startswith(("docs/tutorials", "docs/how"))
+    assert any(block.pictures for block in shown) == tutorial
+    assert all(title for block in shown for title in block.titles), "a picture without a title"
+
+
+def test_the_python_of_every_page_is_run() -> None:
+    with_python = {page for page in ["README.md", *DOCS] if PICTURES["blocks"](ROOT / page)}
+    assert with_python == set(PYTHON)
+
+
+def test_the_readme_is_read_in_ten_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *DOCS])
@@ -47,8 +100,32 @@ def test_links_and_programs_that_a_page_names_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / page).parent.joinpath(link).exists(), link
+    for page_named in re.findall(r"(?:\{doc\}`|^:link: )([\w./]+)", text, flags=re.MULTILINE):
+        assert (ROOT / page).parent.joinpath(f"{page_named}.md").exists(), page_named
     for script in re.findall(r"(?:benchmarks|examples)/\w+\.py", text):
         assert (ROOT / script).exists(), script
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    listed = {"docs/index.md"}
+    for page in DOCS:
+        folder = (ROOT / page).parent
+        for tree in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            entries = [line.rpartition("<")[2].rstrip(">") for line in tree.splitlines() if not line.startswith(":")]
+            listed |= {str(found.relative_to(ROOT)) for entry in entries for found in folder.glob(f"{entry}.md")}
+    assert set(DOCS) == listed
+
+
+@pytest.mark.parametrize("module", ["convexnn", "convexnn.theory", "verify", "convexnn.baselines"])
+def test_every_public_name_is_in_the_reference(module: str) -> None:
+    import importlib
+
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md"))
+    groups = re.findall(rf"^\.\. currentmodule:: {re.escape(module)}\n(.*?)^```", pages, re.DOTALL | re.MULTILINE)
+    listed = set(re.findall(r"^   (\w+)$", "".join(groups), flags=re.MULTILINE))
+    assert set(importlib.import_module(module).__all__) - {"theory"} == listed
 
 
 @pytest.mark.parametrize("page", DOCS)

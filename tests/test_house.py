@@ -20,7 +20,7 @@ ROOMS = {
         *("theory.supports", "theory"),
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
         "optimum",
-        *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines"),
+        *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines", "plots"),
         *("studies.harness", "studies.methods", "studies"),
         *("cli.tables", "cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
     ],
@@ -29,6 +29,7 @@ ROOMS = {
         *("reading.graph", "reading.onnx_files", "reading.torch_modules", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching"),
         *("encoding", "embedding", "points", "splitting", "questions"),
+        "plots",
     ],
 }
 
@@ -175,10 +176,12 @@ assert abs(value - 9) < 1e-9, value
     assert run("import warnings; warnings.simplefilter('ignore')\n" + code) == ""
 
 
-def test_the_version_is_stated_once_and_the_same() -> None:
+def test_the_version_is_the_same_wherever_it_is_stated() -> None:
     import tomllib
 
     import convexnn
+    import verify
 
     stated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert convexnn.__version__ == stated
+    assert convexnn.__version__ == verify.__version__ == stated
+    assert f"\nversion: {stated}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -27,6 +27,9 @@ from verify.regions.box import Box
 from verify.regions.intervals import Interval
 from verify.relu_graph import ReLUGraph
 
+# That of convexnn, with which it comes.
+__version__ = "0.1.0"
+
 __all__ = [
     "Answer",
     "Box",

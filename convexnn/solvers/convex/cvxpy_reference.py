@@ -72,6 +72,7 @@ def reference(
         The matrices do not fit into `memory_limit`; a ValueError.
     RuntimeError
         The engine failed or returned no point (its own words are in the message).
+
     Notes
     -----
     A is handed over as one dense constant of n times the owned features of all patterns, the cones as one constraint.

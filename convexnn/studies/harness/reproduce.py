@@ -58,7 +58,7 @@ def reproduce(
     name : str
         Of the study: one of `convexnn.studies.harness.study.STUDIES`; or a :class:`Study` of one's own.
     size : {"quick", "default", "full"}
-        A few cells within 10 minutes on 2 cores; what the README states; the paper's whole grid.
+        A few cells within 10 minutes on 2 cores; what the documents state; the paper's whole grid.
     seeds : sequence of int, optional
         At least 0, each counts once; default 0 and 1 for quick, else 0, 1 and 2.
     jobs : int, optional

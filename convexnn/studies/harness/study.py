@@ -46,7 +46,7 @@ class Scale:
     Attributes
     ----------
     size : {"quick", "default", "full"}
-        At most 10 minutes on 2 cores; what the README states; the paper's whole grid.
+        At most 10 minutes on 2 cores; what the documents state; the paper's whole grid.
     seeds : tuple of int
         Of the runs.
     """

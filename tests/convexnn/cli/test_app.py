@@ -432,22 +432,22 @@ class TestDigits:
             digits(*groups)
 
 
-def test_the_figures_of_the_readme_are_those_of_the_demo(result: Result) -> None:
+def test_the_figures_of_the_page_are_those_of_the_demo(result: Result) -> None:
     # Processors round differently and a support may turn on it, so the figures are held to what stays.
     figures = json.loads(result.stdout)
-    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
     for name, way in (("IHT", "iht"), ("L1", "l1")):
         column = 1 if name == "IHT" else 2
-        assert abs(readme_figure(table, "weights found", column) - figures[way]["weights"]) <= 3
-        loss = readme_figure(table, "mean training loss of the convex model", column)
+        assert abs(page_figure(table, "weights found", column) - figures[way]["weights"]) <= 3
+        loss = page_figure(table, "mean training loss of the convex model", column)
         assert loss == pytest.approx(figures[way]["loss"], rel=0.1)
         for network in ("exact", "refit"):
-            accuracy = readme_figure(table, f"{network} network: test accuracy", column) / 100
+            accuracy = page_figure(table, f"{network} network: test accuracy", column) / 100
             assert accuracy == pytest.approx(figures[way][network]["test_accuracy"], abs=0.02)
 
 
-def readme_figure(text: str, row: str, column: int) -> float:
-    """Return a number of the README's table."""
+def page_figure(text: str, row: str, column: int) -> float:
+    """Return a number of the page's table."""
     (line,) = [line for line in text.splitlines() if line.startswith(f"| {row} |")]
     return float(line.split("|")[column + 1].strip().removesuffix(" %").replace(",", ""))
 
