@@ -16,13 +16,16 @@ from verify.regions.intervals import Interval
 
 
 class Allowed(Protocol):
-    """What a question may use: a source of starts, and the share of its time for splitting."""
+    """What a question may use: a source of starts, the share of its time for splitting, and sparse copies."""
 
     @property
     def rng(self) -> np.random.Generator: ...
 
     @property
     def branching_share(self) -> float: ...
+
+    @property
+    def surrogates(self) -> tuple[object, ...]: ...
 
 
 class Inquired(Protocol):

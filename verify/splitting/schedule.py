@@ -56,7 +56,10 @@ SCHEDULE = Schedule()
 
 
 def asks_early(inquiry: Inquired) -> bool:
-    """Whether engines are to be asked before the long stages: some are allowed beside splitting, for few binaries."""
-    binaries = sum(len(layer.switching) for layer in inquiry.layers[:-1])
-    beside = 0.0 < inquiry.resources.branching_share < 1.0 and not inquiry.clock.over()
+    """Whether engines come before the long stages: they are allowed beside splitting, and there are few binaries.
+
+    Where surrogates are given, these have that time.
+    """
+    resources, binaries = inquiry.resources, sum(len(layer.switching) for layer in inquiry.layers[:-1])
+    beside = 0.0 < resources.branching_share < 1.0 and not resources.surrogates and not inquiry.clock.over()
     return beside and 0 < binaries <= SCHEDULE.few_binaries
