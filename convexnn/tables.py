@@ -20,7 +20,7 @@ class Table:
     Attributes
     ----------
     header : tuple of str
-        One title a column; the first column is left-aligned, and so are words (``status``, ``reads``); numbers go right.
+        One title a column; the first is left-aligned, and so are words (``status``, ``reads``); numbers go right.
     rows : tuple of tuple of str
         The cells, one a column; empty where there is nothing to say.
     """

@@ -40,7 +40,7 @@ PROBLEMS = [
     (40, 2, "squared", "group_l1", False, False, 1),
     (10, 3, "squared", "l1", False, False, 1),
     (30, 2, "logistic", "group_l1", False, False, 2),
-    (6, 1, "softmax", "group_l1", True, True, 3),
+    (12, 2, "softmax", "group_l1", False, False, 3),
 ]
 
 
@@ -56,7 +56,7 @@ def test_the_optimum_is_that_of_all_enumerated_patterns(
     largest = cx.strength_max(cx.ConvexProgram(X, y, every, loss=loss, penalty=penalty, strength=1.0, cone=cone))
     program = cx.ConvexProgram(X, y, every, loss=loss, penalty=penalty, strength=0.1 * largest, cone=cone)
     # First-order solvers, all there is for these, take long for more.
-    tolerance = 1e-4 if loss == "softmax" else 1e-7 if cone else 1e-6
+    tolerance = 1e-3 if loss == "softmax" else 1e-7 if cone else 1e-6
     reference = cx.solve(program, tolerance=0.1 * tolerance)
     found = cx.global_optimum(
         X, y, strength=0.1 * largest, loss=loss, penalty=penalty, cone=cone, bias=bias, tolerance=tolerance
@@ -215,6 +215,7 @@ def test_the_bound_falls_as_prices_rise_and_the_level_meets_it() -> None:
     bounds = [proven_bound(found.program, theta, most) for most in (0.02, 0.021, 0.03, 1.0)]
     assert bounds == sorted(bounds, reverse=True)
     level = level_for(found.program, theta, bounds[2])
+    assert level is not None
     assert level == pytest.approx(0.03)
     assert proven_bound(found.program, theta, level) >= bounds[2]
     assert level_for(found.program, theta, found.objective * 1.01) is None
