@@ -53,7 +53,14 @@ class NetworkFitter:
     options: dict[str, Any]
 
     def fit(
-        self, ridge: float, share: float = 1.0, *, n_restarts: int = 1, patience: int = 0, time_share: float = 1.0
+        self,
+        ridge: float,
+        share: float = 1.0,
+        *,
+        n_restarts: int = 1,
+        patience: int = 0,
+        time_share: float = 1.0,
+        linear: bool = True,
     ) -> NetworkFit:
         """Return a fit of a share of the passes, within a share of the time and what is left of it."""
         limit, left = self.deadline.time_limit, self.deadline.share(1.0)
@@ -66,6 +73,7 @@ class NetworkFitter:
             n_restarts=n_restarts,
             patience=patience,
             time_limit=None if limit is None or left is None else min(time_share * limit, left),
+            linear=linear,
             **self.options,
         )
 
@@ -81,7 +89,7 @@ class NetworkFitter:
             if self.deadline.is_over():
                 break
             ridge = noise_ridge(deviation, *self.rows.shape)
-            probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME)
+            probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME, linear=False)
             if probe.status is Status.INTERRUPTED:
                 return ridge, probe
             deviation = noise_deviation(loss, probe.network.predict(self.rows), target, probe.nnz)

@@ -58,6 +58,7 @@ def fit_network(
     time_limit: float | None = None,
     device: str = "cpu",
     callback: Callback | None = None,
+    linear: bool = True,
 ) -> NetworkFit:
     """Fit a ReLU network with at most `budget` nonzero weights, those of hidden and output layers together.
 
@@ -106,6 +107,9 @@ def fit_network(
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each pass. KeyboardInterrupt, raised in it
         or from outside, returns the best network so far.
+    linear : bool, default True
+        Whether the linear or logistic model of the same features and ridge, cut to the budget, is a candidate. Where
+        the budget holds all of it, the loss is never above its.
 
     Returns
     -------
@@ -122,10 +126,11 @@ def fit_network(
     Iterative hard thresholding on all layers at once, as "A Recovery Guarantee for Sparse Neural Networks" (arXiv
     2509.20323) does for several outputs, here with Adam steps, a budget that falls as a cubic from 40 times its last
     value, and weights compared by |w| (E g^2)^(1/4), g the gradient of a step: magnitudes alone depend on the scale
-    of a layer. Squared losses end with damped Gauss-Newton steps on the support of all layers, and have a second way:
-    with y = V relu(W x), a random combination of the outputs has one output and all neurons of the network, so that the
-    search of :func:`recover` finds W, least squares V, and both layers are thinned together. Deeper networks are
-    searched layer by layer, as in the paper, and then refitted as a whole. The network of the lower loss is returned.
+    of a layer. A run ends with damped Gauss-Newton steps on the support of all layers (L-BFGS for labels where those
+    take long; neither with a margin). Squared losses have a second way: with y = V relu(W x), a random combination of
+    the outputs has one output and all neurons of the network, so that the search of :func:`recover` finds W, least
+    squares V, and both layers are thinned together. Deeper networks are searched layer by layer, as in the paper, and
+    then refitted as a whole. The network of the lower loss is returned.
 
     Every other start, where layers have fewer than 100 neurons and no `start` is given, trains layers of 10 or 3 times
     as many (at most 100) without a budget, drops the weakest neurons step by step until layers are as wide as asked
@@ -184,6 +189,7 @@ def fit_network(
         patience,
         deadline,
         callback,
+        as_flag(linear, "linear"),
     )
     status = search.run(n_restarts, start, as_generator(seed))
     objective = measure(search.best)

@@ -1,12 +1,13 @@
-"""Damped Gauss-Newton steps on the support of all layers at once, for squared loss."""
+"""Damped Gauss-Newton steps on the support of all layers at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from convexnn.fitting.curvature import rooted
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.recovery.support_steps import LEAST_DAMPING
@@ -34,11 +35,12 @@ def joint_polish(
     least_fall: float = 1e-4,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Layers, float]:
-    """Return layers of lower loss with the same zeros, and the loss 1/(2n) ||h_L - y||^2 + ridge/2 ||W||^2.
+    """Return layers of lower loss with the same zeros, and the loss L(h_L) + ridge/2 ||W||^2.
 
-    Levenberg and Marquardt: (J^T J / n + damping diag) step = -gradient over the nonzero parameters and the biases,
-    taken if the loss falls, else the damping grows; it ends when a round lowers the loss by less than `least_fall` of
-    it. An interruption comes out as an :class:`InterruptedPolishError`.
+    Levenberg and Marquardt: (J^T H J + damping diag) step = -gradient over the nonzero parameters and the biases, H the
+    curvature of the loss, taken if the loss falls, else the damping grows; it ends when a round lowers the loss by less
+    than `least_fall` of it. Without hidden layers these are Newton's steps. An interruption comes out as an
+    :class:`InterruptedPolishError`.
     """
     free = free_parameters(layers)
     try:
@@ -74,27 +76,34 @@ def free_parameters(layers: Layers) -> Tensor:
     return torch.nonzero(free)[:, 0]
 
 
+def tiles(problem: FitProblem, layers: Layers, entries: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield rows and target some rows at a time, in the precision of the layers, for so many entries a row."""
+    size, kind = max(1, TILE_ENTRIES // entries), layers.parameters.dtype
+    for rows, target in zip(problem.rows.split(size), problem.target.split(size), strict=True):
+        yield rows.to(kind), target.to(kind)
+
+
 def penalised_loss(problem: FitProblem, layers: Layers, ridge: float) -> float:
-    """Return 1/(2n) ||h_L - y||^2 + ridge/2 ||W||^2."""
-    output = layers.forward(problem.rows)[-1]
-    size = float(layers.parameters[: layers.n_weights].square().sum())
-    return problem.loss.value(output, problem.target) + 0.5 * ridge * size
+    """Return L(h_L) + ridge/2 ||W||^2, L the mean loss over rows."""
+    total = 0.0
+    for rows, target in tiles(problem, layers, max(layers.sizes)):
+        total += problem.loss.value(layers.forward(rows)[-1], target) * len(rows)
+    return total / problem.n_rows + 0.5 * ridge * float(layers.parameters[: layers.n_weights].square().sum())
 
 
 def normal_equations(problem: FitProblem, layers: Layers, free: Tensor) -> tuple[Tensor, Tensor]:
-    """Return J^T J / n (f, f) and the gradient J^T (h_L - y) / n (f,) for the derivative J (n k, f) in some parameters.
+    """Return J^T H J (f, f) and the gradient J^T dL/dh_L (f,), J the derivative of the outputs in some parameters.
 
-    J is made for some rows at a time.
+    H is the curvature of the loss, I / n for the squared one. J is made for some rows at a time.
     """
-    outputs = layers.sizes[-1]
-    gram = problem.rows.new_zeros((len(free), len(free)))
-    slope = problem.rows.new_zeros(len(free))
-    size = max(1, TILE_ENTRIES // (outputs * max(len(free), max(layers.sizes))))
-    for rows, target in zip(problem.rows.split(size), problem.target.split(size), strict=True):
+    gram = layers.parameters.new_zeros((len(free), len(free)))
+    slope = layers.parameters.new_zeros(len(free))
+    for rows, target in tiles(problem, layers, layers.sizes[-1] * max(len(free), *layers.sizes)):
         values = layers.forward(rows)
         jacobian = derivative(layers, values, free)
-        gram += jacobian.T @ jacobian
-        slope += jacobian.T @ (values[-1] - target).reshape(-1)
+        slope += jacobian.T @ (problem.loss.gradient(values[-1], target) * len(rows)).reshape(-1)
+        root = rooted(problem.loss.name, values[-1], jacobian)
+        gram += root.T @ root
     return gram / problem.n_rows, slope / problem.n_rows
 
 

@@ -10,9 +10,11 @@ from itertools import chain, pairwise
 import numpy as np
 import torch
 
-from convexnn.fitting.joint import InterruptedPolishError, joint_polish
+from convexnn.fitting.joint import InterruptedPolishError, penalised_loss
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.layerwise import layer_by_layer
+from convexnn.fitting.linear import LinearCandidate, linear_candidate
+from convexnn.fitting.polish import refit
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
 from convexnn.fitting.training import train
@@ -21,10 +23,6 @@ from convexnn.recovery.options import RecoveryOptions
 from convexnn.solution import Status
 from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Callback, Progress
-
-# Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so, and the
-# seconds of a limit that have to be left for so many: a step asks no clock, and the machine may be busy.
-AFFORDABLE, SECONDS = 2e10, 3.0
 
 # A loss, as a share of the target's mean square, that float64 alone can show.
 EXACT = 1e-20
@@ -47,7 +45,7 @@ class MultistartFit:
     Attributes
     ----------
     problem : FitProblem
-        The data at unit scale, for the squared loss in float64; training is in float32.
+        The data at unit scale, for the squared loss in float64; training is in float32, refits are in float64.
     measure : callable
         network -> its mean loss on the data as given, or that of the worst case: the lowest is the best.
     sizes : tuple of int
@@ -62,6 +60,8 @@ class MultistartFit:
         When the runs began, and how long they may take.
     callback : callable or None
         Told of each pass.
+    linear : bool
+        Whether the linear model of the same ridge is a candidate.
     best, objective
         The best network so far and its loss; after :meth:`run` there is one, never worse than the best constant.
     history : list of float
@@ -76,6 +76,7 @@ class MultistartFit:
     patience: int
     deadline: Deadline
     callback: Callback | None
+    linear: bool = True
     best: SparseReLUNetwork = field(init=False)
     objective: float | None = None
     history: list[float] = field(default_factory=list)
@@ -89,10 +90,14 @@ class MultistartFit:
         """Run all starts; return how they ended."""
         status = Status.SEARCH_ENDED
         try:
+            # First, since training takes all the time that there is.
+            linear = self._linear()
             for attempt in chain.from_iterable(self._attempts(number, start, rng) for number in range(n_restarts)):
                 status = attempt()
                 if status is not Status.SEARCH_ENDED or self.is_exact:
                     break
+            if linear is not None and status is not Status.INTERRUPTED and not self.is_exact:
+                self._judge(linear)
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
         self.keep_if_best(self.problem.network(self.problem.constant(self.sizes, self.bias)))
@@ -174,12 +179,30 @@ class MultistartFit:
         self.keep_if_best(self.problem.network(layers))
 
     def _refitted(self, layers: Layers) -> Layers:
-        cost, left = self.problem.target.numel() * float(layers.nnz) ** 2, self.deadline.share(1.0)
-        most = AFFORDABLE if left is None else AFFORDABLE * min(1.0, left / SECONDS)
-        if self.problem.loss.name != "squared" or cost > most or self.deadline.is_over():
+        # Labels with a margin are fitted on the worst case, which a refit does not see.
+        if self.problem.reach is not None or self.deadline.is_over():
             return layers
-        exact = layers.with_parameters(layers.parameters.double())
-        return joint_polish(self.problem, exact, self.schedule.ridge, stop=self.deadline.is_over)[0]
+        return refit(self.problem, layers, self.schedule.ridge, self.deadline.share(1.0), self.deadline.is_over)
+
+    def _linear(self) -> LinearCandidate | None:
+        """Return the linear candidate, where it is asked for and there is time."""
+        if not self.linear or self.problem.reach is not None or self.deadline.is_over():
+            return None
+        schedule, stop = self.schedule, self.deadline.is_over
+        return linear_candidate(self.problem, self.sizes, self.bias, schedule.budget, schedule.ridge, stop)
+
+    def _judge(self, linear: LinearCandidate) -> None:
+        """Keep the linear candidate, fitted as a network, where it is ahead of the best with the ridge and without.
+
+        The whole linear model is kept besides where its loss alone is the lowest: a ridge on two layers is stronger
+        than that on one, and the network is never to lie behind it.
+        """
+        ridge, best = self.schedule.ridge, self.problem.layers(self.best, self.sizes, self.bias)
+        layers = self._refitted(linear.layers)
+        if penalised_loss(self.problem, layers, ridge) < penalised_loss(self.problem, best, ridge):
+            self.keep_if_best(self.problem.network(layers))
+        if linear.is_whole:
+            self.keep_if_best(self.problem.network(linear.layers))
 
     def _after_epoch(self, loss: float) -> bool:
         self.history.append(loss * self.problem.units.height**2)

@@ -235,7 +235,8 @@ def test_labels_are_learned(device: str) -> None:
 
 def test_the_same_seed_gives_the_same_network() -> None:
     X, y = labelled()
-    one, two, other = (cx.fit_network(X, y, 12, loss="softmax", epochs=3, seed=seed) for seed in (1, 1, 2))
+    options: dict[str, Any] = {"loss": "softmax", "epochs": 3, "linear": False}
+    one, two, other = (cx.fit_network(X, y, 12, seed=seed, **options) for seed in (1, 1, 2))
     assert one.objective == two.objective != other.objective
 
 
@@ -426,8 +427,8 @@ def test_an_interruption_of_training_is_not_followed_by_a_polish(monkeypatch: py
         if progress.iteration == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("convexnn.fitting.restarts.joint_polish", never)
-    fit = cx.fit_network(X, np.maximum(X[:, 0], 0.0), 12, patience=0, callback=interrupt)
+    monkeypatch.setattr("convexnn.fitting.polish.joint_polish", never)
+    fit = cx.fit_network(X, np.maximum(X[:, 0], 0.0), 12, patience=0, callback=interrupt, linear=False)
     assert fit.status is Status.INTERRUPTED
     assert fit.nnz <= 12
 
@@ -439,12 +440,12 @@ def test_a_polish_that_there_is_no_time_for_is_left_out(monkeypatch: pytest.Monk
         polishes.append(1)
         return whole(*given, **more)
 
-    monkeypatch.setattr("convexnn.fitting.restarts.joint_polish", counted)
+    monkeypatch.setattr("convexnn.fitting.polish.joint_polish", counted)
     y = np.maximum(X[:, 0], 0.0)
     for left in (900.0, 1e-9):
         monkeypatch.setattr(Deadline, "share", lambda clock, share, left=left: share * left)
         polishes.clear()
-        cx.fit_network(X, y, 12, patience=0, epochs=4, time_limit=1000.0)
+        cx.fit_network(X, y, 12, patience=0, epochs=4, time_limit=1000.0, linear=False)
         assert bool(polishes) == (left > 1.0)
 
 

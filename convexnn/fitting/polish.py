@@ -1,0 +1,85 @@
+"""The refit of layers on their support: Gauss-Newton steps where they are affordable, else L-BFGS for labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import Floats
+from convexnn.fitting.joint import (
+    InterruptedPolishError,
+    free_parameters,
+    joint_polish,
+    penalised_loss,
+    tiles,
+)
+from convexnn.fitting.layers import Layers
+from convexnn.fitting.problem import FitProblem
+
+# Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so, and the
+# seconds of a limit that have to be left for so many: a step asks no clock, and the machine may be busy. Labels take
+# more steps.
+AFFORDABLE, AFFORDABLE_LABELS, SECONDS = 2e10, 1e9, 3.0
+
+# Multiplications of one gradient, n times the parameters, up to which a few hundred take some seconds; and how many.
+AFFORDABLE_GRADIENT, GRADIENTS = 1e8, 200
+
+
+def refit(problem: FitProblem, layers: Layers, ridge: float, left: float | None, stop: Callable[[], bool]) -> Layers:
+    """Return layers in float64 of a loss L + ridge/2 ||W||^2 that is not higher, or the same where that takes too long.
+
+    `left` is the number of seconds that are left, None for any. An interruption comes out as an
+    :class:`InterruptedPolishError`.
+    """
+    share = 1.0 if left is None else min(1.0, left / SECONDS)
+    cost = problem.target.numel() * float(layers.nnz) ** 2
+    exact = layers.with_parameters(layers.parameters.double())
+    if problem.loss.name == "squared":
+        return joint_polish(problem, exact, ridge, stop=stop)[0] if cost <= share * AFFORDABLE else layers
+    if cost <= share * AFFORDABLE_LABELS:
+        return joint_polish(problem, exact, ridge, stop=stop)[0]
+    small = problem.n_rows * len(layers.parameters) <= share * AFFORDABLE_GRADIENT
+    return descend_on_support(problem, exact, ridge, stop) if small else layers
+
+
+def descend_on_support(problem: FitProblem, layers: Layers, ridge: float, stop: Callable[[], bool]) -> Layers:
+    """Return layers of lower loss with the same zeros, by L-BFGS in the nonzero weights and the biases."""
+    from scipy.optimize import minimize
+
+    free = free_parameters(layers)
+    last = layers.parameters[free].cpu().numpy()
+
+    def at(entries: Floats) -> Layers:
+        return layers.with_parameters(layers.parameters.index_put((free,), torch.as_tensor(entries).to(free.device)))
+
+    def measure(entries: Floats) -> tuple[float, Floats]:
+        value, gradient = loss_and_gradient(problem, at(entries), ridge)
+        return value, gradient[free].cpu().numpy()
+
+    def watch(entries: Floats) -> None:
+        nonlocal last
+        last = np.array(entries)
+        if stop():
+            raise StopIteration
+
+    try:
+        found = minimize(measure, last, jac=True, method="L-BFGS-B", callback=watch, options={"maxiter": GRADIENTS})
+    except KeyboardInterrupt:
+        raise InterruptedPolishError(at(last)) from None
+    candidate = at(found.x)
+    return candidate if penalised_loss(problem, candidate, ridge) <= penalised_loss(problem, layers, ridge) else layers
+
+
+def loss_and_gradient(problem: FitProblem, layers: Layers, ridge: float) -> tuple[float, Tensor]:
+    """Return L + ridge/2 ||W||^2 and its gradient (N,) in all parameters."""
+    weights = layers.parameters[: layers.n_weights]
+    total, gradient = 0.5 * ridge * float(weights.square().sum()), torch.zeros_like(layers.parameters)
+    gradient[: layers.n_weights] = ridge * weights
+    for rows, target in tiles(problem, layers, max(layers.sizes)):
+        share, values = len(rows) / problem.n_rows, layers.forward(rows)
+        total += share * problem.loss.value(values[-1], target)
+        gradient += share * layers.gradient(values, problem.loss.gradient(values[-1], target))
+    return total, gradient
