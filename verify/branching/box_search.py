@@ -191,8 +191,8 @@ class BoxSearch:
 
     @property
     def pace(self) -> float:
-        """Boxes bounded in a second; a guess at first."""
-        return self.count / self.spent if self.spent > STEP else 32.0 / STEP
+        """Boxes bounded in a second."""
+        return self.lines.boxes / max(self.lines.seconds, 1e-9)
 
     @property
     def closed(self) -> float:

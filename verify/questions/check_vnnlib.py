@@ -66,7 +66,8 @@ def check_vnnlib(
     Notes
     -----
     A condition of constraints g_j(x) = a_j . f(x) - b_j >= 0 is met somewhere iff max min_j g_j >= 0. It is ruled out
-    where some g_j is below 0 by its bounds, where an outward-rounded dual bound of the linear relaxation of that
+    where some g_j is below 0 by its bounds, over the region or over every part that inputs and neurons are split into
+    (:mod:`verify.splitting.turns`), where an outward-rounded dual bound of the linear relaxation of that
     maximum is (:mod:`verify.bounds.duals`), or where the dual bound of its MILP is below 0 by more than the engine's
     tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic; where rounding
     leaves that open, rational arithmetic decides. Constraints that compare two outputs are about the values before a
@@ -134,7 +135,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         return self._end(Holding.INTERRUPTED, INTERRUPTION)
 
     def decide(self) -> Check:
-        """Decide every box by bounds and ascent, then by branch and bound and the engine."""
+        """Decide every box by bounds and ascent, then by splitting and the engine."""
         for number, case in enumerate(self.asked):
             if number and self.resources.clock.overdue():
                 self.unseen = len(self.asked) - number

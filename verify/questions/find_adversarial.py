@@ -65,8 +65,8 @@ def find_adversarial(
         Seconds, at least 0.
     backend : {"auto", "branching", "gurobi", "highspy", "highs", "gscip", "scip", "scipy"}, default "auto"
         What decides where bounds and ascent do not. A MILP engine, as in the table of :mod:`verify.backends.registry`;
-        our own branch and bound; or ``auto``: branch and bound for four fifths of the time, then the engines in that
-        order, the next one where one fails.
+        our own branch and bound, of inputs and neurons; or ``auto``: that for four fifths of the time, then the engines
+        in that order, the next one where one fails; earlier, and again at the end, where there are few binaries.
     seed : int or numpy.random.Generator, default 0
         Of the starts of the gradient ascent.
     model : torch module, path of an .onnx file, or callable, optional

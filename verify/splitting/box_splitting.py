@@ -86,26 +86,37 @@ class BoxSplitting:
         search = self.search
         if len(search.stuck):
             return False
-        if search.count < SCHEDULE.enough_boxes or search.closed >= SCHEDULE.progress:
+        if not search.count or search.closed >= SCHEDULE.progress:
             return True
-        return 2.0 ** min(search.spread, 60.0) <= max(self.inquiry.clock.left, 0.0) * search.pace
+        halvings = 2.0 ** min(search.spread, 200.0)
+        reach = max(self.inquiry.clock.left, 0.0) * search.pace
+        return halvings <= reach * (SCHEDULE.doubt if search.count < SCHEDULE.enough_boxes else 1.0)
 
-    def run(self, until: float) -> bool:
-        """Go on until some time; return whether a point was taken."""
+    def run(self, until: float, patient: bool = False) -> bool:
+        """Go on until some time, or, unless `patient`, until it promises nothing; return whether a point was taken."""
         clock = self.inquiry.clock
         for number, goal in enumerate(self.goals):
             if goal.ruled_out:
                 self.search.drop(number)
         found = False
         while not (found or self.over or self.search.full or clock.past(until) or clock.over()):
-            found = self.search.run(partial(clock.past, min(until, clock.seconds + KEPT)))
+            # The first box may show that there is no chance at all.
+            found = self.search.run(partial(self._pauses, min(until, clock.seconds + KEPT), patient))
             self._keep()
+            if self._is_vain(patient):
+                break
         if found or len(self.search.open):
             rest = f"{self.search.closed:.4g} of the region is closed; margin at most {self.bound:.6g}"
         else:
             rest = "every box is closed" if not len(self.search.stuck) else f"{len(self.search.stuck)} cannot be halved"
         self.inquiry.note("input splitting", f"{self.search.count} boxes, {rest}")
         return found
+
+    def _pauses(self, moment: float, patient: bool) -> bool:
+        return self.inquiry.clock.past(moment) or self._is_vain(patient)
+
+    def _is_vain(self, patient: bool) -> bool:
+        return not patient and self.search.count == 1 and not self.promising
 
     def _keep(self) -> None:
         """Keep what is proven."""

@@ -35,7 +35,7 @@ class Splitting:
         until = clock.seconds + share * clock.left
         while not clock.past(until) and self._open():
             if self.boxes is not None and self._halves():
-                if self.boxes.run(min(clock.seconds + self.box_turn, until)):
+                if self.boxes.run(min(clock.seconds + self.box_turn, until), not self.boxes.promising):
                     return True
                 self.box_turn *= SCHEDULE.growth
             # Neurons, and torch with them, wait until boxes had their first turn.
@@ -67,10 +67,10 @@ class Splitting:
         self.level = self.neurons.level = level
 
     def _halves(self) -> bool:
-        """Whether halving boxes is worth more time, or all that is left."""
+        """Whether halving boxes is worth more time, or all that is left to be done."""
         if self.boxes is None or self.boxes.over:
             return False
-        return self.boxes.promising or not self._single()
+        return self.boxes.promising or (not self._single() and self.inquiry.resources.branching_share >= 1.0)
 
     def _open(self) -> list[Goal]:
         return [goal for goal in self.goals if not self._settled(goal)]
