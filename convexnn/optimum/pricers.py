@@ -15,8 +15,9 @@ from convexnn.pricing.price import MOST_INPUTS, Pricing, price_exactly
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
 
-# Random starts of an ascent, and copies of each live neuron with noise of these sizes beside it.
-STARTS, NOISE = 200, (0.0, 0.02, 0.1)
+# Most and fewest random starts of an ascent, fewer where starts times the entries of X are more than the work; copies
+# of each live neuron with noise of these sizes beside it.
+STARTS, FEWEST, WORK, NOISE = 200, 32, 1 << 25, (0.0, 0.02, 0.1)
 
 # Patterns up to which those of a gated program are enumerated, each time all are priced.
 ENUMERABLE = 200_000
@@ -61,7 +62,7 @@ class NeuronPricer:
 
     def search(self, theta: Floats, neurons: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return the ends of the paths from random starts and from near the live neurons."""
-        starts = np.concatenate([random_starts(self.rows, STARTS, rng), _near(neurons, rng)])
+        starts = _starts(self.rows, neurons, rng)
         if self.ball == "l1":
             starts = np.concatenate([starts, np.eye(starts.shape[1]), -np.eye(starts.shape[1])])
         return ascend(self.rows, theta, starts, self.ball)
@@ -119,7 +120,7 @@ class GatePricer:
         With w = X^T D theta / ||.|| a row adds c_i = theta_i x_i . w to ||X^T D theta|| where its gate is on: the gate
         turns by the rows near its boundary, those with c_i > 0 to the active side.
         """
-        starts = np.concatenate([random_starts(self.rows, STARTS, rng), _near(neurons, rng)])
+        starts = _starts(self.rows, neurons, rng)
         found = [self._paths(column, starts) for column in theta.T]
         values = np.concatenate([value for value, _ in found])
         gates = np.concatenate([gate for _, gate in found])
@@ -199,6 +200,12 @@ def _units(vectors: Floats) -> Floats:
     lengths = np.sqrt(np.square(vectors).sum(axis=1))
     result: Floats = vectors / np.where(lengths > 0.0, lengths, 1.0)[:, None]
     return result
+
+
+def _starts(rows: Floats, neurons: Floats, rng: np.random.Generator) -> Floats:
+    """Return random starts, and some near the live neurons."""
+    count = min(STARTS, max(FEWEST, WORK // rows.size))
+    return np.concatenate([random_starts(rows, count, rng), _near(neurons, rng)])
 
 
 def _near(neurons: Floats, rng: np.random.Generator) -> Floats:
