@@ -73,7 +73,7 @@ def _run_epochs(
     adam = Adam(layers.parameters)
     steps, t = epochs * steps_a_pass(task), 0
     for _ in range(epochs):
-        for rows, target in batches(problem, task.batch, task.generator):
+        for rows, target, _ in batches(problem, task.batch, task.generator):
             values = layers.forward(rows)
             dense = layers.gradient(values, loss.gradient(values[-1], target))
             rate = task.lr * (0.5 + 0.5 * cos(pi * t / steps)) if decay else task.lr

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
@@ -16,6 +16,8 @@ from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
 from convexnn.estimators.defaults import network_size, passes
 from convexnn.estimators.files import read_estimator, write_estimator
 from convexnn.estimators.network_fitter import NetworkFitter
+from convexnn.estimators.progress import Report, as_verbosity, reporting
+from convexnn.estimators.rows import by_tiles, counted_rows, dense
 from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_scaled
 from convexnn.fitting.result import NetworkFit
 from convexnn.network import SparseReLUNetwork
@@ -40,6 +42,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         patience: int = 0,
         time_limit: float | None = None,
         warm_start: bool = False,
+        verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
     ) -> None:
@@ -54,6 +57,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self.patience = patience
         self.time_limit = time_limit
         self.warm_start = warm_start
+        self.verbose = verbose
         self.random_state = random_state
         self.device = device
 
@@ -61,9 +65,9 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         """Write the fitted estimator to an ``.npz`` file without pickle; return its path.
 
         The file holds the network, exact to the last bit, the names of features and classes, how the command line made
-        features of the columns of a table (``columns_``, where it was fitted there), and the parameters (a
-        ``random_state`` that is not a whole number becomes None). :meth:`convexnn.SparseReLUNetwork.load` and
-        ``verify.read_network`` read it too, as the network alone.
+        features of the columns of a table (``columns_``, where it was fitted there), the features' importance, and the
+        parameters (a ``random_state`` that is not a whole number becomes None, as does a dict of class weights).
+        :meth:`convexnn.SparseReLUNetwork.load` and ``verify.read_network`` read it too, as the network alone.
         """
         return write_estimator(self, path)
 
@@ -80,39 +84,61 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         """
         return read_estimator(cls, path)
 
-    def _rows(self, X: Any) -> Floats:
-        """Return X of a fitted estimator's method as float64."""
-        rows: Floats = validate_data(self, X, dtype=np.float64, reset=False)
-        return rows
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _data(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, **checks: Any
+    ) -> tuple[Floats, NDArray[Any], Floats | None]:
+        """Return rows and target of a fit as they count, and the weights (n,) that are left, None for none."""
+        rows, target = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", ensure_min_samples=2, **checks)
+        if sample_weight is None:
+            return dense(rows), target, None
+        index, weights = counted_rows(sample_weight, rows.shape[0])
+        return dense(rows[index]), target[index], weights
 
     def _outputs(self, X: Any) -> Floats:
         """Return the network's outputs for X (n, d): (n,) or (n, k)."""
-        return self._network.predict(self._rows(X))
+        rows = validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
+        return by_tiles(self._network.predict, rows)
 
     @property
     def _network(self) -> SparseReLUNetwork:
         network: SparseReLUNetwork = self.network_
         return network
 
-    def _learn(self, X: Floats, y: NDArray[Any], loss: str, outputs: Scaling, constant: Floats) -> None:
+    def _learn(
+        self,
+        X: Floats,
+        y: NDArray[Any],
+        loss: str,
+        outputs: Scaling,
+        constant: Floats,
+        weights: Floats | None,
+    ) -> None:
         """Fit to rows (n, d) and a target in the units of `loss`; set ``network_`` and what was chosen.
 
         Where there is nothing to learn, or nothing to learn it from, the outputs are the `constant` (k,).
         """
         # They were those of the table of a fit before.
         self.__dict__.pop("columns_", None)
-        inputs = Scaling.of(X, shift=as_flag(self.bias, "bias"))
+        inputs = Scaling.of(X, as_flag(self.bias, "bias"), weights)
         n_inputs, n_outputs = max(int(inputs.varies.sum()), 1), max(int(outputs.varies.sum()), 1)
         self.budget_, self.width_ = network_size(self.budget, self.width, self.depth, len(X), n_inputs, n_outputs)
         if not (inputs.varies.any() and outputs.varies.any()):
             self.network_ = constant_network(X.shape[1], constant)
             # A target that does not vary is met; features that do not vary leave nothing better than the constant.
             self.status_ = Status.CONVERGED if outputs.varies.any() else Status.EXACT
-            self.ridge_, self.n_iter_ = 0.0, 0
+            self.ridge_, self.n_iter_, self.loss_curve_ = 0.0, 0, np.zeros(0)
+            self.feature_importances_ = np.zeros(X.shape[1])
             return
-        fit = self._fitted(inputs.apply(X), y, loss, self._start(inputs, outputs), self._options(inputs))
+        options = {"start": self._start(inputs, outputs), "sample_weight": weights, **self._options(inputs)}
+        fit = self._fitted(inputs.apply(X), y, loss, options)
         self.network_ = to_raw(fit.network, inputs, outputs)
-        self.status_, self.n_iter_ = fit.status, len(fit.history)
+        self.status_, self.n_iter_, self.loss_curve_ = fit.status, len(fit.history), fit.history
+        self.feature_importances_ = inputs.selection.T @ importances(fit.network)
 
     def _start(self, inputs: Scaling, outputs: Scaling) -> SparseReLUNetwork | None:
         """Return the network of the fit before on scaled data, where it is asked for and fits in."""
@@ -128,13 +154,28 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         """Return further options of `fit_network`, for features as they are scaled."""
         return {}
 
-    def _fitted(
-        self, rows: Floats, y: NDArray[Any], loss: str, start: SparseReLUNetwork | None, options: dict[str, Any]
-    ) -> NetworkFit:
+    def _fitted(self, rows: Floats, y: NDArray[Any], loss: str, options: dict[str, Any]) -> NetworkFit:
         """Return the fit with the ridge given, or with one that follows from the noise; set ``ridge_``."""
+        verbosity = as_verbosity(self.verbose)
+        with reporting(verbosity) as report:
+            fitter = self._fitter(rows, y, loss, options, report, verbosity)
+            given = None if self.ridge is None else as_nonnegative(self.ridge, "ridge")
+            self.ridge_, interrupted = fitter.find_ridge() if given is None else (given, None)
+            return interrupted or fitter.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)
+
+    def _fitter(
+        self,
+        rows: Floats,
+        y: NDArray[Any],
+        loss: str,
+        options: dict[str, Any],
+        report: Report,
+        verbosity: int,
+    ) -> NetworkFitter:
+        """Return the fits with everything but the ridge."""
         batch = None if self.batch_size is None else as_count(self.batch_size, "batch_size")
         seconds_to_import("torch")  # before the clock is started
-        fitter = NetworkFitter(
+        return NetworkFitter(
             rows,
             y,
             loss,
@@ -146,12 +187,23 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
                 "depth": self.depth,
                 "bias": self.bias,
                 "batch_size": batch,
-                "start": start,
                 **options,
                 "seed": int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
                 "device": self.device,
             },
+            report,
+            verbosity,
         )
-        given = None if self.ridge is None else as_nonnegative(self.ridge, "ridge")
-        self.ridge_, interrupted = fitter.find_ridge() if given is None else (given, None)
-        return interrupted or fitter.fit(self.ridge_, n_restarts=self.n_restarts, patience=self.patience)
+
+
+def importances(network: SparseReLUNetwork) -> Floats:
+    """Return how much each feature of deviation 1 counts (d,), of sum 1; zeros for a network without weights.
+
+    Feature i counts sum |W_L| ... |W_1| over the paths from it to the outputs: for one hidden layer
+    sum_j |v_j| |w_ji|.
+    """
+    paths = np.ones(network.n_outputs)
+    for weight, _ in reversed(network.layers):
+        paths = abs(weight).T @ paths
+    total = paths.sum()
+    return np.asarray(paths / total if total > 0.0 else paths)

@@ -74,11 +74,15 @@ def passes(n_rows: int, batch_size: int | None) -> int:
     return max(EPOCHS, ceil(STEPS * batch / n_rows))
 
 
-def noise_deviation(loss: Loss, outputs: Floats, target: Floats, n_weights: int = 0) -> float:
+def noise_deviation(
+    loss: Loss, outputs: Floats, target: Floats, n_weights: int = 0, weights: Floats | None = None
+) -> float:
     """Return the deviation of the loss's slope at the outputs (n,) or (n, k): the noise that a fit leaves.
 
     For the squared loss that of the residual, for labels that of probabilities less labels; degrees of freedom: the
-    values of the target less the weights, at least half the values.
+    values of the target less the weights, at least half the values. `weights` are those of the rows (n,), of mean 1.
     """
     slope = loss.gradient(outputs, target) * len(target)
+    if weights is not None:
+        slope = slope * np.sqrt(weights if slope.ndim == 1 else weights[:, None])
     return sqrt(float(np.square(slope).sum()) / max(slope.size - n_weights, slope.size / 2))

@@ -31,6 +31,8 @@ def write_estimator(estimator: Any, path: str | os.PathLike[str]) -> Path:
         arrays["classes_are_objects"] = np.array(estimator.classes_.dtype == object)
     if hasattr(estimator, "feature_names_in_"):
         arrays["feature_names"] = _texts(estimator.feature_names_in_, "feature name")
+    if hasattr(estimator, "feature_importances_"):
+        arrays["feature_importances"] = estimator.feature_importances_
     if hasattr(estimator, "columns_"):
         arrays["columns"] = np.array(json.dumps(estimator.columns_))
     return write_arrays(path, arrays)
@@ -57,6 +59,8 @@ def read_estimator(kind: type[E], path: str | os.PathLike[str]) -> E:
             estimator.classes_ = classes.astype(object) if objects else classes
         if "feature_names" in arrays:
             estimator.feature_names_in_ = _of_size(arrays, "feature_names", network.n_inputs).astype(object)
+        if "feature_importances" in arrays:
+            estimator.feature_importances_ = _of_size(arrays, "feature_importances", network.n_inputs)
         if "columns" in arrays:
             estimator.columns_ = json.loads(str(arrays["columns"]))
     except (KeyError, TypeError, ValueError, RecursionError) as error:

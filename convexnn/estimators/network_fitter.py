@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.estimators.defaults import noise_deviation, noise_ridge
+from convexnn.estimators.progress import Report, each_pass
 from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
 from convexnn.program.losses import LOSSES
@@ -43,6 +44,8 @@ class NetworkFitter:
         When the fits began, and how long they may take.
     options : dict
         Of ``fit_network``, the same for every fit.
+    report, verbosity
+        What takes messages, and how many there are.
     """
 
     rows: Floats
@@ -51,6 +54,8 @@ class NetworkFitter:
     epochs: int
     deadline: Deadline
     options: dict[str, Any]
+    report: Report
+    verbosity: int = 0
 
     def fit(
         self,
@@ -64,18 +69,23 @@ class NetworkFitter:
     ) -> NetworkFit:
         """Return a fit of a share of the passes, within a share of the time and what is left of it."""
         limit, left = self.deadline.time_limit, self.deadline.share(1.0)
-        return fit_network(
+        epochs = max(1, round(share * self.epochs))
+        self.report(f"fit of {epochs} passes with ridge {ridge:.3g}, {self.options['budget']} weights at most")
+        fit = fit_network(
             self.rows,
             self.target,
             loss=self.loss,
             ridge=ridge,
-            epochs=max(1, round(share * self.epochs)),
+            epochs=epochs,
             n_restarts=n_restarts,
             patience=patience,
             time_limit=None if limit is None or left is None else min(time_share * limit, left),
             linear=linear,
+            callback=each_pass(self.report, self.verbosity, epochs),
             **self.options,
         )
+        self.report(f"loss {fit.objective:.6g}, {fit.nnz} weights, {fit.status.name}, {fit.seconds:.1f} s")
+        return fit
 
     def find_ridge(self) -> tuple[float, NetworkFit | None]:
         """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target.
@@ -84,7 +94,8 @@ class NetworkFitter:
         the end of the time, without a fit.
         """
         loss, target = LOSSES[self.loss], encode(self.target, self.loss, len(self.rows)).values
-        deviation = FIRST * noise_deviation(loss, np.zeros_like(target), target)
+        weights = self.options["sample_weight"]
+        deviation = FIRST * noise_deviation(loss, np.zeros_like(target), target, weights=weights)
         for _ in range(PROBES):
             if self.deadline.is_over():
                 break
@@ -92,5 +103,5 @@ class NetworkFitter:
             probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME, linear=False)
             if probe.status is Status.INTERRUPTED:
                 return ridge, probe
-            deviation = noise_deviation(loss, probe.network.predict(self.rows), target, probe.nnz)
+            deviation = noise_deviation(loss, probe.network.predict(self.rows), target, probe.nnz, weights)
         return noise_ridge(deviation, *self.rows.shape), None

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from convexnn.checks import Floats, as_flag
 from convexnn.estimators.base import SparseReLUEstimator
@@ -43,6 +43,9 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         Seconds after which the best network so far is taken; default none, the fit stops by its own rule.
     warm_start : bool, default False
         Whether ``fit`` begins at the network of the fit before, as a path over budgets does.
+    verbose : int, default 0
+        1 for messages on the fit, at level INFO of ``logging.getLogger("convexnn")``; 2 for one of every pass. They go
+        to standard error where logging is not set up.
     random_state : int or numpy.random.RandomState, optional
         As everywhere in scikit-learn: a whole number makes fits repeatable.
     device : str, default "cpu"
@@ -58,14 +61,17 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         What was used.
     status_ : Status
         How the fit ended.
-    n_iter_ : int
-        Length of the last fit's history.
+    n_iter_, loss_curve_ : int, ndarray (n_iter_,)
+        Passes over the rows of the last fit, and the mean loss over each, on a scaled target.
+    feature_importances_ : ndarray (d,)
+        sum |W_L| ... |W_1| over the paths from a feature to the outputs, on scaled features and target, as shares of
+        sum 1: for one hidden layer sum_j |v_j| |w_ji| times the feature's deviation. Zeros for a constant network.
 
     Raises
     ------
     TypeError, ValueError
-        By ``fit``: an argument is of the wrong type, shape or range; X is a scipy.sparse matrix, or has gaps; the
-        budget does not reach every output.
+        By ``fit``: an argument is of the wrong type, shape or range; X has gaps, or is sparse and too large as
+        an array; the budget does not reach every output.
 
     Notes
     -----
@@ -82,15 +88,19 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
     (True, True)
     """
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit the network to X (n, d) and numbers y (n,) or (n, k); return the estimator."""
-        rows, target = validate_data(
-            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
-        )
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the network to X (n, d) and numbers y (n,) or (n, k); return the estimator.
+
+        X may be a scipy.sparse matrix that takes at most 1 GiB as an array. `sample_weight` (n,), at least 0, says how
+        much each row counts in the mean loss and in the ridge that follows from the noise. Whole numbers of 8 at most
+        on average are counts: the fit is that of rows repeated as often, in their order. Others have no scale.
+        """
+        rows, target, weights = self._data(X, y, sample_weight, multi_output=True, y_numeric=True)
         values = np.asarray(target, dtype=np.float64).reshape(len(rows), -1)
-        scaling = Scaling.of(values, shift=as_flag(self.bias, "bias"))
+        scaling = Scaling.of(values, as_flag(self.bias, "bias"), weights)
+        means = np.average(values, axis=0, weights=weights)
         outputs = _without_constants(scaling, values)
-        self._learn(rows, outputs.apply(values), "squared", outputs, values.mean(axis=0))
+        self._learn(rows, outputs.apply(values), "squared", outputs, means, weights)
         return self
 
     def predict(self, X: ArrayLike) -> Floats:

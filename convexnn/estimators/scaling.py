@@ -32,14 +32,17 @@ class Scaling:
     varies: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, table: Floats, shift: bool = True) -> Scaling:
-        """Return the scaling of the columns of `table` (n, d) by their means, or about zero without a `shift`."""
+    def of(cls, table: Floats, shift: bool = True, weights: Floats | None = None) -> Scaling:
+        """Return the scaling of the columns of `table` (n, d) by their means, or about zero without a `shift`.
+
+        Rows may have weights (n,).
+        """
         peaks = np.abs(table).max(axis=0)
         # Columns are brought to size 1 first: squares of very large or very small numbers do not fit into float64.
         units = np.where(peaks > 0.0, peaks, 1.0)
         scaled = table / units
-        centres = scaled.mean(axis=0) if shift else np.zeros(len(units))
-        deviations = np.sqrt(np.square(scaled - centres).mean(axis=0))
+        centres = np.average(scaled, axis=0, weights=weights) if shift else np.zeros(len(units))
+        deviations = np.sqrt(np.average(np.square(scaled - centres), axis=0, weights=weights))
         varies = deviations > ROUNDING
         return cls(centres * units, np.where(varies, deviations * units, 1.0), varies)
 

@@ -14,6 +14,7 @@ from convexnn.fitting.joint import free_parameters, joint_polish, normal_equatio
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
+from convexnn.fitting.weighting import weighted_rows
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.recover_weights import recover_weights
 from convexnn.solution import Status
@@ -111,7 +112,8 @@ def _fit_outputs(problem: FitProblem, weights: Tensor, biases: Tensor) -> Layers
     hidden = torch.relu(problem.rows @ weights.T + shift)
     basis = torch.cat([hidden, hidden.new_ones((len(hidden), 1))], dim=1) if bias else hidden
     # By singular values, which torch has on the CPU alone: neurons may be parallel.
-    fitted = torch.linalg.lstsq(basis.cpu(), problem.target.cpu(), driver="gelsd").solution.T.to(basis.device)
+    sides = [weighted_rows(side, problem.weights).cpu() for side in (basis, problem.target)]
+    fitted = torch.linalg.lstsq(*sides, driver="gelsd").solution.T.to(basis.device)
     heads, levels = fitted[:, : len(weights)], fitted[:, len(weights) :]
     length = (heads.norm(dim=0) / weights.norm(dim=1)).clamp(1e-15, 1e15).sqrt()
     parts = [(weights * length[:, None]).flatten(), (heads / length).flatten()]

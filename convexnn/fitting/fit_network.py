@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from convexnn.checks import (
     Floats,
+    Ints,
     as_count,
     as_flag,
     as_generator,
@@ -59,6 +60,7 @@ def fit_network(
     device: str = "cpu",
     callback: Callback | None = None,
     linear: bool = True,
+    sample_weight: ArrayLike | None = None,
 ) -> NetworkFit:
     """Fit a ReLU network with at most `budget` nonzero weights, those of hidden and output layers together.
 
@@ -110,6 +112,9 @@ def fit_network(
     linear : bool, default True
         Whether the linear or logistic model of the same features and ridge, cut to the budget, is a candidate. Where
         the budget holds all of it, the loss is never above its.
+    sample_weight : array_like (n,), optional
+        How much each row counts, at least 0: the loss is the weighted mean. Rows of weight 0 are left out; the search
+        for hidden layers takes the others alike, all fits after it weigh them.
 
     Returns
     -------
@@ -156,6 +161,10 @@ def fit_network(
     began = perf_counter()
     matrix = as_moderate(as_matrix(X, "X", min_rows=2), "X")
     function, target = loss_named(loss), encode(y, loss, len(matrix))
+    weights = None
+    if sample_weight is not None:
+        kept, weights = as_weights(sample_weight, len(matrix))
+        matrix, target = matrix[kept], encode(np.asarray(y)[kept], loss, len(kept))
     outputs = 1 if target.values.ndim == 1 else target.values.shape[1]
     sizes = _sizes(budget, width, as_count(depth, "depth"), (matrix.shape[1], outputs))
     if start is not None:
@@ -168,14 +177,15 @@ def fit_network(
     deadline = Deadline(limits.time_limit, began + seconds_to_import("torch"))
     from convexnn.fitting.problem import FitProblem
     from convexnn.fitting.restarts import MultistartFit
+    from convexnn.fitting.weighting import mean_loss
     from convexnn.fitting.worst_case import worst_loss
     from convexnn.linear.operator import as_device
 
-    def measure(network: SparseReLUNetwork) -> float:
-        return function.value(network.predict(matrix), target.values)
-
     values = target.values.reshape(len(matrix), outputs)
-    problem = FitProblem.make(matrix, values, function, bias, as_device(device), reach)
+    problem = FitProblem.make(matrix, values, function, bias, as_device(device), reach, weights)
+
+    def measure(network: SparseReLUNetwork) -> float:
+        return mean_loss(function, network.predict(matrix), target.values, weights)
 
     def measure_worst(network: SparseReLUNetwork) -> float:
         return worst_loss(problem, problem.layers(network, network.sizes, bias=True))
@@ -202,8 +212,21 @@ def fit_network(
         status,
         deadline.seconds,
         np.array(search.history),
-        Accuracy.of_loss(objective, target.values) if loss == "squared" else None,
+        Accuracy.of_loss(objective, target.values, weights) if loss == "squared" else None,
     )
+
+
+def as_weights(sample_weight: ArrayLike, n_rows: int) -> tuple[Ints, Floats | None]:
+    """Return the rows that count, and their weights at a mean of 1; None where they count alike."""
+    weights = as_vector(sample_weight, "sample_weight", n_rows)
+    if weights.min() < 0.0:
+        raise ValueError(f"sample_weight holds {weights.min():g}; expected numbers of at least 0")
+    kept = np.flatnonzero(weights)
+    if len(kept) < 2:
+        which = "zero on all rows" if not len(kept) else "zero on all rows but one"
+        raise ValueError(f"sample_weight is {which}; expected weights above zero on at least 2")
+    left = weights[kept] / weights.max()
+    return kept, None if np.ptp(left) == 0.0 else left / left.mean()
 
 
 def _sizes(budget: int, width: int | None, depth: int, ends: tuple[int, int]) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from convexnn.fitting.curvature import rooted
 from convexnn.fitting.layers import Layers
-from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.problem import FitProblem, Rows
+from convexnn.fitting.weighting import weighted_rows, weighted_slope, weighted_value
 from convexnn.recovery.support_steps import LEAST_DAMPING
 
 FIRST_DAMPING = 1e-3
@@ -76,33 +77,34 @@ def free_parameters(layers: Layers) -> Tensor:
     return torch.nonzero(free)[:, 0]
 
 
-def tiles(problem: FitProblem, layers: Layers, entries: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rows and target some rows at a time, in the precision of the layers, for so many entries a row."""
+def tiles(problem: FitProblem, layers: Layers, entries: int) -> Iterator[Rows]:
+    """Yield rows, target and weights some rows at a time, in the precision of the layers, for so many entries a row."""
     size, kind = max(1, TILE_ENTRIES // entries), layers.parameters.dtype
-    for rows, target in zip(problem.rows.split(size), problem.target.split(size), strict=True):
-        yield rows.to(kind), target.to(kind)
+    for begin in range(0, problem.n_rows, size):
+        rows, target, weights = problem.part(slice(begin, begin + size))
+        yield rows.to(kind), target.to(kind), None if weights is None else weights.to(kind)
 
 
 def penalised_loss(problem: FitProblem, layers: Layers, ridge: float) -> float:
     """Return L(h_L) + ridge/2 ||W||^2, L the mean loss over rows."""
     total = 0.0
-    for rows, target in tiles(problem, layers, max(layers.sizes)):
-        total += problem.loss.value(layers.forward(rows)[-1], target) * len(rows)
+    for rows, target, weights in tiles(problem, layers, max(layers.sizes)):
+        total += weighted_value(problem.loss, layers.forward(rows)[-1], target, weights) * len(rows)
     return total / problem.n_rows + 0.5 * ridge * float(layers.parameters[: layers.n_weights].square().sum())
 
 
 def normal_equations(problem: FitProblem, layers: Layers, free: Tensor) -> tuple[Tensor, Tensor]:
     """Return J^T H J (f, f) and the gradient J^T dL/dh_L (f,), J the derivative of the outputs in some parameters.
 
-    H is the curvature of the loss, I / n for the squared one. J is made for some rows at a time.
+    H is the curvature of the loss, I / n for the squared one without weights. J is made for some rows at a time.
     """
     gram = layers.parameters.new_zeros((len(free), len(free)))
     slope = layers.parameters.new_zeros(len(free))
-    for rows, target in tiles(problem, layers, layers.sizes[-1] * max(len(free), *layers.sizes)):
+    for rows, target, weights in tiles(problem, layers, layers.sizes[-1] * max(len(free), *layers.sizes)):
         values = layers.forward(rows)
         jacobian = derivative(layers, values, free)
-        slope += jacobian.T @ (problem.loss.gradient(values[-1], target) * len(rows)).reshape(-1)
-        root = rooted(problem.loss.name, values[-1], jacobian)
+        slope += jacobian.T @ (weighted_slope(problem.loss, values[-1], target, weights) * len(rows)).reshape(-1)
+        root = weighted_rows(rooted(problem.loss.name, values[-1], jacobian), weights)
         gram += root.T @ root
     return gram / problem.n_rows, slope / problem.n_rows
 

@@ -18,6 +18,7 @@ from convexnn.fitting.joint import (
 )
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.weighting import weighted_slope, weighted_value
 
 # Multiplications of one refit of all layers at once, n k s^2, up to which it takes less than a second or so, and the
 # seconds of a limit that have to be left for so many: a step asks no clock, and the machine may be busy. Labels take
@@ -78,8 +79,8 @@ def loss_and_gradient(problem: FitProblem, layers: Layers, ridge: float) -> tupl
     weights = layers.parameters[: layers.n_weights]
     total, gradient = 0.5 * ridge * float(weights.square().sum()), torch.zeros_like(layers.parameters)
     gradient[: layers.n_weights] = ridge * weights
-    for rows, target in tiles(problem, layers, max(layers.sizes)):
+    for rows, target, row_weights in tiles(problem, layers, max(layers.sizes)):
         share, values = len(rows) / problem.n_rows, layers.forward(rows)
-        total += share * problem.loss.value(values[-1], target)
-        gradient += share * layers.gradient(values, problem.loss.gradient(values[-1], target))
+        total += share * weighted_value(problem.loss, values[-1], target, row_weights)
+        gradient += share * layers.gradient(values, weighted_slope(problem.loss, values[-1], target, row_weights))
     return total, gradient

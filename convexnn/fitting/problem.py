@@ -11,9 +11,13 @@ from torch import Tensor
 
 from convexnn.checks import Floats
 from convexnn.fitting.layers import Layers
+from convexnn.fitting.weighting import weighted_mean
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.losses import Loss
 from convexnn.recovery.recover_weights import root_mean_squares
+
+# Rows (n, d), their target (n, k) and their weights (n,), None where all count alike.
+Rows = tuple[Tensor, Tensor, Tensor | None]
 
 # A deviation of this share of the largest entry of its column is rounding.
 ROUNDING = 1e-13
@@ -29,17 +33,18 @@ class Units:
     height: float
 
     @classmethod
-    def of(cls, X: Floats, y: Floats, numbers: bool, bias: bool) -> Units:
-        """Return units in which features, and numbers to be fitted, have root mean square 1.
+    def of(cls, X: Floats, y: Floats, numbers: bool, bias: bool, weights: Floats | None = None) -> Units:
+        """Return units in which features, and numbers to be fitted, have root mean square 1, rows weighted.
 
         Without biases nothing is moved, and labels are not scaled. With biases a feature that does not vary is of no
         use: it is 0 up to rounding, which must not be taken for its scale.
         """
-        center = X.mean(axis=0) if bias else np.zeros(X.shape[1])
-        scale, peaks = root_mean_squares(X - center), np.abs(X).max(axis=0)
+        roots = 1.0 if weights is None else np.sqrt(weights)[:, None]
+        center = np.average(X, axis=0, weights=weights) if bias else np.zeros(X.shape[1])
+        scale, peaks = root_mean_squares(roots * (X - center)), np.abs(X).max(axis=0)
         scale = np.where(scale > ROUNDING * peaks, scale, peaks)
-        level = y.mean(axis=0) if bias and numbers else np.zeros(y.shape[1])
-        height = float(root_mean_squares((y - level).reshape(-1, 1))[0]) if numbers else 1.0
+        level = np.average(y, axis=0, weights=weights) if bias and numbers else np.zeros(y.shape[1])
+        height = float(root_mean_squares((roots * (y - level)).reshape(-1, 1))[0]) if numbers else 1.0
         return cls(center, scale, level, height)
 
     def widened(self, margin: Floats) -> Units:
@@ -52,7 +57,8 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class FitProblem:
-    """Rows (n, d) and a target (n, k) in working units; the units; the loss; how far rows may move (d,), if at all.
+    """Rows (n, d) and a target (n, k) in working units; the units; the loss; how far rows may move (d,), if at all;
+    weights (n,) of mean 1 of the rows, None where all count alike.
 
     The loss of a program takes vectors where there is one output; here every target is (n, k).
     """
@@ -62,19 +68,28 @@ class FitProblem:
     units: Units
     loss: Loss
     reach: Tensor | None = None
+    weights: Tensor | None = None
 
     @classmethod
     def make(
-        cls, X: Floats, y: Floats, loss: Loss, bias: bool, device: torch.device, margin: Floats | None = None
+        cls,
+        X: Floats,
+        y: Floats,
+        loss: Loss,
+        bias: bool,
+        device: torch.device,
+        margin: Floats | None = None,
+        weights: Floats | None = None,
     ) -> FitProblem:
         """Return the problem for data (n, d), a target (n, k) as the loss takes it, and a margin (d,) of each feature.
 
-        A margin of zeros is none.
+        A margin of zeros is none; weights (n,) have mean 1.
         """
-        units = Units.of(X, y, loss.name == "squared", bias)
+        units = Units.of(X, y, loss.name == "squared", bias, weights)
         rows, target = (X - units.center) / units.scale, (y - units.level) / units.height
         # Of a feature that does not vary only rounding is left.
-        rows[:, np.einsum("nd,nd->d", rows, rows) < 0.5 * len(rows)] = 0.0
+        size = np.einsum("nd,nd->d", rows, rows if weights is None else rows * weights[:, None])
+        rows[:, size < 0.5 * len(rows)] = 0.0
         reach = None
         if margin is not None and margin.any():
             wide = units.widened(margin)
@@ -82,18 +97,25 @@ class FitProblem:
         # Only squared losses are fitted beyond what float32 can show.
         kind = torch.float64 if loss.name == "squared" else torch.float32
         tensors = [torch.as_tensor(part, dtype=kind, device=device) for part in (rows, target)]
-        radius = None if reach is None else torch.as_tensor(reach, dtype=kind, device=device)
-        return cls(tensors[0], tensors[1], units, loss, radius)
+        radius, row_weights = (
+            None if part is None else torch.as_tensor(part, dtype=kind, device=device) for part in (reach, weights)
+        )
+        return cls(tensors[0], tensors[1], units, loss, radius, row_weights)
 
     def to(self, dtype: torch.dtype) -> FitProblem:
         """Return this problem in another precision."""
-        reach = None if self.reach is None else self.reach.to(dtype)
-        return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype), reach=reach)
+        reach, weights = (None if part is None else part.to(dtype) for part in (self.reach, self.weights))
+        return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype), reach=reach, weights=weights)
+
+    def part(self, index: Any) -> Rows:
+        """Return some rows with target and weights."""
+        return self.rows[index], self.target[index], None if self.weights is None else self.weights[index]
 
     def take(self, index: Tensor) -> FitProblem:
         """Return this problem on some rows, in the same units."""
         index = index.to(self.rows.device)
-        return replace(self, rows=self.rows[index], target=self.target[index])
+        rows, target, weights = self.part(index)
+        return replace(self, rows=rows, target=target, weights=weights)
 
     @property
     def n_rows(self) -> int:
@@ -105,7 +127,7 @@ class FitProblem:
         layers = Layers.zero(sizes, bias, torch.float64)
         if bias and self.loss.name != "squared":
             # Numbers have mean 0 in their units.
-            shares = (self.target > 0.0).double().mean(0)
+            shares = weighted_mean((self.target > 0.0).double(), self.weights)
             layers.biases[-1].copy_(torch.logit(shares) if self.loss.name == "logistic" else shares.log())
         return layers
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from convexnn.fitting.layers import Layers
-from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.problem import FitProblem, Rows
 from convexnn.fitting.schedule import Schedule
+from convexnn.fitting.weighting import weighted_slope, weighted_value
 from convexnn.fitting.worst_case import interval_bounds, worst_gradient, worst_outputs
 from convexnn.solution import Status
 
@@ -93,22 +94,25 @@ class _Trainer:
     def run_epoch(self, problem: FitProblem, steps: int, generator: torch.Generator) -> float:
         """Take the steps of one pass over the rows; return the mean loss over them."""
         total = 0.0
-        for rows, target in batches(problem, self.schedule.batch, generator):
-            loss, gradient = self._descent(problem, rows, target, self.step / steps)
-            total += loss * len(rows)
+        for part in batches(problem, self.schedule.batch, generator):
+            loss, gradient = self._descent(problem, part, self.step / steps)
+            total += loss * len(part[0])
             self._move(gradient, steps)
         return total / problem.n_rows
 
-    def _descent(self, problem: FitProblem, rows: Tensor, target: Tensor, progress: float) -> tuple[float, Tensor]:
+    def _descent(self, problem: FitProblem, part: Rows, progress: float) -> tuple[float, Tensor]:
         """Return the mean loss over some rows, or that of their worst case, and its gradient (N,)."""
+        rows, target, weights = part
         if problem.reach is None:
             values = self.layers.forward(rows)
-            loss = problem.loss.value(values[-1], target)
-            return loss, self.layers.gradient(values, problem.loss.gradient(values[-1], target))
+            loss = weighted_value(problem.loss, values[-1], target, weights)
+            return loss, self.layers.gradient(values, weighted_slope(problem.loss, values[-1], target, weights))
         layer_intervals = interval_bounds(self.layers, rows, self.schedule.margin_at(progress) * problem.reach)
         outputs, away = worst_outputs(problem, layer_intervals, target)
-        slope = problem.loss.gradient(outputs, target)
-        return problem.loss.value(outputs, target), worst_gradient(self.layers, layer_intervals, slope, away)
+        slope = weighted_slope(problem.loss, outputs, target, weights)
+        return weighted_value(problem.loss, outputs, target, weights), worst_gradient(
+            self.layers, layer_intervals, slope, away
+        )
 
     def threshold(self, progress: float) -> None:
         """Zero all but the best weights, in the parameters and in the mask; none is spent on idle neurons."""
@@ -154,12 +158,13 @@ class _Trainer:
             self.threshold(self.step / steps)
 
 
-def batches(problem: FitProblem, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all rows once, in a random order and so many at a time."""
+def batches(problem: FitProblem, size: int, generator: torch.Generator) -> Iterator[Rows]:
+    """Yield all rows once with target and weights, in a random order and so many at a time."""
     if size >= problem.n_rows:
-        yield problem.rows, problem.target
+        yield problem.rows, problem.target, problem.weights
         return
     order = torch.randperm(problem.n_rows, generator=generator).to(problem.rows.device)
     for index in order.split(size):
         # Twice as fast as indexing.
-        yield problem.rows.index_select(0, index), problem.target.index_select(0, index)
+        weights = None if problem.weights is None else problem.weights.index_select(0, index)
+        yield problem.rows.index_select(0, index), problem.target.index_select(0, index), weights

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem
+from convexnn.fitting.weighting import weighted_value
 
 # What goes into a layer, and its affine values: centers (n, .) and radii (n, .), or (1, .) where rows share them.
 LayerIntervals = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -67,4 +68,4 @@ def worst_loss(problem: FitProblem, layers: Layers) -> float:
     if problem.reach is None:
         raise ValueError("the problem has no reach; expected one with a margin")
     outputs, _ = worst_outputs(problem, interval_bounds(layers, problem.rows, problem.reach), problem.target)
-    return problem.loss.value(outputs, problem.target)
+    return weighted_value(problem.loss, outputs, problem.target, problem.weights)

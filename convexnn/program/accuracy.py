@@ -27,11 +27,12 @@ class Accuracy:
     r2: float
 
     @classmethod
-    def of_loss(cls, loss: float, target: Floats) -> Accuracy:
-        """Return the accuracy of a squared loss 1/(2n) ||p - y||^2 to the target (n,) or (n, k)."""
+    def of_loss(cls, loss: float, target: Floats, weights: Floats | None = None) -> Accuracy:
+        """Return the accuracy of a squared loss 1/(2n) ||p - y||^2 to the target (n,) or (n, k), rows weighted (n,)."""
         missed, values = 2.0 * loss, target.reshape(len(target), -1)
-        size = float(np.square(values).sum(axis=1).mean())
-        spread = float(np.square(values - values.mean(axis=0)).sum(axis=1).mean())
+        centre = np.average(values, axis=0, weights=weights)
+        size = float(np.average(np.square(values).sum(axis=1), weights=weights))
+        spread = float(np.average(np.square(values - centre).sum(axis=1), weights=weights))
         return cls(_share(missed, size), 1.0 - _share(missed, spread))
 
     @property
