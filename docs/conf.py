@@ -68,7 +68,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
-html_sidebars = {"index": [], "install": [], "choosing": [], "glossary": [], "changelog": []}
+html_sidebars: dict[str, list[str]] = {"index": [], "install": [], "choosing": [], "glossary": [], "changelog": []}
 
 # Files of the repository that are pages too.
 BORROWED = re.compile(r"^```\{include\} (\S+)\n```$", flags=re.MULTILINE)
