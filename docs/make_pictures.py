@@ -21,6 +21,7 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = ("tutorials", "how")
+STYLE: Any = {"figure.dpi": 100, "savefig.dpi": 144, "figure.constrained_layout.use": True}
 BLOCK = re.compile(r"^```python\n(.*?)^```\n", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -35,9 +36,7 @@ class Shown:
 
 def pages() -> list[Path]:
     """Return the pages whose blocks are run when the site is built."""
-    return sorted(
-        path for room in SHOWN for path in (DOCS / room).glob("*.md") if BLOCK.search(path.read_text("utf-8"))
-    )
+    return sorted(path for room in SHOWN for path in (DOCS / room).glob("*.md") if blocks(path))
 
 
 def run_page(page: Path, folder: Path) -> list[Shown]:
@@ -46,10 +45,7 @@ def run_page(page: Path, folder: Path) -> list[Shown]:
 
     matplotlib.use("Agg")
     names: dict[str, Any] = {"__name__": page.stem}
-    with (
-        chdir(folder),
-        matplotlib.rc_context({"figure.dpi": 100, "savefig.dpi": 144, "figure.constrained_layout.use": True}),
-    ):
+    with chdir(folder), matplotlib.rc_context(STYLE):
         return [_run_block(block, f"{page.name}, block {i}", names) for i, block in enumerate(blocks(page))]
 
 

@@ -61,7 +61,7 @@ def maximize(
     model: Any = None,
     surrogates: Sequence[Any] = (),
 ) -> Optimum:
-    """Find the largest value of an output, or of a linear function c . outputs, over a region.
+    """Find the largest value of an output, or of a linear function of the outputs, over a region.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def maximize(
     region : Box, LinfBall, L1Ball or L2Ball, or a part of one by :meth:`verify.Box.where`
         The inputs allowed.
     objective : int or array_like (k,), optional
-        The output's index, 0 to k - 1, or c; needed for several outputs.
+        The output's index, 0 to k - 1, or the weights of the linear function; needed for several outputs.
     time_limit, backend, seed, model, surrogates
         As in :func:`verify.find_adversarial`.
 
