@@ -239,7 +239,7 @@ class _Maximization:
 
     def _ask_early(self) -> Optimum | None:
         """Ask the engine for a part of the time, where that may be enough for an optimum."""
-        asked = asks_early(self.inquiry) and choose_engine(self.inquiry) is None
+        asked = asks_early(self.inquiry) and not self.rising.closing and choose_engine(self.inquiry) is None
         checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share) if asked else None
         return None if checked is None or checked.rejection is not None else self._optimum_by(checked)
 
