@@ -221,7 +221,10 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
 
     def _ask_early(self) -> Check | None:
         """Ask the engine for a part of the time, where that is likely to be enough."""
-        if self.resources.clock.over():
+        closing = all(
+            case.splitting is not None and case.splitting.closing for case in self.cases if self._open_of(case)
+        )
+        if closing or self.resources.clock.over():
             return None
         answer = self._ask_engines(SCHEDULE.engine_share / max(1, len(self._open())))
         return None if answer.status is Holding.UNKNOWN else answer

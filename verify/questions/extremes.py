@@ -219,7 +219,8 @@ class Maximization:
 
     def _ask_early(self) -> Optimum | None:
         """Ask the engine for a part of the time, where that may be enough for an optimum."""
-        asked = asks_early(self.inquiry) and not out_of_time(self.inquiry) and choose_engine(self.inquiry) is None
+        worth = asks_early(self.inquiry) and not self.rising.closing and not out_of_time(self.inquiry)
+        asked = worth and choose_engine(self.inquiry) is None
         checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share) if asked else None
         return None if checked is None or checked.rejection is not None else self._optimum_by(checked)
 

@@ -241,7 +241,8 @@ class _Attack(WitnessSearch[Alternative, Answer]):
 
     def _ask_early(self) -> Answer | None:
         """Ask the engine for a part of the time, where that is likely to be enough."""
-        if not asks_early(self.inquiry) or choose_engine(self.inquiry) is not None:
+        closing = self.splitting is not None and self.splitting.closing
+        if closing or not asks_early(self.inquiry) or choose_engine(self.inquiry) is not None:
             return None
         answer = self._ask_engines(SCHEDULE.engine_share / len(self._open()))
         return None if answer.status is Verdict.UNKNOWN else answer

@@ -47,6 +47,11 @@ class Rising:
                 return
             self.inquiry.climb([self.index], above[-1])
 
+    @property
+    def closing(self) -> bool:
+        """Whether boxes close the region."""
+        return self.splitting is not None and self.splitting.closing
+
     def _above(self, level: float, above: list[Floats]) -> Splitting:
         """Return the search for what is above a level, as it stands; a level is never lowered."""
         accept = partial(self._rises, above, level)

@@ -53,7 +53,7 @@ class Schedule:
     doubt: float = 1e6
     few_binaries: int = 128
     early_share: float = 0.1
-    engine_share: float = 0.4
+    engine_share: float = 0.3
 
 
 SCHEDULE = Schedule()

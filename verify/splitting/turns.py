@@ -49,6 +49,11 @@ class Splitting:
                 break
         return False
 
+    @property
+    def closing(self) -> bool:
+        """Whether boxes close the region: then engines need not come early."""
+        return self.boxes is not None and self.boxes.search.closed >= SCHEDULE.progress
+
     def _favour(self) -> None:
         """Give the search whose bound is lower longer turns, and the other one shorter ones."""
         if self.boxes is None or self.boxes.bound == self.neurons.bound:
