@@ -1,6 +1,6 @@
 """Kill and interrupt commands at random moments, and look at what they leave behind.
 
-    python benchmarks/interruptions.py [--runs 50 --seed 0 --cases NAME ...]
+    python benchmarks/interruptions.py [--runs 50 --seed 0 --cases NAME ... --signals NAME ...]
 
 `convexnn attack --log`, `convexnn reproduce` (a study of a moment) and `convexnn fit --save` are started as processes,
 and each has SIGKILL or SIGINT at a random moment, so many times a signal in all. After that every line of a log or
@@ -33,6 +33,8 @@ import convexnn as cx
 
 # The command line as it is started, with a study of a moment.
 COMMANDS = Path(__file__).with_name("interruptions_study.py")
+
+SIGNALS = ("SIGKILL", "SIGINT")
 
 # Rows of an attack.
 ROWS = 60
@@ -191,18 +193,20 @@ def go_on(case: Case, folder: Path, kept: list[bytes], tally: Tally) -> None:
     tally.redone += lines[: len(kept)] != kept or len(lines) != case.whole
 
 
-def main(runs: int, seed: int, chosen: list[str]) -> None:
+def main(runs: int, seed: int, chosen: list[str], signals: list[str]) -> None:
     """Print what became of every command and signal."""
-    draw = random.Random(seed)
-    tallies = {(case, kind): Tally() for case in chosen for kind in (signal.SIGKILL, signal.SIGINT)}
+    # In the background of a shell it is ignored, and what is ignored stays so in the processes that are started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    draw, kinds = random.Random(seed), [signal.Signals[name] for name in signals]
+    tallies = {(case, kind): Tally() for case in chosen for kind in kinds}
     with TemporaryDirectory() as inputs, TemporaryDirectory() as first:
         prepare(Path(inputs))
         copytree(inputs, first, dirs_exist_ok=True)
         whole = {case: seconds_of(CASES[case], Path(first)) for case in chosen}
         for number in range(runs):
             case = chosen[number % len(chosen)]
-            for kind in (signal.SIGKILL, signal.SIGINT):
-                trial(CASES[case], kind, draw.uniform(0.0, whole[case]), Path(inputs), tallies[case, kind])
+            for kind in kinds:
+                trial(CASES[case], kind, draw.uniform(0.0, 0.8 * whole[case]), Path(inputs), tallies[case, kind])
     titles = "runs  ended   kept  lost  broken  redone    stuck  left over   slowest  exit codes"
     print(f"{'command':14} {'signal':8} {titles}")
     for (case, kind), tally in tallies.items():
@@ -214,5 +218,6 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=50, help="processes a signal, over all cases")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--signals", nargs="*", choices=SIGNALS, default=list(SIGNALS))
     options = parser.parse_args()
-    main(options.runs, options.seed, options.cases)
+    main(options.runs, options.seed, options.cases, options.signals)

@@ -63,7 +63,7 @@ def test_reading_is_taken_off_the_limit(name: str, folder: Path, monkeypatch: py
     monkeypatch.setattr(cx.SparseReLURegressor, "fit", late)
     now = count()
     command = name.split()[0]
-    for module in ("questions", command):
+    for module in ("asking.questions", "fit" if command == "fit" else f"asking.{command}"):
         # Every look at this clock is a second later.
         monkeypatch.setattr(f"convexnn.cli.{module}.perf_counter", lambda: float(next(now)), raising=False)
     assert call(*commands(folder)[name], "--time-limit", 10).exit_code == 70

@@ -26,7 +26,7 @@ from tests.helpers.command_line import Result, call, complained
 def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace every fit by that of a constant: only the reading matters."""
 
-    def learn(self: Any, X: Floats, y: NDArray[Any], loss: str, outputs: Any, constant: Floats) -> None:
+    def learn(self: Any, X: Floats, y: NDArray[Any], loss: str, outputs: Any, constant: Floats, weights: Any) -> None:
         self.network_ = constant_network(X.shape[1], constant)
         self.budget_, self.width_, self.ridge_, self.n_iter_, self.status_ = 1, 1, 0.0, 0, Status.EXACT
 
