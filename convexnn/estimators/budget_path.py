@@ -280,9 +280,11 @@ def _descending_budgets(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Ite
         if not descending:
             raise ValueError("budgets is empty; expected at least one whole number")
         return descending
-    if len(np.shape(X)) != 2:
-        raise ValueError(f"X has shape {np.shape(X)}; expected (n, d)")
-    n_rows, n_inputs = np.shape(X)
+    # numpy takes a sparse matrix for a scalar.
+    shape = getattr(X, "shape", None) or np.shape(X)
+    if len(shape) != 2:
+        raise ValueError(f"X has shape {shape}; expected (n, d)")
+    n_rows, n_inputs = shape
     n_outputs = _n_outputs(estimator, y)
     sizes = (estimator.depth, n_rows, n_inputs, n_outputs)
     from convexnn.estimators.defaults import network_size

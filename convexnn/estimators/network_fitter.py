@@ -65,9 +65,13 @@ class NetworkFitter:
         n_restarts: int = 1,
         patience: int = 0,
         time_share: float = 1.0,
-        linear: bool = True,
+        probe: bool = False,
     ) -> NetworkFit:
-        """Return a fit of a share of the passes, within a share of the time and what is left of it."""
+        """Return a fit of a share of the passes, within a share of the time and what is left of it.
+
+        A `probe` shows the noise. For labels it is not polished: what a network fits of rows that it can tell apart
+        says little about the noise, and the ridge was too weak (digits: 96.5 % right, 97.2 % without).
+        """
         limit, left = self.deadline.time_limit, self.deadline.share(1.0)
         epochs = max(1, round(share * self.epochs))
         self.report(f"fit of {epochs} passes with ridge {ridge:.3g}, {self.options['budget']} weights at most")
@@ -80,7 +84,8 @@ class NetworkFitter:
             n_restarts=n_restarts,
             patience=patience,
             time_limit=None if limit is None or left is None else min(time_share * limit, left),
-            linear=linear,
+            linear=not probe,
+            polish=not probe or self.loss == "squared",
             callback=each_pass(self.report, self.verbosity, epochs),
             **self.options,
         )
@@ -100,7 +105,7 @@ class NetworkFitter:
             if self.deadline.is_over():
                 break
             ridge = noise_ridge(deviation, *self.rows.shape)
-            probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME, linear=False)
+            probe = self.fit(ridge, PROBE_PASSES, time_share=PROBE_TIME, probe=True)
             if probe.status is Status.INTERRUPTED:
                 return ridge, probe
             deviation = noise_deviation(loss, probe.network.predict(self.rows), target, probe.nnz, weights)

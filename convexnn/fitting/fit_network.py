@@ -60,6 +60,7 @@ def fit_network(
     device: str = "cpu",
     callback: Callback | None = None,
     linear: bool = True,
+    polish: bool = True,
     sample_weight: ArrayLike | None = None,
 ) -> NetworkFit:
     """Fit a ReLU network with at most `budget` nonzero weights, those of hidden and output layers together.
@@ -112,6 +113,8 @@ def fit_network(
     linear : bool, default True
         Whether the linear or logistic model of the same features and ridge, cut to the budget, is a candidate. Where
         the budget holds all of it, the loss is never above its.
+    polish : bool, default True
+        Whether the weights that a run keeps are refitted; without it the loss is that of training, which stops early.
     sample_weight : array_like (n,), optional
         How much each row counts, at least 0: the loss is the weighted mean. Rows of weight 0 are left out; the search
         for hidden layers takes the others alike, all fits after it weigh them.
@@ -200,6 +203,7 @@ def fit_network(
         deadline,
         callback,
         as_flag(linear, "linear"),
+        as_flag(polish, "polish"),
     )
     status = search.run(n_restarts, start, as_generator(seed))
     objective = measure(search.best)

@@ -62,6 +62,8 @@ class MultistartFit:
         Told of each pass.
     linear : bool
         Whether the linear model of the same ridge is a candidate.
+    polish : bool
+        Whether layers are refitted on their support.
     best, objective
         The best network so far and its loss; after :meth:`run` there is one, never worse than the best constant.
     history : list of float
@@ -77,6 +79,7 @@ class MultistartFit:
     deadline: Deadline
     callback: Callback | None
     linear: bool = True
+    polish: bool = True
     best: SparseReLUNetwork = field(init=False)
     objective: float | None = None
     history: list[float] = field(default_factory=list)
@@ -180,7 +183,7 @@ class MultistartFit:
 
     def _refitted(self, layers: Layers) -> Layers:
         # Labels with a margin are fitted on the worst case, which a refit does not see.
-        if self.problem.reach is not None or self.deadline.is_over():
+        if not self.polish or self.problem.reach is not None or self.deadline.is_over():
             return layers
         return refit(self.problem, layers, self.schedule.ridge, self.deadline.share(1.0), self.deadline.is_over)
 
@@ -192,17 +195,20 @@ class MultistartFit:
         return linear_candidate(self.problem, self.sizes, self.bias, schedule.budget, schedule.ridge, stop)
 
     def _judge(self, linear: LinearCandidate) -> None:
-        """Keep the linear candidate, fitted as a network, where it is ahead of the best with the ridge and without.
+        """Keep the linear candidate where its loss is below the best's: fitted as a network, or the whole one as it is.
 
-        The whole linear model is kept besides where its loss alone is the lowest: a ridge on two layers is stronger
-        than that on one, and the network is never to lie behind it.
+        Fitted as a network it is to be ahead with the ridge as well. The whole one needs not: a ridge on two layers is
+        stronger than that on one, and the network is never to lie behind the linear model.
         """
+        network = self.problem.network(linear.layers)
+        if self.objective is not None and self.measure(network) >= self.objective:
+            return
         ridge, best = self.schedule.ridge, self.problem.layers(self.best, self.sizes, self.bias)
         layers = self._refitted(linear.layers)
         if penalised_loss(self.problem, layers, ridge) < penalised_loss(self.problem, best, ridge):
             self.keep_if_best(self.problem.network(layers))
         if linear.is_whole:
-            self.keep_if_best(self.problem.network(linear.layers))
+            self.keep_if_best(network)
 
     def _after_epoch(self, loss: float) -> bool:
         self.history.append(loss * self.problem.units.height**2)

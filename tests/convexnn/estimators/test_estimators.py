@@ -312,6 +312,22 @@ class TestTogether:
         assert fits == [model.ridge_]
         assert model.ridge_ > 0.0
 
+    def test_the_noise_of_labels_is_not_sought_in_polished_fits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Once, such fits told rows apart that they had seen, and the ridge was too weak."""
+        fits, whole = list[tuple[bool, bool]](), cx.fit_network
+
+        def counted(*given: Any, **more: Any) -> Any:
+            fits.append((more["polish"], more["linear"]))
+            return whole(*given, **more)
+
+        monkeypatch.setattr("convexnn.estimators.network_fitter.fit_network", counted)
+        X = np.random.default_rng(0).standard_normal((60, 3))
+        Classifier(epochs=4).fit(X, X[:, 0] > 0.0)
+        assert fits == [(False, False), (False, False), (True, True)]
+        fits.clear()
+        Regressor(epochs=4).fit(X, X[:, 0])
+        assert fits == [(True, False), (True, False), (True, True)]
+
     @pytest.mark.parametrize("seed", range(3))
     def test_a_fit_without_time_is_no_worse_than_a_constant(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """On noise, where the few steps before the clock is asked lead away from it."""

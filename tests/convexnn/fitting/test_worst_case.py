@@ -135,7 +135,7 @@ def handwritten() -> tuple[Floats, Any]:
 @pytest.mark.parametrize("margin", [0.0, 0, np.zeros(64)], ids=str)
 def test_a_margin_of_zero_changes_no_bit(margin: Any) -> None:
     X, y = handwritten()
-    options: dict[str, Any] = {"budget": 100, "width": 12, "loss": "softmax", "epochs": 5, "seed": 3}
+    options: dict[str, Any] = {"budget": 100, "width": 12, "loss": "softmax", "epochs": 5, "seed": 3, "linear": False}
     plain, other = cx.fit_network(X, y, **options), cx.fit_network(X, y, margin=margin, **options)
     for (weight, shift), (again, same) in zip(plain.network.layers, other.network.layers, strict=True):
         assert (weight != again).nnz == 0
