@@ -190,7 +190,8 @@ def agreement(options: Namespace) -> None:
     for seed in range(options.seeds):
         rng = np.random.default_rng(seed)
         loss, penalty = ("squared", "squared", "logistic", "softmax")[seed % 4], ("group_l1", "l1")[seed // 4 % 2]
-        cone, d = bool(seed // 8 % 2), int(rng.integers(1, 3 if loss == "softmax" else 4))
+        # With softmax and cones the reference, first-order, takes minutes.
+        cone, d = bool(seed // 8 % 2) and loss != "softmax", int(rng.integers(1, 3 if loss == "softmax" else 4))
         bias = bool(rng.integers(2)) and d == 1
         n = int(rng.integers(5, {1: 61, 2: 41, 3: 21}[d] if loss != "softmax" else 9))
         X = rng.standard_normal((n, d))
@@ -211,6 +212,8 @@ def agreement(options: Namespace) -> None:
         off = abs(found.objective - reference.objective) / program.zero_loss
         over = (found.bound - reference.objective) / program.zero_loss
         worst, above = max(worst, off), max(above, over)
+        if (seed + 1) % 20 == 0:
+            print(f"{seed + 1} problems: off by {worst:.1e} at most, bound above by {above:.1e}", flush=True)
         if off > tolerance + (reference.gap or 0.0) / program.zero_loss or over > 1e-13 or not found.status.complete:
             print(
                 f"seed {seed}: n {n} d {d} {loss} {penalty} cone {cone}: off {off:.1e}, over {over:.1e}, "
