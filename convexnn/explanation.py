@@ -112,8 +112,8 @@ def explain(
     >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [0.0, 2.0]], [0.0, 0.5]), ([[1.0, -3.0]], [0.25])])
     >>> print(cx.explain(network, ["debt", "age"], [[1.0, 0.0], [3.0, 1.0], [0.0, 2.0]]))
     neuron  active on  of the variance  inputs  next layer  reads
-    h1          100 %           87.8 %       1          -3  2 age + 0.5
-    h0           67 %           12.2 %       2           1  debt - age
+    h1          100 %           90.7 %       1          -3  2 age + 0.5
+    h0           67 %            9.3 %       2           1  debt - age
     y = h0 - 3 h1 + 0.25
     """
     names = unit_names(network.sizes, _names(feature_names, network.n_inputs))
