@@ -20,7 +20,7 @@ class Table:
     Attributes
     ----------
     header : tuple of str
-        One title a column; the first column is left-aligned, and so is one titled ``status``; numbers go right.
+        One title a column; the first is left-aligned, and so are words (``status``, ``reads``); numbers go right.
     rows : tuple of tuple of str
         The cells, one a column; empty where there is nothing to say.
     """
@@ -38,7 +38,7 @@ class Table:
     @property
     def left(self) -> tuple[bool, ...]:
         """Which columns are left-aligned."""
-        return tuple(index == 0 or title == "status" for index, title in enumerate(self.header))
+        return tuple(index == 0 or title in ("status", "reads") for index, title in enumerate(self.header))
 
     def __str__(self) -> str:
         return self.to_text()
