@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from convexnn.checks import Floats
 from convexnn.optimum.gates import patterns_of, with_rows
 from convexnn.program.convex_program import ConvexProgram
-from convexnn.solution import Solution
+from convexnn.solution import Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import able_solvers, solve
 
@@ -52,12 +52,19 @@ def solve_held(program: ConvexProgram, start: Floats | None, tolerance: float, t
         work = len(program.rows) ** 2 * program.n_weights * program.n_parts
         if work <= HEAVY:
             try:
-                return solve(program, "interior_point", **options)
+                solution = solve(program, "interior_point", **options)
+                return solution if solution.status is not Status.INACCURATE else _better(solution, options)
             except UnsuitedError:
                 pass  # a cone without interior: the next solver projects onto it
     if start is not None:
         options["start"] = start if program.cone else start[0]
     return solve(program, "auto" if not program.cone else "admm", **options)
+
+
+def _better(solution: Solution, options: dict[str, Any]) -> Solution:
+    """Go on from an inaccurate solution by the method of multipliers; return the one with the smaller gap."""
+    other = solve(solution.program, "admm", **options, start=solution)
+    return min(solution, other, key=lambda one: float("inf") if one.gap is None else one.gap)
 
 
 def warm_start(solution: Solution, kept: np.ndarray[Any, np.dtype[np.int64]], added: int) -> Floats:

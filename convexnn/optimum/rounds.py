@@ -34,6 +34,9 @@ AIM, LEFT = 0.9, 0.3
 # Tolerance of the last solve, over the gates of the answer, as a share of the one asked for.
 POLISHED = 1e-3
 
+# How near to the largest price met the bound of a run is taken that can do no better.
+CLOSE = 1e-4
+
 # Why zero weights are an answer.
 ZERO = "zero weights are optimal, for the strength is at least the smallest one with that optimum"
 
@@ -182,6 +185,11 @@ class ColumnGeneration:
                 return pricing.bound, True, False
         if self._tighten():
             return pricing.bound, True, False
+        if pricing.reason == "beaten":
+            # Patterns that are held are priced too high: the solver is at its end, and the bound is what is left to do.
+            top = max(pricing.value, strength)
+            pricing = pricer.prove(theta, top * (1.0 + CLOSE), float("inf"), self.options.deadline.share(1.0))
+            self._know(solution.program, theta, pricing.bound)
         if pricer.exact:
             late = self._is_late(pricer)
             self.status = Status.TIME_LIMIT if late else Status.INACCURATE

@@ -233,3 +233,14 @@ def test_new_gates_have_new_patterns_and_directions() -> None:
     assert not held & set(keys)
     cosines = fresh @ fresh.T - np.eye(len(fresh))
     assert cosines.max() <= 0.98 + 1e-12
+
+
+def test_a_solver_that_stops_short_is_helped() -> None:
+    # The interior point method ends at a gap of 1e-6 here, and at first this was all there was.
+    rng = np.random.default_rng(124)
+    rng.integers(1, 4), rng.integers(2), rng.integers(5, 21)
+    X = rng.standard_normal((18, 3))
+    y = np.maximum(X @ rng.standard_normal(3), 0.0) - np.maximum(X @ rng.standard_normal(3), 0.0)
+    y += 0.1 * rng.standard_normal(18)
+    found = cx.global_optimum(X, y, strength=0.07816221421796091, penalty="l1", tolerance=1e-7)
+    assert found.status is cx.Status.CONVERGED
