@@ -26,11 +26,13 @@ def inputs_read(network: SparseReLUNetwork, outputs: Sequence[int] | NDArray[np.
     return reached
 
 
-def excluder(network: SparseReLUNetwork) -> Callable[[Floats, Floats, Atom], bool]:
+def excluder(
+    network: SparseReLUNetwork, stop: Callable[[], bool] = lambda: False
+) -> Callable[[Floats, Floats, Atom], bool]:
     """Return a function that says of a box, lower and upper (d,), and a constraint whether no input there meets it.
 
     It rests on CROWN bounds of the outputs, once for each box; a box says nothing where an input that is read has an
-    infinite end.
+    infinite end, and none does once `stop` says that the time is over.
     """
     known = dict[tuple[bytes, tuple[int, ...]], Interval | None]()
 
@@ -39,6 +41,8 @@ def excluder(network: SparseReLUNetwork) -> Callable[[Floats, Floats, Atom], boo
         outputs = () if finite else tuple(sorted(atom.outputs))
         key = lower.tobytes() + upper.tobytes(), outputs
         if key not in known:
+            if stop():
+                return False
             kept = finite | inputs_read(network, outputs)
             known[key] = _outputs(network, np.where(kept, lower, 0.0), np.where(kept, upper, 0.0))
         found = known[key]

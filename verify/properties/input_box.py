@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import sha256
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from verify.properties.case import Case, Condition
 from verify.properties.formulas import Atom
 from verify.properties.polytope import bounds_within
-from verify.regions.halfspaces import Halfspaces, halfspaces
+from verify.regions.halfspaces import Halfspaces, halfspaces, no_halfspaces
 
 # Names of the arrays that make up a box.
 ENDS = ("lower", "upper", "open_lower", "open_upper")
@@ -76,10 +77,18 @@ class InputBox:
         return Case(*ends, conditions, cut, np.array([cut.strict for cut in self.cuts], dtype=bool))
 
     def _halfspaces(self) -> Halfspaces:
+        if not self.cuts:
+            return _uncut(len(self.lower))
         rows = np.zeros((len(self.cuts), len(self.lower)))
         for row, cut in zip(rows, self.cuts, strict=True):
             row[list(cut.inputs)] = list(cut.inputs.values())
         return halfspaces(rows, np.array([cut.bound for cut in self.cuts]), len(self.lower))
+
+
+@lru_cache(maxsize=8)
+def _uncut(size: int) -> Halfspaces:
+    """Return no constraint, one and the same for all boxes: making it takes longer than the box."""
+    return no_halfspaces(size)
 
 
 def _quotient(bound: float, factor: float) -> float | None:

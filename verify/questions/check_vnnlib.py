@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, as_nonnegative
 from convexnn.network import SparseReLUNetwork
 from verify.answers.answer import Event, Proof
 from verify.answers.checked_result import CheckedResult
@@ -17,6 +18,7 @@ from verify.answers.property_check import Check, Holding
 from verify.answers.replay import replay_of
 from verify.answers.witness import CheckedPoint
 from verify.bounds.objectives import is_order, with_order, with_values
+from verify.clock import Clock
 from verify.properties.case import Case
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
@@ -92,10 +94,13 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
         if have != want:
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
-    cases, notes = cases_for(net, asked)
+    clock = Clock(as_nonnegative(time_limit, "time_limit"))
+    cases, notes = cases_for(net, asked, clock.overdue)
     net, order = _network_for(net, cases)
     center = cases[0].lower if cases else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
+    # Multiplying out counts.
+    resources = replace(resources, clock=clock)
     return _PropertyCheck(net, cases, notes, resources, order)
 
 

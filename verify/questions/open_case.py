@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -95,8 +95,12 @@ class OpenCase:
         self.open = [condition for condition in self.open if not condition.excluded]
 
 
-def cases_for(network: SparseReLUNetwork, asked: Property) -> tuple[tuple[Case, ...], list[str]]:
+def cases_for(
+    network: SparseReLUNetwork, asked: Property, stop: Callable[[], bool] = lambda: False
+) -> tuple[tuple[Case, ...], list[str]]:
     """Return the cases of a property of a network, and notes about inputs without bounds that nothing reads.
+
+    Once `stop` says so, bounds of the network leave out no more of many alternatives.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def cases_for(network: SparseReLUNetwork, asked: Property) -> tuple[tuple[Case, 
     """
     found, notes = list[Case](), dict[int, str]()
     # Bounds are those of the values before a final function, which constraints may be about.
-    for case in asked.cases_where(excluder(network)) if network.final is None else asked.cases:
+    for case in asked.cases_where(excluder(network, stop)) if network.final is None else asked.cases:
         free = case.free
         if not free.any():
             found.append(case)

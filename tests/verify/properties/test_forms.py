@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -308,3 +309,26 @@ def test_mixed_constraints_of_deep_networks_are_decided_as_enumeration_does(seed
         if answer.witness is not None:
             assert answer.outputs is not None
             assert answer.outputs[0] - answer.witness[0] >= largest + shift
+
+
+def test_many_alternatives_keep_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from verify.bounds import ruled_out
+
+    bounded: list[int] = []
+    whole = ruled_out.crown_bounds
+
+    def counting(network: cx.SparseReLUNetwork, region: verify.Box) -> Any:
+        bounded.append(1)
+        return whole(network, region)
+
+    monkeypatch.setattr(ruled_out, "crown_bounds", counting)
+    network = zoo.network((2, 3, 1), seed=0)
+    head = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)"
+    box = "".join(f"(assert (>= X_{index} 0))(assert (<= X_{index} 1))" for index in range(2))
+    ways = " ".join(f"(and (>= X_0 {number / 2000}) (>= Y_0 1000))" for number in range(2000))
+    asked = verify.parse_property(f"{head}{box}(assert (or {ways}))")
+    for over, most in ((True, 0), (False, 2000)):
+        bounded.clear()
+        monkeypatch.setattr("verify.clock.Clock.overdue", lambda clock, over=over: over)
+        assert verify.check_vnnlib(network, asked, time_limit=0.0).status is not Holding.VIOLATED
+        assert len(bounded) == most
