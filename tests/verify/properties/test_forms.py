@@ -13,6 +13,7 @@ import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify import Holding
+from verify.bounds.layer_bounds import crown_bounds
 from verify.properties.formulas import Atom
 from verify.properties.s_expressions import VnnlibError
 
@@ -312,16 +313,13 @@ def test_mixed_constraints_of_deep_networks_are_decided_as_enumeration_does(seed
 
 
 def test_many_alternatives_keep_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    from verify.bounds import ruled_out
-
     bounded: list[int] = []
-    whole = ruled_out.crown_bounds
 
     def counting(network: cx.SparseReLUNetwork, region: verify.Box) -> Any:
         bounded.append(1)
-        return whole(network, region)
+        return crown_bounds(network, region)
 
-    monkeypatch.setattr(ruled_out, "crown_bounds", counting)
+    monkeypatch.setattr("verify.bounds.ruled_out.crown_bounds", counting)
     network = zoo.network((2, 3, 1), seed=0)
     head = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)"
     box = "".join(f"(assert (>= X_{index} 0))(assert (<= X_{index} 1))" for index in range(2))
