@@ -103,6 +103,9 @@ def recover(
     >>> y = np.maximum(X[:, 0] - X[:, 1], 0) - np.maximum(X[:, 2], 0)
     >>> print(recover(X, y, budget=3).to_network())
     sparse ReLU network 10-2-1: 5 nonzeros, 2 hidden neurons
+      h0 = relu(x0 - x1)
+      h1 = relu(x2)
+      y = h0 - h1
     """
     began = perf_counter()
     rows, target = _data(X, y, as_flag(bias, "bias"))

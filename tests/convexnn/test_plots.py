@@ -44,5 +44,5 @@ def test_without_a_bound_it_is_drawn_above_the_lowest(program: cx.ConvexProgram,
 
 
 def test_a_solution_without_a_history_is_refused(program: cx.ConvexProgram) -> None:
-    with pytest.raises(ValueError, match=r"CLARABEL\) has no history; expected one of a solver that iterates"):
+    with pytest.raises(ValueError, match=r"solution of cvxpy \(CLARABEL\) has no history; expected one of a solver"):
         plots.convergence(cx.solve(program, "cvxpy"))
