@@ -436,7 +436,7 @@ def test_strict_and_contradicting_constraints_of_a_property() -> None:
     assert case.contains(np.array([0.25, 0.5]))
     assert not case.contains(np.array([0.5, 0.5]))
     network = cx.SparseReLUNetwork([([[1.0, 1.0]], [-1.0])])
-    assert verify.check_vnnlib(network, strict).status is Holding.UNKNOWN  # the maximum is not reached
+    assert verify.check_vnnlib(network, strict, time_limit=2).status is Holding.UNKNOWN  # the maximum is not reached
     empty = verify.parse_property(f"{VNNLIB} (assert (< (+ X_0 X_1) -1)) (assert (>= Y_0 0))")
     assert verify.check_vnnlib(network, empty).status is Holding.HOLDS
 
