@@ -44,7 +44,7 @@ autosummary_generate = True
 autodoc_default_options = {
     "members": True,
     "inherited-members": False,
-    "exclude-members": "__init__, __new__, set_score_request",
+    "exclude-members": "__init__, __new__, set_fit_request, set_score_request",
 }
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -61,8 +61,8 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         What was used.
     status_ : Status
         How the fit ended.
-    n_iter_, loss_curve_ : int, ndarray (n_iter_,)
-        Passes over the rows of the last fit, and the mean loss over each, on a scaled target.
+    n_iter_, loss_curve_ : int, ndarray (e,)
+        Passes e over the rows in the last fit, and the mean loss over each, on a scaled target.
     feature_importances_ : ndarray (d,)
         sum |W_L| ... |W_1| over the paths from a feature to the outputs, on scaled features and target, as shares of
         sum 1: for one hidden layer sum_j |v_j| |w_ji| times the feature's deviation. Zeros for a constant network.
