@@ -10,7 +10,8 @@ from verify.properties.formulas import FALSE, TRUE, Atom, Formula
 from verify.properties.s_expressions import VnnlibError, Word
 from verify.regions.halfspaces import LARGEST
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Each digit in one way only: what is no number of 200,000 digits is told at once.
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 # A variable: X for inputs or Y for outputs, and its index; CONSTANT is where a term has its constant.
 Variable = tuple[str, int]

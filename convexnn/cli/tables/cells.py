@@ -22,7 +22,7 @@ _MINUS = "-+\u2212"
 
 _SIGNED = re.compile(
     rf"(?P<minus>[{_MINUS}]?)\s?(?P<before>[{_CURRENCIES}]?)\s?(?P<inner>[{_MINUS}]?)"
-    rf"(?P<body>\d{{1,3}}(?:,\d{{3}})+(?:\.\d*)?|\d+\.?\d*|\.\d+)\s?(?P<after>[{_CURRENCIES}%]?)",
+    rf"(?P<body>\d{{1,3}}(?:,\d{{3}})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)\s?(?P<after>[{_CURRENCIES}%]?)",
     re.ASCII,
 )
 

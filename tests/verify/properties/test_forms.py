@@ -330,3 +330,11 @@ def test_many_alternatives_keep_the_limit(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr("verify.clock.Clock.overdue", lambda clock, over=over: over)
         assert verify.check_vnnlib(network, asked, time_limit=0.0).status is not Holding.VIOLATED
         assert len(bounded) == most
+
+
+@pytest.mark.parametrize("end", ["x", ".5.", "e", "e+"])
+def test_a_long_word_that_is_no_number_is_told_at_once(end: str) -> None:
+    # Of a pattern that can split digits in two ways this would take a minute.
+    text = f"(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 {'9' * 200_000}{end}))"
+    with pytest.raises(VnnlibError, match="is neither a variable nor a finite number"):
+        verify.parse_property(text)
