@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,31 +150,26 @@ def _named(error: OSError, path: str | os.PathLike[str]) -> OSError:
     return kind(f"{os.fspath(path)} cannot be written ({error.strerror or error})")
 
 
-def unpacked(path: str | os.PathLike[str], most: int) -> bytes:
+def unpacked(content: bytes, name: str, most: int) -> bytes:
     """Return the bytes of a file, unpacked where gzip has packed it, at most so many.
 
     Raises
     ------
-    OSError
-        The file cannot be read.
     ValueError
-        It is damaged, or holds more.
+        The file of this name is damaged, or holds more.
 
     Examples
     --------
-    >>> import gzip, tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "figures.txt.gz"
-    >>> _ = path.write_bytes(gzip.compress(b"1 2 3"))
-    >>> unpacked(path, 100)
+    >>> import gzip
+    >>> unpacked(gzip.compress(b"1 2 3"), "figures.txt.gz", 100)
     b'1 2 3'
     """
-    with open(path, "rb") as file:
-        packed = file.read(2) == GZIP
-        file.seek(0)
+    data = content
+    if content.startswith(GZIP):
         try:
-            data = gzip.GzipFile(fileobj=file).read(most + 1) if packed else file.read(most + 1)
+            data = gzip.GzipFile(fileobj=BytesIO(content)).read(most + 1)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{os.fspath(path)} is damaged, gzip cannot unpack it ({error})") from None
+            raise ValueError(f"{name} is damaged, gzip cannot unpack it ({error})") from None
     if len(data) > most:
-        raise ValueError(f"{os.fspath(path)} holds more than {most:,} bytes; expected a smaller file")
+        raise ValueError(f"{name} holds more than {most:,} bytes; expected a smaller file")
     return data

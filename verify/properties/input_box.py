@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha256
@@ -28,10 +29,9 @@ class InputBox:
 
     def within(self, atoms: Iterable[Atom]) -> InputBox:
         """Return the part of the box that meets atoms on inputs alone."""
-        box = InputBox(0)
-        for name in ENDS:
-            setattr(box, name, getattr(self, name).copy())
-        box.cuts = self.cuts
+        box = copy(self)
+        box.lower, box.upper = self.lower.copy(), self.upper.copy()
+        box.open_lower, box.open_upper = self.open_lower.copy(), self.open_upper.copy()
         for atom in atoms:
             box._cut(atom)
         return box

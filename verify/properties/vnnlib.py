@@ -52,7 +52,7 @@ def read_document(path: str | os.PathLike[str]) -> Document:
     """
     file = as_file(path, "property")
     try:
-        return parse(unpacked(file, MOST_BYTES).decode("utf-8-sig"))
+        return parse(unpacked(file.read_bytes(), str(file), MOST_BYTES).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError(f"{file} is not a text file") from None
     except VnnlibError as error:

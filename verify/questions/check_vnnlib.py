@@ -95,7 +95,7 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
         if have != want:
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
-    cases, notes = cases_for(net, asked, clock.overdue)
+    cases, notes = cases_for(net, asked, clock.over)
     net, order = _network_for(net, cases)
     center = cases[0].lower if cases else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))

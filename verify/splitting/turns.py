@@ -22,7 +22,8 @@ class Splitting:
         self, inquiry: Inquired, goals: Sequence[Goal], accept: Callable[[Floats], bool], level: float = 0.0
     ) -> None:
         self.inquiry, self.goals, self.accept, self.level = inquiry, list(goals), accept, level
-        self.boxes = BoxSplitting(inquiry, goals, accept, level) if goals and can_halve(inquiry) else None
+        self.boxes: BoxSplitting | None = None
+        self.begun = False
         self.neurons = NeuronSplitting(inquiry, accept, level)
         self.box_turn, self.neuron_turn = SCHEDULE.first_boxes, SCHEDULE.first_neurons
 
@@ -33,6 +34,7 @@ class Splitting:
         if not share or clock.over():
             return False
         until = clock.seconds + share * clock.left
+        self._begin()
         while not clock.past(until) and self._open():
             if self.boxes is not None and self._halves():
                 if self.boxes.run(min(clock.seconds + self.box_turn, until), not self.boxes.promising):
@@ -48,6 +50,12 @@ class Splitting:
             elif not halves:
                 break
         return False
+
+    def _begin(self) -> None:
+        """Make the search by boxes once there is time for it: its arrays are as large as the network."""
+        if not self.begun and self.goals and can_halve(self.inquiry):
+            self.boxes = BoxSplitting(self.inquiry, self.goals, self.accept, self.level)
+        self.begun = True
 
     @property
     def closing(self) -> bool:

@@ -51,7 +51,8 @@ def _content(path: Path) -> bytes:
     """Return the bytes of a file; a pipe cannot be looked into first, and is read as it is."""
     if not path.is_file():
         return path.read_bytes()
-    return unpacked(path, max(MOST_BYTES, path.stat().st_size))
+    content = path.read_bytes()
+    return unpacked(content, str(path), max(MOST_BYTES, len(content)))
 
 
 def _is_utf16(data: bytes) -> bool:

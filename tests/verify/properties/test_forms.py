@@ -327,7 +327,7 @@ def test_many_alternatives_keep_the_limit(monkeypatch: pytest.MonkeyPatch) -> No
     asked = verify.parse_property(f"{head}{box}(assert (or {ways}))")
     for over, most in ((True, 0), (False, 2000)):
         bounded.clear()
-        monkeypatch.setattr("verify.clock.Clock.overdue", lambda clock, over=over: over)
+        monkeypatch.setattr("verify.clock.Clock.over", lambda clock, over=over: over)
         assert verify.check_vnnlib(network, asked, time_limit=0.0).status is not Holding.VIOLATED
         assert len(bounded) == most
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import as_file, require
+from convexnn.files import unpacked
 from verify.reading.graph.limits import MOST_NODES
 from verify.reading.onnx_files.scope import ML, STOCK, first_line, shown
 
@@ -84,25 +84,10 @@ def load_model(source: Any) -> Model:
 
 def _load_file(onnx: Any, path: Path) -> Model:
     content = path.read_bytes()
-    model = _parsed(onnx, unpacked(content, str(path)), str(path))
+    most = max(MOST_UNPACKED, MOST_RATIO * len(content))
+    model = _parsed(onnx, unpacked(content, str(path), most), str(path))
     _load_weights(onnx, model, path)
     return model
-
-
-def unpacked(content: bytes, name: str) -> bytes:
-    """Return the content of a file, decompressed where it is of gzip; one that would become too large is refused."""
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    most = max(MOST_UNPACKED, MOST_RATIO * len(content))
-    unpack = zlib.decompressobj(wbits=31)
-    try:
-        data = unpack.decompress(content, most)
-    except zlib.error as error:
-        raise ValueError(f"{name} is not a whole gzip file ({error})") from None
-    if unpack.unconsumed_tail or not unpack.eof:
-        what = f"becomes more than {most:,} bytes" if unpack.unconsumed_tail else "ends before its end"
-        raise ValueError(f"{name} is a gzip file that {what}; expected a whole ONNX model of at most that size")
-    return data
 
 
 def _parsed(onnx: Any, content: bytes, name: str) -> Model:
