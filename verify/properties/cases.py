@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,6 +28,15 @@ Slope = tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
 Conjunction = dict[int, Atom]
 Key = frozenset[tuple[int, float, bool]]
 
+T = TypeVar("T")
+
+
+class Cases(NamedTuple):
+    """Cases, and whether they are all: the time was over before the others were multiplied out where not."""
+
+    found: tuple[Case, ...]
+    whole: bool
+
 
 class TooManyError(VnnlibError):
     """The alternatives of a property are more than can be asked about one by one."""
@@ -41,8 +51,12 @@ class _Part:
 
 
 def cases_of(
-    sizes: tuple[int, int], asserted: Sequence[Formula], rules_out: RulesOut | None = None, most: int = MOST_CASES
-) -> tuple[Case, ...]:
+    sizes: tuple[int, int],
+    asserted: Sequence[Formula],
+    rules_out: RulesOut | None = None,
+    most: int = MOST_CASES,
+    stop: Callable[[], bool] = lambda: False,
+) -> Cases:
     """Return the cases of formulas that hold together, alternatives over the same box of inputs put together.
 
     Parameters
@@ -55,6 +69,8 @@ def cases_of(
         Says of a constraint that no input of a box meets it: branches with it are left out before they multiply.
     most : int
         Alternatives at most.
+    stop : callable, optional
+        Once it says so, only the first of all that is left is looked at, of alternatives and of boxes.
 
     Raises
     ------
@@ -62,17 +78,27 @@ def cases_of(
         There are more, and neither contradictions nor `rules_out` left out enough.
     """
     part = _Part(InputBox(sizes[0]), {frozenset(): {}})
-    parts = _Expansion(sizes, rules_out, most).meet([part], asserted)
-    found = [part.box.case(_conditions(part.ways.values(), sizes)) for part in parts]
-    return tuple(case for case in found if case is not None)
+    expansion = _Expansion(sizes, rules_out, most, stop)
+    parts = expansion.meet([part], asserted)
+    found = [part.box.case(_conditions(part.ways.values(), sizes)) for part in expansion.in_time(parts)]
+    return Cases(tuple(case for case in found if case is not None), expansion.whole)
 
 
 class _Expansion:
-    """The multiplying out of formulas, with its limits."""
+    """The multiplying out of formulas, with its limits; `whole` where no alternative was left out for want of time."""
 
-    def __init__(self, sizes: tuple[int, int], rules_out: RulesOut | None, most: int) -> None:
-        self.sizes, self.rules_out, self.most = sizes, rules_out, most
+    def __init__(self, sizes: tuple[int, int], rules_out: RulesOut | None, most: int, stop: Callable[[], bool]) -> None:
+        self.sizes, self.rules_out, self.most, self.stop = sizes, rules_out, most, stop
         self.numbers: dict[Slope, int] = {}
+        self.whole = True
+
+    def in_time(self, every: Sequence[T]) -> Iterator[T]:
+        """Yield the first, and the others as long as there is time."""
+        for number, one in enumerate(every):
+            if number and self.stop():
+                self.whole = False
+                return
+            yield one
 
     def meet(self, parts: list[_Part], formulas: Iterable[Formula]) -> list[_Part]:
         """Return the parts where all formulas hold.
@@ -101,7 +127,7 @@ class _Expansion:
         united: dict[bytes, _Part] = {}
         moves_boxes = _bounds_inputs(formula)
         count = constraints = 0
-        for alternative in formula.parts:
+        for alternative in self.in_time(formula.parts):
             for part in self.meet(parts, [alternative]):
                 # A box that is the same object needs no look at its entries.
                 key = part.box.key if moves_boxes else str(id(part.box)).encode()
@@ -118,7 +144,7 @@ class _Expansion:
         others = [atom for atom in atoms if atom.outputs]
         numbered = [(self._number(_slope(atom)), self._number(_turned(_slope(atom))), atom) for atom in others]
         found = []
-        for part in parts:
+        for part in self.in_time(parts):
             box = part.box.within(inputs) if inputs else part.box
             if box.empty:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -9,7 +10,7 @@ from math import prod
 import numpy as np
 
 from verify.properties.case import Case
-from verify.properties.cases import MOST_CASES, RulesOut, TooManyError, cases_of
+from verify.properties.cases import MOST_CASES, Cases, RulesOut, TooManyError, cases_of
 from verify.properties.formulas import Formula, size_of
 
 # Alternatives beyond which bounds of a network are asked which of them can be met, before all are multiplied out.
@@ -50,16 +51,19 @@ class Property:
         ValueError
             There are more than 100,000 alternatives, without those that contradict themselves.
         """
-        return self._cases(None, MOST_CASES)
+        return self._cases(None, MOST_CASES).found
 
-    def cases_where(self, rules_out: RulesOut) -> tuple[Case, ...]:
-        """Return the cases; where there are many, without those that `rules_out` says no input meets."""
-        if "cases" not in self.__dict__:
-            try:
-                return self._cases(None, MANY)
-            except TooManyError:
-                return self._cases(rules_out, MOST_CASES)
-        return self.cases
+    def cases_where(self, rules_out: RulesOut | None, stop: Callable[[], bool]) -> Cases:
+        """Return the cases that are multiplied out before `stop` says that the time is over.
+
+        Where there are many, those are left out that `rules_out` says no input meets.
+        """
+        if "cases" in self.__dict__:
+            return Cases(self.cases, whole=True)
+        try:
+            return self._cases(None, MANY, stop)
+        except TooManyError:
+            return self._cases(rules_out, MOST_CASES, stop)
 
     def input_name(self, index: int) -> str:
         """Return what the file calls an input."""
@@ -70,9 +74,9 @@ class Property:
             index -= prod(shape)
         return f"X_{index}"
 
-    def _cases(self, rules_out: RulesOut | None, most: int) -> tuple[Case, ...]:
+    def _cases(self, rules_out: RulesOut | None, most: int, stop: Callable[[], bool] = lambda: False) -> Cases:
         try:
-            return cases_of((self.n_inputs, self.n_outputs), self.asserted, rules_out, most)
+            return cases_of((self.n_inputs, self.n_outputs), self.asserted, rules_out, most, stop)
         except TooManyError as error:
             raise TooManyError(error.line, error.message, self.path) from None
 
@@ -82,7 +86,7 @@ class Property:
     def __str__(self) -> str:
         shape = f"property of {self.n_inputs} inputs, {self.n_outputs} outputs"
         try:
-            cases = self._cases(None, MANY)
+            cases = self._cases(None, MANY).found
         except TooManyError:
             return f"{shape}: formulas of {sum(map(size_of, self.asserted))} constraints"
         return f"{shape}: {len(cases)} boxes, {sum(len(case.conditions) for case in cases)} conditions"

@@ -20,6 +20,7 @@ from verify.answers.witness import CheckedPoint
 from verify.bounds.objectives import is_order, with_order, with_values
 from verify.clock import Clock
 from verify.properties.case import Case
+from verify.properties.cases import Cases
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
 from verify.questions.engines import choose_engine, out_of_time
@@ -95,9 +96,9 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
         if have != want:
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
-    cases, notes = cases_for(net, asked, clock.over)
-    net, order = _network_for(net, cases)
-    center = cases[0].lower if cases else np.zeros(asked.n_inputs)
+    cases, notes = cases_for(net, asked, clock)
+    net, order = _network_for(net, cases.found)
+    center = cases.found[0].lower if cases.found else np.zeros(asked.n_inputs)
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
     # Multiplying out counts.
     resources = replace(resources, clock=clock)
@@ -118,13 +119,14 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     def __init__(
         self,
         network: SparseReLUNetwork,
-        asked: Sequence[Case],
+        asked: Cases,
         notes: Sequence[str],
         resources: Resources,
         order: str,
     ) -> None:
         super().__init__()
-        self.network, self.asked, self.resources, self.order = network, asked, resources, order
+        self.network, self.resources, self.order = network, resources, order
+        self.asked, self.whole = asked
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
         for finding in notes:
@@ -153,8 +155,8 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             found = self._look(OpenCase(self.network, case, region, self.resources), number)
             if found is not None:
                 return found
-        if self.unseen:
-            return self._unknown([f"{OUT_OF_TIME} {self.unseen} of {len(self.asked)} boxes were not looked at."])
+        if self.unseen or not self.whole:
+            return self._unknown([self._unseen_boxes()])
         self.looked = True
         if not self.cases:
             words = f"Outward-rounded {'interval' if self.proof is Proof.INTERVAL else 'CROWN'} bounds prove it."
@@ -163,6 +165,13 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         return (
             (early and (self._split(SCHEDULE.early_share) or self._ask_early())) or self._split() or self._ask_engines()
         )
+
+    def _unseen_boxes(self) -> str:
+        """Return how many boxes the time did not suffice for."""
+        if self.whole:
+            return f"{OUT_OF_TIME} {self.unseen} of {len(self.asked)} boxes were not looked at."
+        seen = len(self.asked) - self.unseen
+        return f"{OUT_OF_TIME} {seen} boxes were looked at; what others there are was not multiplied out."
 
     def _look(self, case: OpenCase, number: int) -> Check | None:
         """Bound one box and climb there; return a violation, or keep the box where conditions stay open."""
@@ -282,7 +291,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     def _unknown(self, doubts: list[str]) -> Check:
         refused = next((case.inquiry.caveat for case in self.cases if case.inquiry.caveat), "")
         self._raise_bound(self._open())
-        self.highest = np.inf if self.unseen else self.highest
+        self.highest = np.inf if self.unseen or not self.whole else self.highest
         tie = TIE if any(case.inquiry.tied for case in self.cases) else ""
         return self._end(Holding.UNKNOWN, " ".join(filter(None, [tie, *doubts, refused])))
 

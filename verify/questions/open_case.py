@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from verify.answers.replay import Replay
 from verify.answers.witness import CheckedPoint, all_hold
 from verify.bounds.functions import Functions
 from verify.bounds.ruled_out import excluder, inputs_read
+from verify.clock import Clock
 from verify.properties.case import Case, Condition
+from verify.properties.cases import Cases
 from verify.properties.pass_through import with_inputs
 from verify.properties.property import Property
 from verify.questions.inquiry import Inquiry
@@ -95,12 +97,10 @@ class OpenCase:
         self.open = [condition for condition in self.open if not condition.excluded]
 
 
-def cases_for(
-    network: SparseReLUNetwork, asked: Property, stop: Callable[[], bool] = lambda: False
-) -> tuple[tuple[Case, ...], list[str]]:
+def cases_for(network: SparseReLUNetwork, asked: Property, clock: Clock) -> tuple[Cases, list[str]]:
     """Return the cases of a property of a network, and notes about inputs without bounds that nothing reads.
 
-    Once `stop` says so, bounds of the network leave out no more of many alternatives.
+    Bounds of the network leave out some of many alternatives, which may take half the time.
 
     Raises
     ------
@@ -109,7 +109,9 @@ def cases_for(
     """
     found, notes = list[Case](), dict[int, str]()
     # Bounds are those of the values before a final function, which constraints may be about.
-    for case in asked.cases_where(excluder(network, stop)) if network.final is None else asked.cases:
+    rules_out = excluder(network, lambda: clock.past(0.5 * clock.limit)) if network.final is None else None
+    cases = asked.cases_where(rules_out, clock.overdue)
+    for case in cases.found:
         free = case.free
         if not free.any():
             found.append(case)
@@ -131,7 +133,7 @@ def cases_for(
                 f"{asked.input_name(index)} has no bounds and no output asked about reads it: it is {value:g}"
             )
         found.append(settled)
-    return tuple(found), list(notes.values())
+    return Cases(tuple(found), cases.whole), list(notes.values())
 
 
 def _inputs_of(conditions: tuple[Condition, ...]) -> NDArray[np.int64]:

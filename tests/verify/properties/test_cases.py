@@ -1,0 +1,60 @@
+"""Multiplying out asks the clock: what was made in time is a part of all cases, and proves nothing."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convexnn as cx
+import verify
+from verify import Holding
+from verify.clock import Clock
+from verify.properties.cases import Cases, cases_of
+from verify.properties.input_box import InputBox
+
+HEAD = "".join(f"(declare-const {name}_{index} Real)" for name in "XY" for index in range(2))
+
+
+def ways_of(cases: Cases) -> set[tuple[bytes, ...]]:
+    """Return the boxes with each of their conditions."""
+    arrays = [(case.lower, case.upper, way.rows, way.levels) for case in cases.found for way in case.conditions]
+    return {tuple(part.tobytes() for part in way) for way in arrays}
+
+
+def test_what_is_made_in_time_is_a_part_of_all() -> None:
+    one = "(or (and (<= X_0 0) (>= Y_0 1)) (and (>= X_0 0.5) (>= Y_1 1)))"
+    asserted = verify.parse_property(f"{HEAD}(assert {one}) (assert (or (<= Y_0 3) (>= Y_1 4)))").asserted
+    every, sizes = cases_of((2, 2), asserted), list[int]()
+    for last in range(12):
+        asked = count()
+        found = cases_of((2, 2), asserted, stop=lambda asked=asked, last=last: next(asked) >= last)
+        sizes.append(len(ways_of(found)))
+        assert ways_of(found) <= ways_of(every)
+        assert found.whole == (sizes[-1] == 4)
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1], every.whole) == (1, 4, True)
+
+
+def test_alternatives_that_no_time_is_left_for_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
+    parts = " ".join(f"(and (>= X_0 {index / 500}) (<= X_0 1))" for index in range(300))
+    ends = "(assert (<= X_1 1)) (assert (>= X_1 0))"
+    text = f"{HEAD}{ends}(assert (or {parts})) (assert (or (>= Y_0 1000) (>= Y_1 1000)))"
+    made, before = [0], InputBox.within
+
+    def within(self: InputBox, atoms: Any) -> InputBox:
+        made[0] += 1
+        return before(self, atoms)
+
+    monkeypatch.setattr(InputBox, "within", within)
+    # Each box takes a second of this clock to be made.
+    monkeypatch.setattr(Clock, "seconds", property(lambda self: float(made[0])))
+    found = verify.check_vnnlib(network, verify.parse_property(text), time_limit=20.0)
+    assert made[0] == 20
+    assert (found.status, found.bound, found.proof) == (Holding.UNKNOWN, np.inf, None)
+    said = "1 boxes were looked at; what others there are was not multiplied out."
+    assert found.reason == f"The time limit was reached. {said}"
+    assert verify.check_vnnlib(network, verify.parse_property(text), time_limit=1e5).status is Holding.HOLDS
