@@ -4,14 +4,15 @@ from verify.answers.answer import Answer, Proof, Verdict
 from verify.answers.evaluation import Evaluation
 from verify.answers.optimum import Optimum, OutputRange, Status
 from verify.answers.property_check import Check, Holding
+from verify.answers.proven_bounds import Bounding, Difference, LayerBounds
 from verify.answers.radius import Nearness, Radius
-from verify.bounds.bound import bound
 from verify.embedding.embed import Embedding, embed
 from verify.encoding.encode import Encoding, Milp, encode
 from verify.points.finetuning import Finetune
 from verify.points.pruning import prune
 from verify.properties.property import Property
 from verify.properties.read_property import parse_property, read_property
+from verify.questions.bound import bound
 from verify.questions.certify_through import certify_through
 from verify.questions.check_vnnlib import check_vnnlib
 from verify.questions.difference import difference
@@ -32,8 +33,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "Bounding",
     "Box",
     "Check",
+    "Difference",
     "Embedding",
     "Encoding",
     "Evaluation",
@@ -42,6 +45,7 @@ __all__ = [
     "Interval",
     "L1Ball",
     "L2Ball",
+    "LayerBounds",
     "LinfBall",
     "Milp",
     "Nearness",

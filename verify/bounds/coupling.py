@@ -104,16 +104,21 @@ class CoupledNetworks:
         return _bounds((rows, np.zeros(rows.shape[0])), self.hidden, [self.last], self.region)
 
 
-def couple(first: SparseReLUNetwork, second: SparseReLUNetwork, region: Box) -> CoupledNetworks:
+def couple(
+    first: SparseReLUNetwork,
+    second: SparseReLUNetwork,
+    region: Box,
+    known: Sequence[Sequence[Interval]] | None = None,
+) -> CoupledNetworks:
     """Return two networks of the same sizes and kinds of units, coupled over a region.
 
     Notes
     -----
-    The bounds of a and b are those of CROWN for each network; of d = a - b those through the layers coupled so far, met
-    with what the bounds of a and b say.
+    The bounds of a and b are those `known` of each network, or else of CROWN; of d = a - b those through the layers
+    coupled so far, met with what the bounds of a and b say.
     """
     together, hidden = side_by_side(first, second), list[CoupledLayer]()
-    known = [crown_bounds(network, region) for network in (first, second)]
+    known = known or [crown_bounds(network, region) for network in (first, second)]
     sizes = region.reach
     for index, layer in enumerate(together[:-1]):
         own, other = known[0][index], known[1][index]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from convexnn.network import SparseReLUNetwork
@@ -43,6 +44,16 @@ def crown_bounds(
     `known` are bounds of :func:`interval_bounds`, which are not computed again. Once `stop` says so, the layers that
     are left keep them.
     """
+    return deque(crown_layers(network, region, known, stop), maxlen=1).pop()
+
+
+def crown_layers(
+    network: SparseReLUNetwork,
+    region: Box,
+    known: Sequence[Interval] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Interval, ...]]:
+    """Yield the bounds of :func:`crown_bounds` after each layer: those that come later have what is known of them."""
     result = list(interval_bounds(network, region) if known is None else of_units(network, known))
     values, sizes = Interval(region.lower, region.upper), region.reach
     hidden: list[RelaxedLayer] = []
@@ -51,11 +62,11 @@ def crown_bounds(
             # The values before are better known than to intervals alone.
             result[index] = result[index].meet(affine_interval(*layer, values))
             result[index] = result[index].meet(crown_interval(*layer, hidden, region, stop))
+        yield tuple(result)
         if stop() or index == len(network.layers) - 1:
             break
         hidden.append(relax_layer(layer, result[index], sizes))
         values, sizes = result[index].activated(), hidden[-1].heights
-    return tuple(result)
 
 
 def check_sizes(network: SparseReLUNetwork, region: Box) -> None:

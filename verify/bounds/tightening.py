@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,8 +34,10 @@ HANDOVER = 3e-7
 Question = tuple[int, float]
 
 
-def tighten(network: SparseReLUNetwork, region: Box, known: Sequence[Interval], clock: Clock) -> tuple[Interval, ...]:
-    """Return pre-activation bounds at least as tight as those `known`, sound under rounding.
+def tightened(
+    network: SparseReLUNetwork, region: Box, known: Sequence[Interval], clock: Clock
+) -> Iterator[tuple[Interval, ...]]:
+    """Yield pre-activation bounds ever tighter than those `known`, sound under rounding: the last are the tightest.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ def tighten(network: SparseReLUNetwork, region: Box, known: Sequence[Interval], 
     objective.
     """
     result, depth = list(of_units(network, known)), len(network.layers)
+    yield tuple(result)
     triangles = over_inputs(region)
     for index in range(1, depth):
         entries = sum(weight.nnz for weight, _ in network.layers[: index + 1])
@@ -71,8 +74,9 @@ def tighten(network: SparseReLUNetwork, region: Box, known: Sequence[Interval], 
             result[index] = result[index].meet(crown_interval(*network.layers[index], hidden, region, clock.over))
         until = clock.seconds + clock.left / (depth - index)
         layer = _LayerTightening(triangles, network.layers[index], result[index], clock, until)
-        result[index] = layer.tighten_outputs() if index == depth - 1 else layer.tighten_hidden()
-    return tuple(result)
+        for known_now in layer.tightened_outputs() if index == depth - 1 else layer.tightened_hidden():
+            result[index] = known_now
+            yield tuple(result)
 
 
 class _LayerTightening:
@@ -87,28 +91,26 @@ class _LayerTightening:
             self.scaled: Scaled = scale(milp)
         self.engine: WarmEngine = warm_engine(self.scaled.milp)
 
-    def tighten_hidden(self) -> Interval:
-        """Bound the neurons that can switch."""
+    def tightened_hidden(self) -> Iterator[Interval]:
+        """Bound the neurons that can switch, batch by batch."""
         with np.errstate(all="ignore"):
             nearness = np.minimum(self.upper, -self.lower) / (self.upper - self.lower)
         units = set(self.known.switching.tolist())
         order = [index for index in np.argsort(nearness, kind="stable").tolist() if index in units]
         nearer = {index: 1.0 if self.upper[index] <= -self.lower[index] else -1.0 for index in order}
-        self._tighten([(index, nearer[index]) for index in order])
-        self._tighten([(index, -nearer[index]) for index in order if self._loose(index)])
-        return replace(self.known, lower=self.lower, upper=self.upper)
+        yield from self._tightened([(index, nearer[index]) for index in order])
+        yield from self._tightened([(index, -nearer[index]) for index in order if self._loose(index)])
 
-    def tighten_outputs(self) -> Interval:
-        """Bound every output from above, then from below."""
+    def tightened_outputs(self) -> Iterator[Interval]:
+        """Bound every output from above, then from below, batch by batch."""
         for sign in (1.0, -1.0):
-            self._tighten([(index, sign) for index in range(len(self.upper))])
-        return replace(self.known, lower=self.lower, upper=self.upper)
+            yield from self._tightened([(index, sign) for index in range(len(self.upper))])
 
     def _loose(self, index: int) -> bool:
         return bool(self.lower[index] < 0.0 < self.upper[index])
 
-    def _tighten(self, questions: list[Question]) -> None:
-        """Bound sign times each neuron from above, as far as time allows."""
+    def _tightened(self, questions: list[Question]) -> Iterator[Interval]:
+        """Bound sign times each neuron from above, as far as time allows; yield what is known after each batch."""
         for start in range(0, len(questions), BATCH):
             answered: list[Question] = []
             duals: list[Floats] = []
@@ -118,6 +120,7 @@ class _LayerTightening:
                 duals += found
             if answered:
                 self._prove(answered, np.array(duals))
+                yield replace(self.known, lower=self.lower.copy(), upper=self.upper.copy())
 
     def _multipliers(self, question: Question) -> list[Floats]:
         """Return multipliers (r,) of the rows of the relaxation: several over an L2 ball, none where the engine fails.

@@ -19,10 +19,10 @@ from verify.questions.engines import ask_milp, choose_engine, out_of_time
 from verify.questions.find_adversarial import nothing_known
 from verify.questions.inquiry import Inquiry
 from verify.questions.resources import INTERRUPTION, Question, Resources, Settled, answer_of, resources_of
-from verify.questions.splitting import split
 from verify.questions.witness_search import OUT_OF_TIME
 from verify.reading.simplify import simplify
 from verify.regions.box import Box
+from verify.splitting.turns import split
 
 
 def certify_through(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from convexnn.network import SparseReLUNetwork
+from verify.answers.proven_bounds import Bounding, Difference
 from verify.bounds.coupling import couple
-from verify.bounds.layer_bounds import check_sizes
+from verify.bounds.layer_bounds import check_sizes, crown_layers, interval_bounds
 from verify.bounds.objectives import rows_of, with_values
+from verify.questions.resources import answer_of
 from verify.reading.read_network import read_whole
 from verify.reading.simplify import simplify
 from verify.regions.box import Box
-from verify.regions.intervals import Interval
+from verify.regions.intervals import Interval, affine_interval
 
 
-def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | None = None) -> Interval:
+def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | None = None) -> Difference:
     """Bound c . (dense(x) - sparse(x)) over a region.
 
     Parameters
@@ -33,8 +37,16 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
 
     Returns
     -------
-    Interval
-        Proven `lower` and `upper`, each (r,), sound under rounding.
+    Difference
+        Proven `lower` and `upper`, each (r,), sound under rounding. Its `status` is INTERRUPTED after Ctrl-C: then the
+        bounds are those that each network has by itself.
+
+    Raises
+    ------
+    TypeError, ValueError, ImportError
+        An argument is of the wrong type or range, or a package is missing; the message names it.
+    KeyboardInterrupt
+        Ctrl-C while a file is read: not even the number of outputs is known then.
 
     Notes
     -----
@@ -46,9 +58,43 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
     whichever is lower at the middle; apart is exact where both are stable. The less is pruned, the tighter: of a copy
     without 80 % of the weights little is known.
     """
-    first, second = (with_values(network, "difference") for network in as_pair(dense, sparse))
-    check_sizes(first, region)
-    return difference_of(first, second, region, rows_of(rows, first.n_outputs, "rows"))
+    read: list[sp.csr_matrix] = []
+
+    def begin() -> _Differing:
+        first, second = (with_values(network, "difference") for network in as_pair(dense, sparse))
+        check_sizes(first, region)
+        read.append(rows_of(rows, first.n_outputs, "rows"))
+        return _Differing((first, second), region, read[0])
+
+    def nothing(seconds: float) -> Difference:
+        if not read:
+            raise KeyboardInterrupt
+        unknown = np.full(read[0].shape[0], np.inf)
+        return Difference(-unknown, unknown, status=Bounding.INTERRUPTED)
+
+    return answer_of(begin, nothing)
+
+
+class _Differing:
+    """The bounds of a difference on their way: what is known of each network by itself."""
+
+    def __init__(self, networks: tuple[SparseReLUNetwork, SparseReLUNetwork], region: Box, rows: sp.csr_matrix) -> None:
+        self.networks, self.region, self.rows = networks, region, rows
+        self.known = [interval_bounds(network, region) for network in networks]
+
+    def decide(self) -> Difference:
+        """Bound each network by CROWN, then both together."""
+        for place, network in enumerate(self.networks):
+            for better in crown_layers(network, self.region, self.known[place]):
+                self.known[place] = better
+        found = difference_of(*self.networks, self.region, self.rows, self.known)
+        return Difference(found.lower, found.upper)
+
+    def by_now(self) -> Difference:
+        """Return what follows from the bounds of each network."""
+        own, other = (layers[-1] for layers in self.known)
+        found = affine_interval(_both(self.rows), np.zeros(self.rows.shape[0]), own.beside(other))
+        return Difference(found.lower, found.upper, status=Bounding.INTERRUPTED)
 
 
 def as_pair(dense: Any, sparse: Any) -> tuple[SparseReLUNetwork, SparseReLUNetwork]:
@@ -72,7 +118,20 @@ def _kinds(network: SparseReLUNetwork) -> tuple[Any, ...]:
     return network.sizes, *(None if mask is None else mask.tobytes() for mask in linear)
 
 
-def difference_of(dense: SparseReLUNetwork, sparse: SparseReLUNetwork, region: Box, rows: sp.csr_matrix) -> Interval:
-    """Return bounds of rows @ (dense(x) - sparse(x)) over a region; see :func:`difference`."""
-    both = sp.csr_matrix(sp.hstack([rows, -rows]))
-    return couple(dense, sparse, region).bounds(both)
+def difference_of(
+    dense: SparseReLUNetwork,
+    sparse: SparseReLUNetwork,
+    region: Box,
+    rows: sp.csr_matrix,
+    known: Sequence[Sequence[Interval]] | None = None,
+) -> Interval:
+    """Return bounds of rows @ (dense(x) - sparse(x)) over a region; see :func:`difference`.
+
+    `known` are the bounds of the layers of each network by itself, those of CROWN unless they are given.
+    """
+    return couple(dense, sparse, region, known).bounds(_both(rows))
+
+
+def _both(rows: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the coefficients (r, 2k) of the outputs of both networks."""
+    return sp.csr_matrix(sp.hstack([rows, -rows]))

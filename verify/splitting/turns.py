@@ -6,10 +6,26 @@ from collections.abc import Callable, Sequence
 
 from convexnn.checks import Floats
 from verify.splitting.box_splitting import BoxSplitting, can_halve
-from verify.splitting.goals import Goal
+from verify.splitting.goals import Goal, goals_of
 from verify.splitting.inquired import Inquired
 from verify.splitting.neuron_splitting import NeuronSplitting, above
 from verify.splitting.schedule import SCHEDULE
+
+
+def split(
+    inquiry: Inquired,
+    chosen: Sequence[int],
+    accept: Callable[[Floats], bool],
+    level: float = 0.0,
+    share: float = 1.0,
+    branching: float | None = None,
+) -> bool:
+    """Prove chosen functions to be at most `level` by splitting, for a share of the time that is left.
+
+    It takes `share` of what the resources of the question allow, or of the share `branching` in their place. `accept`
+    is shown points where one of the functions seems to be above; True ends the search, and is returned.
+    """
+    return Splitting(inquiry, goals_of(chosen), accept, level).run(share, branching)
 
 
 class Splitting:

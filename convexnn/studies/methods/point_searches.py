@@ -20,6 +20,7 @@ from convexnn.checks import Floats
 from convexnn.studies.harness.study import Run
 from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
+from verify.bounds.layer_bounds import crown_bounds
 from verify.points.ascent import ascend
 from verify.points.surrogates import stream_incumbents
 
@@ -94,7 +95,7 @@ def by_milp(question: Question, copy: cx.SparseReLUNetwork, engine: str) -> dict
     chain, trouble = sound_chain(candidates(engine))
     if chain is None:
         raise ImportError(trouble)
-    known = verify.bound(copy, question.region)
+    known = crown_bounds(copy, question.region)
     unstable = sum(len(layer.switching) for layer in known[:-1])
     built = verify.encode(copy, question.region, question.objective, known)
     building = record.seconds()

@@ -12,6 +12,7 @@ from convexnn.checks import Floats
 from verify.answers.checked_result import rejection_of
 from verify.backends.engine_chain import sound_chain
 from verify.backends.registry import candidates
+from verify.bounds.layer_bounds import interval_bounds
 from verify.milp.request import Request
 from verify.regions.intervals import Interval
 
@@ -29,7 +30,7 @@ def by_textbook(network: cx.SparseReLUNetwork, region: verify.Box, label: int, l
     outputs = network.predict(region.center[None])[0]
     if (np.delete(outputs, label) > outputs[label]).any():
         return verify.Verdict.MISCLASSIFIED
-    ends, known = perf_counter() + limit, verify.bound(network, region, method="interval")
+    ends, known = perf_counter() + limit, interval_bounds(network, region)
     for target in np.argsort(-outputs, kind="stable").tolist():
         if target == label:
             continue

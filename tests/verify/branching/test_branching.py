@@ -29,7 +29,7 @@ from verify.branching.torch_modes import TorchModes
 from verify.branching.tree import branch
 from verify.questions.inquiry import Inquiry
 from verify.questions.resources import resources_of
-from verify.questions.splitting import split
+from verify.splitting.turns import split
 
 SHAPES = [(3, 4, 1), (3, 3, 3, 1), (2, 2, 2, 2, 1)]
 REGIONS: dict[str, Callable[[Floats], verify.Box]] = {
