@@ -25,6 +25,7 @@ from convexnn.checks import Ints as Ints
 from convexnn.patterns.arrangements import unit_rows as unit_rows
 from convexnn.patterns.gates import DRAWS, Gates, Request, append_ones, draw_gates
 from convexnn.patterns.merging import merge_near
+from convexnn.tiles import row_tiles
 
 # Masks are made for this many (row, gate) pairs at a time, so that memory does not grow with the number of gates.
 TILE_ENTRIES = 1 << 20
@@ -101,9 +102,10 @@ class ActivationPatterns:
 def masks(X: Floats, generators: Floats) -> Bools:
     """Return 1{X h_j >= 0}, shape (n, m), for rows `X` (n, d) and `generators` (m, d), by :func:`decide_active`."""
     result = np.empty((len(X), len(generators)), dtype=bool)
-    rows = unit_rows(X)
-    for tile in gate_tiles(len(X), len(generators)):
-        result[:, tile] = decide_active(np, rows, unit_rows(generators[tile]))
+    for part in row_tiles(*X.shape):
+        rows = unit_rows(X[part])
+        for tile in gate_tiles(len(rows), len(generators)):
+            result[part, tile] = decide_active(np, rows, unit_rows(generators[tile]))
     return result
 
 

@@ -14,6 +14,9 @@ from convexnn.recovery.support_steps import LEAST_DAMPING
 FIRST_DAMPING = 1e-3
 LARGEST_DAMPING = 1e4
 
+# What the damping is multiplied by after a step that does not lower the loss, and where time is up.
+GROWTH, HURRIED_GROWTH = 5.0, 1000.0
+
 # Rows for which the derivative is held at one time.
 TILE_ROWS = 8192
 
@@ -29,7 +32,7 @@ def polish(
 
     Levenberg and Marquardt: (J J^T + damping diag(J J^T)) step = J r, taken if the loss of the network itself falls,
     else the damping grows; it ends when a round lowers the loss by less than `least_fall` of it. `stop` is asked after
-    each round, so that there is one where time is up already.
+    each round, so that there is one where time is up already, of three steps at most.
     """
     gates, features = torch.nonzero(hidden.weights, as_tuple=True)
     weights, linear, residual = _evaluate(problem, hidden, hidden.weights)
@@ -45,12 +48,13 @@ def polish(
                 moved = _evaluate(problem, hidden, candidate)
                 if mean_square(moved[2]) < loss:
                     break
-            moved, damping = None, max(5.0 * damping, LEAST_DAMPING[gram.dtype])
+            growth = HURRIED_GROWTH if stop() else GROWTH
+            moved, damping = None, max(growth * damping, LEAST_DAMPING[gram.dtype])
         if moved is None:
             break
         weights, linear, residual = moved
         before, loss = loss, mean_square(residual)
-        damping = max(damping / 5.0, LEAST_DAMPING[gram.dtype] / 100.0)
+        damping = max(damping / GROWTH, LEAST_DAMPING[gram.dtype] / 100.0)
         if loss > (1.0 - least_fall) * before or stop():
             break
     return HiddenLayer(weights, hidden.signs, hidden.gates), loss

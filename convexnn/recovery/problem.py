@@ -8,6 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+# Inputs from which products leave out those that no weight reads, where these are at least so many times the others.
+MANY_INPUTS, SPARE = 256, 4
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -28,6 +31,11 @@ class Problem:
 
     def linear(self, weights: Tensor) -> Tensor:
         """Return X W^T, (n, p)."""
+        n_inputs = weights.shape[1]
+        if n_inputs >= MANY_INPUTS:
+            read = torch.nonzero((weights != 0.0).any(0))[:, 0]
+            if SPARE * len(read) <= n_inputs:
+                return self.columns[read].T @ weights[:, read].T
         return self.rows @ weights.T
 
     def residual(self, weights: Tensor, signs: Tensor) -> Tensor:

@@ -21,6 +21,9 @@ from convexnn.solvers.common.descent import Limits
 # Most neurons where the caller sets no limit.
 WIDTH = 100
 
+# Seconds an entry of the data that the answer is put together in, which asks no clock: the limit has them in it.
+ENDING = 1e-8
+
 
 def recover(
     X: ArrayLike,
@@ -110,6 +113,7 @@ def recover(
     began = perf_counter()
     rows, target = _data(X, y, as_flag(bias, "bias"))
     budget, width = _sizes(budget, width, rows.shape[1])
+    limit = Limits(1, time_limit).time_limit
     options = RecoveryOptions(
         budget=budget,
         width=width,
@@ -117,7 +121,9 @@ def recover(
         n_restarts=as_count(n_restarts, "n_restarts"),
         patience=as_count(patience, "patience"),
         significant=as_flag(significant, "significant"),
-        deadline=Deadline(Limits(1, time_limit).time_limit, began + seconds_to_import("torch")),
+        deadline=Deadline(
+            None if limit is None else max(0.0, limit - ENDING * rows.size), began + seconds_to_import("torch")
+        ),
         device=device,
         callback=callback,
     )

@@ -17,6 +17,7 @@ from convexnn.recovery.search import EXACT
 from convexnn.recovery.significance import drop_dust, drop_insignificant
 from convexnn.solution import Status
 from convexnn.solvers.common.certificate import RunRecord
+from convexnn.tiles import row_tiles
 
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50
@@ -73,7 +74,10 @@ def _run(search: MultistartSearch, unit: float) -> tuple[Status, list[float]]:
 
 def root_mean_squares(columns: Floats) -> Floats:
     """Return the root mean square of each column, 1 for columns of zeros; large entries do not overflow."""
-    peaks = np.abs(columns).max(axis=0)
+    peaks = np.maximum(columns.max(axis=0), -columns.min(axis=0))
     peaks = np.where(peaks > 0.0, peaks, 1.0)
-    level: Floats = np.sqrt(np.square(columns / peaks).mean(axis=0))
+    total = np.zeros(columns.shape[1])
+    for part in row_tiles(*columns.shape):
+        total += np.square(columns[part] / peaks).sum(axis=0)
+    level: Floats = np.sqrt(total / len(columns))
     return peaks * np.where(level > 0.0, level, 1.0)

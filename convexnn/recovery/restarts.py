@@ -12,7 +12,7 @@ import torch
 from convexnn.recovery.hidden_layer import HiddenLayer
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.polish import polish
-from convexnn.recovery.problem import Problem
+from convexnn.recovery.problem import Problem, mean_square
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, FINE, Candidate, Search
@@ -74,7 +74,7 @@ class MultistartSearch:
     def __post_init__(self) -> None:
         nothing = self.problem.rows[:0]
         empty = HiddenLayer(nothing, nothing[:, 0], nothing)
-        self.best = Candidate(empty, self.problem.loss(empty.weights, empty.signs), "nothing")
+        self.best = Candidate(empty, mean_square(self.problem.target), "nothing")
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield candidates start by start and stage by stage, until time is up, one is exact, or no start is left."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from convexnn.checks import Floats
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common import certificate
-from convexnn.solvers.convex import fista
+from convexnn.solvers.convex import cvxpy_reference, fista
 from convexnn.solvers.convex.interior_steps import InteriorPoint
 from tests.helpers.recovery_problems import planted
 
@@ -255,6 +257,7 @@ def test_an_interruption_of_a_reference_does_not_wait_for_it(engine: str, monkey
         ended.wait(30.0)
 
     monkeypatch.setattr("cvxpy.reductions.solvers.solving_chain.SolvingChain.solve_via_data", endless)
+    monkeypatch.setattr(cvxpy_reference, "_by_clarabel", endless)
     try:
         found = cx.solve(penalised(), "cvxpy", engine=engine)
     finally:
@@ -262,6 +265,34 @@ def test_an_interruption_of_a_reference_does_not_wait_for_it(engine: str, monkey
         ended.set()
     assert found.status is cx.Status.INTERRUPTED
     assert found.nnz == 0
+
+
+def test_clarabel_ends_once_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clarabel, ended = pytest.importorskip("clarabel"), threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Endless:
+        """An engine that iterates until it is told to end."""
+
+        def __init__(self, *_: Any) -> None:
+            self.over: Callable[[Any], bool] = lambda info: False
+
+        def set_termination_callback(self, over: Callable[[Any], bool]) -> None:
+            self.over = over
+
+        def solve(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            while not self.over(None):
+                time.sleep(0.01)
+            ended.set()
+
+    monkeypatch.setattr(clarabel, "DefaultSolver", Endless)
+    try:
+        found = cx.solve(penalised(), "cvxpy")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert found.status is cx.Status.INTERRUPTED
+    assert ended.wait(30.0)
 
 
 def test_a_reference_that_hears_of_it_itself_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -64,7 +66,8 @@ def reference(
     -------
     Solution
         With ``gap`` (or ``residual``) at the rounded weights; with a cone, moved to the nearest point of the cones.
-        After KeyboardInterrupt zero weights: an engine cannot be interrupted for its best point.
+        After KeyboardInterrupt zero weights: an engine cannot be interrupted for its best point. Clarabel ends before
+        its next iteration then.
 
     Raises
     ------
@@ -156,14 +159,37 @@ def _solved(cp: Any, program: ConvexProgram, matrix: Floats, engine: str, deadli
 
 
 def _run(cp: Any, problem: Any, engine: str, deadline: Deadline) -> None:
-    """Let the engine solve a problem, in a thread of its own: Clarabel does not hear Ctrl-C before it ends."""
+    """Let the engine solve a problem, in a thread of its own: Clarabel does not hear Ctrl-C itself."""
     data, chain, inverse = problem.get_problem_data(engine, solver_opts=ENGINES[engine])
-    options = {**ENGINES[engine], **_clock(engine, deadline.share(1.0))}
-    raw = waited_for(lambda: chain.solve_via_data(problem, data, warm_start=False, verbose=False, solver_opts=options))
+    options, stop = {**ENGINES[engine], **_clock(engine, deadline.share(1.0))}, Event()
+    solve = (
+        partial(_by_clarabel, chain.solver, data, options, stop)
+        if engine == "CLARABEL"
+        else partial(chain.solve_via_data, problem, data, warm_start=False, verbose=False, solver_opts=options)
+    )
+    try:
+        raw = waited_for(solve)
+    finally:
+        # What is no longer waited for ends before its next iteration.
+        stop.set()
     # SCS hears of Ctrl-C itself, in place of Python.
     if engine == "SCS" and raw["info"]["status"] == "interrupted":
         raise KeyboardInterrupt
     problem.unpack_results(raw, chain, inverse)
+
+
+def _by_clarabel(interface: Any, data: dict[str, Any], options: dict[str, float], stop: Event) -> Any:
+    """Return the solution of Clarabel as cvxpy's interface to it would, but that it ends once `stop` is set."""
+    import clarabel
+    from cvxpy.reductions.solvers.conic_solvers.clarabel_conif import dims_to_solver_cones
+
+    size = len(data["c"])
+    quadratic = sp.triu(data.get("P", sp.csc_array((size, size)))).tocsc()
+    settings = interface.parse_solver_opts(False, options)
+    cones = dims_to_solver_cones(data["dims"])
+    solver = clarabel.DefaultSolver(quadratic, data["c"], data["A"], data["b"], cones, settings)
+    solver.set_termination_callback(lambda info: stop.is_set())
+    return solver.solve()
 
 
 def _clock(engine: str, time_limit: float | None) -> dict[str, float]:

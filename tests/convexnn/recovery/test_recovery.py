@@ -235,6 +235,21 @@ def test_wherever_a_limit_cuts_a_run_there_is_a_network(questions: int, monkeypa
     assert found.objective < 0.9 * found.program.zero_loss
 
 
+def test_a_limit_has_the_time_in_it_that_the_answer_is_put_together_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(0)
+    made = list[float | None]()
+    monkeypatch.setattr("convexnn.recovery.recover.ENDING", 0.1 / X.size)
+
+    def noted(limit: float | None, began: float) -> Deadline:
+        made.append(limit)
+        return Deadline(0.0, began)
+
+    monkeypatch.setattr("convexnn.recovery.recover.Deadline", noted)
+    for limit in (0.0, 0.4, None):
+        cx.recover(X, y, 10, 4, time_limit=limit)
+    assert made == [0.0, pytest.approx(0.3), None]
+
+
 @pytest.mark.parametrize("rounds", [1, 3, 8])
 def test_an_interruption_of_the_first_candidate_returns_what_there_is(
     rounds: int, monkeypatch: pytest.MonkeyPatch

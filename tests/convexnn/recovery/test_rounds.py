@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import convexnn.recovery.polish as polish_module
 from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.polish import TILE_ROWS, normal_equations, polish
+from convexnn.recovery.problem import Problem
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import Schedule, threshold_rounds
 from convexnn.recovery.support_steps import conjugate_steps, damped_step
@@ -141,3 +144,28 @@ def test_rounds_end_where_nothing_is_live_and_products_overflow() -> None:
     schedule = Schedule(5, 1.0, partial(damped_step, damping=1.0), False)
     _, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
     assert loss <= problem.loss(torch.zeros_like(start.weights), start.signs)
+
+
+@pytest.mark.parametrize(("over", "most"), [(False, 12), (True, 4)])
+def test_a_polish_whose_time_is_over_tries_three_steps(over: bool, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, tried, before = small_problem(), list[int](), polish_module._evaluate
+    hidden, size = layer(problem, 0), len(problem.target)
+
+    def evaluated(*given: Any) -> Any:
+        tried.append(1)
+        # Each step is worse than the one before.
+        return (*before(*given)[:2], torch.full((size,), float(len(tried)), dtype=torch.float64))
+
+    monkeypatch.setattr(polish_module, "_evaluate", evaluated)
+    found, loss = polish_module.polish(problem, hidden, stop=lambda: over)
+    assert (len(tried), loss) == (most, 1.0)
+    assert torch.equal(found.weights, hidden.weights)
+
+
+def test_products_leave_out_inputs_that_no_weight_reads() -> None:
+    rng = np.random.default_rng(0)
+    rows, weights = torch.as_tensor(rng.standard_normal((30, 300))), torch.zeros((4, 300), dtype=torch.float64)
+    for read in (0, 3, 40, 300):
+        weights[:, :read] = torch.as_tensor(rng.standard_normal((4, read)))
+        found = Problem(rows, rows[:, 0]).linear(weights)
+        torch.testing.assert_close(found, rows @ weights.T, rtol=1e-12, atol=1e-12)
