@@ -60,6 +60,14 @@ class Explanation:
         Layer by layer; of the last hidden layer those with the largest share of the variance first.
     outputs : tuple of str
         A formula each.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [0.0, 2.0]], None), ([[1.0, -3.0]], None)])
+    >>> explained = cx.explain(network, ["debt", "age"])
+    >>> [neuron.formula for neuron in explained.neurons], explained.outputs
+    (['debt - age', '2 age'], ('y = h0 - 3 h1',))
     """
 
     neurons: tuple[Neuron, ...]

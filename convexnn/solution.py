@@ -29,7 +29,16 @@ QUICK = 1 << 22
 
 
 class Status(Enum):
-    """How a solver ended; the value is a sentence, the name is stable."""
+    """How a solver ended; the value is a sentence, the name is stable.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> print(cx.Status.TIME_LIMIT.value)
+    The time limit was reached first; the best iterate is returned.
+    >>> cx.Status.CONVERGED.complete, cx.Status.TIME_LIMIT.complete
+    (True, False)
+    """
 
     EXACT = "The data are met to rounding."
     CONVERGED = "The solver met its own stopping rule."
@@ -89,6 +98,19 @@ class Solution:
     gap_of_patterns : float or None
         Of :func:`convexnn.global_optimum`, whose `gap` is the one to all patterns: the gap to the patterns held. None
         for the others, whose `gap` is to their patterns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> patterns = cx.sample_patterns(X, generators=[[1.0, 0.0, 0.0, 0.0]])
+    >>> solution = cx.solve(cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, budget=1))
+    >>> solution.support.tolist(), solution.values.round(6).tolist(), round(solution.r2, 6)
+    ([0], [1.0], 1.0)
+    >>> print(solution.to_network().formula())
+    h0 = relu(x0)
+    y = h0
     """
 
     program: ConvexProgram

@@ -55,6 +55,17 @@ class Crosscheck:
         Goal of the gap that the solvers were asked for, as a share of the loss at zero weights.
     interrupted : bool
         Whether the run was interrupted before every solver was through.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> check = cx.crosscheck(program, ["admm", "fista"])
+    >>> check.agree(), [row.solver for row in check.rows]
+    (True, ['admm', 'fista'])
     """
 
     program: ConvexProgram
@@ -216,6 +227,16 @@ def crosscheck(
         A solver is unknown or named twice, or an option is out of range.
     TypeError
         An option that the solver does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 5, seed=0), budget=2)
+    >>> check = cx.crosscheck(program, ["niht", "exact"])
+    >>> check.best.solver, check.agree()
+    ('exact', True)
     """
     if not isinstance(program, ConvexProgram):
         raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")

@@ -31,6 +31,17 @@ class RegularizationPath:
         Who solved.
     complete : bool
         Whether every strength asked for was solved: False after an interruption.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> path = cx.regularization_path(program, [0.1, 0.03, 0.01])
+    >>> path.strengths.tolist(), [len(solution.live) for solution in path]
+    ([0.1, 0.03, 0.01], [3, 4, 5])
     """
 
     strengths: Floats
@@ -122,6 +133,17 @@ def regularization_path(
     ValueError
         The program has a budget or penalty ``none``, or no :func:`strength_max` where `strengths` are left out; or
         the solver cannot do the program.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> path = cx.regularization_path(program, n_strengths=5)
+    >>> len(path), path.complete, path[0].nnz, bool(path[4].objective < path[0].objective)
+    (5, True, 0, True)
     """
     if program.budget is not None or program.penalty is None or program.penalty.name == "none":
         kind = "penalty 'none'" if program.budget is None else "a budget"
@@ -167,6 +189,17 @@ def strength_max(program: ConvexProgram) -> float:
     ------
     ValueError
         The program has a budget, or penalty ``ridge`` or ``none``: no strength makes zero weights optimal there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> largest = cx.strength_max(program)
+    >>> [cx.solve(program.with_strength(share * largest)).nnz > 0 for share in (1.01, 0.5)]
+    [False, True]
     """
     if program.penalty is None or program.penalty.name in ("ridge", "none"):
         kind = "a budget" if program.penalty is None else f"penalty {program.penalty.name!r}"

@@ -53,6 +53,15 @@ class ActivationPatterns:
         Whether the gates act on X with a column of ones.
     n_possible : int or None
         For enumerated gates, the most patterns that such gates can have on as many rows; else None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.array([[1.0, -1.0], [-1.0, 2.0], [0.5, 0.5]])
+    >>> patterns = cx.sample_patterns(X, generators=[[1.0, 0.0], [2.0, 0.1]])
+    >>> len(patterns), patterns.n_merged, patterns.masks(X).tolist()
+    (1, 1, [[True], [False], [True]])
     """
 
     generators: Floats

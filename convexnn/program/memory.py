@@ -42,6 +42,15 @@ class Memory:
         Tiles of a product, of a gradient, and the fit on a support, whichever is largest.
     entries : int
         Rows x gates of a tile (not bytes).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((1000, 20))
+    >>> memory = cx.memory_estimate(cx.ConvexProgram(X, X[:, 0], cx.sample_patterns(X, 50, seed=0), budget=40))
+    >>> memory.total == memory.data + memory.gates + memory.masks + memory.columns + memory.work
+    True
     """
 
     data: int

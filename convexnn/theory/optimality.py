@@ -23,6 +23,17 @@ class EpsilonOptimality:
         `epsilon` as a share of `reference`; infinity for a reference of 0 that is not attained.
     objective, reference : float
         The objective at the point, and that of the reference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> solution = cx.solve(program)
+    >>> found = cx.theory.epsilon_optimality(program, solution, 0.5 * solution.objective)
+    >>> round(found.relative, 6)
+    1.0
     """
 
     epsilon: float
@@ -56,6 +67,16 @@ def epsilon_optimality(program: ConvexProgram, weights: Weights, reference: Weig
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> solution = cx.solve(program)
+    >>> cx.theory.epsilon_optimality(program, solution, solution).epsilon
+    0.0
     """
     design = smooth_part(program)
     objective = design.objective(design.values(weights))

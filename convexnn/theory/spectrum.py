@@ -26,6 +26,16 @@ class RestrictedSpectrum:
         |S|.
     unit_columns : bool
         Whether the columns were scaled to ||z_i||^2 = n first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> found = cx.theory.restricted_spectrum(program, n_supports=20)
+    >>> found.n_entries, found.lowest.shape, bool(found.alpha <= found.beta)
+    (2, (20,), True)
     """
 
     lowest: Floats
@@ -93,6 +103,16 @@ def restricted_spectrum(
     -----
     Lemma 1 of arXiv 2509.20323 has alpha I <= A_S^T A_S <= beta I for all |S| <= s, here per row. What random supports
     show is inside what holds for all: `alpha` is an upper bound on theirs, `beta` a lower one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> found = cx.theory.restricted_spectrum(program, n_supports=20)
+    >>> bool(0.0 < found.alpha <= found.beta)
+    True
     """
     design = smooth_part(program)
     usable = (

@@ -19,6 +19,15 @@ class Evaluation:
         One a row, about the ball around it and its true class.
     seconds : float
         Sum over the rows.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> found = verify.evaluate(network, [[2.0], [1.1], [0.0]], [1, 1, -1], lambda x: verify.LinfBall(x, 0.5))
+    >>> round(found.accuracy, 3), round(found.certified_accuracy, 3), [answer.status.name for answer in found.answers]
+    (1.0, 0.667, ['ROBUST', 'COUNTEREXAMPLE', 'ROBUST'])
     """
 
     answers: tuple[Answer, ...]

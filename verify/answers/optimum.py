@@ -10,7 +10,14 @@ from verify.answers.answer import Event, Proof, summary
 
 
 class Status(Enum):
-    """How much is known of an extreme value; the name is stable, the value is a sentence."""
+    """How much is known of an extreme value; the name is stable, the value is a sentence.
+
+    Examples
+    --------
+    >>> import verify
+    >>> print(verify.Status.OPTIMAL.value)
+    The value found is the optimum, within the tolerance.
+    """
 
     OPTIMAL = "The value found is the optimum, within the tolerance."
     LIMIT = "The time limit was reached; the optimum lies between the value found and the bound."
@@ -55,6 +62,15 @@ class Optimum:
         The steps.
     allowance : float
         What the tolerances of a MILP engine can amount to in the bound; 0 where outward-rounded bounds prove it.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], None)])
+    >>> highest = verify.maximize(network, verify.Box([-1.0, -1.0], [2.0, 1.0]))
+    >>> highest.status.name, round(highest.value, 5), bool(highest.gap < 1e-5)
+    ('OPTIMAL', 4.0, True)
     """
 
     status: Status
@@ -100,6 +116,15 @@ class OutputRange:
         The evidence, one an output.
     seconds : float
         Wall-clock time.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0], [1.0, 0.0]], None)])
+    >>> found = verify.output_range(network, verify.Box([-1.0], [2.0]))
+    >>> found.lower.round(6).tolist(), found.upper.round(6).tolist()
+    ([0.0, 0.0], [2.0, 2.0])
     """
 
     lower: Floats

@@ -10,7 +10,14 @@ from verify.answers.answer import Event, Proof, summary
 
 
 class Holding(Enum):
-    """What is known of a property; the name is stable, the value is a sentence."""
+    """What is known of a property; the name is stable, the value is a sentence.
+
+    Examples
+    --------
+    >>> import verify
+    >>> print(verify.Holding.HOLDS.value)
+    No input of the property's boxes meets its conditions; this is proven.
+    """
 
     HOLDS = "No input of the property's boxes meets its conditions; this is proven."
     VIOLATED = "An input meets the conditions of the property; the witness shows it."
@@ -47,6 +54,16 @@ class Check:
         The MILP engine, where one was asked.
     trace : tuple of Event
         The steps.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
+    >>> check = verify.check_vnnlib(network, verify.parse_property(text + "(assert (>= Y_0 1.5))"))
+    >>> check.status.name, bool(check.outputs[0] >= 1.5)
+    ('VIOLATED', True)
     """
 
     status: Holding

@@ -27,6 +27,14 @@ class Interval:
 
     Of hidden units they also say what these pass on, max(value, `floor`): 0 for ReLUs, or (k,) with minus infinity
     where a unit is linear. So whoever has the bounds of a layer knows its units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import verify
+    >>> bounds = verify.Interval(np.array([-1.0, 0.5, -2.0]), np.array([1.0, 2.0, -1.0]))
+    >>> bounds.switching.tolist(), bounds.live.tolist()
+    ([0], [True, True, False])
     """
 
     lower: Floats

@@ -31,6 +31,13 @@ class Report:
         The rows of the runs that were asked for.
     tables : str
         The tables of the page, as Markdown.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from convexnn.studies.harness.reproduce import Report
+    >>> print(Report(Path("results/squares"), (Path("results/squares/runs.csv"),), [{"seed": "2", "square": "4"}], ""))
+    1 rows; written: results/squares/runs.csv
     """
 
     folder: Path
@@ -81,6 +88,26 @@ def reproduce(
         this study.
     OSError
         Data are neither there nor to be had, a worker process was killed, or another process works on the folder.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from convexnn.studies.harness.reproduce import reproduce
+    >>> from convexnn.studies.harness.study import Study
+    >>> study = Study(
+    ...     name="squares",
+    ...     title="Squares",
+    ...     protocol="Each run squares its seed.",
+    ...     keys=("seed",),
+    ...     fields=("square",),
+    ...     runs=lambda scale: [{"seed": seed} for seed in scale.seeds],
+    ...     answer=lambda run: {"square": run["seed"] ** 2},
+    ...     figures=lambda rows, folder: [],
+    ...     tables=lambda rows: "",
+    ... )
+    >>> report = reproduce(study, seeds=[2, 3], output=mkdtemp())
+    >>> [row["square"] for row in report.rows]
+    ['4', '9']
     """
     study = name if isinstance(name, Study) else study_named(name)
     known: Size = as_known(size, "size", SEEDS)  # type: ignore[assignment]
