@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 
 # A gap, or residual, of this share of its value at zero weights is called converged.
 TOLERANCE = 1e-6
@@ -56,7 +58,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Solution:
+class Solution(Record):
     """Weights of a :class:`ConvexProgram`, with what is known about them.
 
     Attributes
@@ -113,6 +115,9 @@ class Solution:
     y = h0
     """
 
+    _left_out = ("program", "dual")
+    _told: ClassVar[tuple[str, ...]] = ("nnz", "relative_error", "r2", "decibels", "ending")
+
     program: ConvexProgram
     solver: str
     support: NDArray[np.int64]
@@ -129,6 +134,10 @@ class Solution:
     memory: int | None = None
     dual: Floats | None = None
     gap_of_patterns: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known in the words of JSON: the program as its question, no data and no dual point."""
+        return {"program": str(self.program), **super().to_dict()}
 
     @property
     def weights(self) -> Floats:

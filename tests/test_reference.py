@@ -49,7 +49,7 @@ def public(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_every_public_name_is_in_the_reference(module: str) -> None:
-    assert public(module) == {name for owner, name in LISTED if owner == module}
+    assert public(module) == {name for owner, name in LISTED if owner == module and "." not in name}
 
 
 def test_nothing_is_in_the_reference_twice() -> None:

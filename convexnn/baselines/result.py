@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from convexnn.records import Record
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Baseline:
+class Baseline(Record):
     """A network that a baseline trained.
 
     Attributes

@@ -22,6 +22,7 @@ from convexnn.comparison.metrics import score_name
 from convexnn.comparison.result_table import COLUMNS, MODELS, PAPER, SOLVED, result_table
 from convexnn.comparison.solver_result import COUNTED, SolverResult, counted_support, measured, support_agreement
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import RowsRecord, plain
 from convexnn.solution import TOLERANCE, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import SOLVERS, able_solvers, solve
@@ -37,7 +38,7 @@ AGREE_TIMES, AGREE_LEAST = 10.0, 1e-5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Crosscheck:
+class Crosscheck(RowsRecord):
     """Every solver's answer to one program.
 
     Attributes
@@ -132,8 +133,8 @@ class Crosscheck:
         return write_csv(path, header, [[row.figures[name] for name in header] for row in self.rows])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the question, the rows and the verdict for machines."""
-        return {
+        """Return the question, the rows and the verdict in the words of JSON."""
+        told = {
             "program": str(self.program),
             "zero_loss": self.program.zero_loss,
             "reference": self.reference,
@@ -143,8 +144,12 @@ class Crosscheck:
             "agree": self.agree(),
             "interrupted": self.interrupted,
             "verdict": self.verdict,
-            "rows": [row.figures for row in self.rows],
+            "rows": self._rows(),
         }
+        return {name: plain(value) for name, value in told.items()}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [row.figures for row in self.rows]
 
     def _table(self, columns: Sequence[str]) -> Table:
         return result_table(self.rows, columns, score_name(self.program.loss))

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_count, as_flag, as_floats, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import RowsRecord
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import SOLVERS, able_solvers, solve
@@ -18,7 +19,7 @@ from convexnn.tables import Table, counting
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RegularizationPath:
+class RegularizationPath(RowsRecord):
     """The solutions of one program at falling strengths.
 
     Attributes
@@ -73,6 +74,9 @@ class RegularizationPath:
         """One row a strength, for ``table.to_markdown()`` and ``table.to_latex()``."""
         header = ("strength", "objective", "loss", "gap", "nonzeros", "gates", "iterations", "seconds", "status")
         return Table.of(header, [_cells(solution) for solution in self.solutions])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [_row(solution) for solution in self.solutions]
 
     def __repr__(self) -> str:
         return f"<{self.solver}: {self._total}>"
@@ -251,13 +255,23 @@ def _question(program: ConvexProgram) -> str:
     return f"{program.loss.name} loss + strength * {program.penalty.name}, {program.n_weights} weights{cones}"
 
 
-def _cells(solution: Solution) -> tuple[str, ...]:
+def _row(solution: Solution) -> dict[str, Any]:
+    names = ("objective", "loss", "gap", "nonzeros", "gates", "iterations", "seconds", "status")
+    of_it = (solution.nnz, len(solution.live), solution.iterations, solution.seconds, solution.status)
+    values = (solution.objective, _loss(solution), solution.gap, *of_it)
+    return {"strength": solution.program.strength, **dict(zip(names, values, strict=True))}
+
+
+def _loss(solution: Solution) -> float:
     program = solution.program
-    loss = program.loss.value(solution.predict(program.X).reshape(program.targets.shape), program.targets)
+    return program.loss.value(solution.predict(program.X).reshape(program.targets.shape), program.targets)
+
+
+def _cells(solution: Solution) -> tuple[str, ...]:
     return (
-        f"{program.strength:.3e}",
+        f"{solution.program.strength:.3e}",
         f"{solution.objective:.6g}",
-        f"{loss:.6g}",
+        f"{_loss(solution):.6g}",
         "" if solution.gap is None else f"{solution.gap:.1e}",
         f"{solution.nnz}",
         f"{len(solution.live)}",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, require
 from convexnn.network import SparseReLUNetwork
+from convexnn.records import Record, RowsRecord
 from convexnn.solution import Status
 from convexnn.tables import Table, counting
 
@@ -23,7 +24,7 @@ N_BUDGETS, SHRINK = 8, 1.6
 
 
 @dataclass(frozen=True)
-class BudgetStep:
+class BudgetStep(Record):
     """One budget of a path.
 
     Attributes
@@ -46,14 +47,23 @@ class BudgetStep:
     (4, 2, 3)
     """
 
+    _left_out = ("estimator",)
+    _told = ("network",)
+
     budget: int
     train_scores: tuple[float, ...]
     validation_scores: tuple[float, ...]
     estimator: Any
 
+    @property
+    def network(self) -> SparseReLUNetwork:
+        """The network fitted to all rows."""
+        network: SparseReLUNetwork = self.estimator.network_
+        return network
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BudgetPath:
+class BudgetPath(RowsRecord):
     """Scores and networks at several budgets.
 
     Attributes
@@ -101,7 +111,7 @@ class BudgetPath:
     @property
     def networks(self) -> tuple[SparseReLUNetwork, ...]:
         """The networks fitted to all rows, one a budget."""
-        return tuple(step.estimator.network_ for step in self.steps)
+        return tuple(step.network for step in self.steps)
 
     @property
     def best(self) -> BudgetStep:
@@ -134,6 +144,9 @@ class BudgetPath:
         header = ("budget", "weights", "neurons", "train", "validation", "spread", "")
         marked = self.best.budget if self.steps else None
         return Table.of(header, [_cells(step, "best" if step.budget == marked else "") for step in self.steps])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [_row(step) for step in self.steps]
 
     def plot(self, ax: Any = None, points: float = 1.0) -> Any:
         """Draw the scores against the budget and return the matplotlib axes.
@@ -353,8 +366,15 @@ def _scorer(estimator: Any, scoring: Any) -> tuple[str, Any]:
     return name, check_scoring(estimator, scoring=scoring)
 
 
+def _row(step: BudgetStep) -> dict[str, Any]:
+    network, scores = step.network, step.validation_scores
+    sizes = {"weights": sum(weight.nnz for weight, _ in network.layers), "neurons": network.n_neurons}
+    means = {"train_score": np.mean(step.train_scores), "validation_score": np.mean(scores)}
+    return {"budget": step.budget, **sizes, **means, "validation_std": np.std(scores)}
+
+
 def _cells(step: BudgetStep, mark: str) -> tuple[str, ...]:
-    network = step.estimator.network_
+    network = step.network
     weights = sum(weight.nnz for weight, _ in network.layers)
     validation = np.array(step.validation_scores)
     return (

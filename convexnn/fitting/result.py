@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.accuracy import Accuracy
+from convexnn.records import Record
 from convexnn.solution import Status
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NetworkFit:
+class NetworkFit(Record):
     """A network fitted under a budget.
 
     Attributes
@@ -50,6 +51,8 @@ class NetworkFit:
     >>> fit.status.name, fit.nnz, round(fit.r2, 6)
     ('SEARCH_ENDED', 2, 0.338271)
     """
+
+    _told = ("nnz", "decibels")
 
     network: SparseReLUNetwork
     loss: str

@@ -9,11 +9,12 @@ import numpy as np
 from convexnn.checks import Floats, as_count, as_generator
 from convexnn.optimum.gates import mask_keys, new_gates
 from convexnn.optimum.penalties import PRICED, check_priced
+from convexnn.records import Record
 from convexnn.solution import Solution
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PricedGates:
+class PricedGates(Record):
     """Gates that a solution does not hold, best first.
 
     Attributes

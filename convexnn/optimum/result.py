@@ -65,6 +65,8 @@ class GlobalOptimum(Solution):
     (True, 2, 2)
     """
 
+    _told = (*Solution._told, "bound", "width")
+
     rounds: tuple[OptimumProgress, ...] = ()
     reason: str = ""
 

@@ -25,13 +25,14 @@ from convexnn.checks import Ints as Ints
 from convexnn.patterns.arrangements import unit_rows as unit_rows
 from convexnn.patterns.gates import DRAWS, Gates, Request, append_ones, draw_gates
 from convexnn.patterns.merging import merge_near
+from convexnn.records import Record
 
 # Masks are made for this many (row, gate) pairs at a time, so that memory does not grow with the number of gates.
 TILE_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ActivationPatterns:
+class ActivationPatterns(Record):
     """Distinct activation patterns on the data that they were sampled for.
 
     Gate j has the pattern D_j = diag(1{X h_j >= 0}). Of gates with equal masks only the first is kept; it owns

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from convexnn.checks import as_count, as_known
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.tiles import STREAM_ENTRIES, TILE_ENTRIES, mask_bits, mask_bytes
 
 ITEMS = {"float32": 4, "float64": 8}
@@ -24,7 +25,7 @@ GRADIENT_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Record):
     """Bytes that a run holds at most, by what they are for.
 
     Attributes
@@ -52,6 +53,8 @@ class Memory:
     >>> memory.total == memory.data + memory.gates + memory.masks + memory.columns + memory.work
     True
     """
+
+    _told = ("total",)
 
     data: int
     gates: int

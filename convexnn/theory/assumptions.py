@@ -9,6 +9,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.constants import RestrictedConstant, restricted_smoothness, restricted_strong_convexity
 from convexnn.theory.coverage import separation_and_coverage
 from convexnn.theory.spectrum import RestrictedSpectrum, restricted_spectrum
@@ -24,7 +25,7 @@ RELAXATION = 32.0
 
 
 @dataclass(frozen=True)
-class Assumption:
+class Assumption(Record):
     """An assumption: what it is called, whether it holds (None: cannot be checked), and what was found.
 
     Examples
@@ -51,7 +52,7 @@ class Assumption:
 
 
 @dataclass(frozen=True)
-class Assumptions:
+class Assumptions(Record):
     """The assumptions of two theorems, checked for a program.
 
     Attributes

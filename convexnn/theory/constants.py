@@ -9,6 +9,7 @@ import numpy as np
 
 from convexnn.checks import as_count, as_generator, as_known
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 from convexnn.theory.supports.eigenvalues import MOST_SETS, lower_bounds, set_extremes, upper_bounds
 from convexnn.theory.supports.secants import secants
@@ -20,7 +21,7 @@ METHODS = ("safe", "monte_carlo", "exact")
 
 
 @dataclass(frozen=True)
-class RestrictedConstant:
+class RestrictedConstant(Record):
     """A restricted constant, and what its number is worth.
 
     Attributes

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Bools
 from convexnn.patterns.activation_patterns import ActivationPatterns, gate_tiles
+from convexnn.records import Record
 
 # Products of 0 and 1 are summed exactly in float32 up to this many rows.
 EXACT_ROWS = 1 << 24
 
 
 @dataclass(frozen=True)
-class SeparationAndCoverage:
+class SeparationAndCoverage(Record):
     """The largest epsilon and gamma for which the patterns satisfy the assumption.
 
     Attributes

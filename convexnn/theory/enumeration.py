@@ -10,6 +10,7 @@ import numpy as np
 
 from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.stability import neuron_of
 from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 from convexnn.theory.supports.eigenvalues import column_sets
@@ -23,7 +24,7 @@ VANISHING = (1e-3, 1e-5, 1e-7, 1e-9)
 
 
 @dataclass(frozen=True, eq=False)
-class EnumeratedOptimum:
+class EnumeratedOptimum(Record):
     """The least objective over all supports of s weights.
 
     Attributes

@@ -8,11 +8,12 @@ import numpy as np
 
 from convexnn.checks import as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.supports.design import Weights, smooth_part
 
 
 @dataclass(frozen=True)
-class EpsilonOptimality:
+class EpsilonOptimality(Record):
     """The least epsilon for which a point is epsilon-optimal.
 
     Attributes

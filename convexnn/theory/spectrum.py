@@ -8,6 +8,7 @@ import numpy as np
 
 from convexnn.checks import Floats, Ints, as_count, as_flag, as_generator
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 
 # An eigenvalue of this share of the largest counts as zero: the columns depend on each other up to rounding.
@@ -15,7 +16,7 @@ DEPENDENT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class RestrictedSpectrum:
+class RestrictedSpectrum(Record):
     """Eigenvalues of Z_S^T Z_S / n on random supports S of one output.
 
     Attributes
@@ -37,6 +38,8 @@ class RestrictedSpectrum:
     >>> found.n_entries, found.lowest.shape, bool(found.alpha <= found.beta)
     (2, (20,), True)
     """
+
+    _told = ("alpha", "beta")
 
     lowest: Floats
     highest: Floats

@@ -8,12 +8,13 @@ import numpy as np
 
 from convexnn.checks import Floats, Ints, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.constants import step_size
 from convexnn.theory.supports.design import Design, Weights, as_sparsity, smooth_part
 
 
 @dataclass(frozen=True)
-class HTStability:
+class HTStability(Record):
     """How near a point theta is to theta in H_s(theta - step grad f(theta)).
 
     Attributes

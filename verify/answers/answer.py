@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 
 
 class Verdict(Enum):
@@ -47,7 +48,7 @@ class Proof(Enum):
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(Record):
     """One step on the way to an answer: who said what, after how many seconds."""
 
     seconds: float
@@ -59,7 +60,7 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Answer:
+class Answer(Record):
     """The answer to one question about a network over a region.
 
     Attributes

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from convexnn.checks import Floats
+from convexnn.records import Record, RowsRecord
+from convexnn.tables import Table
 from verify.answers.answer import Event, Proof, summary
 
 
@@ -26,7 +29,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Optimum:
+class Optimum(Record):
     """The largest (or smallest) value of a linear function of the outputs over a region.
 
     Attributes
@@ -73,6 +76,8 @@ class Optimum:
     ('OPTIMAL', 4.0, True)
     """
 
+    _told = ("gap",)
+
     status: Status
     sense: str
     value: float
@@ -103,7 +108,7 @@ class Optimum:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OutputRange:
+class OutputRange(RowsRecord):
     """What the outputs of a network reach over a region, one by one.
 
     Attributes
@@ -134,6 +139,22 @@ class OutputRange:
     minima: tuple[Optimum, ...]
     maxima: tuple[Optimum, ...]
     seconds: float
+
+    @property
+    def table(self) -> Table:
+        """One row an output, as text."""
+        header = ("output", "found from", "to", "proven from", "to", "status")
+        rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in self._figures()]
+        return Table.of(header, [[str(index), *row] for index, row in enumerate(rows)])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        names = ("reached_lower", "reached_upper", "lower", "upper", "status")
+        rows = [dict(zip(names, row, strict=True)) for row in self._figures()]
+        return [{"output": index, **row} for index, row in enumerate(rows)]
+
+    def _figures(self) -> list[tuple[float, float, float, float, str]]:
+        pairs = zip(self.minima, self.maxima, strict=True)
+        return [(a.value, b.value, a.bound, b.bound, f"{a.status.name}, {b.status.name}") for a, b in pairs]
 
     def __repr__(self) -> str:
         return f"<ranges of {len(self.lower)} outputs>"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 from verify.answers.answer import Event, Proof, summary
 
 
@@ -26,7 +27,7 @@ class Holding(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Check:
+class Check(Record):
     """The answer to a VNN-LIB property of a network.
 
     Attributes

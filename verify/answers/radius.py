@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 from verify.answers.answer import Answer, summary
 
 
@@ -28,7 +29,7 @@ class Nearness(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Radius:
+class Radius(Record):
     """The smallest radius of a ball around an input that holds a misclassified one.
 
     Attributes

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
@@ -22,7 +23,7 @@ OUTWARD = np.array([[-1.0], [1.0]])
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
+class Interval(Record):
     """Proven bounds lower <= value <= upper of the entries of a vector, each (k,); infinite where nothing is known.
 
     Of hidden units they also say what these pass on, max(value, `floor`): 0 for ReLUs, or (k,) with minus infinity
