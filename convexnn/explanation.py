@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_rows, require
+from convexnn.checks import Floats, as_rows
 from convexnn.formulas import affine_words, unit_names
 from convexnn.network import SparseReLUNetwork
+from convexnn.records import Record, RowsRecord, html_box, html_text
 from convexnn.tables import Table
 
 
 @dataclass(frozen=True)
-class Neuron:
+class Neuron(Record):
     """A hidden unit of a network.
 
     Attributes
@@ -51,7 +52,7 @@ class Neuron:
 
 
 @dataclass(frozen=True, repr=False)
-class Explanation:
+class Explanation(RowsRecord):
     """The hidden neurons of a network in a table, and the outputs as formulas.
 
     Attributes
@@ -60,6 +61,14 @@ class Explanation:
         Layer by layer; of the last hidden layer those with the largest share of the variance first.
     outputs : tuple of str
         A formula each.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [0.0, 2.0]], None), ([[1.0, -3.0]], None)])
+    >>> explained = cx.explain(network, ["debt", "age"])
+    >>> [neuron.formula for neuron in explained.neurons], explained.outputs
+    (['debt - age', '2 age'], ('y = h0 - 3 h1',))
     """
 
     neurons: tuple[Neuron, ...]
@@ -71,14 +80,12 @@ class Explanation:
         header = ("neuron", "active on", "of the variance", "inputs", "next layer", "reads")
         return Table.of(header, [_cells(neuron) for neuron in self.neurons])
 
-    def to_frame(self) -> Any:
-        """Return the neurons as a pandas DataFrame, a row each; pandas must be installed."""
-        pandas = require("pandas", "pandas", "to_frame")
-        return pandas.DataFrame([vars(neuron) for neuron in self.neurons])
+    def _rows(self) -> list[dict[str, Any]]:
+        return [vars(neuron) for neuron in self.neurons]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all as plain lists and numbers, ready for JSON."""
-        return {"neurons": [vars(neuron) for neuron in self.neurons], "outputs": list(self.outputs)}
+    def _repr_html_(self) -> str:
+        table = self.table.to_html() if self.neurons else ""
+        return html_box(repr(self)[1:-1], table + html_text("\n".join(self.outputs)))
 
     def __str__(self) -> str:
         return "\n".join([*([str(self.table)] if self.neurons else []), *self.outputs])

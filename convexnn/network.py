@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from convexnn.checks import Bools, Floats, as_floats, as_known, as_matrix, as_ro
 from convexnn.files import replacing
 from convexnn.formulas import formula_lines, is_short
 from convexnn.network_files import FORMAT, read_arrays, stored, stored_layers, stored_words, write_arrays
+from convexnn.records import Record, html_box, html_table, html_text, plain
 from convexnn.tiles import row_tiles
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Layer = tuple[sp.csr_matrix, Floats]
 FINALS = ("softmax", "log_softmax", "sigmoid")
 
 
-class SparseReLUNetwork:
+class SparseReLUNetwork(Record):
     """A feed-forward ReLU network with sparse weights: h_0 = x, h_l = relu(W_l h_{l-1} + b_l), no ReLU at the end.
 
     Parameters
@@ -273,8 +273,17 @@ class SparseReLUNetwork:
     def __repr__(self) -> str:
         return f"<{self}>"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the network in the words of JSON: sizes, and of each layer nonzero weights, bias and linear units."""
+        layers = [{"weight": weight, "bias": bias, "linear": mask} for weight, bias, mask in self._all_parts()]
+        counts = {"nonzeros": self.nnz, "neurons": self.n_neurons}
+        return {"sizes": list(self.sizes), **counts, "final": self.final, "layers": plain(layers)}
+
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        if is_short(self._layers):
+            return html_box(f"{self}", html_text(self.formula()))
+        rows = [(f"{index}", *_layer_words(*layer)) for index, layer in enumerate(self._layers, start=1)]
+        return html_box(f"{self}", html_table(("layer", "units", "inputs", "weights", "biases"), rows, [False] * 5))
 
     def __eq__(self, other: object) -> bool:
         """Whether another network has the same layers and units to the last bit; how they were read does not matter."""
@@ -311,6 +320,10 @@ def _layer(index: int, pair: Any) -> Layer:
     if values.shape != (matrix.shape[0],):
         raise ValueError(f"{name} bias has shape {values.shape}; expected ({matrix.shape[0]},), one per output")
     return matrix, values
+
+
+def _layer_words(weight: sp.csr_matrix, bias: Floats) -> tuple[str, ...]:
+    return tuple(f"{count:,}" for count in (*weight.shape, weight.nnz, np.count_nonzero(bias)))
 
 
 def _same_layer(one: tuple[sp.csr_matrix, Floats, Bools | None], other: Any) -> bool:

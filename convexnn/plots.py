@@ -10,6 +10,8 @@ from convexnn.checks import require
 from convexnn.estimators.budget_path import BudgetPath
 from convexnn.solution import Solution
 
+__all__ = ["budget_curve", "convergence"]
+
 
 def convergence(solution: Solution, ax: Any = None, label: str | None = None) -> Any:
     """Draw how far each iterate of a solver was above the best value known, and return the axes.
@@ -53,7 +55,19 @@ def convergence(solution: Solution, ax: Any = None, label: str | None = None) ->
 
 
 def budget_curve(path: BudgetPath, ax: Any = None, points: float = 1.0) -> Any:
-    """Draw scores against the number of weights, and return the axes: :meth:`convexnn.BudgetPath.plot`."""
+    """Draw scores against the number of weights, and return the axes: :meth:`convexnn.BudgetPath.plot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> from convexnn import plots
+    >>> X = np.random.default_rng(0).standard_normal((80, 3))
+    >>> model = cx.SparseReLURegressor(epochs=5, random_state=0)
+    >>> path = cx.budget_path(model, X, np.maximum(X[:, 0], 0), budgets=[2, 6], cv=2)
+    >>> plots.budget_curve(path).get_xscale()
+    'log'
+    """
     return path.plot(ax, points)
 
 

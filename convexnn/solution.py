@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 
 # A gap, or residual, of this share of its value at zero weights is called converged.
 TOLERANCE = 1e-6
@@ -29,7 +31,16 @@ QUICK = 1 << 22
 
 
 class Status(Enum):
-    """How a solver ended; the value is a sentence, the name is stable."""
+    """How a solver ended; the value is a sentence, the name is stable.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> print(cx.Status.TIME_LIMIT.value)
+    The time limit was reached first; the best iterate is returned.
+    >>> cx.Status.CONVERGED.complete, cx.Status.TIME_LIMIT.complete
+    (True, False)
+    """
 
     EXACT = "The data are met to rounding."
     CONVERGED = "The solver met its own stopping rule."
@@ -47,7 +58,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Solution:
+class Solution(Record):
     """Weights of a :class:`ConvexProgram`, with what is known about them.
 
     Attributes
@@ -89,7 +100,23 @@ class Solution:
     gap_of_patterns : float or None
         Of :func:`convexnn.global_optimum`, whose `gap` is the one to all patterns: the gap to the patterns held. None
         for the others, whose `gap` is to their patterns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> patterns = cx.sample_patterns(X, generators=[[1.0, 0.0, 0.0, 0.0]])
+    >>> solution = cx.solve(cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, budget=1))
+    >>> solution.support.tolist(), solution.values.round(6).tolist(), round(solution.r2, 6)
+    ([0], [1.0], 1.0)
+    >>> print(solution.to_network().formula())
+    h0 = relu(x0)
+    y = h0
     """
+
+    _left_out = ("program", "dual")
+    _told: ClassVar[tuple[str, ...]] = ("nnz", "relative_error", "r2", "decibels", "ending")
 
     program: ConvexProgram
     solver: str
@@ -107,6 +134,10 @@ class Solution:
     memory: int | None = None
     dual: Floats | None = None
     gap_of_patterns: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known in the words of JSON: the program as its question, no data and no dual point."""
+        return {"program": str(self.program), **super().to_dict()}
 
     @property
     def weights(self) -> Floats:

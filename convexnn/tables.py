@@ -6,15 +6,18 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from convexnn.checks import require
 from convexnn.files import replacing
+from convexnn.records import Record, html_table
 
 # What a LaTeX cell must not hold as it is.
 _LATEX = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}"})
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Record):
     """A table of text.
 
     Attributes
@@ -23,6 +26,16 @@ class Table:
         One title a column; the first is left-aligned, and so are words (``status``, ``reads``); numbers go right.
     rows : tuple of tuple of str
         The cells, one a column; empty where there is nothing to say.
+
+    Examples
+    --------
+    >>> table = Table(("solver", "seconds"), (("admm", "0.1"), ("fista", "0.4")))
+    >>> print(table)
+    solver  seconds
+    admm        0.1
+    fista       0.4
+    >>> table.to_markdown().splitlines()[0]
+    '| solver | seconds |'
     """
 
     header: tuple[str, ...]
@@ -54,6 +67,17 @@ class Table:
         rule = [":---" if left else "---:" for left in self.left]
         lines = (self.header, rule, *self.rows)
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+    def to_html(self) -> str:
+        """Return an HTML table, its text escaped."""
+        return html_table(self.header, self.rows, self.left)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_frame(self) -> Any:
+        """Return the cells, which are text, as a pandas DataFrame; pandas must be installed."""
+        return require("pandas", "pandas", "to_frame").DataFrame(list(self.rows), columns=list(self.header))
 
     def to_latex(self) -> str:
         r"""Return a LaTeX tabular with the rules of the package booktabs; powers of ten in math mode."""

@@ -15,7 +15,18 @@ from tests.helpers.places import ROOT
 # root are rooms of their own. A new file needs no line here; a new room does.
 ROOMS = {
     "convexnn": [
-        *("checks", "files", "tiles", "tables", "network_files", "formulas", "network", "explanation", "pricing"),
+        *(
+            "checks",
+            "files",
+            "tiles",
+            "records",
+            "tables",
+            "network_files",
+            "formulas",
+            "network",
+            "explanation",
+            "pricing",
+        ),
         *("patterns", "linear", "program", "mapping", "solution"),
         *("theory.supports", "theory"),
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
@@ -34,7 +45,7 @@ ROOMS = {
 }
 
 # All that `verify` sees of `convexnn`, and who of `convexnn` sees `verify`.
-SHARED = {"convexnn.network", "convexnn.network_files", "convexnn.checks", "convexnn.files"}
+SHARED = {f"convexnn.{name}" for name in ("network", "network_files", "checks", "files", "records", "tables")}
 KNOW_BOTH = ("studies", "cli")
 
 # Files and inner rooms of a room, and lines of a file.

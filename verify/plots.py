@@ -8,6 +8,8 @@ from typing import Any
 from convexnn.checks import require
 from verify.answers.evaluation import Evaluation
 
+__all__ = ["robustness"]
+
 
 def robustness(evaluations: Mapping[float, Evaluation], ax: Any = None, label: str = "") -> Any:
     """Draw what share of the rows is proven robust, and not attacked, against the radius, and return the axes.

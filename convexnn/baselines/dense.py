@@ -63,6 +63,16 @@ def train_dense(
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.baselines import train_dense
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
+    >>> y = np.maximum(X[:, 0], 0)
+    >>> dense = train_dense(X, y, width=4, epochs=3, lr=0.01)
+    >>> dense.nnz, bool(np.isfinite(dense.loss))
+    (20, True)
     """
     watch = Stopwatch()
     options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device)

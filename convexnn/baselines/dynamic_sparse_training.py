@@ -89,6 +89,16 @@ def rigl(
     Evci, Gale, Menick, Castro and Elsen, "Rigging the Lottery: Making All Tickets Winners" (ICML 2020, arXiv
     1911.11134): dropped are the smallest magnitudes, grown are the largest gradients of the dense loss among what is
     not kept, with weights of zero and a new state of the optimiser. The number of weights of a layer never changes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.baselines import rigl
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
+    >>> y = np.maximum(X[:, 0], 0)
+    >>> sparse = rigl(X, y, 8, width=4, epochs=3, every=1, lr=0.01)
+    >>> sparse.nnz <= 8, bool(np.isfinite(sparse.loss))
+    (True, True)
     """
     watch = Stopwatch()
     options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device, weights, output_signs)

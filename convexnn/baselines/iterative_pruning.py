@@ -76,6 +76,16 @@ def prune_iteratively(
     baseline of "A Recovery Guarantee for Sparse Neural Networks" (arXiv 2509.20323), as its authors released it, has
     ``prune=0.1``, Adam of 1e-3 and ``last_epochs=0``, with 15, 50 or 100 passes a round; there a budget is met by the
     first round at or below it. A layer may lose all of its weights: the output is constant from then on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.baselines import prune_iteratively
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
+    >>> y = np.maximum(X[:, 0], 0)
+    >>> pruned = prune_iteratively(X, y, [6, 10], width=4, epochs_a_round=1, prune=0.3, lr=0.01)
+    >>> {budget: baseline.nnz for budget, baseline in pruned.items()}
+    {10: 10, 6: 6}
     """
     watch = Stopwatch()
     options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device, weights, output_signs)

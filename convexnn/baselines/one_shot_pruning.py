@@ -55,6 +55,16 @@ def prune_once(
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.baselines import prune_once
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
+    >>> y = np.maximum(X[:, 0], 0)
+    >>> pruned = prune_once(X, y, [6, 10], width=4, epochs=3, lr=0.01)
+    >>> {budget: baseline.nnz for budget, baseline in pruned.items()}
+    {10: 10, 6: 6}
     """
     watch = Stopwatch()
     options = TaskOptions(width, depth, loss, batch_size, lr, bias, seed, device, weights, output_signs)

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
+from convexnn.records import Record
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Baseline:
+class Baseline(Record):
     """A network that a baseline trained.
 
     Attributes
@@ -32,6 +33,16 @@ class Baseline:
     classes : ndarray or None
         The labels in the order of the outputs (for the logistic loss: of a negative and of a positive score); None for
         numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.baselines import train_dense
+    >>> X = np.random.default_rng(0).standard_normal((200, 4))
+    >>> y = np.maximum(X[:, 0], 0)
+    >>> baseline = train_dense(X, y, width=4, epochs=3, lr=0.01)
+    >>> baseline.predict(X).shape, baseline.network.n_inputs
+    ((200,), 4)
     """
 
     network: SparseReLUNetwork

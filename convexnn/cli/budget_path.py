@@ -16,7 +16,7 @@ from convexnn.cli.fit import estimator_and_target, read_table
 from convexnn.files import replacing
 
 if TYPE_CHECKING:
-    from convexnn.estimators.budget_path import BudgetPath
+    from convexnn.estimators.budget_path import BudgetPath, BudgetStep
 
 
 def budget_path(
@@ -108,14 +108,11 @@ def _record(path: BudgetPath, points: float) -> dict[str, Any]:
         "complete": path.complete,
         "best": path.best.budget if len(path) else None,
         "smallest_within": path.smallest_within(points).budget if len(path) else None,
-        "budgets": [
-            {
-                "budget": step.budget,
-                "train_scores": list(step.train_scores),
-                "validation_scores": list(step.validation_scores),
-                "nonzeros": step.estimator.network_.nnz,
-                "neurons": step.estimator.network_.n_neurons,
-            }
-            for step in path.steps
-        ],
+        "budgets": [_step_record(step) for step in path.steps],
     }
+
+
+def _step_record(step: BudgetStep) -> dict[str, Any]:
+    told = step.to_dict()
+    network = told.pop("network")
+    return {**told, "nonzeros": network["nonzeros"], "neurons": network["neurons"]}

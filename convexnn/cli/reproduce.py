@@ -48,7 +48,7 @@ def reproduce(
     with _ProgressBar(study.title) as bar:
         report = run(study, size, seeds=chosen, jobs=jobs, output=output, callback=bar)  # type: ignore[arg-type]
     if as_json:
-        print_json({"folder": str(report.folder), "files": list(map(str, report.files)), "rows": report.rows})
+        print_json({name: value for name, value in report.to_dict().items() if name != "tables"})
         return
     print_plain(report.tables)
     print_plain(str(report))

@@ -22,6 +22,7 @@ from convexnn.comparison.metrics import score_name
 from convexnn.comparison.result_table import COLUMNS, MODELS, PAPER, SOLVED, result_table
 from convexnn.comparison.solver_result import COUNTED, SolverResult, counted_support, measured, support_agreement
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import RowsRecord, plain
 from convexnn.solution import TOLERANCE, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import SOLVERS, able_solvers, solve
@@ -37,7 +38,7 @@ AGREE_TIMES, AGREE_LEAST = 10.0, 1e-5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Crosscheck:
+class Crosscheck(RowsRecord):
     """Every solver's answer to one program.
 
     Attributes
@@ -55,6 +56,17 @@ class Crosscheck:
         Goal of the gap that the solvers were asked for, as a share of the loss at zero weights.
     interrupted : bool
         Whether the run was interrupted before every solver was through.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> check = cx.crosscheck(program, ["admm", "fista"])
+    >>> check.agree(), [row.solver for row in check.rows]
+    (True, ['admm', 'fista'])
     """
 
     program: ConvexProgram
@@ -121,8 +133,8 @@ class Crosscheck:
         return write_csv(path, header, [[row.figures[name] for name in header] for row in self.rows])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the question, the rows and the verdict for machines."""
-        return {
+        """Return the question, the rows and the verdict in the words of JSON."""
+        told = {
             "program": str(self.program),
             "zero_loss": self.program.zero_loss,
             "reference": self.reference,
@@ -132,8 +144,12 @@ class Crosscheck:
             "agree": self.agree(),
             "interrupted": self.interrupted,
             "verdict": self.verdict,
-            "rows": [row.figures for row in self.rows],
+            "rows": self._rows(),
         }
+        return {name: plain(value) for name, value in told.items()}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [row.figures for row in self.rows]
 
     def _table(self, columns: Sequence[str]) -> Table:
         return result_table(self.rows, columns, score_name(self.program.loss))
@@ -216,6 +232,16 @@ def crosscheck(
         A solver is unknown or named twice, or an option is out of range.
     TypeError
         An option that the solver does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 5, seed=0), budget=2)
+    >>> check = cx.crosscheck(program, ["niht", "exact"])
+    >>> check.best.solver, check.agree()
+    ('exact', True)
     """
     if not isinstance(program, ConvexProgram):
         raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")

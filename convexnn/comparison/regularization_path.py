@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_count, as_flag, as_floats, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import RowsRecord
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import SOLVERS, able_solvers, solve
@@ -18,7 +19,7 @@ from convexnn.tables import Table, counting
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RegularizationPath:
+class RegularizationPath(RowsRecord):
     """The solutions of one program at falling strengths.
 
     Attributes
@@ -31,6 +32,17 @@ class RegularizationPath:
         Who solved.
     complete : bool
         Whether every strength asked for was solved: False after an interruption.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> path = cx.regularization_path(program, [0.1, 0.03, 0.01])
+    >>> path.strengths.tolist(), [len(solution.live) for solution in path]
+    ([0.1, 0.03, 0.01], [3, 4, 5])
     """
 
     strengths: Floats
@@ -62,6 +74,9 @@ class RegularizationPath:
         """One row a strength, for ``table.to_markdown()`` and ``table.to_latex()``."""
         header = ("strength", "objective", "loss", "gap", "nonzeros", "gates", "iterations", "seconds", "status")
         return Table.of(header, [_cells(solution) for solution in self.solutions])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [_row(solution) for solution in self.solutions]
 
     def __repr__(self) -> str:
         return f"<{self.solver}: {self._total}>"
@@ -122,6 +137,17 @@ def regularization_path(
     ValueError
         The program has a budget or penalty ``none``, or no :func:`strength_max` where `strengths` are left out; or
         the solver cannot do the program.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> path = cx.regularization_path(program, n_strengths=5)
+    >>> len(path), path.complete, path[0].nnz, bool(path[4].objective < path[0].objective)
+    (5, True, 0, True)
     """
     if program.budget is not None or program.penalty is None or program.penalty.name == "none":
         kind = "penalty 'none'" if program.budget is None else "a budget"
@@ -167,6 +193,17 @@ def strength_max(program: ConvexProgram) -> float:
     ------
     ValueError
         The program has a budget, or penalty ``ridge`` or ``none``: no strength makes zero weights optimal there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> largest = cx.strength_max(program)
+    >>> [cx.solve(program.with_strength(share * largest)).nnz > 0 for share in (1.01, 0.5)]
+    [False, True]
     """
     if program.penalty is None or program.penalty.name in ("ridge", "none"):
         kind = "a budget" if program.penalty is None else f"penalty {program.penalty.name!r}"
@@ -218,13 +255,23 @@ def _question(program: ConvexProgram) -> str:
     return f"{program.loss.name} loss + strength * {program.penalty.name}, {program.n_weights} weights{cones}"
 
 
-def _cells(solution: Solution) -> tuple[str, ...]:
+def _row(solution: Solution) -> dict[str, Any]:
+    names = ("objective", "loss", "gap", "nonzeros", "gates", "iterations", "seconds", "status")
+    of_it = (solution.nnz, len(solution.live), solution.iterations, solution.seconds, solution.status)
+    values = (solution.objective, _loss(solution), solution.gap, *of_it)
+    return {"strength": solution.program.strength, **dict(zip(names, values, strict=True))}
+
+
+def _loss(solution: Solution) -> float:
     program = solution.program
-    loss = program.loss.value(solution.predict(program.X).reshape(program.targets.shape), program.targets)
+    return program.loss.value(solution.predict(program.X).reshape(program.targets.shape), program.targets)
+
+
+def _cells(solution: Solution) -> tuple[str, ...]:
     return (
-        f"{program.strength:.3e}",
+        f"{solution.program.strength:.3e}",
         f"{solution.objective:.6g}",
-        f"{loss:.6g}",
+        f"{_loss(solution):.6g}",
         "" if solution.gap is None else f"{solution.gap:.1e}",
         f"{solution.nnz}",
         f"{len(solution.live)}",

@@ -28,6 +28,13 @@ class Split:
         A row as an image.
     names : tuple of str
         What -1 and +1 stand for.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import digits
+    >>> split = digits((3,), (8,))
+    >>> split.image_shape, sorted(set(split.y_train.tolist())), split.names
+    ((8, 8), [-1.0, 1.0], ('3', '8'))
     """
 
     X_train: Floats
@@ -60,6 +67,13 @@ def digits(
         Share of the rows in the test set, above 0 and below 1.
     seed : int, default 0
         Of the split.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import digits
+    >>> split = digits()  # even against odd
+    >>> split.X_train.shape, split.X_test.shape
+    ((1078, 64), (719, 64))
     """
     share, first = _as_share(test_share), as_count(seed, "seed", at_least=0)
     groups = {"negative": set(negative), "positive": set(positive)}
@@ -89,6 +103,13 @@ def iris(*, test_share: float = 0.2, scaled: bool = True, seed: int = 0) -> Labe
         Whether features are brought to mean 0 and variance 1 on the training rows; else they are centimetres.
     seed : int, default 0
         Of the split.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import iris
+    >>> split = iris()
+    >>> split.X_train.shape, split.names
+    ((120, 4), ('setosa', 'versicolor', 'virginica'))
     """
     share = _as_share(test_share)
     rows = ceil(150 * share - 1e-9)

@@ -36,6 +36,15 @@ class ImageTask:
         Pixels in [0, 1], so that 1 is the peak of the PSNR.
     image_shape : tuple of int
         (height, width), or (3, height, width): y reshaped to it is the image, colour by colour.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.datasets import ImageTask, fourier_features
+    >>> grey = np.array([[0.0, 0.5], [0.5, 1.0]])
+    >>> task = ImageTask(fourier_features([[0, 0], [0, 1], [1, 0], [1, 1]], [[0.1, 0.2]]), grey.ravel(), grey.shape)
+    >>> task.X.shape, task.y.reshape(task.image_shape).tolist()
+    ((4, 2), [[0.0, 0.5], [0.5, 1.0]])
     """
 
     X: Floats
@@ -50,6 +59,14 @@ def fourier_features(places: ArrayLike, frequencies: ArrayLike) -> Floats:
     """Return sin and cos of 2 pi places . frequencies^T: (n, 2 q) for places (n, p) and frequencies (q, p).
 
     As in Tancik et al., "Fourier Features Let Networks Learn High Frequency Functions" (arXiv 2006.10739).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.datasets import fourier_features
+    >>> fourier_features([[0.0], [0.25]], [[1.0]]).round(6)
+    array([[0., 1.],
+           [1., 0.]])
     """
     where, waves = as_matrix(places, "places"), as_matrix(frequencies, "frequencies")
     if where.shape[1] != waves.shape[1]:
@@ -92,6 +109,16 @@ def image_task(
         An argument is of the wrong type, shape or range; the message names it.
     OSError
         As :func:`mnist`.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import DataNotFoundError, image_task
+    >>> try:
+    ...     shape = image_task("mnist").X.shape
+    ... except DataNotFoundError:  # the files are not here: image_task(download=True) fetches them
+    ...     shape = (784, 1500)
+    >>> shape
+    (784, 1500)
     """
     random = np.random.RandomState(as_count(seed, "seed", at_least=0))
     paper = as_known(split, "split", ("standard", "paper")) == "paper"

@@ -113,6 +113,16 @@ def mnist(
         They cannot be downloaded, or are not those they should be.
     ValueError
         A file is damaged, or `split` is unknown.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import DataNotFoundError, mnist
+    >>> try:
+    ...     shape = mnist().X_train.shape
+    ... except DataNotFoundError:  # the files are not here: mnist(download=True) fetches them
+    ...     shape = (60000, 784)
+    >>> shape
+    (60000, 784)
     """
     return _split(MNIST, split, scaled, folder, download)
 
@@ -128,6 +138,16 @@ def fashion_mnist(
 
     Arguments and errors as of :func:`mnist`; the files are ``fashion_mnist.npz``, or the four IDX files in
     ``fashion-mnist``, ``fashion_mnist`` or ``FashionMNIST/raw`` (a download is of 31 MB).
+
+    Examples
+    --------
+    >>> from convexnn.datasets import DataNotFoundError, fashion_mnist
+    >>> try:
+    ...     shape = fashion_mnist().X_train.shape
+    ... except DataNotFoundError:  # the files are not here: fashion_mnist(download=True) fetches them
+    ...     shape = (60000, 784)
+    >>> shape
+    (60000, 784)
     """
     return _split(FASHION, split, scaled, folder, download)
 
@@ -144,6 +164,16 @@ def cifar10(
     Arguments and errors as of :func:`mnist`; the files are ``cifar10.npz``, or the binary version, as the folder
     ``cifar-10-batches-bin`` or the archive ``cifar-10-binary.tar.gz`` (a download is of 170 MB). The version for
     Python is pickled, which would run code of the file, and is not read.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import DataNotFoundError, cifar10
+    >>> try:
+    ...     shape = cifar10().X_train.shape
+    ... except DataNotFoundError:  # the files are not here: cifar10(download=True) fetches them
+    ...     shape = (50000, 3072)
+    >>> shape
+    (50000, 3072)
     """
     return _split(CIFAR, split, scaled, folder, download)
 

@@ -27,6 +27,13 @@ class LabelledSplit:
         What each label stands for.
     image_shape : tuple of int
         A row as an image, (height, width) or (height, width, 3); empty where rows are no images.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import iris
+    >>> split = iris(test_share=0.5)
+    >>> split.X_test.shape, split.y_test.shape, split.image_shape
+    ((75, 4), (75,), ())
     """
 
     X_train: Floats

@@ -26,6 +26,14 @@ class Planted:
         The planted network, with all of its neurons.
     clean : ndarray (n,) or (n, k)
         The outputs without noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.datasets import planted
+    >>> data = planted(5, 20, n=200, d=10, noise=0.1, seed=0)
+    >>> bool(np.allclose(data.network.predict(data.X), data.clean)), bool(np.std(data.y - data.clean) > 0.0)
+    (True, True)
     """
 
     X: Floats
@@ -79,6 +87,13 @@ def planted(
     Notes
     -----
     The generator of "A Recovery Guarantee for Sparse Neural Networks" (arXiv 2509.20323), which has n = 50,000.
+
+    Examples
+    --------
+    >>> from convexnn.datasets import planted
+    >>> data = planted(5, 20, n=200, d=10, seed=0)
+    >>> data.X.shape, data.network.n_inputs, bool((data.y == data.clean).all())
+    ((200, 10), 10, True)
     """
     sizes = (as_count(d, "d"), *[as_count(m, "m")] * as_count(depth, "depth"), as_count(outputs, "outputs"))
     as_known(signs, "signs", ("positive", "random"))

@@ -21,7 +21,18 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPER
 
 
 class DataNotFoundError(FileNotFoundError):
-    """A data set is not there; the message says where it was looked for and what to do."""
+    """A data set is not there; the message says where it was looked for and what to do.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from convexnn.datasets import DataNotFoundError, mnist
+    >>> try:
+    ...     _ = mnist(folder=tempfile.mkdtemp())
+    ... except DataNotFoundError as error:
+    ...     print("download=True" in str(error))
+    True
+    """
 
 
 @dataclass(frozen=True)

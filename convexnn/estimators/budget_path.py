@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, require
 from convexnn.network import SparseReLUNetwork
+from convexnn.records import Record, RowsRecord
 from convexnn.solution import Status
 from convexnn.tables import Table, counting
 
@@ -23,7 +24,7 @@ N_BUDGETS, SHRINK = 8, 1.6
 
 
 @dataclass(frozen=True)
-class BudgetStep:
+class BudgetStep(Record):
     """One budget of a path.
 
     Attributes
@@ -34,16 +35,35 @@ class BudgetStep:
         One a fold, on the rows that the fold's network saw and on those that it did not.
     estimator : SparseReLURegressor or SparseReLUClassifier
         Fitted to all rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((80, 3))
+    >>> model = cx.SparseReLURegressor(epochs=5, random_state=0)
+    >>> step = cx.budget_path(model, X, np.maximum(X[:, 0], 0), budgets=[4], cv=2).best
+    >>> step.budget, len(step.validation_scores), step.estimator.network_.n_inputs
+    (4, 2, 3)
     """
+
+    _left_out = ("estimator",)
+    _told = ("network",)
 
     budget: int
     train_scores: tuple[float, ...]
     validation_scores: tuple[float, ...]
     estimator: Any
 
+    @property
+    def network(self) -> SparseReLUNetwork:
+        """The network fitted to all rows."""
+        network: SparseReLUNetwork = self.estimator.network_
+        return network
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BudgetPath:
+class BudgetPath(RowsRecord):
     """Scores and networks at several budgets.
 
     Attributes
@@ -54,6 +74,16 @@ class BudgetPath:
         What the scores are: larger is better.
     complete : bool
         Whether every budget was fitted: False after an interruption.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((80, 3))
+    >>> model = cx.SparseReLURegressor(epochs=5, random_state=0)
+    >>> path = cx.budget_path(model, X, np.maximum(X[:, 0], 0), budgets=[2, 6], cv=2)
+    >>> path.budgets.tolist(), path.validation_scores.shape, path.best.budget in (2, 6)
+    ([2, 6], (2, 2), True)
     """
 
     steps: tuple[BudgetStep, ...]
@@ -81,7 +111,7 @@ class BudgetPath:
     @property
     def networks(self) -> tuple[SparseReLUNetwork, ...]:
         """The networks fitted to all rows, one a budget."""
-        return tuple(step.estimator.network_ for step in self.steps)
+        return tuple(step.network for step in self.steps)
 
     @property
     def best(self) -> BudgetStep:
@@ -114,6 +144,9 @@ class BudgetPath:
         header = ("budget", "weights", "neurons", "train", "validation", "spread", "")
         marked = self.best.budget if self.steps else None
         return Table.of(header, [_cells(step, "best" if step.budget == marked else "") for step in self.steps])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [_row(step) for step in self.steps]
 
     def plot(self, ax: Any = None, points: float = 1.0) -> Any:
         """Draw the scores against the budget and return the matplotlib axes.
@@ -206,9 +239,9 @@ def budget_path(
     >>> import numpy as np, convexnn as cx
     >>> X = np.random.default_rng(0).standard_normal((300, 5))
     >>> y = np.maximum(X[:, 0] - X[:, 1], 0)
-    >>> path = cx.budget_path(cx.SparseReLURegressor(random_state=0), X, y, [3, 6, 20], cv=0.3)
+    >>> path = cx.budget_path(cx.SparseReLURegressor(random_state=0), X, y, [3, 12], cv=0.3)
     >>> path.validation_scores.shape, path.best.validation_scores[0] > 0.9
-    ((3, 1), True)
+    ((2, 1), True)
     """
     descending = _descending_budgets(_checked(estimator), X, y, budgets)
     folds, (name, scorer) = _folds(estimator, X, y, cv), _scorer(estimator, scoring)
@@ -333,8 +366,15 @@ def _scorer(estimator: Any, scoring: Any) -> tuple[str, Any]:
     return name, check_scoring(estimator, scoring=scoring)
 
 
+def _row(step: BudgetStep) -> dict[str, Any]:
+    network, scores = step.network, step.validation_scores
+    sizes = {"weights": sum(weight.nnz for weight, _ in network.layers), "neurons": network.n_neurons}
+    means = {"train_score": np.mean(step.train_scores), "validation_score": np.mean(scores)}
+    return {"budget": step.budget, **sizes, **means, "validation_std": np.std(scores)}
+
+
 def _cells(step: BudgetStep, mark: str) -> tuple[str, ...]:
-    network = step.estimator.network_
+    network = step.network
     weights = sum(weight.nnz for weight, _ in network.layers)
     validation = np.array(step.validation_scores)
     return (

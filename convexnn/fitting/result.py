@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.accuracy import Accuracy
+from convexnn.records import Record
 from convexnn.solution import Status
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NetworkFit:
+class NetworkFit(Record):
     """A network fitted under a budget.
 
     Attributes
@@ -40,7 +41,18 @@ class NetworkFit:
         Mean loss over each pass over the rows, all starts one after another; with a margin that of the worst case.
     accuracy : Accuracy or None
         How well numbers are met, from `objective`; None for labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((100, 3))
+    >>> fit = cx.fit_network(X, np.maximum(X[:, 0] - X[:, 1], 0), budget=2)
+    >>> fit.status.name, fit.nnz, round(fit.r2, 6)
+    ('SEARCH_ENDED', 2, 0.338271)
     """
+
+    _told = ("nnz", "decibels")
 
     network: SparseReLUNetwork
     loss: str

@@ -9,11 +9,12 @@ import numpy as np
 from convexnn.checks import Floats, as_count, as_generator
 from convexnn.optimum.gates import mask_keys, new_gates
 from convexnn.optimum.penalties import PRICED, check_priced
+from convexnn.records import Record
 from convexnn.solution import Solution
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PricedGates:
+class PricedGates(Record):
     """Gates that a solution does not hold, best first.
 
     Attributes
@@ -22,6 +23,17 @@ class PricedGates:
         Unit gates, with new patterns that differ from one another; fewer than asked for where no more were found.
     prices : ndarray (p,)
         Their prices over the strength: those above 1 lower the objective when they are added.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 3, seed=0)
+    >>> program = cx.ConvexProgram(X, np.abs(X[:, 0]), patterns, penalty="group_l1", strength=0.01, cone=True)
+    >>> gates = cx.price(cx.solve(program), 4)
+    >>> gates.generators.shape[1], bool(gates.prices[0] > 1.0)  # above 1: adding the gate lowers the objective
+    (3, True)
     """
 
     generators: Floats

@@ -26,6 +26,16 @@ class OptimumProgress(Progress):
         The largest price met or proven in the round, over the strength: at 1 no gate is missing.
     proven : bool
         Whether `worst` is a proven bound of all prices, or the largest one found.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 2))
+    >>> best = cx.global_optimum(X, np.maximum(X[:, 0], 0), strength=0.01)
+    >>> last = best.rounds[-1]
+    >>> last.iteration == len(best.rounds), bool(last.bound <= last.best), last.proven
+    (True, True, True)
     """
 
     bound: float
@@ -44,7 +54,18 @@ class GlobalOptimum(Solution):
         One a round of pricing.
     reason : str
         Why the proof ended where it did.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 2))
+    >>> best = cx.global_optimum(X, np.maximum(X[:, 0], 0), strength=0.01)
+    >>> bool(best.bound <= best.objective), best.width, best.to_network().n_inputs
+    (True, 2, 2)
     """
+
+    _told = (*Solution._told, "bound", "width")
 
     rounds: tuple[OptimumProgress, ...] = ()
     reason: str = ""

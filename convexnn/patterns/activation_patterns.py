@@ -25,6 +25,7 @@ from convexnn.checks import Ints as Ints
 from convexnn.patterns.arrangements import unit_rows as unit_rows
 from convexnn.patterns.gates import DRAWS, Gates, Request, append_ones, draw_gates
 from convexnn.patterns.merging import merge_near
+from convexnn.records import Record
 from convexnn.tiles import row_tiles
 
 # Masks are made for this many (row, gate) pairs at a time, so that memory does not grow with the number of gates.
@@ -32,7 +33,7 @@ TILE_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ActivationPatterns:
+class ActivationPatterns(Record):
     """Distinct activation patterns on the data that they were sampled for.
 
     Gate j has the pattern D_j = diag(1{X h_j >= 0}). Of gates with equal masks only the first is kept; it owns
@@ -54,6 +55,15 @@ class ActivationPatterns:
         Whether the gates act on X with a column of ones.
     n_possible : int or None
         For enumerated gates, the most patterns that such gates can have on as many rows; else None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.array([[1.0, -1.0], [-1.0, 2.0], [0.5, 0.5]])
+    >>> patterns = cx.sample_patterns(X, generators=[[1.0, 0.0], [2.0, 0.1]])
+    >>> len(patterns), patterns.n_merged, patterns.masks(X).tolist()
+    (1, 1, [[True], [False], [True]])
     """
 
     generators: Floats

@@ -8,10 +8,11 @@ from math import floor, inf, log10
 import numpy as np
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Record):
     """How well numbers are met.
 
     Attributes

@@ -68,6 +68,18 @@ class ConvexProgram:
     The cardinality program over fixed patterns is the recovery problem of "A Recovery Guarantee for Sparse Neural
     Networks" (arXiv 2509.20323); the convex ones are those of Pilanci and Ergen (ICML 2020) and, gated, of Mishkin,
     Sahiner and Pilanci (ICML 2022). A bias is a weight like the others: penalised in its block, counted in the budget.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((50, 4))
+    >>> y = np.maximum(X[:, 0], 0)
+    >>> patterns = cx.sample_patterns(X, 10, seed=0)
+    >>> print(cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=0.01))
+    squared loss + 0.01 * group_l1, 40 weights; 50 rows, 4 features, 10 patterns
+    >>> print(cx.ConvexProgram(X, y, patterns, budget=3))
+    squared loss, at most 3 of 40 weights; 50 rows, 4 features, 10 patterns
     """
 
     X: Floats

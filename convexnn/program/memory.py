@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from convexnn.checks import as_count, as_known
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.tiles import STREAM_ENTRIES, TILE_ENTRIES, mask_bits, mask_bytes
 
 ITEMS = {"float32": 4, "float64": 8}
@@ -24,7 +25,7 @@ GRADIENT_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Record):
     """Bytes that a run holds at most, by what they are for.
 
     Attributes
@@ -42,7 +43,18 @@ class Memory:
         Tiles of a product, of a gradient, and the fit on a support, whichever is largest.
     entries : int
         Rows x gates of a tile (not bytes).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((1000, 20))
+    >>> memory = cx.memory_estimate(cx.ConvexProgram(X, X[:, 0], cx.sample_patterns(X, 50, seed=0), budget=40))
+    >>> memory.total == memory.data + memory.gates + memory.masks + memory.columns + memory.work
+    True
     """
+
+    _told = ("total",)
 
     data: int
     gates: int

@@ -22,6 +22,16 @@ class RecoveryProgress(Progress):
         The start that the candidate belongs to, from 0.
     source : str
         How the candidate was made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((200, 5))
+    >>> seen = []
+    >>> _ = cx.recover(X, np.maximum(X[:, 0] - X[:, 1], 0), budget=2, callback=seen.append)
+    >>> seen[-1].restart, seen[-1].iteration == len(seen), bool(seen[-1].best < 1e-12)
+    (0, True, True)
     """
 
     restart: int

@@ -127,6 +127,17 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         The solver is unknown, or cannot do this program; the message says which can.
     TypeError
         An option that the solver does not have; the message lists those it has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> patterns = cx.sample_patterns(X, 10, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> solution = cx.solve(program)
+    >>> solution.status.name, bool(solution.gap < 1e-5 * program.zero_loss)
+    ('CONVERGED', True)
     """
     if not isinstance(program, ConvexProgram):
         raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")

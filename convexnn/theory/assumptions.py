@@ -9,6 +9,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.constants import RestrictedConstant, restricted_smoothness, restricted_strong_convexity
 from convexnn.theory.coverage import separation_and_coverage
 from convexnn.theory.spectrum import RestrictedSpectrum, restricted_spectrum
@@ -24,8 +25,22 @@ RELAXATION = 32.0
 
 
 @dataclass(frozen=True)
-class Assumption:
-    """An assumption: what it is called, whether it holds (None: cannot be checked), and what was found."""
+class Assumption(Record):
+    """An assumption: what it is called, whether it holds (None: cannot be checked), and what was found.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> for assumption in cx.theory.assumptions(program).convergence:
+    ...     print(assumption.name, assumption.holds)
+    restricted smoothness True
+    s at most half of the weights True
+    a minimiser on each support True
+    a linear rate (alpha_2s > 0) True
+    """
 
     name: str
     holds: bool | None
@@ -37,7 +52,7 @@ class Assumption:
 
 
 @dataclass(frozen=True)
-class Assumptions:
+class Assumptions(Record):
     """The assumptions of two theorems, checked for a program.
 
     Attributes
@@ -50,6 +65,16 @@ class Assumptions:
         Of the recovery guarantee of arXiv 2509.20323: IHT finds planted weights.
     convergence : tuple of Assumption
         Of arXiv 2404.18414: IHT with step 1/L_2s converges to HT-stable points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> checked = cx.theory.assumptions(program)
+    >>> checked.sparsity, len(checked.recovery), len(checked.convergence)
+    (2, 6, 4)
     """
 
     question: str
@@ -110,6 +135,17 @@ def assumptions(
     -----
     A theorem that does not apply says nothing: neither that a method works nor that it fails. What is asked of the
     truth that made the target cannot be checked on data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((100, 4))
+    >>> patterns = cx.sample_patterns(X, 5, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="ridge", strength=0.01, budget=3)
+    >>> checked = cx.theory.assumptions(program)
+    >>> print(str(checked).splitlines()[0])
+    squared loss + 0.01 * ridge, at most 3 of 20 weights; s = 3
     """
     design = smooth_part(program)
     chosen = as_sparsity(program, sparsity, design.size)

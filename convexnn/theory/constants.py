@@ -9,6 +9,7 @@ import numpy as np
 
 from convexnn.checks import as_count, as_generator, as_known
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 from convexnn.theory.supports.eigenvalues import MOST_SETS, lower_bounds, set_extremes, upper_bounds
 from convexnn.theory.supports.secants import secants
@@ -20,7 +21,7 @@ METHODS = ("safe", "monte_carlo", "exact")
 
 
 @dataclass(frozen=True)
-class RestrictedConstant:
+class RestrictedConstant(Record):
     """A restricted constant, and what its number is worth.
 
     Attributes
@@ -37,6 +38,16 @@ class RestrictedConstant:
         ``safe``, ``monte_carlo`` or ``exact``.
     by : str
         Which bound or enumeration it comes from, or how many pairs of points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> exact = cx.theory.restricted_smoothness(program, method="exact")
+    >>> exact.name, exact.sparsity, exact.n_entries, float(exact) == exact.value
+    ('L', 2, 4, True)
     """
 
     value: float
@@ -103,6 +114,17 @@ def restricted_smoothness(
     Z^T Z, so of the entries of T the largest block is one output's, of at most min(2s, p) columns. For the logistic
     loss the bound is attained at zero weights; for the softmax only where all rows share their probability among the
     same two classes in halves, and it is else somewhat above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> methods = ("monte_carlo", "exact", "safe")
+    >>> values = [cx.theory.restricted_smoothness(program, method=method).value for method in methods]
+    >>> values == sorted(values)
+    True
     """
     question = _asked("L", program, sparsity, method)
     design, softmax = question.design, program.loss.name == "softmax"
@@ -151,6 +173,17 @@ def restricted_strong_convexity(
     -----
     The infimum over all points for losses of labels is the ridge, exactly: far out along almost every direction each
     row's curvature vanishes. Theorems that need more hold on bounded sets only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> methods = ("safe", "exact", "monte_carlo")
+    >>> values = [cx.theory.restricted_strong_convexity(program, method=method).value for method in methods]
+    >>> values == sorted(values)
+    True
     """
     question = _asked("alpha", program, sparsity, method)
     design = question.design
@@ -182,6 +215,15 @@ def step_size(
     ----------
     program, sparsity, method, n_samples, scale, seed
         As in :func:`restricted_smoothness`; with ``monte_carlo``, as in the paper, the step may be too long.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> cx.theory.step_size(program) == 1.0 / cx.theory.restricted_smoothness(program).value
+    True
     """
     constant = restricted_smoothness(program, sparsity, method, n_samples=n_samples, scale=scale, seed=seed)
     if constant.value == 0.0:

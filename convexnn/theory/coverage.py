@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Bools
 from convexnn.patterns.activation_patterns import ActivationPatterns, gate_tiles
+from convexnn.records import Record
 
 # Products of 0 and 1 are summed exactly in float32 up to this many rows.
 EXACT_ROWS = 1 << 24
 
 
 @dataclass(frozen=True)
-class SeparationAndCoverage:
+class SeparationAndCoverage(Record):
     """The largest epsilon and gamma for which the patterns satisfy the assumption.
 
     Attributes
@@ -31,6 +32,14 @@ class SeparationAndCoverage:
         The two patterns that have it.
     n_rows, n_patterns : int
         How many rows and patterns there are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.array([[1.0], [-1.0], [2.0], [-3.0]])
+    >>> print(cx.theory.separation_and_coverage(cx.sample_patterns(X, kind="single"), X))
+    coverage epsilon = 0.5 (pattern 0), separation gamma = 1 (patterns 0 and 1); 2 patterns on 4 rows
     """
 
     coverage: float
@@ -70,6 +79,15 @@ def separation_and_coverage(patterns: ActivationPatterns, X: ArrayLike) -> Separ
     Notes
     -----
     Assumption 2 of arXiv 2509.20323 asks for epsilon > 0 and gamma > 0. All pairs are compared, m^2 n flops, in tiles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.array([[1.0], [-1.0], [2.0], [-3.0]])
+    >>> found = cx.theory.separation_and_coverage(cx.sample_patterns(X, kind="single"), X)
+    >>> found.coverage, found.separation
+    (0.5, 1.0)
     """
     if not isinstance(patterns, ActivationPatterns):
         raise TypeError(f"patterns is a {type(patterns).__name__}; expected ActivationPatterns from sample_patterns")

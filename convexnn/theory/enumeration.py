@@ -10,6 +10,7 @@ import numpy as np
 
 from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.stability import neuron_of
 from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 from convexnn.theory.supports.eigenvalues import column_sets
@@ -23,7 +24,7 @@ VANISHING = (1e-3, 1e-5, 1e-7, 1e-9)
 
 
 @dataclass(frozen=True, eq=False)
-class EnumeratedOptimum:
+class EnumeratedOptimum(Record):
     """The least objective over all supports of s weights.
 
     Attributes
@@ -38,6 +39,16 @@ class EnumeratedOptimum:
         Supports tried.
     attained : bool
         Whether a minimum exists on every support, for certain: with the squared loss, and with a ridge.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> best = cx.theory.enumerated_optimum(program)
+    >>> best.n_supports, len(best.support), best.attained  # 36 = 9 * 8 / 2
+    (36, 2, True)
     """
 
     objective: float
@@ -75,6 +86,16 @@ def enumerated_optimum(program: ConvexProgram, sparsity: int | None = None) -> E
     An oracle for small programs; :func:`convexnn.solvers.subset.exact.exact` goes further with the squared loss.
     Without a ridge, labels that a support separates have no best weights on it: the fits follow a ridge that vanishes,
     down to 1e-9, and the loss there, without the ridge, is returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> best = cx.theory.enumerated_optimum(program)
+    >>> bool(abs(best.objective - cx.solve(program, "exact").objective) < 1e-9)
+    True
     """
     design = smooth_part(program)
     asked = as_sparsity(program, sparsity, design.size)

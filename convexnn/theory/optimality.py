@@ -8,11 +8,12 @@ import numpy as np
 
 from convexnn.checks import as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.supports.design import Weights, smooth_part
 
 
 @dataclass(frozen=True)
-class EpsilonOptimality:
+class EpsilonOptimality(Record):
     """The least epsilon for which a point is epsilon-optimal.
 
     Attributes
@@ -23,6 +24,17 @@ class EpsilonOptimality:
         `epsilon` as a share of `reference`; infinity for a reference of 0 that is not attained.
     objective, reference : float
         The objective at the point, and that of the reference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> solution = cx.solve(program)
+    >>> found = cx.theory.epsilon_optimality(program, solution, 0.5 * solution.objective)
+    >>> round(found.relative, 6)
+    1.0
     """
 
     epsilon: float
@@ -56,6 +68,16 @@ def epsilon_optimality(program: ConvexProgram, weights: Weights, reference: Weig
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> solution = cx.solve(program)
+    >>> cx.theory.epsilon_optimality(program, solution, solution).epsilon
+    0.0
     """
     design = smooth_part(program)
     objective = design.objective(design.values(weights))

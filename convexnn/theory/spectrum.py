@@ -8,6 +8,7 @@ import numpy as np
 
 from convexnn.checks import Floats, Ints, as_count, as_flag, as_generator
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.supports.design import Design, as_sparsity, smooth_part
 
 # An eigenvalue of this share of the largest counts as zero: the columns depend on each other up to rounding.
@@ -15,7 +16,7 @@ DEPENDENT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class RestrictedSpectrum:
+class RestrictedSpectrum(Record):
     """Eigenvalues of Z_S^T Z_S / n on random supports S of one output.
 
     Attributes
@@ -26,7 +27,19 @@ class RestrictedSpectrum:
         |S|.
     unit_columns : bool
         Whether the columns were scaled to ||z_i||^2 = n first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> found = cx.theory.restricted_spectrum(program, n_supports=20)
+    >>> found.n_entries, found.lowest.shape, bool(found.alpha <= found.beta)
+    (2, (20,), True)
     """
+
+    _told = ("alpha", "beta")
 
     lowest: Floats
     highest: Floats
@@ -93,6 +106,16 @@ def restricted_spectrum(
     -----
     Lemma 1 of arXiv 2509.20323 has alpha I <= A_S^T A_S <= beta I for all |S| <= s, here per row. What random supports
     show is inside what holds for all: `alpha` is an upper bound on theirs, `beta` a lower one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 3, seed=0), budget=2)
+    >>> found = cx.theory.restricted_spectrum(program, n_supports=20)
+    >>> bool(0.0 < found.alpha <= found.beta)
+    True
     """
     design = smooth_part(program)
     usable = (

@@ -8,12 +8,13 @@ import numpy as np
 
 from convexnn.checks import Floats, Ints, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.records import Record
 from convexnn.theory.constants import step_size
 from convexnn.theory.supports.design import Design, Weights, as_sparsity, smooth_part
 
 
 @dataclass(frozen=True)
-class HTStability:
+class HTStability(Record):
     """How near a point theta is to theta in H_s(theta - step grad f(theta)).
 
     Attributes
@@ -30,6 +31,17 @@ class HTStability:
         Smallest |theta_i| on the support; 0 for a zero point.
     largest_step : float
         The longest step at which the order of the entries still keeps the support; infinity if any does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 3, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="ridge", strength=0.01, budget=2)
+    >>> found = cx.theory.ht_stability(program, cx.solve(program, "stable_iht"))
+    >>> found.stable, found.nnz, found.slope_on <= found.tolerance
+    (True, 2, True)
     """
 
     stable: bool
@@ -89,6 +101,16 @@ def ht_stability(
     With s nonzeros on S: grad_S f = 0 and min_S |theta_i| >= gamma max |grad_i f| outside S; with fewer, grad f = 0
     (Damadi and Shen 2022; arXiv 2404.18414). Such points are the only limits of the iteration. Under a budget per
     neuron an entry of a full neuron competes with those of its own neuron alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 3, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="ridge", strength=0.01, budget=2)
+    >>> cx.theory.ht_stability(program, cx.solve(program, "stable_iht")).stable
+    True
     """
     design = smooth_part(program)
     if program.penalty is not None and program.penalty.name not in ("ridge", "none"):

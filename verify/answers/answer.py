@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 
 
 class Verdict(Enum):
-    """What is known; the name is stable, the value is a sentence."""
+    """What is known; the name is stable, the value is a sentence.
+
+    Examples
+    --------
+    >>> import verify
+    >>> print(verify.Verdict.ROBUST.value)
+    No input of the region is misclassified; this is proven.
+    """
 
     COUNTEREXAMPLE = "An input of the region is misclassified; the witness shows it."
     ROBUST = "No input of the region is misclassified; this is proven."
@@ -19,7 +27,17 @@ class Verdict(Enum):
 
 
 class Proof(Enum):
-    """What a ROBUST verdict rests on: the last of these that was needed."""
+    """What a ROBUST verdict rests on: the last of these that was needed.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> answer = verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.2))
+    >>> answer.proof is not verify.Proof.SOLVER  # sound under rounding, whatever an engine's tolerances
+    True
+    """
 
     INTERVAL = "interval-certified"
     CROWN = "crown-certified"
@@ -30,7 +48,7 @@ class Proof(Enum):
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(Record):
     """One step on the way to an answer: who said what, after how many seconds."""
 
     seconds: float
@@ -42,7 +60,7 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Answer:
+class Answer(Record):
     """The answer to one question about a network over a region.
 
     Attributes
@@ -75,6 +93,15 @@ class Answer:
         there in the network; 0 where no engine was asked. Beyond the engine's tolerances nothing is proven.
     replayed : float or None
         The margin of the witness by the model as given, in its own precision; None without such a model.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> answer = verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.6))
+    >>> answer.status.name, answer.label, bool(network.predict([answer.witness])[0] < 0.0)
+    ('COUNTEREXAMPLE', 1, True)
     """
 
     status: Verdict

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from convexnn.records import RowsRecord
+from convexnn.tables import Table
 from verify.answers.answer import Answer, Verdict
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(RowsRecord):
     """What is proven about the rows of a data set.
 
     Attributes
@@ -19,7 +22,18 @@ class Evaluation:
         One a row, about the ball around it and its true class.
     seconds : float
         Sum over the rows.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> found = verify.evaluate(network, [[2.0], [1.1], [0.0]], [1, 1, -1], lambda x: verify.LinfBall(x, 0.5))
+    >>> round(found.accuracy, 3), round(found.certified_accuracy, 3), [answer.status.name for answer in found.answers]
+    (1.0, 0.667, ['ROBUST', 'COUNTEREXAMPLE', 'ROBUST'])
     """
+
+    _told = ("accuracy", "certified_accuracy", "attacked_accuracy")
 
     answers: tuple[Answer, ...]
     seconds: float
@@ -43,6 +57,17 @@ class Evaluation:
         """Share of rows that no attack has turned: an upper bound of what is robust."""
         return 1.0 - self.share(Verdict.MISCLASSIFIED) - self.share(Verdict.COUNTEREXAMPLE)
 
+    @property
+    def table(self) -> Table:
+        """One row a row of the data, as text."""
+        header = ("row", "status", "class", "margin found", "proven bound", "proof", "seconds")
+        return Table.of(header, [_cells(index, answer) for index, answer in enumerate(self.answers)])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        names = ("status", "label", "value", "bound", "proof", "seconds", "backend", "reason")
+        told = [{name: getattr(answer, name) for name in names} for answer in self.answers]
+        return [{"row": index, **row} for index, row in enumerate(told)]
+
     def __repr__(self) -> str:
         return f"<certified accuracy {self.certified_accuracy:.1%} over {len(self.answers)} rows>"
 
@@ -54,3 +79,9 @@ class Evaluation:
             lines.append(f"  {status.name.lower():14} {count}")
         lines.append(f"  seconds a row: median {np.median(times):.3f}, most {max(times):.3f}")
         return "\n".join(lines)
+
+
+def _cells(index: int, answer: Answer) -> tuple[str, ...]:
+    figures = f"{answer.value:.6g}", f"{answer.bound:.6g}", answer.proof.value if answer.proof else ""
+    label = "" if answer.label is None else f"{answer.label}"
+    return (f"{index}", answer.status.name, label, *figures, f"{answer.seconds:.3f}")

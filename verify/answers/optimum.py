@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from convexnn.checks import Floats
+from convexnn.records import Record, RowsRecord
+from convexnn.tables import Table
 from verify.answers.answer import Event, Proof, summary
 
 
 class Status(Enum):
-    """How much is known of an extreme value; the name is stable, the value is a sentence."""
+    """How much is known of an extreme value; the name is stable, the value is a sentence.
+
+    Examples
+    --------
+    >>> import verify
+    >>> print(verify.Status.OPTIMAL.value)
+    The value found is the optimum, within the tolerance.
+    """
 
     OPTIMAL = "The value found is the optimum, within the tolerance."
     LIMIT = "The time limit was reached; the optimum lies between the value found and the bound."
@@ -19,7 +29,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Optimum:
+class Optimum(Record):
     """The largest (or smallest) value of a linear function of the outputs over a region.
 
     Attributes
@@ -55,7 +65,18 @@ class Optimum:
         The steps.
     allowance : float
         What the tolerances of a MILP engine can amount to in the bound; 0 where outward-rounded bounds prove it.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], None)])
+    >>> highest = verify.maximize(network, verify.Box([-1.0, -1.0], [2.0, 1.0]))
+    >>> highest.status.name, round(highest.value, 5), bool(highest.gap < 1e-5)
+    ('OPTIMAL', 4.0, True)
     """
+
+    _told = ("gap",)
 
     status: Status
     sense: str
@@ -87,7 +108,7 @@ class Optimum:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OutputRange:
+class OutputRange(RowsRecord):
     """What the outputs of a network reach over a region, one by one.
 
     Attributes
@@ -100,6 +121,15 @@ class OutputRange:
         The evidence, one an output.
     seconds : float
         Wall-clock time.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0], [1.0, 0.0]], None)])
+    >>> found = verify.output_range(network, verify.Box([-1.0], [2.0]))
+    >>> found.lower.round(6).tolist(), found.upper.round(6).tolist()
+    ([0.0, 0.0], [2.0, 2.0])
     """
 
     lower: Floats
@@ -109,6 +139,22 @@ class OutputRange:
     minima: tuple[Optimum, ...]
     maxima: tuple[Optimum, ...]
     seconds: float
+
+    @property
+    def table(self) -> Table:
+        """One row an output, as text."""
+        header = ("output", "found from", "to", "proven from", "to", "status")
+        rows = [[f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in self._figures()]
+        return Table.of(header, [[str(index), *row] for index, row in enumerate(rows)])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        names = ("reached_lower", "reached_upper", "lower", "upper", "status")
+        rows = [dict(zip(names, row, strict=True)) for row in self._figures()]
+        return [{"output": index, **row} for index, row in enumerate(rows)]
+
+    def _figures(self) -> list[tuple[float, float, float, float, str]]:
+        pairs = zip(self.minima, self.maxima, strict=True)
+        return [(a.value, b.value, a.bound, b.bound, f"{a.status.name}, {b.status.name}") for a, b in pairs]
 
     def __repr__(self) -> str:
         return f"<ranges of {len(self.lower)} outputs>"

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 from verify.answers.answer import Event, Proof, summary
 
 
 class Holding(Enum):
-    """What is known of a property; the name is stable, the value is a sentence."""
+    """What is known of a property; the name is stable, the value is a sentence.
+
+    Examples
+    --------
+    >>> import verify
+    >>> print(verify.Holding.HOLDS.value)
+    No input of the property's boxes meets its conditions; this is proven.
+    """
 
     HOLDS = "No input of the property's boxes meets its conditions; this is proven."
     VIOLATED = "An input meets the conditions of the property; the witness shows it."
@@ -19,7 +27,7 @@ class Holding(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Check:
+class Check(Record):
     """The answer to a VNN-LIB property of a network.
 
     Attributes
@@ -47,6 +55,16 @@ class Check:
         The MILP engine, where one was asked.
     trace : tuple of Event
         The steps.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
+    >>> check = verify.check_vnnlib(network, verify.parse_property(text + "(assert (>= Y_0 1.5))"))
+    >>> check.status.name, bool(check.outputs[0] >= 1.5)
+    ('VIOLATED', True)
     """
 
     status: Holding

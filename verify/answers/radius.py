@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from enum import Enum
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 from verify.answers.answer import Answer, summary
 
 
 class Nearness(Enum):
-    """What is known of the smallest adversarial radius; the name is stable, the value is a sentence."""
+    """What is known of the smallest adversarial radius; the name is stable, the value is a sentence.
+
+    Examples
+    --------
+    >>> import verify
+    >>> print(verify.Nearness.FOUND.value)
+    The smallest adversarial radius is known within the tolerance.
+    """
 
     FOUND = "The smallest adversarial radius is known within the tolerance."
     ROBUST = "No input of the whole region is misclassified; this is proven."
@@ -21,7 +29,7 @@ class Nearness(Enum):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Radius:
+class Radius(Record):
     """The smallest radius of a ball around an input that holds a misclassified one.
 
     Attributes
@@ -42,6 +50,15 @@ class Radius:
         Wall-clock time.
     answers : tuple of Answer
         The questions asked, in order.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> radius = verify.min_radius(network, verify.LinfBall([2.0], 1.5))
+    >>> radius.status.name, radius.lower <= 1.0 <= radius.upper, round(radius.upper, 2)
+    ('FOUND', True, 1.0)
     """
 
     status: Nearness

@@ -36,6 +36,19 @@ class Embedding:
         them already.
     encoding : Encoding
         The rows and variables that were added, as arrays.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import cvxpy as cp
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> x = cp.Variable(1, bounds=[-1, 2])
+    >>> inside = verify.embed(network, x)
+    >>> print(inside)
+    sparse ReLU network 1-2-1: 4 nonzeros, 2 hidden neurons, embedded with 2 binary variables
+    >>> inside.outputs.shape, int(inside.encoding.milp.integer.sum())
+    ((1,), 2)
     """
 
     outputs: Any
@@ -85,10 +98,15 @@ def embed(network: Any, inputs: Any, *, model: Any = None, region: Box | None = 
 
     Examples
     --------
+    >>> import convexnn as cx
     >>> import cvxpy as cp
-    >>> x = cp.Variable(2, bounds=[-1, 1])  # doctest: +SKIP
-    >>> inside = verify.embed(network, x)  # doctest: +SKIP
-    >>> problem = cp.Problem(cp.Maximize(inside.outputs[0]), [cp.norm1(x) <= 1, *inside.constraints])  # doctest: +SKIP
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], None)])
+    >>> x = cp.Variable(2, bounds=[-1, 1])
+    >>> inside = verify.embed(network, x)
+    >>> problem = cp.Problem(cp.Maximize(inside.outputs[0]), [cp.norm1(x) <= 1, *inside.constraints])
+    >>> round(float(problem.solve(solver="HIGHS")), 4)
+    2.0
     """
     interface = import_module(INTERFACES[_package_of(inputs)])
     net = with_values(read_network(network), "embed")

@@ -42,6 +42,15 @@ class Encoding:
         For each hidden layer the neurons that can be both active and inactive over the region.
     outputs, levels : csr_matrix (k, v), ndarray (k,)
         The network's outputs at variables v: ``outputs @ v + levels``.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> encoding = verify.encode(network, verify.Box([-1.0], [2.0]))
+    >>> [neurons.tolist() for neurons in encoding.unstable], encoding.outputs.shape
+    ([[0, 1]], (1, 5))
     """
 
     milp: Milp
@@ -138,6 +147,16 @@ def encode(
     L-inf balls of radius 0.02 (15 to 42 unstable neurons) took, big-M and indicators: gscip 7.5, 2.7, 32, 6.2, 21 and
     9.4, 7.4, 41, 3.0, 28 s; gurobi 2.2, 0.7, 3.2, 0.4, 3.5 and 2.0, 0.9, 3.4, 0.7, 4.8 s. So all questions here are
     asked with big-M.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> print(verify.encode(network, verify.Box([-1.0], [2.0])).milp)
+    MILP: 5 variables (2 binary), 6 rows, 14 nonzeros
+    >>> print(verify.encode(network, verify.Box([0.5], [2.0])).milp)  # no neuron can switch there
+    MILP: 1 variables (0 binary), 0 rows, 0 nonzeros
     """
     with_values(network, "encode")
     check_sizes(network, region)

@@ -47,6 +47,19 @@ class Milp:
     `row_upper` have shape (r,), infinite where a side is free. `error` is what rounding can have taken from the
     objective on the way from the network: a bound on the objective holds for the network with `error` added.
     `conditions` hold beside the rows; a model has none unless it was encoded with indicators.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import scipy.optimize as so
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> milp = verify.encode(network, verify.Box([-1.0], [2.0])).milp
+    >>> rows = so.LinearConstraint(milp.rows, milp.row_lower, milp.row_upper)
+    >>> bounds = so.Bounds(milp.lower, milp.upper)
+    >>> result = so.milp(-milp.cost, constraints=rows, bounds=bounds, integrality=milp.integer)
+    >>> round(milp.constant - result.fun, 6)
+    2.0
     """
 
     cost: Floats

@@ -33,6 +33,21 @@ class Finetune:
         Step of Adam, 0 to 1.
     batch : int, default 128
         Rows a step, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> import verify
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((64, 3))
+    >>> layers = [(rng.standard_normal((6, 3)), np.zeros(6)), (rng.standard_normal((1, 6)), np.zeros(1))]
+    >>> network = cx.SparseReLUNetwork(layers)
+    >>> y = network.predict(X)
+    >>> pruned = verify.prune(network, 0.5)
+    >>> trained = verify.prune(network, 0.5, finetune=verify.Finetune(X, y, epochs=20, rate=0.01))
+    >>> bool(np.abs(trained.predict(X) - y).mean() < np.abs(pruned.predict(X) - y).mean())
+    True
     """
 
     X: ArrayLike

@@ -89,6 +89,16 @@ def prune(
 
     In a :class:`verify.ReLUGraph` the rows of linear units that carry a value on (one weight of 1, no bias) are no
     weights: they do not count and all stay, also in finetuning. Neurons are its ReLUs; linear units all stay.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[3.0, 0.1], [-0.2, 2.0]], [0.0, 1.0]), ([[1.0, 0.5]], None)])
+    >>> print(verify.prune(network, 0.5).formula())
+    h0 = relu(3 x0)
+    h1 = relu(2 x1 + 1)
+    y = h0 + 0.5 h1
     """
     share, count = _as_amount(sparsity, kept)
     as_known(method, "method", METHODS)

@@ -33,6 +33,14 @@ class Property:
         The file, or nothing.
     tensors : tuple
         The names and shapes of inputs that VNN-LIB 2.0 declares, in order.
+
+    Examples
+    --------
+    >>> import verify
+    >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
+    >>> question = verify.parse_property(text + "(assert (or (<= Y_0 0) (>= Y_0 3)))")
+    >>> question.n_inputs, question.n_outputs, len(question.cases)
+    (1, 1, 1)
     """
 
     n_inputs: int

@@ -29,12 +29,31 @@ def read_property(path: str | os.PathLike[str]) -> Property:
         The file cannot be read.
     ValueError
         The file is broken, or says what is not supported; the message has the path and the line.
+
+    Examples
+    --------
+    >>> import pathlib
+    >>> import tempfile
+    >>> import verify
+    >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "property.vnnlib"
+    >>> _ = path.write_text(text + "(assert (>= Y_0 3))")
+    >>> print(verify.read_property(path))
+    property of 1 inputs, 1 outputs: 1 boxes, 1 conditions
     """
     return _property(read_document(path), os.fspath(path))
 
 
 def parse_property(text: str) -> Property:
-    """Return the property that a VNN-LIB text states, as :func:`read_property` does; errors name the line."""
+    """Return the property that a VNN-LIB text states, as :func:`read_property` does; errors name the line.
+
+    Examples
+    --------
+    >>> import verify
+    >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
+    >>> print(verify.parse_property(text + "(assert (>= Y_0 3))"))
+    property of 1 inputs, 1 outputs: 1 boxes, 1 conditions
+    """
     return _property(parse(text), "")
 
 

@@ -53,6 +53,17 @@ def bound(network: SparseReLUNetwork, region: Box, method: str = "crown", *, tim
     outward by more than the rounding error of their sums, so they hold for the real-number network with these float64
     weights; of a linear program only its multipliers are used. The first layer is exact over the region, up to that
     rounding. CROWN costs the products of each layer with all before it: time quadratic in the depth.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> hidden, outputs = verify.bound(network, verify.Box([-1.0], [2.0]))
+    >>> hidden.lower.round(6).tolist(), hidden.upper.round(6).tolist(), hidden.switching.tolist()
+    ([-1.0, -2.0], [2.0, 1.0], [0, 1])
+    >>> bool(outputs.lower[0] <= 0.0), bool(outputs.upper[0] >= 2.0)
+    (True, True)
     """
     as_known(method, "method", METHODS)
     limit = as_nonnegative(time_limit, "time_limit")

@@ -64,6 +64,16 @@ def certify_through(
     and bound or an engine, the network is robust. The price is u_t: the copy has to be robust by that much more. On
     MNIST networks (`benchmarks/difference.py`) no question was decided so that branch and bound on the network itself
     left open, which is why no other question asks for it.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> dense = cx.SparseReLUNetwork([([[1.0, 0.01], [-0.01, 1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> sparse = verify.prune(dense, kept=2)
+    >>> answer = verify.certify_through(dense, sparse, verify.LinfBall([2.0, 2.0], 0.5))
+    >>> answer.status.name, answer.proof.name
+    ('ROBUST', 'DIFFERENCE')
     """
     options = (time_limit, backend, seed)
     begin = partial(_begin, dense, sparse, region, label, target, options)

@@ -75,6 +75,17 @@ def check_vnnlib(
     tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic; where rounding
     leaves that open, rational arithmetic decides. Constraints that compare two outputs are about the values before a
     `final` function as well; others are refused where there is one.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])  # |x|
+    >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
+    >>> verify.check_vnnlib(network, verify.parse_property(text + "(assert (>= Y_0 2.5))")).status.name
+    'HOLDS'
+    >>> verify.check_vnnlib(network, verify.parse_property(text + "(assert (>= Y_0 1.5))")).status.name
+    'VIOLATED'
     """
     return answer_of(partial(_begin, network, question, (time_limit, backend, seed, model)), _nothing_known)
 

@@ -57,6 +57,15 @@ def difference(dense: Any, sparse: Any, region: Box, rows: int | ArrayLike | Non
     their bounds are symbolic forwards, these are linear backwards). A pair is relaxed so, or each of its ReLUs apart,
     whichever is lower at the middle; apart is exact where both are stable. The less is pruned, the tighter: of a copy
     without 80 % of the weights little is known.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> dense = cx.SparseReLUNetwork([([[1.0, 0.01], [-0.01, 1.0]], None), ([[1.0, 1.0]], None)])
+    >>> apart = verify.difference(dense, verify.prune(dense, kept=2), verify.Box([0.0, 0.0], [1.0, 1.0]))
+    >>> apart.lower.round(4).tolist(), apart.upper.round(4).tolist()
+    ([-0.01], [0.01])
     """
     read: list[sp.csr_matrix] = []
 

@@ -66,6 +66,15 @@ def evaluate(
     ------
     TypeError, ValueError, ImportError
         An argument is of the wrong type or range, or a package is missing; the message names it.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> found = verify.evaluate(network, [[2.0], [1.1], [0.0]], [1, 1, -1], lambda x: verify.LinfBall(x, 0.5))
+    >>> found
+    <certified accuracy 66.7% over 3 rows>
     """
 
     def begin() -> _Rows:

@@ -91,6 +91,14 @@ def maximize(
     the larger of both, the error of evaluating it, and what underflows (`tolerance`); or both are 0 within 1e-9 of the
     value at the center. What the tolerances of an engine can amount to (`allowance`) closes nothing: above 1e-3 of the
     value branch and bound has the time that is left; below, a proof by the engine (SOLVER) is as good as they are.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], None)])
+    >>> verify.maximize(network, verify.Box([-1.0, -1.0], [2.0, 1.0]))
+    <OPTIMAL: maximum found 4, proven bound 4>
     """
     return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
@@ -106,7 +114,16 @@ def minimize(
     model: Any = None,
     surrogates: Sequence[Any] = (),
 ) -> Optimum:
-    """Find the smallest value of an output, or of a linear function of the outputs; see :func:`maximize`."""
+    """Find the smallest value of an output, or of a linear function of the outputs; see :func:`maximize`.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], None)])
+    >>> verify.minimize(network, verify.Box([0.5], [2.0])).status.name
+    'OPTIMAL'
+    """
     return _extreme(-1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
 
 

@@ -100,6 +100,16 @@ def find_adversarial(
     With `surrogates` a portfolio (:class:`verify.questions.portfolio.Portfolio`) has half of the time that branch and
     bound would take and more: the MILPs of the copies are easier, and every incumbent of theirs is a point to climb
     from in the network (Pham et al. 2026). They are never part of a proof.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, -1.0], [1.0, 1.0]], None), ([[1.0, 1.0]], [-1.0])])
+    >>> verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.2)).status.name
+    'ROBUST'
+    >>> verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.6)).status.name
+    'COUNTEREXAMPLE'
     """
     options = (time_limit, backend, seed, model, surrogates)
     begin = partial(_begin, network, region, label, target, options)

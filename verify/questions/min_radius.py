@@ -68,6 +68,15 @@ def min_radius(
     -----
     Bisection over balls inside the region. A witness is drawn towards the center as long as it stays one, which costs
     evaluations alone, and its distance is the new upper end; a ball that is proven robust is the new lower end.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0]], [-1.0])])  # |x| - 1, above 0 at 2
+    >>> radius = verify.min_radius(network, verify.LinfBall([2.0], 1.5))
+    >>> radius.lower <= 1.0 <= radius.upper, round(radius.upper, 2)
+    (True, 1.0)
     """
     ask = {"label": label, "target": target, "backend": backend, "seed": seed}
 

@@ -38,6 +38,15 @@ def output_range(
         An argument is of the wrong type or range, or a package is missing; the message names it.
     KeyboardInterrupt
         Ctrl-C while a file is read: not even the number of outputs is known then.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0], [1.0, 0.0]], None)])  # |x| and relu(x)
+    >>> found = verify.output_range(network, verify.Box([-1.0], [2.0]))
+    >>> found.lower.round(6).tolist(), found.upper.round(6).tolist()
+    ([0.0, 0.0], [2.0, 2.0])
     """
     read: list[Floats] = []
 

@@ -59,6 +59,15 @@ def read_network(
     a row, without a ReLU between them (batch norm among them), are multiplied out in float64, which rounds, and so do
     the reciprocals of divisors and of numbers of entries of a mean; a proof is about the network returned. Hidden
     neurons that cannot matter are dropped without rounding (:func:`verify.simplify`); inputs all stay, used or not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import verify
+    >>> module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> network = verify.read_network(module)
+    >>> network.n_inputs, network.n_outputs, len(network.layers)
+    (3, 2, 2)
     """
     network = read_whole(source, input_shape, output)
     ours = isinstance(source, SparseReLUNetwork) or (isinstance(source, str | os.PathLike) and _is_ours(Path(source)))

@@ -36,6 +36,15 @@ def simplify(network: SparseReLUNetwork) -> SparseReLUNetwork:
     or c = bias where it is linear: it leaves if c is 0, or if every sum bias_i + w_i c over its targets i is a float64
     number, so that the fold rounds nothing (told by error-free products and sums: Dekker, 1971; Knuth). Where a fold
     would round, the unit stays, which costs a proof nothing: it is stable over every region.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0], [2.0]], None), ([[1.0, 0.0]], None)])  # h1 is read by nobody
+    >>> print(verify.simplify(network).formula())
+    h0 = relu(x0)
+    y = h0
     """
     small = _pass(network)
     while small is not network:

@@ -27,6 +27,13 @@ class LinfBall(Box):
         At least 0, in units of x.
     clip : (float or array_like, float or array_like), optional
         Lower and upper end of the valid inputs, such as ``(0, 1)`` for pixels.
+
+    Examples
+    --------
+    >>> import verify
+    >>> ball = verify.LinfBall([0.5, 0.95], 0.125, clip=(0, 1))
+    >>> ball.lower.tolist(), ball.upper.tolist()
+    ([0.375, 0.825], [0.625, 1.0])
     """
 
     radius: float
@@ -163,6 +170,15 @@ class L1Ball(NormBall):
     -----
     A linear function over it is a fractional knapsack: the inputs with the largest weights move first, each as far as
     the clip box lets it, until the radius is spent. The MILP holds the ball exactly.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[1.0, 2.0]], None), ([[1.0]], None)])
+    >>> highest = verify.maximize(network, verify.L1Ball([1.0, 1.0], 0.5))
+    >>> round(highest.value, 6), highest.witness.round(6).tolist()
+    (4.0, [1.0, 1.5])
     """
 
     NORM = "L1"
@@ -227,6 +243,15 @@ class L2Ball(NormBall):
     Notes
     -----
     A linear function over it is largest at moves min(|w| / q, room), with the multiplier q that spends the radius.
+
+    Examples
+    --------
+    >>> import convexnn as cx
+    >>> import verify
+    >>> network = cx.SparseReLUNetwork([([[3.0, 4.0]], None), ([[1.0]], None)])
+    >>> highest = verify.maximize(network, verify.L2Ball([1.0, 1.0], 0.5))
+    >>> round(highest.value, 6), highest.witness.round(6).tolist()
+    (9.5, [1.3, 1.4])
     """
 
     NORM = "L2"

@@ -48,6 +48,15 @@ class Box:
         Whether the region is the whole box between `lower` and `upper`; other regions are a part of it.
     is_loose : bool
         Whether a MILP holds the region up to its tolerances alone, so that its point may lie outside.
+
+    Examples
+    --------
+    >>> import verify
+    >>> box = verify.Box([0.0, 0.0], [1.0, 2.0])
+    >>> print(box)
+    box over 2 inputs, widths 1 to 2
+    >>> box.center.tolist(), box.where([[1.0, 1.0]], [1.5]).is_box  # the part where x_0 + x_1 <= 1.5
+    ([0.5, 1.0], False)
     """
 
     lower: Floats

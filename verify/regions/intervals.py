@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
+from convexnn.records import Record
 
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
@@ -22,11 +23,19 @@ OUTWARD = np.array([[-1.0], [1.0]])
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
+class Interval(Record):
     """Proven bounds lower <= value <= upper of the entries of a vector, each (k,); infinite where nothing is known.
 
     Of hidden units they also say what these pass on, max(value, `floor`): 0 for ReLUs, or (k,) with minus infinity
     where a unit is linear. So whoever has the bounds of a layer knows its units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import verify
+    >>> bounds = verify.Interval(np.array([-1.0, 0.5, -2.0]), np.array([1.0, 2.0, -1.0]))
+    >>> bounds.switching.tolist(), bounds.live.tolist()
+    ([0], [True, True, False])
     """
 
     lower: Floats

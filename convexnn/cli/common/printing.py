@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from convexnn.records import plain
+
 
 def print_plain(text: str, console: Console | None = None, style: str | None = None) -> None:
     """Print text as it is, on standard output where no console is given: no colours, no markup, no wrapped lines."""
@@ -22,7 +24,7 @@ def print_remark(text: str, console: Console | None = None) -> None:
 
 def print_json(record: dict[str, Any]) -> None:
     """Print figures as JSON on standard output."""
-    Console().print_json(json.dumps(record))
+    Console().print_json(json.dumps(plain(record), allow_nan=False))
 
 
 def print_result(result: object, record: dict[str, Any], as_json: bool) -> None:

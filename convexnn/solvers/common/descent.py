@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Generic, Protocol, TypeVar
 
 from convexnn.checks import as_count, as_nonnegative
+from convexnn.records import Record
 from convexnn.solution import Status
 
 
@@ -25,7 +26,7 @@ class Iterate(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
+class Progress(Record):
     """State after one iteration, handed to ``callback(progress)``.
 
     Attributes

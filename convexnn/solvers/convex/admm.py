@@ -109,6 +109,17 @@ def admm(
     squared loss b = y; for others the prediction is split off as well, with weight c/n, c the smoothness of the loss.
     With cones, the step for z projects each neuron onto its cone, exactly, then shrinks it: for penalties that scale a
     neuron as a whole that is the proximal map of both, for the others the cone has a copy of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> patterns = cx.sample_patterns(X, 10, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> solution = cx.solve(program, "admm")
+    >>> solution.solver, bool(solution.gap < 1e-5 * program.zero_loss)
+    ('admm', True)
     """
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)

@@ -114,6 +114,17 @@ def fista(
     curvature, the least (up to 5 % a step) with (c/n) ||A(w+ - z)||^2 <= L ||w+ - z||^2 and c the smoothness of the
     loss. A z is carried along by linearity, so an iteration costs one product with A and one with its adjoint; the
     adjoint at z also gives the dual point, so the gap costs none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> patterns = cx.sample_patterns(X, 10, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01)
+    >>> solution = cx.solve(program, "fista")
+    >>> solution.solver, bool(solution.gap < 1e-5 * program.zero_loss)
+    ('fista', True)
     """
     as_nonnegative(tolerance, "tolerance")
     as_known(dtype, "dtype", ("mixed", "float32", "float64"))

@@ -67,6 +67,17 @@ def interior_point(
     ball. The matrix is block diagonal, B_j = X^T diag(a_j / s_j) X + Hessian of R_mu, plus A^T H A of rank n, so one
     iteration costs a factorisation of n x n, I + H^1/2 A B^-1 A^T H^1/2 (Woodbury), and of one d x d matrix a neuron.
     Outputs of the squared loss are solved one by one: neither loss nor penalty couples them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> patterns = cx.sample_patterns(X, 10, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="group_l1", strength=0.01, cone=True)
+    >>> solution = cx.solve(program, "interior_point")
+    >>> solution.solver, bool(solution.gap < 1e-5 * program.zero_loss)
+    ('interior_point', True)
     """
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)

@@ -71,6 +71,16 @@ def exact(
     program, and some arrays of N x N. Where n > N and the noise is moderate, a proof for N = 1,000 and a budget of 8
     takes seconds (``benchmarks/best_subset.py``). Where N > n nothing is proven until the tree is done: until then the
     gap is the objective itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> best = cx.solve(program, "exact")
+    >>> best.status.name, bool(best.gap <= 1e-6 * program.zero_loss), best.nnz
+    ('CONVERGED', True, 3)
     """
     began = perf_counter()
     chosen = as_known(engine, "engine", ENGINES)

@@ -34,6 +34,15 @@ def cosamp(program: ConvexProgram, options: Options) -> Solution:
     on T; S <- the s largest entries of w that the budgets allow; w <- the best fit on S (Needell and Tropp 2009). It
     ends where S repeats, or is one met before. With whitened rows g = -n A^T (A A^T + ridge I)^-1 dL/dp and columns
     are of unit length in that metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> cx.solve(program, "cosamp").nnz <= 3
+    True
     """
     return threshold(program, "cosamp", cosamp_step, options, arrays=3)
 

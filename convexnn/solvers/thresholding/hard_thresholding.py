@@ -72,6 +72,16 @@ def hard_thresholding(program: ConvexProgram, options: Options) -> Solution:
 
     The objective on all rows, with the best weights in float64, decides. Losses of labels have no phases 3 and 4, and 1
     with ``whiten=True`` alone; without whitening there are no phases 1 and 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> solution = cx.solve(program, "hard_thresholding")
+    >>> solution.solver, solution.nnz
+    ('hard_thresholding', 3)
     """
     search = SupportSearch(program, options)
     with search.interruptible():

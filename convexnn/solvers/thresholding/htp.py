@@ -42,6 +42,15 @@ def htp(program: ConvexProgram, options: Options) -> Solution:
     one met before. With whitened rows g = -n A^T (A A^T + ridge I)^-1 dL/dp, columns are of unit length in that metric,
     and mu = 1/c for the smoothness c of the loss (c = 1: squared), as in the adjoint-based pursuit of Li, Liu and Mi
     (2012); else mu = ||g_S||^2 / (c ||A_S g_S||^2), as in normalised IHT.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> cx.solve(program, "htp").nnz <= 3
+    True
     """
     return threshold(program, "htp", htp_step, options)
 

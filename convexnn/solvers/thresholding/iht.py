@@ -34,6 +34,16 @@ def iht(program: ConvexProgram, options: Options) -> Solution:
     coherent L is large and the step tiny: this is the textbook method, to hold the others against. Once the support
     has settled, the best fit on it replaces w; if the next step keeps it, it is a fixed point and the run ends. With
     whitened rows all of it is in the metric (A A^T + ridge I)^-1, in which L is near the largest 1 / norm^2 at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> solution = cx.solve(program, "iht", max_iterations=50)
+    >>> solution.nnz <= 3, bool(solution.objective < program.zero_loss)
+    (True, True)
     """
     return threshold(program, "iht", iht_step, options)
 

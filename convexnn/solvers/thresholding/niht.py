@@ -56,6 +56,16 @@ def niht(program: ConvexProgram, options: Options) -> Solution:
     is a fixed point and the run ends. Columns that are zero on the data are never chosen, so the support can be
     smaller than the budget. With whitened rows all of it is in the metric (A A^T + ridge I)^-1: there the squared
     residual never rises, while the objective may.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> solution = cx.solve(program, "niht", whiten=False)
+    >>> solution.nnz <= 3, bool(solution.objective < program.zero_loss)
+    (True, True)
     """
     return threshold(program, "niht", niht_step, options)
 

@@ -47,6 +47,16 @@ class Options:
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
         in it or from outside, returns the best iterate so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((60, 4))
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), cx.sample_patterns(X, 10, seed=0), budget=3)
+    >>> solution = cx.solve(program, "niht", dtype="float64", max_iterations=20, seed=1)
+    >>> solution.iterations <= 20
+    True
     """
 
     max_iterations: int = 1000

@@ -86,6 +86,17 @@ def stable_iht(
     the objective falls and the limits are the HT-stable points (Damadi, Zolfaghari, Rezaie and Shen, arXiv 2404.18414).
     Labels that a support separates have no best weights without a ridge: the gradient falls below any tolerance far
     out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 3))
+    >>> patterns = cx.sample_patterns(X, 3, seed=0)
+    >>> program = cx.ConvexProgram(X, np.maximum(X[:, 0], 0), patterns, penalty="ridge", strength=0.01, budget=2)
+    >>> solution = cx.solve(program, "stable_iht")
+    >>> bool(cx.theory.ht_stability(program, solution).stable)
+    True
     """
     run = PhasedDescent(Limits(max_iterations, time_limit), callback)
     count, rng = as_count(n_starts, "n_starts"), np.random.default_rng(as_count(seed, "seed", at_least=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import Any
 
 from convexnn.checks import as_count, as_known
 from convexnn.files import held, replacing
+from convexnn.records import RowsRecord
 from convexnn.studies.harness.study import SEEDS, Row, Scale, Size, Study, study_named
 from convexnn.studies.harness.summary import page
 from convexnn.studies.harness.sweep import Progress, sweep
 from convexnn.studies.harness.table import RunTable
+from convexnn.tables import Table
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(RowsRecord):
     """What a study left.
 
     Attributes
@@ -31,12 +34,31 @@ class Report:
         The rows of the runs that were asked for.
     tables : str
         The tables of the page, as Markdown.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from convexnn.studies.harness.reproduce import Report
+    >>> print(Report(Path("results/squares"), (Path("results/squares/runs.csv"),), [{"seed": "2", "square": "4"}], ""))
+    1 rows; written: results/squares/runs.csv
     """
 
     folder: Path
     files: tuple[Path, ...]
     rows: list[Row]
     tables: str
+
+    @property
+    def table(self) -> Table:
+        """All rows and columns, as text."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row)) or ["run"]
+        return Table.of(names, [[row.get(name, "") for name in names] for row in self.rows])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [{name: _number(cell) for name, cell in row.items()} for row in self.rows]
+
+    def __repr__(self) -> str:
+        return f"<{self.folder.name}: {len(self.rows)} rows>"
 
     def __str__(self) -> str:
         return f"{len(self.rows)} rows; written: {', '.join(map(str, self.files))}"
@@ -81,6 +103,26 @@ def reproduce(
         this study.
     OSError
         Data are neither there nor to be had, a worker process was killed, or another process works on the folder.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from convexnn.studies.harness.reproduce import reproduce
+    >>> from convexnn.studies.harness.study import Study
+    >>> study = Study(
+    ...     name="squares",
+    ...     title="Squares",
+    ...     protocol="Each run squares its seed.",
+    ...     keys=("seed",),
+    ...     fields=("square",),
+    ...     runs=lambda scale: [{"seed": seed} for seed in scale.seeds],
+    ...     answer=lambda run: {"square": run["seed"] ** 2},
+    ...     figures=lambda rows, folder: [],
+    ...     tables=lambda rows: "",
+    ... )
+    >>> report = reproduce(study, seeds=[2, 3], output=mkdtemp())
+    >>> [row["square"] for row in report.rows]
+    ['4', '9']
     """
     study = name if isinstance(name, Study) else study_named(name)
     known: Size = as_known(size, "size", SEEDS)  # type: ignore[assignment]
@@ -99,6 +141,14 @@ def reproduce(
                 callback(progress)
         command = _command(study, known, None if seeds is None else chosen)
         return _report(study, table.rows(runs), folder, table.path, command)
+
+
+def _number(cell: str) -> Any:
+    """Return a cell as the number that it is, None where it is empty, and text as it is."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(cell)
+    return cell or None
 
 
 def _as_seeds(seeds: Any) -> tuple[int, ...]:

@@ -49,6 +49,13 @@ class Scale:
         At most 10 minutes on 2 cores; what the documents state; the paper's whole grid.
     seeds : tuple of int
         Of the runs.
+
+    Examples
+    --------
+    >>> from convexnn.studies.harness.study import Scale, study_named
+    >>> study = study_named("planted")
+    >>> len(study.runs(Scale("quick", (0,)))) < len(study.runs(Scale("full", (0,))))
+    True
     """
 
     size: Size
@@ -96,6 +103,13 @@ class Study:
         From the rows to Markdown: tables of every cell, where those are many; folded at the end of the page.
     cost : callable
         What a run takes, in any unit, as far as it is known before; for the time left.
+
+    Examples
+    --------
+    >>> from convexnn.studies.harness.study import study_named
+    >>> study = study_named("iris")
+    >>> study.name, "seed" in study.keys, callable(study.answer)
+    ('iris', True, True)
     """
 
     name: str
@@ -112,7 +126,14 @@ class Study:
 
 
 def study_named(name: str) -> Study:
-    """Return the study of a name; the error lists those that there are."""
+    """Return the study of a name; the error lists those that there are.
+
+    Examples
+    --------
+    >>> from convexnn.studies.harness.study import STUDIES, study_named
+    >>> [study_named(name).name for name in STUDIES] == list(STUDIES)
+    True
+    """
     module, attribute = STUDIES[as_known(name, "study", STUDIES)]
     study: Study = getattr(importlib.import_module(module), attribute)
     return study
