@@ -85,6 +85,8 @@ RESULTS: dict[str, Callable[[], Record]] = {
     "verify.OutputRange": lambda: verify.output_range(NETWORK, verify.Box([-1.0], [2.0])),
     "verify.Check": lambda: verify.check_vnnlib(NETWORK, property_of_one()),
     "verify.Interval": lambda: verify.Interval(np.array([-np.inf]), np.array([1.0])),
+    "verify.LayerBounds": lambda: verify.bound(NETWORK, verify.Box([-1.0], [2.0])),
+    "verify.Difference": lambda: verify.difference(NETWORK, NETWORK, verify.Box([-1.0], [2.0])),
     "convexnn.SparseReLUNetwork": lambda: NETWORK,
     "verify.ReLUGraph": lambda: verify.ReLUGraph([([[-1.0], [1.0]], None), ([[1.0, 1.0]], None)], [[False, True]]),
 }
