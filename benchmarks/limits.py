@@ -125,6 +125,13 @@ def fits(rng: np.random.Generator) -> Iterator[Row]:
             yield f"{name}, {n} x {d}", SOLVER_LIMITS, call
 
 
+def large_data(rng: np.random.Generator) -> Iterator[Row]:
+    """Give searches on larger data."""
+    for n, d in ((50_000, 100), (10_000, 2000)):
+        X, y = planted(rng, n, d, 10)
+        yield f"recover, {n} x {d}", SOLVER_LIMITS, limited(cx.recover, X, y, 150)
+
+
 def estimate(kind: Callable[..., Any], X: Floats, y: Any, time_limit: float) -> object:
     """Fit an estimator."""
     return kind(time_limit=time_limit).fit(X, y)
@@ -158,6 +165,7 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[Row]]] = {
     "deep": lambda rng: questions("30 x 1000", deep_network(rng), 0.01, rng),
     "boxes": properties,
     "fits": fits,
+    "data": large_data,
     "programs": programs,
 }
 

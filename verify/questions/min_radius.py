@@ -20,6 +20,7 @@ from verify.questions.find_adversarial import find_adversarial
 from verify.questions.resources import INTERRUPTION, answer_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
+from verify.regions.intervals import EPS
 
 # Halvings of the way from the center to a witness, and questions of one bisection.
 HALVINGS = 30
@@ -49,7 +50,8 @@ def min_radius(
     label, target, backend, seed, model
         As in :func:`verify.find_adversarial`.
     tolerance : float, default 1e-3
-        How far `upper` may exceed `lower`, as a share of `upper`.
+        How far `upper` may exceed `lower`, as a share of `upper`. Where the center is a tie, in rational arithmetic, it
+        may do so by 2^-52 of the sizes of the center and of the region, within which inputs are hardly told apart.
     time_limit : float, default 60
         Seconds, for all questions together.
 
@@ -99,6 +101,9 @@ def _begin(
     return _Bisection(net, region, Clock(as_nonnegative(time_limit, "time_limit")), asked, share)
 
 
+TIE = "The center is a tie, which is not misclassified; inputs as near to it as rounding are."
+
+
 class _Bisection:
     """The search for one radius; what is proven robust is `lower`, the distance of the nearest witness `upper`."""
 
@@ -123,6 +128,8 @@ class _Bisection:
         for _ in range(QUESTIONS):
             if self.upper - self.lower <= self.share * self.upper:
                 return self._end(Nearness.FOUND, "Bounds and witness meet.")
+            if self._begins_at_a_tie():
+                return self._end(Nearness.FOUND, TIE)
             if self.clock.over():
                 return self._end(Nearness.LIMIT, "The time limit was reached.")
             middle = 0.5 * (self.lower + self.upper)
@@ -137,6 +144,14 @@ class _Bisection:
                 kind = Nearness.LIMIT if self.clock.over() else Nearness.UNKNOWN
                 return self._end(kind, f"At radius {middle:.6g}: {answer.reason}")
         return self._end(Nearness.UNKNOWN, f"{QUESTIONS} questions were asked.")
+
+    def _begins_at_a_tie(self) -> bool:
+        """Whether the center is a tie, and the nearest witness as good as there: to halve on would find no end."""
+        size = max(float(np.abs(self.region.center).max()), float(self.region.base.radius))
+        if self.lower > 0.0 or self.upper > EPS * size or self.answers[0].label is None:
+            return False
+        values = margins_of(self.network, self.answers[0].label, self.ask["target"]).exactly_at(self.region.center)
+        return values is not None and max(values) == 0
 
     def _without_witness(self, first: Answer) -> Radius:
         if first.status is Verdict.ROBUST:

@@ -55,6 +55,27 @@ class TestRadius:
         if found.status is Nearness.FOUND:
             assert reached(found.upper) > 0
 
+    @pytest.mark.parametrize("center", [[0.25, 0.25], [0.0, 0.0], [0.3, 0.3], [-1.0, 0.0]])
+    def test_a_tie_at_the_center_ends_at_once(self, center: list[float]) -> None:
+        # y_0 = x_0 and y_1 = x_1 but for the last center, a tie of 0 and 0 where y_0 = 0 around it.
+        hidden = [[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+        network = cx.SparseReLUNetwork([(hidden, None), ([[1.0, 0.0, 0.0], [0.0, 1.0, -1.0]], None)])
+        found = verify.min_radius(network, verify.LinfBall(center, 0.5), 0)
+        assert found.status is Nearness.FOUND, str(found)
+        assert "The center is a tie" in found.reason
+        assert len(found.answers) <= 4
+        assert 0.0 == found.lower < found.upper <= 1e-15
+        assert found.witness is not None
+        outputs = network.predict(found.witness[None])[0]
+        assert outputs[1] > outputs[0]
+
+    def test_a_tie_all_around_the_center_has_its_radius(self) -> None:
+        # Both outputs are 0 as long as x_0 < 0.
+        network = cx.SparseReLUNetwork([([[1.0]], None), ([[0.0], [1.0]], None)])
+        found = verify.min_radius(network, verify.LinfBall([-1.0], 4.0), 0)
+        assert found.status is Nearness.FOUND, str(found)
+        assert found.lower <= 1.0 <= found.upper <= found.lower * 1.0011
+
     def test_a_witness_is_not_drawn_near_without_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tried = list[int]()
 
