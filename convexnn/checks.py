@@ -124,6 +124,25 @@ def as_file(path: Any, name: str) -> Path:
         raise kind(f"{name} {os.fspath(path)!r} cannot be read ({reason}); expected the path of a file") from None
 
 
+# The extra of this package that brings another package.
+EXTRAS = {
+    "cvxpy": "cvxpy",
+    "ortools": "ortools",
+    "onnx": "onnx",
+    "matplotlib": "plots",
+    "rich": "cli",
+    "typer": "cli",
+    "gurobipy": "gurobi",
+    "pyscipopt": "scip",
+}
+
+
+def missing(package: str, purpose: str) -> str:
+    """Return the line that says that a package is missing, what for, and how it is installed."""
+    named = f"convexnn[{EXTRAS[package]}]" if package in EXTRAS else package
+    return f"{purpose} needs the package {package}; install it with: pip install {named}"
+
+
 def require(module: str, package: str, purpose: str) -> ModuleType:
     """Import `module` where it is used; if it is missing, say which package brings it and what for."""
     try:
@@ -131,4 +150,4 @@ def require(module: str, package: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
-        raise ImportError(f"{purpose} needs the package {package}; install it with: pip install {package}") from error
+        raise ImportError(missing(package, purpose)) from error

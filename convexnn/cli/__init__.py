@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from convexnn.checks import require
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command ``convexnn`` and return its exit code."""
@@ -19,7 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
     # 8.5 seconds with spinning threads and 0.2 with waiting ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        # Both are of the extra `cli`; one line says so where they are missing.
+        require("typer", "typer", "the command convexnn")
+        require("rich", "rich", "the command convexnn")
         from convexnn.cli.app import run
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
