@@ -124,6 +124,21 @@ def as_file(path: Any, name: str) -> Path:
         raise kind(f"{name} {os.fspath(path)!r} cannot be read ({reason}); expected the path of a file") from None
 
 
+# Files of the package `verify` of 2017 on PyPI, which pip puts into the folder of ours; ours have none of these names.
+OTHER_VERIFY = tuple(
+    f"{name}.py" for name in ("__meta__", "base", "containers", "equality", "logic", "runners", "types")
+)
+
+
+def mixed_files(folder: str | os.PathLike[str]) -> str | None:
+    """Return the line that says that the folder of `verify` has files of another package too; None where it has not."""
+    found = [name for name in OTHER_VERIFY if Path(folder, name).exists()]
+    if not found:
+        return None
+    cure = "expected ours alone: run pip uninstall verify convexnn, then install convexnn again"
+    return f"{os.fspath(folder)} has {found[0]} of the package verify (PyPI, 2017), which is not ours; {cure}"
+
+
 # The extra of this package that brings another package.
 EXTRAS = {
     "cvxpy": "cvxpy",
