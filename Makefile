@@ -30,11 +30,12 @@ $(BIN)/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convexnn needs Python 3.11 or newer")'
 	"$(PYTHON)" -m venv $(VENV)
 
+# Beside the base what the demonstration needs: its command, L1 by cvxpy, pictures, an .onnx file. The tests need more.
 # torch comes first and alone, so that no other package can pull a newer build with it.
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV), once; this takes a minute or a few"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cli,cvxpy,onnx,plots]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

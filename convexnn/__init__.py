@@ -1,8 +1,11 @@
 """Sparse two-layer ReLU networks, recovered by convex methods: patterns, program, solver, solution, network."""
 
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convexnn import theory
+from convexnn.checks import mixed_files
 from convexnn.comparison.crosscheck import Crosscheck, crosscheck
 from convexnn.comparison.regularization_path import RegularizationPath, regularization_path, strength_max
 from convexnn.estimators.budget_path import BudgetPath, BudgetStep, budget_path
@@ -24,6 +27,10 @@ from convexnn.solvers.registry import solve
 if TYPE_CHECKING:
     from convexnn.estimators.classifier import SparseReLUClassifier
     from convexnn.estimators.regressor import SparseReLURegressor
+
+# Where that other package came last, its own face of `verify` is imported, and only here can anybody be told.
+if (_mixed := mixed_files(Path(__file__).parents[1] / "verify")) is not None:
+    warnings.warn(_mixed, stacklevel=2)
 
 __version__ = "0.1.0"
 

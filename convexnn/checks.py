@@ -125,6 +125,40 @@ def as_file(path: Any, name: str) -> Path:
         raise kind(f"{name} {os.fspath(path)!r} cannot be read ({reason}); expected the path of a file") from None
 
 
+# Files of the package `verify` of 2017 on PyPI, which pip puts into the folder of ours; ours have none of these names.
+OTHER_VERIFY = tuple(
+    f"{name}.py" for name in ("__meta__", "base", "containers", "equality", "logic", "runners", "types")
+)
+
+
+def mixed_files(folder: str | os.PathLike[str]) -> str | None:
+    """Return the line that says that the folder of `verify` has files of another package too; None where it has not."""
+    found = [name for name in OTHER_VERIFY if Path(folder, name).exists()]
+    if not found:
+        return None
+    cure = "expected ours alone: run pip uninstall verify convexnn, then install convexnn again"
+    return f"{os.fspath(folder)} has {found[0]} of the package verify (PyPI, 2017), which is not ours; {cure}"
+
+
+# The extra of this package that brings another package.
+EXTRAS = {
+    "cvxpy": "cvxpy",
+    "ortools": "ortools",
+    "onnx": "onnx",
+    "matplotlib": "plots",
+    "rich": "cli",
+    "typer": "cli",
+    "gurobipy": "gurobi",
+    "pyscipopt": "scip",
+}
+
+
+def missing(package: str, purpose: str) -> str:
+    """Return the line that says that a package is missing, what for, and how it is installed."""
+    named = f"convexnn[{EXTRAS[package]}]" if package in EXTRAS else package
+    return f"{purpose} needs the package {package}; install it with: pip install {named}"
+
+
 def require(module: str, package: str, purpose: str) -> ModuleType:
     """Import `module` where it is used; if it is missing, say which package brings it and what for."""
     try:
@@ -132,4 +166,4 @@ def require(module: str, package: str, purpose: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
-        raise ImportError(f"{purpose} needs the package {package}; install it with: pip install {package}") from error
+        raise ImportError(missing(package, purpose)) from error

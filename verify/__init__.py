@@ -1,5 +1,6 @@
 """Exact verification of sparse ReLU networks: a network, a region and a question in, a proof or a witness out."""
 
+from convexnn.checks import mixed_files
 from verify.answers.answer import Answer, Proof, Verdict
 from verify.answers.evaluation import Evaluation
 from verify.answers.optimum import Optimum, OutputRange, Status
@@ -27,6 +28,9 @@ from verify.regions.balls import L1Ball, L2Ball, LinfBall
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 from verify.relu_graph import ReLUGraph
+
+if (_mixed := mixed_files(__path__[0])) is not None:
+    raise ImportError(_mixed)
 
 # That of convexnn, with which it comes.
 __version__ = "0.1.0"

@@ -11,6 +11,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from convexnn.checks import mixed_files, require
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,8 +21,17 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads that wait instead of spinning: beside another busy process the demonstration's hard thresholding took
     # 8.5 seconds with spinning threads and 0.2 with waiting ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if (mixed := mixed_files(Path(__file__).parents[2] / "verify")) is not None:
+        print(f"error: {mixed}", file=sys.stderr)
+        return 2
     try:
+        # Both are of the extra `cli`; one line says so where they are missing.
+        require("typer", "typer", "the command convexnn")
+        require("rich", "rich", "the command convexnn")
         from convexnn.cli.app import run
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130

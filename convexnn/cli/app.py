@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from convexnn import __version__
+from convexnn.checks import require
 from convexnn.cli.asking.attack import attack
 from convexnn.cli.asking.evaluate import evaluate
 from convexnn.cli.asking.maximize import maximize
@@ -104,6 +105,8 @@ def demo(
     Example: convexnn demo --output demo
     """
     page = writable(output / "report.html")
+    for package in ("cvxpy", "matplotlib", "onnx"):
+        require(package, package, "the demonstration")
     from convexnn.cli.demonstration.experiment import run_demo
     from convexnn.cli.demonstration.report import report
     from convexnn.cli.demonstration.tables import demo_record, recovery_table, robustness_table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convexnn.checks import require
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import CUT_SHORT
 from convexnn.cli.common.printing import print_json, print_plain, print_remark
@@ -60,6 +61,8 @@ def budget_path(
     for file in (plot, save):
         if file is not None:
             writable(file, [data])
+    if plot is not None:
+        require("matplotlib", "matplotlib", "--plot").use("agg")
     reading = {"missing": missing, "separator": separator, "comment": comment}
     table = read_table(data, target, drop, task, reading)
     options = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
@@ -87,9 +90,6 @@ def _whole_numbers(text: str) -> list[int]:
 def _write(path: BudgetPath, points: float, plot: Path | None, save: Path | None, table: DataFile) -> None:
     """Write the picture and the model of the smallest budget within some points."""
     if plot is not None:
-        import matplotlib as mpl
-
-        mpl.use("agg")
         axes = path.plot(points=points)
         with replacing(plot) as file:
             axes.figure.savefig(file, format=plot.suffix.lstrip(".") or "png")

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from convexnn.checks import as_known, as_nonnegative
+from convexnn.checks import as_known, as_nonnegative, require
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain, print_remark, score_name
@@ -95,6 +95,8 @@ def fit(
     if not 0.0 <= as_nonnegative(test_share, "test_share") < 1.0:
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
+    if onnx is not None:
+        require("onnx", "onnx", "--onnx")
     began = perf_counter()
     table = read_table(data, target, drop, task, {"missing": missing, "separator": separator, "comment": comment})
     reading = perf_counter() - began

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convexnn.checks import require
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain
@@ -50,6 +51,8 @@ def recover(
     import convexnn as cx
 
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
+    if onnx is not None:
+        require("onnx", "onnx", "--onnx")
     reading = {"missing": missing, "separator": separator, "comment": comment}
     table = read_table(data, target, drop, "regress", reading)
     if table.y.dtype.kind != "f":

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from convexnn.checks import require
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.printing import print_json, print_plain
 from convexnn.cli.files.writable import writable
@@ -42,6 +43,7 @@ def reproduce(
         raise ValueError("both --quick and --full are given; expected at most one")
     study, chosen = study_named(name), None if seeds is None else _seeds(seeds)
     writable(output / study.name / "runs.csv")
+    require("matplotlib", "matplotlib", "the pictures of a study")
     from convexnn.studies.harness.reproduce import reproduce as run
 
     size = "quick" if quick else "full" if full else "default"

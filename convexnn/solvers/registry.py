@@ -186,9 +186,9 @@ def _first_suited(program: ConvexProgram, able: list[str], options: dict[str, An
         taken = {key: value for key, value in options.items() if name != "cvxpy" or key in SOLVERS[name].options}
         try:
             answers.append(_run(program, name, taken))
-        except (UnsuitedError, RuntimeError) as error:
-            # RuntimeError: an engine of cvxpy fails on numbers that are too far apart; ours have answered by then.
-            if isinstance(error, RuntimeError) and not answers:
+        except (UnsuitedError, RuntimeError, ImportError) as error:
+            # cvxpy is missing, or its engine fails on numbers that are too far apart; ours have answered by then.
+            if not (answers or isinstance(error, UnsuitedError)):
                 raise
             refusal = error
             continue

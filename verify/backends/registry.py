@@ -36,7 +36,7 @@ from time import perf_counter
 
 import numpy as np
 
-from convexnn.checks import as_known
+from convexnn.checks import as_known, missing
 from verify.milp.early_stop import scaled_with_early_stop
 from verify.milp.engine_result import EngineResult, EngineStatus
 from verify.milp.model import Milp
@@ -182,6 +182,5 @@ def candidates(name: str) -> list[Backend]:
     if name == "auto":
         return [backend for backend in BACKENDS.values() if backend.installed]
     if not BACKENDS[name].installed:
-        package = BACKENDS[name].package
-        raise ImportError(f"backend {name!r} needs the package {package}; install it with: pip install {package}")
+        raise ImportError(missing(BACKENDS[name].package, f"backend {name!r}"))
     return [BACKENDS[name]]

@@ -29,13 +29,10 @@ def weight_images(network: SparseReLUNetwork, shape: tuple[int, int], columns: i
 
 def triple(image: Floats, witness: Floats, shape: tuple[int, int], titles: tuple[str, str, str]) -> bytes:
     """Draw an image, its adversarial neighbour and their difference side by side."""
+    from verify.plots import attack
+
     figure, axes = _grid(1, 3, (2.2, 2.5))
-    change = witness - image
-    for axis, values, kind, title in zip(
-        axes.flat, (image, witness, change), ("gray", "gray", "RdBu_r"), titles, strict=True
-    ):
-        _show(axis, values.reshape(shape), kind, 1.0 if kind == "gray" else np.abs(change).max())
-        axis.set_title(title, fontsize=9)
+    attack(image, witness, shape, axes[0], titles)
     return _png(figure)
 
 

@@ -203,7 +203,8 @@ class TestSolversWithoutAnAnswer:
 
         monkeypatch.setitem(sys.modules, "cvxpy", None)
         found = cx.crosscheck(convex(), ("fista", "cvxpy"))
-        assert found["cvxpy"].reason == "the solver 'cvxpy' needs the package cvxpy; install it with: pip install cvxpy"
+        how = "install it with: pip install convexnn[cvxpy]"
+        assert found["cvxpy"].reason == f"the solver 'cvxpy' needs the package cvxpy; {how}"
 
     def test_none_at_all(self) -> None:
         found = cx.crosscheck(convex(), ("niht", "interior_point"))
