@@ -31,7 +31,7 @@ ROOMS = {
         *("theory.supports", "theory"),
         *("solvers.common", "solvers.convex", "solvers.thresholding", "solvers.subset", "solvers"),
         "optimum",
-        *("recovery", "fitting", "comparison", "datasets", "estimators", "baselines", "plots"),
+        *("recovery.layer", "recovery", "fitting", "comparison", "datasets", "estimators", "baselines", "plots"),
         *("studies.harness", "studies.methods", "studies"),
         *("cli.tables", "cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
     ],

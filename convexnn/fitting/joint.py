@@ -11,7 +11,7 @@ from convexnn.fitting.curvature import rooted
 from convexnn.fitting.layers import Layers
 from convexnn.fitting.problem import FitProblem, Rows
 from convexnn.fitting.weighting import weighted_rows, weighted_slope, weighted_value
-from convexnn.recovery.support_steps import LEAST_DAMPING
+from convexnn.recovery.layer.support_steps import LEAST_DAMPING
 
 FIRST_DAMPING = 1e-3
 LARGEST_DAMPING = 1e6

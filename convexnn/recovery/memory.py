@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convexnn.recovery.polish import TILE_ROWS
+from convexnn.recovery.layer.polish import TILE_ROWS
 from convexnn.recovery.restarts import stage_sizes
 from convexnn.recovery.search import MOST_SLACK
 

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from convexnn.recovery.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.problem import Problem
 
 # Shares of the weights that are kept by the move that drops some.
 WEIGHTS_KEPT = (0.5, 0.95)
@@ -66,6 +67,26 @@ def drop_random_weights(hidden: HiddenLayer, rng: np.random.Generator) -> Hidden
     kept = torch.as_tensor(rng.random(hidden.weights.shape) < rng.uniform(*WEIGHTS_KEPT)).to(hidden.weights)
     thinned = HiddenLayer(hidden.weights * kept, hidden.signs, hidden.gates)
     return thinned.select(thinned.live)
+
+
+def turn_neurons(problem: Problem, hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return the layer with one to three neurons emptied, at gates that see a row from the other side than they did.
+
+    The rows are drawn by their squared residuals: a gate may be wrong on a few rows alone, which no fit on its own side
+    can tell. w becomes w - (1 + t) (x . w) P x / (x . P x), P diagonal with |w_i| times random factors.
+    """
+    chances = problem.residual(hidden.weights, hidden.signs).double().square().cpu().numpy()
+    weights, gates, total = hidden.weights.clone(), hidden.weights.clone(), chances.sum()
+    for _ in range(int(rng.integers(1, 4)) if 0.0 < total < np.inf else 0):
+        row = problem.rows[int(rng.choice(len(chances), p=chances / total))]
+        neuron = int(rng.integers(len(weights)))
+        gate = gates[neuron]
+        reach = gate.abs() * torch.as_tensor(np.exp(rng.standard_normal(len(gate)))).to(gate) * row
+        size = float(reach @ row)
+        if size > 0.0:
+            gates[neuron] = gate - (1.0 + float(rng.exponential(0.5))) * float(gate @ row) / size * reach
+            weights[neuron] = 0.0
+    return HiddenLayer(weights, hidden.signs, gates)
 
 
 PRICE = Move("price", keep_all, prices=True)

@@ -7,14 +7,14 @@ import torch
 
 from convexnn.checks import Floats
 from convexnn.linear.operator import as_device
-from convexnn.recovery.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.polish import polish
+from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.significance import drop_dust, drop_insignificant
 from convexnn.recovery.memory import estimate_peak_bytes
 from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
-from convexnn.recovery.polish import polish
-from convexnn.recovery.problem import Problem
 from convexnn.recovery.restarts import MultistartSearch
 from convexnn.recovery.search import EXACT
-from convexnn.recovery.significance import drop_dust, drop_insignificant
 from convexnn.solution import Status
 from convexnn.solvers.common.certificate import RunRecord
 from convexnn.tiles import row_tiles
@@ -36,7 +36,10 @@ def recover_weights(
     status, history = _run(search, 0.5 * height**2)
     hidden = search.best.hidden
     try:
+        search.rejoin()
+        hidden = search.best.hidden
         hidden = _finished(problem, hidden, options)
+        status = Status.EXACT if search.best.loss <= EXACT else status
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     gates = hidden.weights.cpu().numpy() * (height / scale)

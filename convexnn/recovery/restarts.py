@@ -9,15 +9,17 @@ from math import isfinite
 import numpy as np
 import torch
 
-from convexnn.recovery.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.polish import polish
+from convexnn.recovery.layer.problem import Problem, mean_square
+from convexnn.recovery.layer.significance import drop_dust, drop_to, is_noise
+from convexnn.recovery.linear_part import is_uncentred, unfold
 from convexnn.recovery.options import RecoveryOptions
-from convexnn.recovery.polish import polish
-from convexnn.recovery.problem import Problem, mean_square
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, FINE, Candidate, Search
-from convexnn.recovery.significance import is_noise
 from convexnn.recovery.step_rules import StepRuleBandit
+from convexnn.solvers.common.deadline import Deadline
 
 # Rows of the first stage: many a weight of the budget, between the two limits, but never fewer than the least a weight.
 # Each stage has four times the rows.
@@ -38,6 +40,9 @@ NOISE_IMPATIENCE = 4
 
 # Gates that have to find nothing in a residual of noise.
 NOISE_KINDS, NOISE_GATES = ("dense", "sparse", "single", "moment"), 300
+
+# Share of the time that is left which a start has beside a linear function.
+DETOUR_SHARE = 0.6
 
 # A candidate is better if its loss is below this share of the best.
 BETTER = 0.999
@@ -70,6 +75,7 @@ class MultistartSearch:
     best: Candidate = field(init=False)
     restart: int = 0
     at_noise_floor: bool = False
+    detour: MultistartSearch | None = None
 
     def __post_init__(self) -> None:
         nothing = self.problem.rows[:0]
@@ -81,6 +87,11 @@ class MultistartSearch:
         sizes = stage_sizes(len(self.problem.target), self.options.budget)
         for restart in range(self.options.n_restarts):
             self.restart, current, bandit = restart, None, StepRuleBandit()
+            if self._is_uncentred:
+                yield from self._detour(restart)
+                if self.best.loss <= EXACT or self.options.deadline.is_over():
+                    return
+                current = self.best
             for size in sizes:
                 patience = self.options.patience if size == sizes[-1] else STAGE_PATIENCE
                 for candidate, best in self._stage(self._sample(size), current, bandit, patience):
@@ -90,6 +101,42 @@ class MultistartSearch:
                         return
             if self.at_noise_floor:
                 return
+
+    @property
+    def _is_uncentred(self) -> bool:
+        return not self.problem.modulo_linear and is_uncentred(self.problem, self.options.budget)
+
+    def _detour(self, restart: int) -> Iterator[Candidate]:
+        """Yield a first network, so that there is one, and the candidates of a start beside a linear function.
+
+        What they end in becomes a network of neurons alone, which is the best if it is better.
+        """
+        deadline = self.options.deadline
+        if not restart:
+            rows = self._sample(stage_sizes(len(self.problem.target), self.options.budget)[0])
+            search = self._search(rows.to(torch.float32), StepRuleBandit())
+            candidate = search.run(search.start(*search.starts[-1]), float("inf"))
+            self._keep_if_best(candidate)
+            yield candidate
+        limit = Deadline(deadline.share(DETOUR_SHARE))
+        options = replace(self.options, n_restarts=1, deadline=limit)
+        rows = self._sample(min(len(self.problem.target), MOST_ROWS))
+        self.detour = MultistartSearch(rows.without_linear(), options, self.rng)
+        yield from self.detour.candidates()
+        self.rejoin()
+
+    def rejoin(self) -> None:
+        """Make a network of neurons alone of what the search beside a linear function has found, if it is under way."""
+        detour, self.detour = self.detour, None
+        if detour is None or not len(detour.best.hidden.signs):
+            return
+        hidden = unfold(self.problem, detour.best.hidden, self.options.signs)
+        hidden, loss = polish(self.problem, hidden)
+        if loss <= EXACT:
+            hidden = drop_dust(self.problem, hidden, EXACT, self.options.deadline.is_over)
+        hidden = drop_to(self.problem, hidden, self.options.budget).compact(self.options.width)
+        hidden, loss = polish(self.problem, hidden)
+        self._keep_if_best(replace(detour.best, hidden=hidden, loss=loss))
 
     def _sample(self, size: int) -> Problem:
         n = len(self.problem.target)

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
-from convexnn.recovery.polish import polish
-from convexnn.recovery.problem import Problem, mean_square
-from convexnn.recovery.support_steps import Fit
+from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
+from convexnn.recovery.layer.polish import polish
+from convexnn.recovery.layer.problem import Problem, mean_square
+from convexnn.recovery.layer.support_steps import UnitColumns, unit_columns
 
 # propose(count, residual (n,)) -> gates (count, d) for blocks that are empty.
 Propose = Callable[[int, Tensor], Tensor]
+
+# fit(unit columns (s, n), residual (n,)) -> the step of the weights (s,)
+Fit = Callable[[UnitColumns, Tensor], Tensor]
 
 # Share of the rounds over which the budget falls to its own value.
 ANNEALED = 0.6
@@ -145,7 +148,7 @@ def _within_budget(problem: Problem, hidden: HiddenLayer, budget: int, schedule:
 
 def _well_scaled(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
     """Return the layer at the best multiple c >= 0 of its output: no worse than no network at all."""
-    output = torch.relu(problem.linear(hidden.weights)) @ hidden.signs
+    output = problem.project(torch.relu(problem.linear(hidden.weights)) @ hidden.signs)
     size = output.square().sum()
     factor = (output @ problem.target / size).clamp(min=0.0) if size > 0.0 else torch.zeros_like(size)
     return HiddenLayer(hidden.weights * factor, hidden.signs, hidden.gates)
@@ -154,32 +157,45 @@ def _well_scaled(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
 def _round_state(problem: Problem, hidden: HiddenLayer, norms: Tensor, renewed: Tensor) -> _RoundState:
     """Return what a round needs; `norms` are kept but for the blocks `renewed` (p,)."""
     linear = problem.linear(hidden.effective_gates)
-    residual = problem.target - torch.relu(linear) @ (hidden.signs * hidden.live)
+    residual = problem.target - problem.project(torch.relu(linear) @ (hidden.signs * hidden.live))
     active = (linear > 0.0).to(linear.dtype).T
     norms = norms.clone()
-    norms[renewed] = (active[renewed] @ problem.squares).sqrt_()
+    norms[renewed] = problem.column_squares(active[renewed]).sqrt_()
     return _RoundState(hidden, active * hidden.signs[:, None], residual, norms)
 
 
 def _select_and_fit(problem: Problem, now: _RoundState, budget: int, schedule: Schedule) -> HiddenLayer:
     """Return the layer after one selection and one fit; the gates of its live blocks follow the weights."""
     hidden, shape = now.hidden, now.norms.shape
-    inverse = torch.where(now.norms > 0.0, 1.0 / now.norms, 0.0)
-    slope = ((now.signed * now.residual) @ problem.rows) * inverse
-    wanted = hidden.weights * now.norms + _step_size(problem, now, slope, inverse) * slope
-    chosen = _top_indices(wanted, now.norms > 0.0, budget)
+    wanted, inverse = _wanted_entries(problem, now)
+    chosen = _top_indices(wanted, inverse > 0.0, budget)
     gates, features = chosen // shape[1], chosen % shape[1]
-    columns = problem.columns[features] * now.signed[gates]
-    lengths = columns.norm(dim=1)
     # Norms may be some rounds old; a column that has vanished since is left at zero.
+    columns, lengths = unit_columns(problem, problem.columns[features] * now.signed[gates])
     inverse_lengths = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)
-    columns *= inverse_lengths[:, None]
     start = (wanted * inverse).flatten()[chosen] * lengths
-    start += schedule.fit(columns, problem.target - start @ columns)
+    start += schedule.fit(columns, problem.target - columns.combine(start))
     weights = torch.zeros_like(hidden.weights)
     weights[gates, features] = start * inverse_lengths
     moved = HiddenLayer(weights, hidden.signs, hidden.gates)
     return _align_revived(hidden, moved) if schedule.free_signs else moved
+
+
+def _wanted_entries(problem: Problem, now: _RoundState) -> tuple[Tensor, Tensor]:
+    """Return w + mu K A^T r (p, d) in units of its columns, and one over these units, 0 where there is no column.
+
+    K is the identity for unit columns. Where columns are correlated it is, for every gate, the inverse of the second
+    moments of the rows over what the gate sees of them, and the unit of a column is what the others leave of it.
+    """
+    slope = (now.signed * now.residual) @ problem.rows
+    units = now.norms * problem.own_shares if problem.correlated else now.norms
+    inverse = torch.where(units > 0.0, 1.0 / units, 0.0)
+    step = slope * inverse
+    if problem.correlated:
+        sizes = now.norms.square().mean(1, keepdim=True)
+        inverse_sizes = torch.where(sizes > 0.0, 1.0 / sizes, 0.0)
+        step = (slope @ problem.precision) * inverse_sizes * units
+    return now.hidden.weights * units + _step_size(problem, now, slope * inverse, step, inverse) * step, inverse
 
 
 def _top_indices(values: Tensor, allowed: Tensor, count: int) -> Tensor:
@@ -189,15 +205,18 @@ def _top_indices(values: Tensor, allowed: Tensor, count: int) -> Tensor:
     return chosen.indices[chosen.values >= 0.0]
 
 
-def _step_size(problem: Problem, now: _RoundState, slope: Tensor, inverse: Tensor) -> float:
-    """Return mu = ||g_S||^2 / ||A_S g_S||^2, at most 1, on the support S; 1 where g_S is rounding or S empty."""
+def _step_size(problem: Problem, now: _RoundState, slope: Tensor, step: Tensor, inverse: Tensor) -> float:
+    """Return mu = g_S . p_S / ||A_S p_S||^2, at most 1, for the slope g and the step p on the support S.
+
+    It is 1 where g_S . p_S is rounding, or S empty.
+    """
     gates, features = torch.nonzero(now.hidden.weights, as_tuple=True)
-    direction = slope[gates, features]
-    size = float(direction.square().sum())
-    if size <= 1e-12 * float(now.residual.square().sum()):
+    direction = step[gates, features]
+    fall = float((direction * slope[gates, features]).sum())
+    if fall <= 1e-12 * float(now.residual.square().sum()):
         return 1.0
     change = (direction * inverse[gates, features]) @ (problem.columns[features] * now.signed[gates])
-    return min(1.0, size / max(float(change.square().sum()), size))
+    return min(1.0, fall / max(float(problem.project(change).square().sum()), fall))
 
 
 def _align_revived(before: HiddenLayer, after: HiddenLayer) -> HiddenLayer:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import HiddenLayer
-from convexnn.recovery.moves import MOVES, MOVES_OF_FEW_ROWS
-from convexnn.recovery.polish import polish
-from convexnn.recovery.problem import Problem
+from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
+from convexnn.recovery.layer.polish import polish
+from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.moves import MOVES, MOVES_OF_FEW_ROWS, turn_neurons
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import Schedule, threshold_rounds
 from convexnn.recovery.step_rules import STEP_RULES, StepRuleBandit
@@ -27,6 +27,16 @@ FINE = 1e-8
 
 # Kinds of gates that a candidate draws its fresh ones from.
 MIXTURES = (("dense", "single"), ("dense",), ("sparse", "moment"), ("dense", "sparse", "single", "moment"))
+
+# The same beside a linear function: there a gate of one feature is nothing new where the feature is of one sign.
+MIXTURES_BESIDE_LINEAR = (("moment", "tail"), ("sparse", "moment"), ("moment",), ("dense", "sparse", "moment"))
+START_MIXTURES_BESIDE_LINEAR = (("moment",), ("moment", "dense"))
+
+# Share of the candidates beside a linear function whose neurons are turned to see a row from the other side.
+TURNS = 0.2
+
+# Standard errors below which the lean of a target is chance.
+CHANCE_LEAN = 3.0
 
 # Largest first budget of a candidate, as a multiple of the budget.
 MOST_SLACK = 4.0
@@ -103,6 +113,8 @@ class Search:
         """Return a plan from nothing: random gates, and for full steps a budget that falls."""
         full = rule == 0
         kinds = MIXTURES[self.rng.integers(2)] if full else ("dense",)
+        if self.problem.modulo_linear:
+            kinds = START_MIXTURES_BESIDE_LINEAR[self.rng.integers(2)]
         rounds = (LONG_START_ROUNDS if self._has_scarce_rows else START_ROUNDS)[rule]
         slack = float(self.rng.uniform(1.3, MOST_SLACK)) if full else 1.0
         gates = self._proposals.mixed(kinds, width, self.problem.target)
@@ -112,7 +124,11 @@ class Search:
     def move(self, best: Candidate) -> CandidatePlan:
         """Return a perturbation of the best: neurons dropped, gates added, rounds to go on with."""
         rng, rule = self.rng, self.bandit.draw(self.rng, self._costs)
-        kinds = MIXTURES[rng.integers(len(MIXTURES))]
+        beside = self.problem.modulo_linear
+        mixtures = MIXTURES_BESIDE_LINEAR if beside else MIXTURES
+        kinds = mixtures[rng.integers(len(mixtures))]
+        if beside and len(best.hidden.signs) and rng.random() < TURNS:
+            return self._turn(best, kinds, rule)
         moves = MOVES if self._has_ample_rows else MOVES_OF_FEW_ROWS
         move = moves[rng.integers(len(moves))]
         kept = move.drop(best.hidden, rng)
@@ -131,12 +147,20 @@ class Search:
         """Return what becomes of a plan, and credit its step rule with what it betters the loss `best` by."""
         propose = partial(self._proposals.mixed, plan.kinds)
         hidden, loss = threshold_rounds(self.problem, plan.hidden, self.budget, plan.schedule, propose, self.stop)
+        if self.problem.modulo_linear:
+            hidden = without_linear_neurons(self.problem, hidden)
         if int(hidden.live.sum()) > self.width:
             hidden, loss = polish(self.problem, hidden.compact(self.width), stop=self.stop)
         gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
         self.bandit.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
         source = f"{plan.source}, {STEP_RULES[plan.rule].name}"
         return Candidate(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))
+
+    def _turn(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
+        """Return a plan with some of the neurons emptied, at gates that see a row of large residual the other way."""
+        blocks = turn_neurons(self.problem, best.hidden, self.rng)
+        schedule = self._schedule(rule, int(self.rng.integers(*STEP_RULES[rule].rounds)), 1.0, best.one_sided)
+        return CandidatePlan(blocks, schedule, kinds, rule, "turn", best.one_sided)
 
     @property
     def _has_ample_rows(self) -> bool:
@@ -170,9 +194,23 @@ class Search:
         """Return empty blocks, all of one sign or of random ones."""
         signs = self.rng.choice([-1.0, 1.0], len(gates))
         if one_sided:
-            side = {"positive": 1.0, "negative": -1.0, "both": 1.0 if self.problem.target.mean() >= 0.0 else -1.0}
+            side = {"positive": 1.0, "negative": -1.0, "both": self._side}
             signs[:] = side[self.signs]
         return HiddenLayer.empty(self.problem, gates, torch.as_tensor(signs).to(gates))
+
+    @property
+    def _side(self) -> float:
+        """The sign that most output weights may have: that of the target's mean, where its linear part counts.
+
+        Else that of its curvature, by the lean to rows far out (of large leverage); any where that is chance.
+        """
+        target = self.problem.target
+        if not self.problem.modulo_linear:
+            return 1.0 if target.mean() >= 0.0 else -1.0
+        leverage = self.problem.basis.square().sum(1)
+        leverage = leverage - leverage.mean()
+        lean, chance = float(target @ leverage), float(target.norm() * leverage.norm()) / len(target) ** 0.5
+        return float(np.sign(lean)) if abs(lean) > CHANCE_LEAN * chance else float(self.rng.choice([-1.0, 1.0]))
 
     def _schedule(self, rule: int, rounds: int, slack: float, one_sided: bool) -> Schedule:
         fine = self.problem.rows.dtype == torch.float64

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from convexnn.recovery.support_steps import conjugate_steps, damped_step
+from convexnn.recovery.layer.support_steps import UnitColumns, conjugate_steps, damped_step
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StepRule:
     work: Callable[[int], float]
 
 
-def _descent(columns: Tensor, residual: Tensor, damping: float) -> Tensor:
+def _descent(columns: UnitColumns, residual: Tensor, damping: float) -> Tensor:
     return conjugate_steps(columns, residual, count=5)
 
 

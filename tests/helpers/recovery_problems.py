@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from convexnn.checks import Floats
-from convexnn.recovery.hidden_layer import HiddenLayer
-from convexnn.recovery.problem import Problem
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.problem import Problem
 
 
 def planted(seed: int, n: int = 400, d: int = 12, m: int = 4, s: int = 10, signed: bool = True) -> tuple[Floats, ...]:

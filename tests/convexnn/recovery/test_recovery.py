@@ -15,10 +15,10 @@ import torch
 import convexnn as cx
 import convexnn.recovery.rounds as rounds_module
 from convexnn.checks import Floats
-from convexnn.recovery.hidden_layer import HiddenLayer
-from convexnn.recovery.problem import Problem
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.significance import drop_dust, drop_insignificant, is_noise
 from convexnn.recovery.restarts import stage_sizes
-from convexnn.recovery.significance import drop_dust, drop_insignificant, is_noise
 from convexnn.solvers.common.deadline import Deadline
 from tests.helpers.recovery_problems import layer, planted, small_problem
 

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import convexnn.recovery.polish as polish_module
-from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
-from convexnn.recovery.polish import TILE_ROWS, normal_equations, polish
-from convexnn.recovery.problem import Problem
+import convexnn.recovery.layer.polish as polish_module
+from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
+from convexnn.recovery.layer.polish import TILE_ROWS, normal_equations, polish
+from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.support_steps import UnitColumns, conjugate_steps, damped_step
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import Schedule, threshold_rounds
-from convexnn.recovery.support_steps import conjugate_steps, damped_step
 from tests.helpers.recovery_problems import layer, small_problem
 
 
@@ -37,6 +37,11 @@ def test_merging_parallel_neurons_keeps_the_function(seed: int) -> None:
     )
 
 
+def unit(values: torch.Tensor) -> UnitColumns:
+    """Return columns (s, n) of unit length whose linear parts count."""
+    return UnitColumns(values, values[:, :0], values.T[:, :0])
+
+
 @given(seed=st.integers(0, 10_000), damping=st.sampled_from([1e-6, 1e-2, 1.0, 100.0]))
 @settings(max_examples=30, deadline=None)
 def test_fits_lower_the_residual_and_reach_least_squares(seed: int, damping: float) -> None:
@@ -47,21 +52,23 @@ def test_fits_lower_the_residual_and_reach_least_squares(seed: int, damping: flo
     best = torch.linalg.lstsq(columns.T, residual[:, None]).solution[:, 0]
     before, least = (float((residual - step @ columns).square().sum()) for step in (0.0 * best, best))
     for fit in (partial(damped_step, damping=damping), partial(conjugate_steps, count=2)):
-        assert least - 1e-9 <= float((residual - fit(columns, residual) @ columns).square().sum()) <= before + 1e-12
-    torch.testing.assert_close(damped_step(columns, residual, 0.0), best, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(conjugate_steps(columns, residual, 12), best, atol=1e-6, rtol=1e-6)
+        assert (
+            least - 1e-9 <= float((residual - fit(unit(columns), residual) @ columns).square().sum()) <= before + 1e-12
+        )
+    torch.testing.assert_close(damped_step(unit(columns), residual, 0.0), best, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(conjugate_steps(unit(columns), residual, 12), best, atol=1e-6, rtol=1e-6)
 
 
 def test_conjugate_steps_end_where_squares_underflow() -> None:
     """Those of the slope do before those of the change, where many columns agree."""
     columns = torch.full((500, 4), 0.5, dtype=torch.float32)
     residual = torch.full((4,), 5e-24, dtype=torch.float32)
-    assert conjugate_steps(columns, residual, 5).isfinite().all()
+    assert conjugate_steps(unit(columns), residual, 5).isfinite().all()
 
 
 def test_equal_columns_share_their_weight() -> None:
     column = torch.tensor([[0.6, 0.8]], dtype=torch.float64)
-    step = damped_step(column.repeat(2, 1), torch.tensor([0.6, 0.8], dtype=torch.float64), 0.0)
+    step = damped_step(unit(column.repeat(2, 1)), torch.tensor([0.6, 0.8], dtype=torch.float64), 0.0)
     torch.testing.assert_close(step, torch.full((2,), 0.5, dtype=torch.float64), atol=1e-6, rtol=0.0)
 
 
@@ -73,7 +80,7 @@ def test_normal_equations_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch
     residual = problem.residual(hidden.weights, hidden.signs)
     assert len(residual) < TILE_ROWS
     whole = normal_equations(problem, active, hidden.signs, support, residual)
-    monkeypatch.setattr("convexnn.recovery.polish.TILE_ROWS", 37)
+    monkeypatch.setattr("convexnn.recovery.layer.polish.TILE_ROWS", 37)
     for one, other in zip(whole, normal_equations(problem, active, hidden.signs, support, residual), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -129,7 +136,7 @@ def test_rounds_keep_to_the_budget_and_the_better_of_start_and_end(free_signs: b
 def test_rounds_that_diverge_end_with_the_better_start() -> None:
     problem = small_problem().to(torch.float32)
     propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
-    schedule = Schedule(60, 1.0, lambda columns, residual: 1e6 * (columns @ residual), False)
+    schedule = Schedule(60, 1.0, lambda columns, residual: 1e6 * columns.correlate(residual), False)
     start = layer(small_problem(), 0, share=0.1).to(torch.float32)
     after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
     assert after.weights.isfinite().all()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import convexnn as cx
+from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.moves import drop_random_weights
-from convexnn.recovery.problem import Problem
 from convexnn.recovery.proposals import KINDS, Proposals
 from convexnn.recovery.restarts import stage_sizes
 from convexnn.recovery.search import Candidate, CandidatePlan, Search

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import HiddenLayer
-from convexnn.recovery.problem import Problem, mean_square
-from convexnn.recovery.support_steps import LEAST_DAMPING
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.problem import Problem, mean_square
+from convexnn.recovery.layer.support_steps import LEAST_DAMPING
 
 FIRST_DAMPING = 1e-3
 LARGEST_DAMPING = 1e4
@@ -65,22 +65,25 @@ def normal_equations(
 ) -> tuple[Tensor, Tensor]:
     """Return J J^T (s, s) and J r (s,) for the derivative J (s, n) of the network at its masks `active` (n, p).
 
-    J is made for some rows at a time: beside the data and the masks memory does not grow with n.
+    Modulo linear functions J is without its linear part: J J^T - (J Q) (J Q)^T for their basis Q. J is made for some
+    rows at a time: beside the data and the masks memory does not grow with n.
     """
     gates, features = support[0], support[1]
     gram, slope = residual.new_zeros((len(gates), len(gates))), residual.new_zeros(len(gates))
+    shadow = residual.new_zeros((len(gates), problem.basis.shape[1]))
     for start in range(0, len(residual), TILE_ROWS):
         tile = slice(start, start + TILE_ROWS)
         slopes = problem.columns[:, tile][features] * (active[tile].to(residual.dtype) * signs).T[gates]
         gram += slopes @ slopes.T
         slope += slopes @ residual[tile]
-    return gram, slope
+        shadow += slopes @ problem.basis[tile]
+    return gram - shadow @ shadow.T, slope
 
 
 def _evaluate(problem: Problem, hidden: HiddenLayer, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the weights (p, d), what goes into the ReLUs (n, p), and the residual (n,)."""
     linear = problem.linear(weights)
-    return weights, linear, problem.target - torch.relu(linear) @ hidden.signs
+    return weights, linear, problem.target - problem.project(torch.relu(linear) @ hidden.signs)
 
 
 def _levenberg_step(gram: Tensor, slope: Tensor, damping: float) -> Tensor | None:

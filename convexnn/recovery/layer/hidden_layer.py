@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convexnn.recovery.problem import Problem
+from convexnn.recovery.layer.problem import NEGLIGIBLE, Problem
 
 # 1 - cosine below which neurons count as parallel: looser in float32, where such pairs are mostly one neuron twice.
 PARALLEL = {torch.float32: 1e-4, torch.float64: 1e-14}
@@ -70,6 +70,13 @@ class HiddenLayer:
     def to(self, dtype: torch.dtype) -> HiddenLayer:
         """Return this layer in another precision."""
         return HiddenLayer(self.weights.to(dtype), self.signs.to(dtype), self.gates.to(dtype))
+
+
+def without_linear_neurons(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
+    """Return the neurons of which something is left beside a linear function of the rows, more than rounding."""
+    linear = problem.linear(hidden.weights)
+    left = problem.project(torch.relu(linear).T).square().sum(1)
+    return hidden.select(left > NEGLIGIBLE[linear.dtype] ** 2 * linear.square().sum(0))
 
 
 def merge_parallel(hidden: HiddenLayer) -> HiddenLayer:

@@ -8,9 +8,9 @@ from math import log
 import torch
 from torch import Tensor
 
-from convexnn.recovery.hidden_layer import HiddenLayer, merge_parallel
-from convexnn.recovery.polish import normal_equations, polish
-from convexnn.recovery.problem import Problem
+from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
+from convexnn.recovery.layer.polish import normal_equations, polish
+from convexnn.recovery.layer.problem import Problem
 
 # Share of the insignificant weights that go at one time, the weakest first: the others are judged anew without them.
 SHARE = 0.05
@@ -33,7 +33,7 @@ def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int)
     threshold = 2.0 * log(max(n_candidates, 2))
     while True:
         gates, features = torch.nonzero(hidden.weights, as_tuple=True)
-        if not len(gates) or len(problem.target) <= len(gates):
+        if not len(gates) or _freedom(problem, hidden) <= 0:
             return hidden
         costs = _costs(problem, hidden, (gates, features))
         weak = int((costs < threshold).sum())
@@ -45,18 +45,31 @@ def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int)
         hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
 
 
+def drop_to(problem: Problem, hidden: HiddenLayer, budget: int) -> HiddenLayer:
+    """Return the network with at most `budget` weights: those whose loss costs least go, a share of them at a time."""
+    while hidden.nnz > budget:
+        gates, features = torch.nonzero(hidden.weights, as_tuple=True)
+        excess = len(gates) - budget
+        costs = _costs(problem, hidden, (gates, features))
+        gone = costs.topk(min(excess, max(1, int(SHARE * len(gates)))), largest=False).indices
+        weights = hidden.weights.clone()
+        weights[gates[gone], features[gone]] = 0.0
+        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
+    return hidden
+
+
 def is_noise(problem: Problem, hidden: HiddenLayer, gates: Tensor) -> bool:
     """Whether no column of the network's own gates, or of others (p, d), explains more of its residual than chance.
 
     Of N columns of noise none lowers the sum of squares by 2 ln(N / CHANCE) residual variances, but by chance.
     """
-    n_rows = len(problem.target)
-    if n_rows <= hidden.nnz:
+    freedom = _freedom(problem, hidden)
+    if freedom <= 0:
         return False
     residual, live = problem.residual(hidden.weights, hidden.signs), hidden.weights[hidden.live]
-    variance = float(residual.square().sum()) / (n_rows - hidden.nnz)
+    variance = float(residual.square().sum()) / freedom
     active = (problem.linear(torch.cat([live, gates])) > 0.0).to(residual.dtype).T
-    squares = active @ problem.squares
+    squares = problem.column_squares(active)
     slopes = ((active * residual) @ problem.rows).square()
     most = float(torch.where(squares > 0.0, slopes / squares, 0.0).max())
     return most <= 2.0 * log(squares.numel() / CHANCE) * variance
@@ -101,11 +114,16 @@ def _growth(problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...]) 
     return hidden.weights[support].square() * squares / torch.linalg.inv(unit).diagonal().abs() / len(linear)
 
 
+def _freedom(problem: Problem, hidden: HiddenLayer) -> int:
+    """Return the number of rows beyond what is fitted."""
+    return len(problem.target) - hidden.nnz - problem.basis.shape[1]
+
+
 def _costs(problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...]) -> Tensor:
     """Return by how many residual variances the sum of squares grows without each weight, (s,)."""
     linear = problem.linear(hidden.weights)
-    residual = problem.target - torch.relu(linear) @ hidden.signs
-    variance = residual.square().sum() / (len(residual) - len(support[0]))
+    residual = problem.residual(hidden.weights, hidden.signs)
+    variance = residual.square().sum() / max(1, _freedom(problem, hidden))
     gram = normal_equations(problem, linear > 0.0, hidden.signs, support, residual)[0]
     values = hidden.weights[support]
     # The pseudo-inverse: weights that no row sees cost nothing and go first.

@@ -1,0 +1,141 @@
+"""The data of a recovery, at unit scale on a torch device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+# Singular values, as a share of the largest, below which directions of the rows are rounding.
+RANK = 1e-7
+
+# Squares of what is left of a column without its linear part, as a share of the column's, that rounding explains.
+NEGLIGIBLE = {torch.float32: 1e-5, torch.float64: 1e-13}
+
+# Ridge on the second moments of columns of unit scale: those of groups of 0 and 1 add up, and have no inverse.
+MOMENT_RIDGE = 1e-4
+
+# Inputs from which products leave out those that no weight reads, where these are at least so many times the others.
+MANY_INPUTS, SPARE = 256, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Rows (n, d) with columns of root mean square 1 (or 0), and a target (n,) of root mean square 1.
+
+    Attributes
+    ----------
+    correlated : bool
+        Whether columns count as correlated, as those of one sign are: weights are then compared by what each adds to
+        the others of its neuron.
+    modulo_linear : bool
+        Whether a network has the best linear function of the rows beside it. Residuals, and the target, are then
+        without their linear parts, and relu(u) is the same as relu(-u) = relu(u) - u.
+    """
+
+    rows: Tensor
+    target: Tensor
+    correlated: bool = False
+    modulo_linear: bool = False
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """X^T (d, n), contiguous: the columns of a support are rows of it."""
+        return self.rows.T.contiguous()
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """X^2 entry by entry, (n, d)."""
+        return self.rows.square()
+
+    @cached_property
+    def basis(self) -> Tensor:
+        """Orthonormal columns (n, r) that span those of the rows; none where nothing is projected out."""
+        if not self.modulo_linear:
+            return self.rows[:, :0]
+        left, lengths, _ = torch.linalg.svd(self.rows.double(), full_matrices=False)
+        return left[:, lengths > RANK * lengths[0]].to(self.rows.dtype).contiguous()
+
+    @cached_property
+    def precision(self) -> Tensor:
+        """The inverse of X^T X / n + ridge, (d, d)."""
+        rows = self.rows.double()
+        moments = rows.T @ rows / len(rows)
+        moments.diagonal().add_(MOMENT_RIDGE)
+        return torch.linalg.inv(moments).to(self.rows.dtype)
+
+    @cached_property
+    def own_shares(self) -> Tensor:
+        """The share of each column's length that the others do not explain, (d,)."""
+        return self.precision.diagonal().rsqrt()
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """The standard deviation of each column, 1 where it is 0, (d,)."""
+        spread = self.rows.std(0, correction=0)
+        return torch.where(spread > 0.0, spread, 1.0)
+
+    @cached_property
+    def inverse_covariance(self) -> Tensor:
+        """The pseudo-inverse of the covariance of the rows, (d, d)."""
+        rows = self.rows.double() - self.rows.double().mean(0)
+        return torch.linalg.pinv(rows.T @ rows / len(rows), rtol=RANK, hermitian=True).to(self.rows.dtype)
+
+    @cached_property
+    def whitened(self) -> Tensor:
+        """C^-1 (x - mean) for every row x, C the covariance, (n, d)."""
+        return (self.rows - self.rows.mean(0)) @ self.inverse_covariance
+
+    def project(self, vectors: Tensor) -> Tensor:
+        """Return vectors (..., n) without their linear parts, where these are not counted."""
+        return vectors - (vectors @ self.basis) @ self.basis.T if self.modulo_linear else vectors
+
+    def column_squares(self, active: Tensor) -> Tensor:
+        """Return the squared norms (p, d) of the columns D_j x_i for masks (p, n) of 0 and 1.
+
+        Modulo linear functions, those of the parts orthogonal to x_i alone: an upper bound, and cheap.
+        """
+        squares = active @ self.squares
+        if not self.modulo_linear:
+            return squares
+        whole = self.squares.sum(0)
+        rest = squares - squares.square() / torch.where(whole > 0.0, whole, 1.0)
+        return torch.where(rest > NEGLIGIBLE[rest.dtype] * whole, rest, 0.0)
+
+    def linear(self, weights: Tensor) -> Tensor:
+        """Return X W^T, (n, p)."""
+        n_inputs = weights.shape[1]
+        if n_inputs >= MANY_INPUTS:
+            read = torch.nonzero((weights != 0.0).any(0))[:, 0]
+            if SPARE * len(read) <= n_inputs:
+                return self.columns[read].T @ weights[:, read].T
+        return self.rows @ weights.T
+
+    def residual(self, weights: Tensor, signs: Tensor) -> Tensor:
+        """Return y - sum_j signs_j relu(X w_j), (n,)."""
+        return self.target - self.project(torch.relu(self.linear(weights)) @ signs)
+
+    def loss(self, weights: Tensor, signs: Tensor) -> float:
+        """Return the mean square of the residual: the share of the target's mean square that is missed."""
+        return mean_square(self.residual(weights, signs))
+
+    def take(self, index: Tensor) -> Problem:
+        """Return the problem on some rows."""
+        part = replace(self, rows=self.rows[index], target=self.target[index], modulo_linear=False)
+        return part.without_linear() if self.modulo_linear else part
+
+    def to(self, dtype: torch.dtype) -> Problem:
+        """Return this problem in another precision."""
+        return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype))
+
+    def without_linear(self) -> Problem:
+        """Return the problem modulo linear functions of the rows, columns of which count as correlated."""
+        free = replace(self, correlated=True, modulo_linear=True)
+        return replace(free, target=free.project(self.target))
+
+
+def mean_square(residual: Tensor) -> float:
+    """Return the mean of the squares."""
+    return float(residual.square().mean())
