@@ -71,6 +71,7 @@ class PatternOperator:
     ) -> None:
         self.rows = patterns.rows(X)
         self.units = np.asarray(units, dtype=np.float64)
+        self.basis: Floats | None = None
         self.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
         self.device = as_device(device)
         limit = as_count(memory_limit, "memory_limit", at_least=0)
@@ -104,7 +105,8 @@ class PatternOperator:
         """Return the rows over the units; a tile at a time, so that no second float64 array of them is made."""
         result = torch.empty(self.rows.shape, dtype=self.dtype, device=self.device)
         for rows in row_tiles(len(self.rows), self.rows.shape[1], MASK_ENTRIES):
-            result[rows] = tile = self.tensor(self.rows[rows] / self.units)
+            scaled = self.rows[rows] / self.units
+            result[rows] = tile = self.tensor(scaled if self.basis is None else scaled @ self.basis)
             if not tile.isfinite().all():
                 kind = str(self.dtype).removeprefix("torch.")
                 raise ValueError(f"X has entries beyond the range of {kind}; rescale X, or use dtype='float64'")
@@ -165,10 +167,13 @@ class PatternOperator:
             gram += columns @ columns.T
         return gram if self.owned is not None else gram.mul_(self.X @ self.X.T)
 
-    def cast(self, dtype: str) -> PatternOperator:
-        """Return this operator in another precision, on the same masks."""
+    def cast(self, dtype: str, basis: Floats | None = None) -> PatternOperator:
+        """Return this operator in another precision, on the same masks; with `basis` T (d, d), of c with U = c T^T.
+
+        Then the rows are X T: T maps what a pattern owns into what it owns.
+        """
         other = copy(self)
-        other.dtype = DTYPES[as_known(dtype, "dtype", DTYPES)]
+        other.dtype, other.basis = DTYPES[as_known(dtype, "dtype", DTYPES)], basis
         other.X, other.heads = other._scaled_rows(), self.heads.to(other.dtype)
         return other
 

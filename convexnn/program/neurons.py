@@ -61,10 +61,10 @@ class NeuronOperator:
         """Return the norm of the column of each weight, (q, d); 0 where it is not owned."""
         return self.patterns.column_norms().repeat(self.program.n_outputs * self.program.n_parts, 1)
 
-    def cast(self, dtype: str) -> NeuronOperator:
-        """Return this operator in another precision, on the same masks."""
+    def cast(self, dtype: str, basis: Floats | None = None) -> NeuronOperator:
+        """Return this operator in another precision, on the same masks; with `basis` T (d, d), for T c_j."""
         other = object.__new__(NeuronOperator)
-        other.program, other.patterns = self.program, self.patterns.cast(dtype)
+        other.program, other.patterns = self.program, self.patterns.cast(dtype, basis)
         return other
 
 

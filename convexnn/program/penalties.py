@@ -87,7 +87,7 @@ class GroupL1:
         return float(row_norms(weights).sum())
 
     def prox(self, weights: Any, amount: float) -> Any:
-        return weights * _shrinkage(row_norms(weights), amount)[:, None]
+        return weights * shrinkage(row_norms(weights), amount)[:, None]
 
     def dual_norm(self, slope: Any) -> float:
         return float(row_norms(slope).max())
@@ -113,7 +113,7 @@ class FeatureL1:
         return float(row_norms(weights.T).sum())
 
     def prox(self, weights: Any, amount: float) -> Any:
-        return weights * _shrinkage(row_norms(weights.T), amount)
+        return weights * shrinkage(row_norms(weights.T), amount)
 
     def dual_norm(self, slope: Any) -> float:
         return float(row_norms(slope.T).max())
@@ -177,7 +177,7 @@ class NoPenalty:
         return 0.0
 
 
-def _shrinkage(norms: Any, amount: float) -> Any:
+def shrinkage(norms: Any, amount: Any) -> Any:
     """Return the factors (1 - amount / norm)_+ of group soft thresholding; 0 for a zero group."""
     small = norms <= amount
     safe = norms + small

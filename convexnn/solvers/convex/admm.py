@@ -25,6 +25,7 @@ from convexnn.solvers.common.certificate import (
 from convexnn.solvers.common.descent import Callback, Limits, descend
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
+from convexnn.solvers.convex.basis_penalty import BasisPenalty
 from convexnn.solvers.convex.cone_projection import ConeProjector
 
 # Over-relaxation, and the iterations between two looks at the gap.
@@ -42,10 +43,10 @@ BALANCE = 3.0
 class AdmmIterate:
     """An iterate: `copies` (c, q, d) of the neurons w, each with its scaled dual, and the split of the prediction.
 
-    Copy 0 is the one that the penalty moves, the last one lies in the cones; they are one copy where the proximal map
-    of both is known. `prediction` and `prediction_dual` (n, k) split A w off from losses other than the squared one.
-    `rho` is the penalty parameter, `theta` -dL/dp at the point where w stepped to, `dual` the candidate of the best
-    lower `bound`.
+    Neurons are coordinates in the basis of the penalty. Copy 0 is the one that the penalty moves, the last one lies in
+    the cones; they are one copy where the proximal map of both is known. `prediction` and `prediction_dual` (n, k)
+    split A w off from losses other than the squared one. `rho` is the penalty parameter, `theta` -dL/dp at the point
+    where w stepped to, `dual` the candidate of the best lower `bound`.
     """
 
     copies: Tensor
@@ -110,6 +111,11 @@ def admm(
     With cones, the step for z projects each neuron onto its cone, exactly, then shrinks it: for penalties that scale a
     neuron as a whole that is the proximal map of both, for the others the cone has a copy of its own.
 
+    Neurons are coordinates w = T c in which the data are round, so that offsets and units of features cost little:
+    the rows are X T, and the proximal map is that of the stated penalty, R(T c)
+    (:mod:`convexnn.solvers.convex.basis_prox`). T is a rotation where penalties are of whole neurons, centres and
+    scales for ``l1``, scales alone for ``feature_l1`` and where there is no bias to take up a centre.
+
     Examples
     --------
     >>> import numpy as np
@@ -129,7 +135,7 @@ def admm(
         raise UnsuitedError(f"memory_limit is {memory_limit}; admm expects at least 16 n^2 = {16 * n * n} bytes")
     try:
         operator = NeuronOperator(program, device=device, memory_limit=memory_limit)
-        problem = Splitting(program, operator, tolerance)
+        problem = Splitting(program, operator, tolerance, memory_limit)
         now = problem.begin(neurons)
     except KeyboardInterrupt:
         record = RunRecord("admm", Status.INTERRUPTED, 0, perf_counter() - began, np.empty(0))
@@ -137,7 +143,7 @@ def admm(
     run = descend(now, problem.step, limits, callback)
     return certify(
         program,
-        to_numpy(run.answer.copies[-1]),
+        problem.neurons(run.answer),
         operator,
         RunRecord("admm", run.status, len(run.history), perf_counter() - began, np.array(run.history)),
         duals=[] if run.last.dual is None else [run.last.dual],
@@ -150,27 +156,34 @@ class Splitting:
 
     Parameters
     ----------
-    program, operator, tolerance
-        The program, its operator in float64, and the goal of the relative gap.
+    program, operator, tolerance, memory_limit
+        The program, its operator of weights in float64, the goal of the relative gap, and bytes for eigenvectors.
     """
 
-    def __init__(self, program: ConvexProgram, operator: NeuronOperator, tolerance: float) -> None:
-        assert program.penalty is not None
-        self.program, self.operator, self.tolerance = program, operator, tolerance
-        self.penalty, self.strength = program.penalty, program.strength or 0.0
+    def __init__(
+        self, program: ConvexProgram, operator: NeuronOperator, tolerance: float, memory_limit: int = 1 << 30
+    ) -> None:
+        self.program, self.outside, self.tolerance = program, operator, tolerance
         self.targets = operator.tensor(program.targets)
-        self.gram = operator.patterns.row_gram() * program.n_parts
+        self.penalty, self.strength = BasisPenalty(program, self.targets, memory_limit), program.strength or 0.0
+        self.operator = operator.cast("float64", self.penalty.basis.matrix)
+        self.gram = self.operator.patterns.row_gram() * program.n_parts
         self.curvature = program.loss.smoothness / len(self.targets)
         self.splits_prediction = program.loss.name != "squared"
-        self.n_copies = 2 if program.cone and not self.penalty.scales_rows else 1
-        self.residual = KKTResidual(program, operator) if self.penalty.name == "none" else None
+        # Then the map of the penalty and the cone together is that of the penalty after the projection.
+        self.together = self.strength == 0.0 or (self.penalty.unit is not None and self.penalty.penalty.scales_rows)
+        self.n_copies = 2 if program.cone and not self.together else 1
+        self.residual = KKTResidual(program, operator) if self.strength == 0.0 else None
+        self.rows = self.penalty.basis.rows(program.rows)
         # One for the neurons, and one for the slopes of each dual candidate: each remembers its own active rows.
-        self.projectors = [ConeProjector(program) for _ in range(3)] if program.cone else []
+        spaces = (self.rows, program.rows, program.rows) if program.cone else ()
+        self.projectors = [ConeProjector(program, rows) for rows in spaces]
         self._factor: tuple[float, Tensor] | None = None
 
     def begin(self, neurons: Floats | None) -> AdmmIterate:
-        """Return the first iterate, at `neurons` (q, d) or zero, with duals that would keep an optimum."""
-        weights = self.operator.zeros() if neurons is None else self.operator.tensor(neurons)
+        """Return the first iterate, at weights (q, d) or zero, with duals that would keep an optimum."""
+        start = self.operator.zeros() if neurons is None else self.operator.tensor(neurons)
+        weights = self.penalty.coordinates(start)
         prediction = self.operator.forward(weights)
         # In the units of A: the mean curvature of the loss along a weight, which rho trades against.
         mean = float(self.gram.diagonal().sum()) / max(1, int(self.program.owned.sum()))
@@ -187,8 +200,12 @@ class Splitting:
         objective = self.objective(weights, prediction)
         return AdmmIterate(copies, duals, prediction, -theta / self.curvature, rho, theta, objective)
 
+    def neurons(self, now: AdmmIterate) -> Floats:
+        """Return the neurons of an iterate as weights."""
+        return to_numpy(self.penalty.weights(now.copies[-1]))
+
     def objective(self, weights: Tensor, prediction: Tensor) -> float:
-        """Return the objective at weights (q, d) with their prediction."""
+        """Return the objective at neurons (q, d) with their prediction."""
         return self.program.loss.value(prediction, self.targets) + self.strength * self.penalty.value(weights)
 
     def step(self, now: AdmmIterate) -> AdmmIterate:
@@ -248,10 +265,10 @@ class Splitting:
         objective = self.objective(weights, prediction)
         theta = -self.program.loss.gradient(prediction, self.targets)
         if self.residual is not None:
-            share = self.residual.share(cone_slope(self.program, self.operator, to_numpy(theta)))
+            share = self.residual.share(cone_slope(self.program, self.outside, to_numpy(theta)))
             return replace(now, objective=objective, final=share <= self.tolerance)
         duals = [self._dual(now, candidate, index) for index, candidate in enumerate((theta, now.theta), start=1)]
-        bounds = [lower_bound(self.program, self.operator, dual) for dual in duals]
+        bounds = [lower_bound(self.program, self.outside, dual) for dual in duals]
         best = int(np.argmax(bounds))
         if bounds[best] > now.bound:
             now = replace(now, bound=bounds[best], dual=duals[best])
@@ -261,13 +278,13 @@ class Splitting:
     def _dual(self, now: AdmmIterate, theta: Tensor, index: int) -> DualCandidate:
         """Return the candidate with its element of the polar cones: what projecting its slope takes away.
 
-        Where the cone has a copy of its own, that copy's dual is the element.
+        Where that does not leave what the penalty's dual norm likes least, the dual of the cone's own copy.
         """
         if not self.program.cone:
             return DualCandidate(to_numpy(theta))
-        if self.n_copies == 2:
-            return DualCandidate(to_numpy(theta), to_numpy(now.rho * now.duals[1]))
-        slope = to_numpy(self.operator.adjoint(theta))
+        if not self.penalty.penalty.scales_rows:
+            return DualCandidate(to_numpy(theta), to_numpy(self.penalty.weight_slopes(now.rho * now.duals[1])))
+        slope = to_numpy(self.outside.adjoint(theta))
         return DualCandidate(to_numpy(theta), slope - self.projectors[index](slope))
 
     def _rebalanced(self, before: AdmmIterate, now: AdmmIterate, weights: Tensor) -> AdmmIterate:

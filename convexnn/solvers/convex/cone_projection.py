@@ -20,12 +20,19 @@ class ConeProjector:
 
     The rows that were active at the last points give a candidate, c + G^T a with G z = 0 on them: where a >= 0 and
     all rows hold, that is the projection. The others are found by :func:`convexnn.mapping.cones.least_distance`.
+
+    Parameters
+    ----------
+    program : ConvexProgram
+        With cones.
+    rows : ndarray (n, d), optional
+        The data in the basis of the neurons; default: as they are.
     """
 
-    def __init__(self, program: ConvexProgram) -> None:
-        self.X, self.owned = program.rows, program.owned
+    def __init__(self, program: ConvexProgram, rows: Floats | None = None) -> None:
+        self.X, self.owned = program.rows if rows is None else rows, program.owned
         self.active: Bools = all_active(program, masks(program.rows, program.patterns.generators))
-        self.rows = unit_rows(program.rows)
+        self.rows = unit_rows(self.X)
         self.sides = np.where(self.active, 1.0, -1.0).T
         # Rows that are zero on what a gate owns hold everywhere.
         self.idle: Bools = ~(np.square(self.rows) @ self.owned.T > 0.0).T

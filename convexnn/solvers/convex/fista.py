@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import as_known, as_nonnegative
+from convexnn.checks import Floats, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, KKTResidual, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
+from convexnn.solvers.convex.basis_penalty import BasisPenalty
 
 # Each iteration first tries a step longer by this factor, so that the step follows the local curvature.
 LENGTHEN = 1.05
@@ -29,9 +30,10 @@ STALLED = 200
 
 @dataclass(frozen=True)
 class FistaProblem:
-    """What stays fixed in a run: the program, its operator, its target on the device, the goal of the gap."""
+    """What stays fixed in a run: the program, its penalty and operator in a basis, its target, the goal of the gap."""
 
     program: ConvexProgram
+    penalty: BasisPenalty
     operator: NeuronOperator
     targets: Tensor
     tolerance: float
@@ -45,13 +47,13 @@ class FistaProblem:
 
 @dataclass(frozen=True)
 class FistaIterate:
-    """An iterate: `weights` (q, d) with `prediction` A w, and `ahead`, where momentum leads, with its prediction.
+    """An iterate: `coordinates` (q, d) with their prediction, and `ahead`, where momentum leads, with its prediction.
 
     `curvature` is the local bound on the Hessian (1 / step), `momentum` FISTA's t; `gap` is the objective less the
     best lower bound so far (or the KKT residual, relative), proven by `theta`.
     """
 
-    weights: Tensor
+    coordinates: Tensor
     prediction: Tensor
     ahead: Tensor
     ahead_prediction: Tensor
@@ -112,8 +114,9 @@ def fista(
     Beck and Teboulle's iteration (SIAM J. Imaging Sciences 2, 2009) with the gradient restart of O'Donoghue and Candes
     (2015): w+ = prox(z - grad/L), t+ = (1 + sqrt(1 + 4 t^2)) / 2, z+ = w+ + (t - 1)/t+ (w+ - w). L is the local
     curvature, the least (up to 5 % a step) with (c/n) ||A(w+ - z)||^2 <= L ||w+ - z||^2 and c the smoothness of the
-    loss. A z is carried along by linearity, so an iteration costs one product with A and one with its adjoint; the
-    adjoint at z also gives the dual point, so the gap costs none.
+    loss. All this in coordinates w = T c in which the data are round, with the proximal map of R(T c), as in
+    :func:`convexnn.solvers.convex.admm.admm`. A z is carried along by linearity, so an iteration costs one product
+    with A and one with its adjoint; the adjoint at z also gives the dual point, so the gap costs none.
 
     Examples
     --------
@@ -135,21 +138,21 @@ def fista(
     try:
         operator = NeuronOperator(program, device=device, dtype=stages[0], memory_limit=memory_limit)
         for stage in stages:
-            problem = prepare(program, operator.cast(stage), tolerance)
+            problem = prepare(program, operator.cast(stage), tolerance, memory_limit)
             now = begin(problem, neurons if neurons is not None else np.zeros(program.neurons_shape))
             left = limits.left(len(history), perf_counter() - began)
             run = descend(now, partial(fista_step, problem), left, callback)
             history += run.history
-            neurons = to_numpy(run.answer.weights)
+            neurons = _neurons(problem, run)
             if run.status is Status.INTERRUPTED:
                 break
-            solution = _certified(problem, run, history, began)
+            solution = _certified(problem, operator, run, history, began)
             if solution.status not in (Status.INACCURATE, Status.NOT_FINITE):
                 break
     except KeyboardInterrupt:
         record = RunRecord("fista", Status.INTERRUPTED, len(history), perf_counter() - began, np.array(history))
         return unmoved(program, neurons, record, tolerance)
-    return _certified(problem, run, history, began) if run.status is Status.INTERRUPTED else solution
+    return _certified(problem, operator, run, history, began) if run.status is Status.INTERRUPTED else solution
 
 
 def _stages(program: ConvexProgram) -> tuple[str, ...]:
@@ -164,44 +167,49 @@ def fista_step(problem: FistaProblem, now: FistaIterate) -> FistaIterate:
     gradient = program.loss.gradient(now.ahead_prediction, problem.targets)
     slope = operator.adjoint(gradient)
     bounded = _bounded(problem, now, -gradient, -slope)
-    weights, prediction, curvature = _proximal_step(problem, now, slope)
+    coordinates, prediction, curvature = _proximal_step(problem, now, slope)
     after = replace(
         bounded,
-        weights=weights,
+        coordinates=coordinates,
         prediction=prediction,
         curvature=curvature,
-        objective=_objective(problem, weights, prediction),
+        objective=_objective(problem, coordinates, prediction),
     )
     return _judged(problem, _accelerated(now, after))
 
 
-def prepare(program: ConvexProgram, operator: NeuronOperator, tolerance: float) -> FistaProblem:
-    """Return what stays fixed in a run."""
+def prepare(
+    program: ConvexProgram, operator: NeuronOperator, tolerance: float, memory_limit: int = 1 << 30
+) -> FistaProblem:
+    """Return what stays fixed in a run with an operator of weights, in the precision of that."""
     unpenalised = program.penalty is not None and program.penalty.name == "none"
     residual = KKTResidual(program, operator.cast("float64")) if unpenalised else None
-    return FistaProblem(program, operator, operator.tensor(program.targets), tolerance, residual)
+    target = operator.tensor(program.targets)
+    penalty = BasisPenalty(program, target, memory_limit)
+    inside = operator.cast(str(target.dtype).removeprefix("torch."), penalty.basis.matrix)
+    return FistaProblem(program, penalty, inside, target, tolerance, residual)
 
 
 def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
-    """Return the first iterate, its curvature that along the gradient."""
+    """Return the first iterate at neurons as weights (q, d), its curvature that along the gradient."""
     program, operator = problem.program, problem.operator
-    weights = operator.tensor(neurons)
-    prediction = operator.forward(weights)
+    coordinates = problem.penalty.coordinates(operator.tensor(neurons))
+    prediction = operator.forward(coordinates)
     slope = operator.adjoint(program.loss.gradient(prediction, problem.targets))
     along = float(operator.forward(slope).square().sum()) / max(float(slope.square().sum()), 1e-300)
     curvature = max(program.loss.smoothness / len(problem.targets) * along, 1e-300)
-    objective = _objective(problem, weights, prediction)
-    return FistaIterate(weights, prediction, weights, prediction, curvature, objective)
+    objective = _objective(problem, coordinates, prediction)
+    return FistaIterate(coordinates, prediction, coordinates, prediction, curvature, objective)
 
 
-def _objective(problem: FistaProblem, weights: Tensor, prediction: Tensor) -> float:
-    program = problem.program
-    loss = program.loss.value(prediction, problem.targets)
-    return loss if program.penalty is None else loss + problem.strength * program.penalty.value(weights)
+def _objective(problem: FistaProblem, coordinates: Tensor, prediction: Tensor) -> float:
+    loss = problem.program.loss.value(prediction, problem.targets)
+    return loss + problem.strength * problem.penalty.value(coordinates)
 
 
 def _bounded(problem: FistaProblem, now: FistaIterate, theta: Tensor, slope: Tensor) -> FistaIterate:
     """Return the iterate with the better of its lower bound and that of theta; where none exists, with the residual."""
+    slope = problem.penalty.weight_slopes(slope)
     if problem.residual is not None:
         return replace(now, gap=problem.residual.share(to_numpy(slope)))
     bound = problem.program.lower_bound(theta, slope, problem.targets)
@@ -210,32 +218,30 @@ def _bounded(problem: FistaProblem, now: FistaIterate, theta: Tensor, slope: Ten
 
 def _proximal_step(problem: FistaProblem, now: FistaIterate, slope: Tensor) -> tuple[Tensor, Tensor, float]:
     """Return prox(z - grad / L), its prediction and L, the first of L, 2 L, 4 L, ... that bounds the curvature."""
-    program, operator = problem.program, problem.operator
-    assert program.penalty is not None
-    scale = program.loss.smoothness / len(problem.targets)
+    scale = problem.program.loss.smoothness / len(problem.targets)
     curvature = now.curvature / LENGTHEN
     for _ in range(60):
-        weights = program.penalty.prox(now.ahead - slope / curvature, problem.strength / curvature)
-        prediction = operator.forward(weights)
-        change = float((weights - now.ahead).square().sum())
+        coordinates = problem.penalty.prox(now.ahead - slope / curvature, problem.strength / curvature)
+        prediction = problem.operator.forward(coordinates)
+        change = float((coordinates - now.ahead).square().sum())
         # Where the change drowns in the rounding of the predictions, doubling would never end.
         noise = torch.finfo(prediction.dtype).eps ** 2 * float(prediction.square().sum())
         if scale * (float((prediction - now.ahead_prediction).square().sum()) - 8 * noise) <= curvature * change:
             break
         curvature *= 2.0
-    return weights, prediction, curvature
+    return coordinates, prediction, curvature
 
 
 def _accelerated(now: FistaIterate, after: FistaIterate) -> FistaIterate:
     """Return the iterate with its momentum, started anew where it points uphill."""
-    move = after.weights - now.weights
-    uphill = float(((now.ahead - after.weights) * move).sum()) > 0.0
+    move = after.coordinates - now.coordinates
+    uphill = float(((now.ahead - after.coordinates) * move).sum()) > 0.0
     before = 1.0 if uphill else now.momentum
     momentum = (1.0 + sqrt(1.0 + 4.0 * before * before)) / 2.0
     share = (before - 1.0) / momentum
     return replace(
         after,
-        ahead=after.weights + share * move,
+        ahead=after.coordinates + share * move,
         ahead_prediction=after.prediction + share * (after.prediction - now.prediction),
         momentum=momentum,
     )
@@ -252,8 +258,15 @@ def _judged(problem: FistaProblem, now: FistaIterate) -> FistaIterate:
     return replace(now, gap=gap, best_gap=min(gap, now.best_gap), stale=stale, final=gap <= goal or stuck)
 
 
-def _certified(problem: FistaProblem, run: Descent[FistaIterate], history: list[float], began: float) -> Solution:
+def _neurons(problem: FistaProblem, run: Descent[FistaIterate]) -> Floats:
+    """Return the answer of a run as weights."""
+    return to_numpy(problem.penalty.weights(run.answer.coordinates))
+
+
+def _certified(
+    problem: FistaProblem, operator: NeuronOperator, run: Descent[FistaIterate], history: list[float], began: float
+) -> Solution:
     duals = [] if run.last.theta is None else [DualCandidate(to_numpy(run.last.theta))]
     record = RunRecord("fista", run.status, len(history), perf_counter() - began, np.array(history))
-    neurons = to_numpy(run.answer.weights)
-    return certify(problem.program, neurons, problem.operator, record, duals=duals, tolerance=problem.tolerance)
+    neurons = _neurons(problem, run)
+    return certify(problem.program, neurons, operator, record, duals=duals, tolerance=problem.tolerance)

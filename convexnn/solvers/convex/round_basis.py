@@ -12,6 +12,12 @@ from convexnn.checks import Bools, Floats
 # Directions in which the data reach less than this share of the farthest are taken as if they reached that far.
 THIN = 1e-10
 
+# Data whose singular values differ by no more than this factor are round as they are.
+ROUND = 10.0
+
+# A feature that varies by less than this share of its mean does not vary.
+CONSTANT = 1e-13
+
 
 @dataclass(frozen=True, eq=False)
 class RoundBasis:
@@ -55,21 +61,48 @@ def round_basis(X: Floats, owned: Bools, bias: bool, rotate: bool) -> RoundBasis
     """Return the basis for data (n, d), the last column ones where there is a `bias`, and neurons that own (q, d).
 
     A rotation makes the data round, and mixes features: neurons that do not own all of them, or whose penalty is of
-    single weights, have their features centred alone, which changes the bias and nothing else.
+    single weights, have their features centred and scaled alone, which mixes each with the bias and with nothing else;
+    without a bias, scaled.
     """
     if rotate and owned.all():
         return RoundBasis(_rotation(X))
-    if bias and owned[:, -1].all():
-        matrix = np.eye(X.shape[1])
-        matrix[-1, :-1] = -X[:, :-1].mean(axis=0)
-        return RoundBasis(matrix)
-    return RoundBasis(None)
+    return _centred(X) if bias and owned[:, -1].all() else unit_basis(X)
+
+
+def plain_basis(X: Floats) -> RoundBasis | None:
+    """Return the basis that changes the unit of all weights together, where the data are round in it; else None."""
+    sizes = np.linalg.svd(X, compute_uv=False)
+    if len(X) < X.shape[1] or sizes[-1] * ROUND < sizes[0] or sizes[0] == 0.0:
+        return None
+    return RoundBasis(np.eye(X.shape[1]) / np.sqrt(np.square(X).mean()))
+
+
+def unit_basis(X: Floats) -> RoundBasis:
+    """Return the basis in which every feature has mean square 1 and is mixed with no other."""
+    return RoundBasis(np.diag(1.0 / _sizes(X)))
+
+
+def _centred(X: Floats) -> RoundBasis:
+    """Return the basis in which features are centred and of mean square 1, the last column, the ones, as it is."""
+    means = X[:, :-1].mean(axis=0)
+    units = _sizes(X[:, :-1] - means)
+    # What is left of a feature that does not vary is rounding.
+    units = np.where(units > CONSTANT * np.abs(means), units, np.maximum(np.abs(means), 1.0))
+    matrix = np.diag([*(1.0 / units), 1.0])
+    matrix[-1, :-1] = -means / units
+    return RoundBasis(matrix)
+
+
+def _sizes(X: Floats) -> Floats:
+    """Return the root mean squares of the columns, 1 for those of zeros."""
+    sizes: Floats = np.sqrt(np.square(X).mean(axis=0))
+    sizes[sizes == 0.0] = 1.0
+    return sizes
 
 
 def _rotation(X: Floats) -> Floats:
     """Return T (d, d) with columns of X T orthogonal and of mean square 1."""
-    units = np.sqrt(np.square(X).mean(axis=0))
-    units[units == 0.0] = 1.0
+    units = _sizes(X)
     _, sizes, directions = np.linalg.svd(X / units, full_matrices=len(X) < X.shape[1])
     reach = np.zeros(len(directions))
     reach[: len(sizes)] = sizes
