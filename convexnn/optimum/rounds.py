@@ -77,7 +77,7 @@ class ColumnGeneration:
         self.status, self.reason = Status.SEARCH_ENDED, "no price was bounded"
         self.gates = gates
         self.start: Floats | None = None
-        shares = SHARES if task.cone and task.loss != "softmax" else FIRST_ORDER_SHARES
+        shares = SHARES if task.cone else FIRST_ORDER_SHARES
         self.levels = [max(share * options.tolerance, FINEST) for share in shares]
 
     def run(self) -> GlobalOptimum:

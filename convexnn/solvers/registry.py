@@ -76,7 +76,6 @@ SOLVERS = {
         "convexnn.solvers.convex.interior_point",
         "interior_point",
         cone=True,
-        losses=("squared", "logistic"),
         penalties=("group_l1", "l1", "ridge", "none"),
     ),
     "admm": Solver("convexnn.solvers.convex.admm", "admm", gated=True, cone=True),

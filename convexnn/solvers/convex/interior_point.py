@@ -14,6 +14,7 @@ from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.softmax_steps import SoftmaxPoint
 
 # Rows from which threads pay: numpy and scipy bring a BLAS each, and on 500 rows, where every call is short, their
 # threads waiting for each other took three times as long as one.
@@ -36,8 +37,8 @@ def interior_point(
     Parameters
     ----------
     program : ConvexProgram
-        With ``cone=True``, penalty group_l1, l1, ridge or none, and a loss that is not the softmax. Every cone must
-        have an interior: no gate may have a row on its boundary in every point of the cone.
+        With ``cone=True`` and penalty group_l1, l1, ridge or none. Every cone must have an interior: no gate may have a
+        row on its boundary in every point of the cone. With the softmax at most 4,000 rows times classes.
     tolerance : float, default 1e-6
         Stop when the duality gap is below this share of the loss at zero weights.
     max_iterations : int, default 200
@@ -56,8 +57,8 @@ def interior_point(
     Raises
     ------
     UnsuitedError
-        A cone has no interior, or one so thin that no point of moderate size is well inside (solver ``admm`` does
-        these); a ValueError.
+        A cone has no interior, or one so thin that no point of moderate size is well inside, or there are too many
+        rows times classes (solver ``admm`` does these); a ValueError.
 
     Notes
     -----
@@ -66,7 +67,8 @@ def interior_point(
     treated as by Andersen, Christiansen, Conn and Overton (SIAM J. Sci. Comput. 22, 2000), who keep z inside the dual
     ball. The matrix is block diagonal, B_j = X^T diag(a_j / s_j) X + Hessian of R_mu, plus A^T H A of rank n, so one
     iteration costs a factorisation of n x n, I + H^1/2 A B^-1 A^T H^1/2 (Woodbury), and of one d x d matrix a neuron.
-    Outputs of the squared loss are solved one by one: neither loss nor penalty couples them.
+    Outputs of the squared loss are solved one by one: neither loss nor penalty couples them. The softmax does: its
+    system is of n k rows (:mod:`convexnn.solvers.convex.softmax_steps`).
 
     Examples
     --------
@@ -85,7 +87,7 @@ def interior_point(
     interrupted = False
     with threadpool_limits(1 if len(program.rows) < THREADED else None, user_api="blas"):
         try:
-            methods = [InteriorPoint(program, target, tolerance) for target in program.targets.T]
+            methods = _methods(program, tolerance)
             for method in methods:
                 done = sum(len(run.history) for _, run in outputs)
                 left = limits.left(done, perf_counter() - began)
@@ -98,30 +100,40 @@ def interior_point(
     return _certified(program, outputs, interrupted, perf_counter() - began, tolerance)
 
 
+def _methods(program: ConvexProgram, tolerance: float) -> list[InteriorPoint]:
+    """Return one method for each output, or one for all where the loss couples them."""
+    if program.loss.name == "softmax":
+        return [SoftmaxPoint(program, program.targets, tolerance)]
+    return [InteriorPoint(program, target, tolerance) for target in program.targets.T]
+
+
 def _certified(
     program: ConvexProgram, outputs: list[Outcome], interrupted: bool, seconds: float, tolerance: float
 ) -> Solution:
     """Put the outputs together; those that were not reached stay zero."""
-    count, d = program.neurons_shape
-    neurons, polar = np.zeros((2, program.n_outputs, count // program.n_outputs, d))
+    neurons, polar = np.zeros((2, *program.neurons_shape))
     prediction = np.zeros_like(program.targets)
-    for output, (method, run) in enumerate(outputs):
-        neurons[output] = method.cones.basis.weights(run.answer.neurons)
-        polar[output] = -method.cones.weight_slack_adjoint(method.balanced(run.last))
-        prediction[:, output] = method.cones.forward(run.last.neurons)
+    row = column = 0
+    for method, run in outputs:
+        rows = slice(row, row := row + len(run.last.neurons))
+        neurons[rows] = method.cones.basis.weights(run.answer.neurons)
+        polar[rows] = -method.cones.weight_slack_adjoint(method.balanced(run.last))
+        told = method.cones.forward(run.last.neurons).reshape(len(prediction), -1)
+        columns = slice(column, column := column + told.shape[1])
+        prediction[:, columns] = told
     runs = [run for _, run in outputs]
     status = next((run.status for run in runs if run.status is not Status.CONVERGED), Status.CONVERGED)
     status = Status.INTERRUPTED if interrupted else status
     history = np.array(runs[0].history if len(runs) == 1 else [])
     iterations = sum(len(run.history) for run in runs)
     theta = -program.loss.gradient(prediction, program.targets)
-    duals = [DualCandidate(theta, polar.reshape(program.neurons_shape))]
+    duals = [DualCandidate(theta, polar)]
     if status is not Status.TIME_LIMIT:
         # The nearest element of the polar cones takes a projection of all neurons.
         duals.append(DualCandidate(theta))
     return certify(
         program,
-        neurons.reshape(program.neurons_shape),
+        neurons,
         NeuronOperator(program),
         RunRecord("interior_point", status, iterations, seconds, history),
         duals=duals,

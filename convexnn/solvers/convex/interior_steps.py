@@ -29,8 +29,8 @@ HELD = 0.01
 # A change of the neurons by less than this share of the largest is rounding: the certificate has the last word.
 STALLED = 1e-12
 
-# Rounds of refinement of each Newton step: late in a run the blocks span many orders of magnitude.
-REFINEMENTS = 3
+# Most rounds of conjugate gradients of each Newton step, and the share of the right side left at which they end.
+REFINEMENTS, SOLVED = 12, 1e-13
 
 # Entries of one tile of the n x n system's factor.
 TILE = 1 << 24
@@ -62,7 +62,7 @@ class InteriorPoint:
     program : ConvexProgram
         The program.
     target : ndarray (n,)
-        One column of its targets.
+        One column of its targets; all of them, (n, k), where the loss couples outputs.
     tolerance : float
         The goal of the relative gap.
     """
@@ -70,12 +70,18 @@ class InteriorPoint:
     def __init__(self, program: ConvexProgram, target: Floats, tolerance: float) -> None:
         assert program.penalty is not None
         self.loss, self.penalty, self.strength = program.loss, program.penalty, program.strength or 0.0
-        self.y, self.cones = target, GateCones(program)
+        self.y, self.cones = target, self._cones_of(program)
         self.zero_loss = self.loss.value(np.zeros_like(target), target)
         self.goal = tolerance * self.zero_loss
         self.barrier: Barrier = barrier_of(self.penalty.name, self.strength, self.cones.basis)
         first = self.cones.adjoint(self._gradient(np.zeros(self.cones.owned.shape)))
         self.first_slope = float(np.abs(first).max(initial=0.0))
+
+    def _cones_of(self, program: ConvexProgram) -> GateCones:
+        return GateCones(program)
+
+    def _system(self, now: InteriorIterate, weights: Floats, penalty: Floats) -> NewtonSystem:
+        return NewtonSystem(self.cones, np.sqrt(self._curvature(now.neurons)), weights, penalty)
 
     def begin(self) -> InteriorIterate:
         """Return a point well inside the cones, its penalty and barrier of the size of the loss at zero."""
@@ -104,7 +110,7 @@ class InteriorPoint:
         """Return the next iterate: one factorisation, a predictor and a corrector."""
         weights = now.multipliers / now.slacks
         linearised = self.barrier.linearise(now.neurons, now.penalty_dual, now.smoothing)
-        system = NewtonSystem(self.cones, self._curvature(now.neurons), weights, linearised)
+        system = self._system(now, weights, linearised)
         slope = self.cones.adjoint(self._gradient(now.neurons))
         pure = self.barrier.target(now.neurons, 0.0)
         move = system.solve(-slope - pure)
@@ -214,48 +220,78 @@ class InteriorPoint:
 
 
 class NewtonSystem:
-    """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows."""
+    """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows; `root` is H^1/2."""
 
-    def __init__(self, cones: GateCones, curvature: Floats, weights: Floats, penalty: Floats) -> None:
-        self.cones, self.root, self.penalty = cones, np.sqrt(curvature), penalty
-        self.weights = weights
-        self.blocks = cones.blocks(weights, penalty)
+    def __init__(self, cones: GateCones, root: Floats, weights: Floats, penalty: Floats) -> None:
+        self.cones, self.root, self.weights, self.penalty = cones, root, weights, penalty
         own = cones.owned
         pairs = own[:, :, None] & own[:, None, :]
-        self.inverse = np.linalg.inv(self.blocks) * pairs
-        self.inverse = (self.inverse + self.inverse.transpose(0, 2, 1)) / 2
+        inverse = np.linalg.inv(cones.blocks(weights, penalty)) * pairs
+        self.inverse: Floats = (inverse + inverse.transpose(0, 2, 1)) / 2
         self.factor = cho_factor(self._gram())
 
     def solve(self, right: Floats) -> Floats:
-        """Return the neurons (q, d) that the matrix maps to `right`, with rounds of refinement."""
-        found = self._solve(right)
+        """Return the neurons (q, d) that the matrix maps to `right`, by conjugate gradients from its factors.
+
+        Late in a run the blocks span so many orders of magnitude that the factors, which need a little more on the
+        diagonal, are the matrix only roughly; products with it are exact.
+        """
+        found, left = np.zeros_like(right), right * self.cones.owned
+        size = float(np.abs(left).max(initial=0.0))
+        along = step = self._solve(left)
+        fall = float((left * step).sum())
         for _ in range(REFINEMENTS):
-            found = found + self._solve(right - self._apply(found))
+            image = self._apply(along)
+            bend = float((along * image).sum())
+            if not bend > 0.0:
+                break
+            found, left = found + (fall / bend) * along, left - (fall / bend) * image
+            if float(np.abs(left).max(initial=0.0)) <= SOLVED * size:
+                break
+            step = self._solve(left)
+            fall, before = float((left * step).sum()), fall
+            along = step + (fall / before) * along
         return found
 
     def _solve(self, right: Floats) -> Floats:
         plain = np.einsum("bij,bj->bi", self.inverse, right)
-        dual = cho_solve(self.factor, self.root * self.cones.forward(plain))
-        return plain - np.einsum("bij,bj->bi", self.inverse, self.cones.adjoint(self.root * dual))
+        dual = cho_solve(self.factor, self._inwards(self.cones.forward(plain)))
+        return plain - np.einsum("bij,bj->bi", self.inverse, self.cones.adjoint(self._outwards(dual)))
 
     def _apply(self, neurons: Floats) -> Floats:
-        along = self.cones.adjoint(self.root**2 * self.cones.forward(neurons))
-        return (np.einsum("bij,bj->bi", self.blocks, neurons) + along) * self.cones.owned
+        cones = self.cones
+        along = cones.adjoint(self._outwards(self._inwards(cones.forward(neurons))))
+        pushed = cones.slack_adjoint(self.weights * cones.sides * (cones.X @ neurons.T) * cones.bound)
+        result: Floats = (np.einsum("bij,bj->bi", self.penalty, neurons) + pushed + along) * cones.owned
+        return result
+
+    def _inwards(self, prediction: Floats) -> Floats:
+        """Return H^1/2 times a prediction, as one vector."""
+        return self.root * prediction
+
+    def _outwards(self, dual: Floats) -> Floats:
+        """Return H^1/2 times a vector, as a residual."""
+        return self.root * dual
 
     def _gram(self) -> Floats:
         """Return I + H^1/2 A B^-1 A^T H^1/2, (n, n)."""
-        cones, d = self.cones, self.cones.X.shape[1]
-        both = self.inverse[: cones.m] + self.inverse[cones.m :]
-        both += np.eye(d) * ~cones.owned[: cones.m, :, None]
-        factors = np.linalg.cholesky(both) * cones.owned[: cones.m, :, None]
-        gram = np.eye(len(cones.X))
-        for gates in gate_tiles(len(cones.X), cones.m, max(1, TILE // d)):
-            part = factors[gates]
-            columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(len(gram), len(part), d)
-            columns *= (cones.gates[:, gates] * self.root[:, None])[:, :, None]
-            flat = columns.reshape(len(gram), -1)
-            gram += flat @ flat.T
+        gram: Floats = np.eye(len(self.cones.X)) + kernel(self.cones, self.inverse, self.root)
         return gram
+
+
+def kernel(cones: GateCones, inverse: Floats, root: Floats) -> Floats:
+    """Return diag(root) A B^-1 A^T diag(root) of one output's neurons, from B^-1 (2 m, d, d), as (n, n)."""
+    n, d = cones.X.shape
+    own = cones.owned[: cones.m, :, None]
+    factors = np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(d) * ~own) * own
+    total = np.zeros((n, n))
+    for gates in gate_tiles(n, cones.m, max(1, TILE // d)):
+        part = factors[gates]
+        columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(n, len(part), d)
+        columns *= (cones.gates[:, gates] * root[:, None])[:, :, None]
+        flat = columns.reshape(n, -1)
+        total += flat @ flat.T
+    return total
 
 
 class NewtonStep:

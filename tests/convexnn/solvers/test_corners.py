@@ -9,6 +9,7 @@ import pytest
 
 import convexnn as cx
 from convexnn.program.losses import LOSSES
+from convexnn.solvers.convex import interior_steps
 from convexnn.solvers.registry import able_solvers
 from tests.helpers import zoo
 
@@ -190,13 +191,24 @@ def test_offsets_and_units_cost_the_interior_point_nothing(penalty: str, offset:
     assert solution.iterations <= 100
 
 
-def test_where_the_interior_point_fails_the_reference_is_asked() -> None:
+def far_from_zero(offset: float) -> cx.ConvexProgram:
     rng = np.random.default_rng(1)
     points = rng.standard_normal((150, 4))
     y = np.maximum(points[:, 0] - points[:, 1], 0.0) - np.maximum(points[:, 2], 0.0) + 0.1 * rng.standard_normal(150)
-    patterns = cx.sample_patterns(points + 100.0, 15, seed=1, bias=True)
-    program = cx.ConvexProgram(points + 100.0, y - y.mean(), patterns, penalty="l1", strength=1.0, cone=True)
-    program = program.with_strength(0.02 * cx.strength_max(program))
+    patterns = cx.sample_patterns(points + offset, 15, seed=1, bias=True)
+    program = cx.ConvexProgram(points + offset, y - y.mean(), patterns, penalty="l1", strength=1.0, cone=True)
+    return program.with_strength(0.02 * cx.strength_max(program))
+
+
+@pytest.mark.parametrize("offset", [1e2, 1e3])
+def test_data_far_from_zero_do_not_stop_the_interior_point(offset: float) -> None:
+    # With three rounds of refinement from the factors, it ended INACCURATE, and after all its iterations.
+    assert cx.solve(far_from_zero(offset), solver="interior_point").status is cx.Status.CONVERGED
+
+
+def test_where_the_interior_point_fails_the_reference_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interior_steps, "REFINEMENTS", 0)
+    program = far_from_zero(1e2)
     assert cx.solve(program, solver="interior_point").status is not cx.Status.CONVERGED
     solution = cx.solve(program)
     assert solution.solver.startswith("cvxpy")
