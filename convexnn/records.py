@@ -19,7 +19,9 @@ MOST_ROWS = 60
 
 # Colours are the page's own, so that light and dark pages are read alike; nothing is loaded from anywhere.
 _BOX = "border:1px solid;border-radius:4px;padding:.4em .8em;margin:.3em 0;max-width:100%;overflow-x:auto"
-_CELL = "padding:.1em .6em;border:none;text-align:"
+_TABLE = "border-collapse:collapse;color:inherit;font-size:inherit;margin:.4em 0"
+_TEXT = "margin:.4em 0;background:none;color:inherit;white-space:pre-wrap"
+_CELL = "padding:.1em .6em;border:none;white-space:nowrap;text-align:"
 
 
 class Record:
@@ -125,7 +127,7 @@ def html_text(text: str) -> str:
     lines = text.split("\n")
     if len(lines) > MOST_ROWS:
         lines = [*lines[:MOST_ROWS], f"... {len(lines) - MOST_ROWS} more lines"]
-    return f'<pre style="margin:.4em 0;background:none">{escape(chr(10).join(lines))}</pre>' if text else ""
+    return f'<pre style="{_TEXT}">{escape(chr(10).join(lines))}</pre>' if text else ""
 
 
 def html_table(header: Iterable[str], rows: Iterable[Iterable[str]], left: Iterable[bool]) -> str:
@@ -136,7 +138,7 @@ def html_table(header: Iterable[str], rows: Iterable[Iterable[str]], left: Itera
         more = f"... {len(lines) - MOST_ROWS} more rows"
         lines = [*lines[:MOST_ROWS], f'<tr><td colspan="{len(sides)}" style="{_CELL}left">{more}</td></tr>']
     head = _html_row("th", header, sides)
-    return f'<table style="border-collapse:collapse"><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table>'
+    return f'<table style="{_TABLE}"><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table>'
 
 
 def _html_row(tag: str, cells: Iterable[str], sides: list[str]) -> str:

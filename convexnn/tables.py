@@ -23,7 +23,8 @@ class Table(Record):
     Attributes
     ----------
     header : tuple of str
-        One title a column; the first is left-aligned, and so are words (``status``, ``reads``); numbers go right.
+        One title a column. The first is left-aligned, and so are the words of ``proof``, ``reads`` and ``status``;
+        numbers go right.
     rows : tuple of tuple of str
         The cells, one a column; empty where there is nothing to say.
 
@@ -51,7 +52,7 @@ class Table(Record):
     @property
     def left(self) -> tuple[bool, ...]:
         """Which columns are left-aligned."""
-        return tuple(index == 0 or title in ("status", "reads") for index, title in enumerate(self.header))
+        return tuple(index == 0 or title in ("proof", "reads", "status") for index, title in enumerate(self.header))
 
     def __str__(self) -> str:
         return self.to_text()
