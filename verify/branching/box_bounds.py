@@ -27,7 +27,7 @@ LARGEST, MOST_BOXES = 1 << 22, 512
 STEPS = 4
 
 # Numbers in the weights of the first layer beyond which its envelopes are left out.
-ENVELOPED = 1 << 20
+ENVELOPED = 1 << 17
 
 # Boxes that a pass is to hold if it also looks back from hidden neurons to the inputs.
 FEWEST_BOXES = 32
@@ -119,7 +119,8 @@ class BoxNetwork:
         """Numbers in the largest arrays of a pass, a box."""
         size, count = len(self.lower), len(self.base)
         deep = sum(self.sizes[1:]) * (size if self.looks_back else 1)
-        return count * (2 * size + max(self.sizes[:1], default=0)), deep + max(self.sizes, default=0)
+        fronts = size + self.sizes[0] if self.plays else 0
+        return count * (size + fronts), deep + max(self.sizes, default=0)
 
     @property
     def plays(self) -> bool:
@@ -161,7 +162,7 @@ class BoxPass:
         self.lines: list[Lines] = []
         self.parts: list[Floats | None] = []
         # Of functions (r, t): what they are of the first layer's values, and what inputs account for beyond it.
-        self.fronts, self.sides, self.beyond = np.zeros((0, 0, 0)), np.zeros((0, 0)), np.zeros((0, 0, 0))
+        self.fronts, self.beyond, self.sides = *np.zeros((2, 0, 0, 0)), np.zeros((0, 0))
 
     def take_layer(self, depth: int) -> None:
         """Bound the neurons of a layer and draw lines around them."""
@@ -235,16 +236,18 @@ class BoxPass:
         owner, which = np.nonzero(asked)
         upper, offsets = np.full(asked.shape, np.inf), np.full(asked.shape, np.inf)
         slopes, shares = np.zeros((*asked.shape, size)), np.zeros((*asked.shape, size))
-        first = min(1, len(network.hidden))
-        self.fronts = np.zeros((*asked.shape, sum(network.sizes[:1], size * (1 - first))))
-        self.sides, self.beyond = np.zeros(asked.shape), np.zeros((*asked.shape, size))
+        last = int(network.plays)
+        if last:
+            self.fronts, self.sides = np.zeros((*asked.shape, network.sizes[0])), np.zeros(asked.shape)
+            self.beyond = np.zeros_like(shares)
         step = max(1, TILE // max([size, *network.sizes]))
         for start in range(0, len(owner), step):
             own, index = owner[start : start + step], which[start : start + step]
             part = np.zeros((len(own), size))
-            slope, offset = self._back(network.top[index], network.base[index], own, len(network.hidden), part, first)
-            self.fronts[own, index], self.sides[own, index], self.beyond[own, index] = slope, offset, part
-            slope, offset = self._back(slope, offset, own, first, part)
+            slope, offset = self._back(network.top[index], network.base[index], own, len(network.hidden), part, last)
+            if last:
+                self.fronts[own, index], self.sides[own, index], self.beyond[own, index] = slope, offset, part
+                slope, offset = self._back(slope, offset, own, last, part)
             upper[own, index] = self._peak(slope, offset, own)
             slopes[own, index], offsets[own, index], shares[own, index] = slope, offset, part
         return BoxBounds(upper, slopes, offsets, self.phases, np.nan_to_num(shares))
@@ -259,8 +262,9 @@ class BoxPass:
     def play(self, found: BoxBounds, asked: Flags, level: float) -> None:
         """Lower bounds of functions `asked` (r, t) towards a level by envelopes of the first layer, in place."""
         owner, which = np.nonzero(asked & (found.upper > level))
-        step = max(1, TILE // max(1, self.network.sizes[0] * self.lower.shape[1]))
-        for start in range(0, len(owner), step):
+        size = self.lower.shape[1] * sum(self.network.sizes[:1])
+        step = max(1, TILE // max(1, size))
+        for start in range(0, len(owner) if self.network.plays else 0, step):
             self._play(found, owner[start : start + step], which[start : start + step], level)
 
     def _play(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
@@ -272,7 +276,8 @@ class BoxPass:
         found.shares[at] = self.beyond[at] + played.shares
         better = bound < found.upper[at]
         at = owner[better], which[better]
-        found.upper[at], found.slopes[at], found.offsets[at] = bound[better], played.slopes[better], played.offsets[better]
+        found.upper[at] = bound[better]
+        found.slopes[at], found.offsets[at] = played.slopes[better], played.offsets[better]
 
     def _improve(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
         network = self.network
@@ -283,7 +288,8 @@ class BoxPass:
             better = upper < found.upper[owner, which]
             at = owner[better], which[better]
             found.upper[at], found.slopes[at], found.offsets[at] = upper[better], slope[better], offset[better]
-            self.fronts[at], self.sides[at] = lines.met[0][better], lines.side[better]
+            if network.plays:
+                self.fronts[at], self.sides[at] = lines.front[better], lines.side[better]
             left = found.upper[owner, which] > level
             if number == STEPS or not left.any():
                 return

@@ -10,7 +10,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.branching.backward import Places
-from verify.branching.box_bounds import BoxBounds, BoxNetwork, BoxPass
+from verify.branching.box_bounds import BoxBounds, BoxNetwork
 from verify.branching.box_layers import Flags
 from verify.branching.boxes import Boxes
 from verify.branching.clipping import clip_to_linear, clip_to_region
@@ -73,12 +73,13 @@ class Conditions:
 class Account:
     """Whether a way to better bounds pays: its seconds, beside those of the boxes that need not be halved for it.
 
-    One halving brings bounds down by `Gains.fall` on average: a way that brings all of them down by k times as much
-    spares k halvings of each box, and leaves a tree that is 2^k times smaller.
+    A way that brings all bounds down by k times as much as one halving does spares k halvings of each box: it leaves a
+    tree that is 2^k times smaller.
     """
 
     def __init__(self) -> None:
-        self.tried, self.fallen, self.spent, self.rounds = 0.0, 0.0, 0.0, 0
+        self.tried, self.fallen, self.spent = 0.0, 0.0, 0.0
+        self.rounds, self.pause = 0, AGAIN
 
     def improved(self, boxes: int, fallen: float, seconds: float) -> None:
         """Note boxes, by how much their bounds fell in all, and what that took; what was long ago counts less."""
@@ -86,15 +87,19 @@ class Account:
         self.spent = FADING * self.spent + seconds
 
     def pays(self, fall: float, pace: float) -> bool:
-        """Whether it is worth its time, or that is to be seen again.
+        """Whether it is worth its time, or that is to be seen again: after pauses that grow.
 
-        `fall` is what a halving brings bounds down by, `pace` how many boxes are bounded in a second.
+        `fall` is what a halving brings bounds down by, `pace` how many boxes are bounded in a second without it.
         """
-        self.rounds += 1
-        if self.rounds % AGAIN == 1 or not self.tried:
-            return True
         halvings = min(self.fallen / max(self.tried * fall, 1e-300), MOST_SPARED)
-        return bool(2.0**halvings >= 1.0 + self.spent / self.tried * pace)
+        if not self.tried or 2.0**halvings >= 1.0 + self.spent / self.tried * pace:
+            self.rounds, self.pause = 0, AGAIN
+            return True
+        self.rounds += 1
+        if self.rounds < self.pause:
+            return False
+        self.rounds, self.pause = 0, 2 * self.pause
+        return True
 
 
 Improvement = Callable[[BoxBounds, Flags, float], None]
@@ -164,7 +169,8 @@ class BoxSearch:
         self.stuck, self.count = self.open.take(slice(0)), 0
         self.narrow = NARROW * (region.upper - region.lower)
         self.lines, self.envelopes = Account(), Account()
-        self.bounding, self.fall, self.halved = 0.0, 0.0, 0.0
+        # Seconds, and by how much halving brought how many bounds down of late.
+        self.bounding, self.improving, self.fall, self.halved = 0.0, 0.0, 0.0, 0.0
         self.spent, self.climbed, self.spread, self.drawn = 0.0, 0.0, 1.0, False
 
     def run(self, stop: Callable[[], bool]) -> bool:
@@ -199,7 +205,7 @@ class BoxSearch:
     @property
     def pace(self) -> float:
         """Boxes bounded in a second."""
-        return self.count / max(self.bounding, 1e-9)
+        return self.count / max(self.bounding + self.improving, 1e-9)
 
     @property
     def closed(self) -> float:
@@ -257,11 +263,10 @@ class BoxSearch:
         bounds = box.functions(asked)
         self.bounding += clock.seconds
         self.count += len(now)
-        pace, fall = self.pace, self.fall / max(self.halved, 1.0)
-        if self.lines.pays(fall, pace):
-            self._improve(self.lines, box.improve, now, bounds)
-        if box.network.plays and self.envelopes.pays(fall, pace):
-            self._improve(self.envelopes, box.play, now, bounds)
+        fall, pace = self.fall / max(self.halved, 1.0), self.count / max(self.bounding, 1e-9)
+        for account, improve in ((self.lines, box.improve), (self.envelopes, box.play)):
+            if account.pays(fall, pace):
+                self._improve(account, improve, now, bounds)
         self._note_fall(now, bounds)
         return now, bounds
 
@@ -271,8 +276,9 @@ class BoxSearch:
         asked = np.asarray((open_[:, :, None] & self.conditions.members).any(axis=1))
         before = self._heights(now, bounds)
         improve(bounds, asked, self.level)
-        open_boxes = open_.any(axis=1)
-        account.improved(int(open_boxes.sum()), float((before - self._heights(now, bounds))[open_boxes].sum()), clock.seconds)
+        fallen = (before - self._heights(now, bounds))[open_.any(axis=1)]
+        account.improved(len(fallen), float(fallen.sum()), clock.seconds)
+        self.improving += clock.seconds
 
     def _heights(self, now: Boxes, bounds: BoxBounds) -> Floats:
         """Return by how much the bounds of boxes (r,) exceed the level."""

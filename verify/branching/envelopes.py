@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.branching.backward import Places
-from verify.branching.box_layers import BoxLayer, Flags, Signs, product
+from verify.branching.box_layers import BoxLayer, Signs, product
 from verify.regions.intervals import EPS, TINY
 
 # Moves of the game in all, and those of a function that its envelopes are seen not to decide.
 MOVES, FEW_MOVES = 24, 8
+
+# What keeps quotients finite.
+LEAST = np.float32(1e-30)
 
 # The least that an input counts where one is chosen, beside its distance from its nearer end.
 ENDS = 0.02
@@ -58,10 +60,10 @@ class Envelopes:
 
     Notes
     -----
-    The least bound is the value of a game: one side picks x in the box; the other picks an s for each neuron that counts
-    positively, and one of the lower lines 0 and p for each that counts negatively. Each answers the mean of what the
-    other has played so far (Brown 1951; Robinson 1951: the means converge to the value). The mean of the answers to x
-    is a linear function that bounds the neurons' at any time.
+    The least bound is the value of a game: one side picks x in the box; the other picks an s for each neuron that
+    counts positively, and one of the lower lines 0 and p for each that counts negatively. Each answers the mean of what
+    the other has played so far (Brown 1951; Robinson 1951: the means converge to the value). The mean of the answers to
+    x is a linear function that bounds the neurons' at any time.
 
     The best s at x fills up what p is at most, from the inputs on that are furthest from where p is largest: w_i for
     these, 0 for the others, and between for one (Tjandraatmadja et al. 2020, where it cuts off points of a linear
@@ -90,15 +92,18 @@ class Envelopes:
         self.owner, self.neuron = np.nonzero(free & (slope > 0.0))
         self.starts = np.flatnonzero(np.diff(self.owner, prepend=-1))
         self.count, self.weight = slope[self.owner, self.neuron], self.dense[self.neuron]
-        self.moves = np.abs(self.weight) * self.width[self.owner]
-        self.rising = self.weight > 0.0
-        low, high = self.lower[self.owner], self.upper[self.owner]
+        # The ends of the box where p is least and most.
+        rising, low, high = self.weight > 0.0, self.lower[self.owner], self.upper[self.owner]
+        self.near, self.far = np.where(rising, low, high), np.where(rising, high, low)
         # Over the whole box: what is known of p over the region alone is no bound of its parts.
-        self.most = np.where(self.rising, self.weight * high, self.weight * low).sum(axis=1)
-        self.most += self.layer.bias[self.neuron]
+        self.most = np.einsum("ij,ij->i", self.weight, self.far) + self.layer.bias[self.neuron]
+        self.moves = np.abs(self.weight * (high - low)).astype(np.float32)
+        self.turned, self.sides = (~rising).astype(np.float32), np.where(rising, 1.0, -1.0).astype(np.float32)
         # All that is rounded is a sum of so many terms at most, each no larger than what the layer reaches.
         terms, sizes = 8.0 * (sum(self.dense.shape) + 8 * MOVES), np.abs(slope)
-        lost = terms * TINY * (2.0 + sizes.sum(axis=1)) * (2.0 + float(self.inputs.sum()) + float(self.layer.reach.sum()))
+        lost = (
+            terms * TINY * (2.0 + sizes.sum(axis=1)) * (2.0 + float(self.inputs.sum()) + float(self.layer.reach.sum()))
+        )
         self.paid = terms * EPS * (sizes @ (4.0 * self.layer.reach) + np.abs(self.offset)) + lost
 
     def play(self, level: float) -> Played:
@@ -142,17 +147,17 @@ class Envelopes:
 
     def _pieces(self, place: Floats) -> tuple[Floats, Floats]:
         """Return s (q, d) and c (q,) of the neurons that count positively."""
-        height = np.where(self.rising, place[self.owner], 1.0 - place[self.owner])
-        order = np.argsort(height, axis=1)
-        moves = np.take_along_axis(self.moves, order, axis=1)
-        left = self.most[:, None] - (np.cumsum(moves, axis=1) - moves)
-        filled = np.where(moves > 0.0, np.clip(left / moves, 0.0, 1.0), 0.0)
-        slope = np.empty_like(moves)
-        np.put_along_axis(slope, order, filled, axis=1)
+        count, size = self.weight.shape
+        height = self.turned + self.sides * place.astype(np.float32)[self.owner]
+        # Any shares between 0 and 1 give a bound: that these are found in float32 costs no soundness.
+        order = np.argsort(height, axis=1) + size * np.arange(count)[:, None]
+        moves = self.moves.ravel()[order]
+        left = self.most.astype(np.float32)[:, None] + moves - np.cumsum(moves, axis=1)
+        filled = np.empty(count * size)
+        filled[order] = np.clip(left / (moves + LEAST), 0.0, 1.0)
         # A product with a number between 0 and 1 is between 0 and w, however it is rounded.
-        slope = np.nan_to_num(slope) * self.weight
-        low, high = slope * self.lower[self.owner], slope * self.upper[self.owner]
-        least, most = np.where(self.rising, low, high).sum(axis=1), np.where(self.rising, high, low).sum(axis=1)
+        slope = filled.reshape(count, size) * self.weight
+        least, most = np.einsum("ij,ij->i", slope, self.near), np.einsum("ij,ij->i", slope, self.far)
         # h is 0 or p: s . x less the least it is, and p, which is s . x and what the rest of p is at most.
         return slope, np.maximum(-least, self.most - most)
 
