@@ -6,5 +6,5 @@ subproblems in float32 and proves what counts in float64; `leaves.py` solves tho
 `sharpening.py` splits for better bounds of hidden neurons.
 
 Boxes are halved in `box_search.py`, on `boxes.py`; `box_bounds.py` bounds many at once in float64, by `box_layers.py`,
-`backward.py` and `lower_slopes.py`; `clipping.py` draws them in.
+`backward.py`, `lower_slopes.py` and `envelopes.py`; `clipping.py` draws them in.
 """

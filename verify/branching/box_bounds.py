@@ -13,6 +13,7 @@ from convexnn.checks import Floats
 from convexnn.network import Layer
 from verify.branching.backward import Places, step_back
 from verify.branching.box_layers import Flags, Lines, Signs, box_layers, lines_around, product
+from verify.branching.envelopes import Envelopes
 from verify.branching.lower_slopes import LowerSlopes
 from verify.regions.intervals import EPS, TINY, Interval
 
@@ -24,6 +25,9 @@ LARGEST, MOST_BOXES = 1 << 22, 512
 
 # Steps on the lower lines.
 STEPS = 4
+
+# Numbers in the weights of the first layer beyond which its envelopes are left out.
+ENVELOPED = 1 << 17
 
 # Boxes that a pass is to hold if it also looks back from hidden neurons to the inputs.
 FEWEST_BOXES = 32
@@ -115,7 +119,14 @@ class BoxNetwork:
         """Numbers in the largest arrays of a pass, a box."""
         size, count = len(self.lower), len(self.base)
         deep = sum(self.sizes[1:]) * (size if self.looks_back else 1)
-        return count * size, deep + max(self.sizes, default=0)
+        fronts = size + self.sizes[0] if self.plays else 0
+        return count * (size + fronts), deep + max(self.sizes, default=0)
+
+    @property
+    def plays(self) -> bool:
+        """Whether envelopes of the first layer say more than lines, and are of moderate size."""
+        size = len(self.lower)
+        return bool(self.hidden) and size > 1 and self.sizes[0] * size <= ENVELOPED
 
     @property
     def looks_back(self) -> bool:
@@ -150,6 +161,8 @@ class BoxPass:
         self.low, self.high = lower, upper
         self.lines: list[Lines] = []
         self.parts: list[Floats | None] = []
+        # Of functions (r, t): what they are of the first layer's values, and what inputs account for beyond it.
+        self.fronts, self.beyond, self.sides = *np.zeros((2, 0, 0, 0)), np.zeros((0, 0))
 
     def take_layer(self, depth: int) -> None:
         """Bound the neurons of a layer and draw lines around them."""
@@ -186,13 +199,19 @@ class BoxPass:
             return np.nan_to_num(wide / np.maximum(wide.sum(axis=1, keepdims=True), TINY), posinf=0.0)
 
     def _back(
-        self, slope: Any, offset: Floats, owner: Places, depth: int, shares: Floats | None = None
+        self,
+        slope: Any,
+        offset: Floats,
+        owner: Places,
+        depth: int,
+        shares: Floats | None = None,
+        last: int = 0,
     ) -> tuple[Floats, Floats]:
-        """Return functions of values after `depth` layers as functions of the inputs that are at least as large.
+        """Return functions of values after `depth` layers as functions, at least as large, of those after `last`.
 
         To `shares` (p, d) it adds what each input accounts for of the gap.
         """
-        for index in reversed(range(depth)):
+        for index in reversed(range(last, depth)):
             layer, lines = self.network.hidden[index], self.lines[index]
             slope, offset, gaps = step_back(layer, lines, slope, offset, owner, shares is not None)
             if shares is not None and gaps is not None:
@@ -217,11 +236,18 @@ class BoxPass:
         owner, which = np.nonzero(asked)
         upper, offsets = np.full(asked.shape, np.inf), np.full(asked.shape, np.inf)
         slopes, shares = np.zeros((*asked.shape, size)), np.zeros((*asked.shape, size))
+        last = int(network.plays)
+        if last:
+            self.fronts, self.sides = np.zeros((*asked.shape, network.sizes[0])), np.zeros(asked.shape)
+            self.beyond = np.zeros_like(shares)
         step = max(1, TILE // max([size, *network.sizes]))
         for start in range(0, len(owner), step):
             own, index = owner[start : start + step], which[start : start + step]
             part = np.zeros((len(own), size))
-            slope, offset = self._back(network.top[index], network.base[index], own, len(network.hidden), part)
+            slope, offset = self._back(network.top[index], network.base[index], own, len(network.hidden), part, last)
+            if last:
+                self.fronts[own, index], self.sides[own, index], self.beyond[own, index] = slope, offset, part
+                slope, offset = self._back(slope, offset, own, last, part)
             upper[own, index] = self._peak(slope, offset, own)
             slopes[own, index], offsets[own, index], shares[own, index] = slope, offset, part
         return BoxBounds(upper, slopes, offsets, self.phases, np.nan_to_num(shares))
@@ -233,6 +259,26 @@ class BoxPass:
         for start in range(0, len(owner) if self.network.hidden else 0, step):
             self._improve(found, owner[start : start + step], which[start : start + step], level)
 
+    def play(self, found: BoxBounds, asked: Flags, level: float) -> None:
+        """Lower bounds of functions `asked` (r, t) towards a level by envelopes of the first layer, in place."""
+        owner, which = np.nonzero(asked & (found.upper > level))
+        size = self.lower.shape[1] * sum(self.network.sizes[:1])
+        step = max(1, TILE // max(1, size))
+        for start in range(0, len(owner) if self.network.plays else 0, step):
+            self._play(found, owner[start : start + step], which[start : start + step], level)
+
+    def _play(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
+        network, at = self.network, (owner, which)
+        lower, upper, phases = self.lower[owner], self.upper[owner], self.phases[owner, : network.ends[1]]
+        game = Envelopes(network.hidden[0], lower, upper, phases, self.fronts[at], self.sides[at], network.inputs)
+        played = game.play(level)
+        bound = self._peak(played.slopes, played.offsets, owner)
+        found.shares[at] = self.beyond[at] + played.shares
+        better = bound < found.upper[at]
+        at = owner[better], which[better]
+        found.upper[at] = bound[better]
+        found.slopes[at], found.offsets[at] = played.slopes[better], played.offsets[better]
+
     def _improve(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
         network = self.network
         lines = LowerSlopes(network.hidden, self.lines, network.top[which], network.base[which], owner)
@@ -242,6 +288,8 @@ class BoxPass:
             better = upper < found.upper[owner, which]
             at = owner[better], which[better]
             found.upper[at], found.slopes[at], found.offsets[at] = upper[better], slope[better], offset[better]
+            if network.plays:
+                self.fronts[at], self.sides[at] = lines.front[better], lines.side[better]
             left = found.upper[owner, which] > level
             if number == STEPS or not left.any():
                 return

@@ -10,7 +10,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.branching.backward import Places
-from verify.branching.box_bounds import BoxBounds, BoxNetwork, BoxPass
+from verify.branching.box_bounds import BoxBounds, BoxNetwork
 from verify.branching.box_layers import Flags
 from verify.branching.boxes import Boxes
 from verify.branching.clipping import clip_to_linear, clip_to_region
@@ -30,9 +30,9 @@ DRAWN, SHOWN, CLIMBING = 4096, 3, 0.2
 # What the linear part of a bound counts beside its gap where an input is chosen.
 LINEAR = 0.01
 
-# Boxes that one which is closed spares at least, with those whose bounds are better; in how many rounds lines are moved
-# once to see whether they pay; and what earlier rounds count in that.
-SAVED, AGAIN, FADING = 6.0, 8, 0.7
+# In how many rounds a way to better bounds is tried once to see whether it pays, what earlier rounds count in that, and
+# the most halvings that it is taken to spare.
+AGAIN, FADING, MOST_SPARED = 8, 0.7, 20.0
 
 # The share of the region's width below which an input is not halved.
 NARROW = 1e-12
@@ -70,28 +70,39 @@ class Conditions:
         return own.min(axis=2), own.argmin(axis=2)
 
 
-class LinesAccount:
-    """Whether better lower lines pay: what they take, beside the time of the boxes that need not be halved for them."""
+class Account:
+    """Whether a way to better bounds pays: its seconds, beside those of the boxes that need not be halved for it.
+
+    A way that brings all bounds down by k times as much as one halving does spares k halvings of each box: it leaves a
+    tree that is 2^k times smaller.
+    """
 
     def __init__(self) -> None:
-        self.boxes, self.seconds, self.rounds = 0, 0.0, 0
-        self.tried, self.closed, self.spent = 0.0, 0.0, 0.0
+        self.tried, self.fallen, self.spent = 0.0, 0.0, 0.0
+        self.rounds, self.pause = 0, AGAIN
 
-    def bounded(self, boxes: int, seconds: float) -> None:
-        """Note a pass over boxes."""
-        self.boxes, self.seconds, self.rounds = self.boxes + boxes, self.seconds + seconds, self.rounds + 1
-
-    def improved(self, boxes: int, closed: int, seconds: float) -> None:
-        """Note boxes whose lines were moved, and how many that closed; what was long ago counts less."""
-        self.tried, self.closed = FADING * self.tried + boxes, FADING * self.closed + closed
+    def improved(self, boxes: int, fallen: float, seconds: float) -> None:
+        """Note boxes, by how much their bounds fell in all, and what that took; what was long ago counts less."""
+        self.tried, self.fallen = FADING * self.tried + boxes, FADING * self.fallen + fallen
         self.spent = FADING * self.spent + seconds
 
-    @property
-    def pay(self) -> bool:
-        """Whether they are worth their time, or that is to be seen again."""
-        if self.rounds % AGAIN == 1 or not self.tried:
+    def pays(self, fall: float, pace: float) -> bool:
+        """Whether it is worth its time, or that is to be seen again: after pauses that grow.
+
+        `fall` is what a halving brings bounds down by, `pace` how many boxes are bounded in a second without it.
+        """
+        halvings = min(self.fallen / max(self.tried * fall, 1e-300), MOST_SPARED)
+        if not self.tried or 2.0**halvings >= 1.0 + self.spent / self.tried * pace:
+            self.rounds, self.pause = 0, AGAIN
             return True
-        return self.closed * SAVED * self.seconds / max(1, self.boxes) >= self.spent
+        self.rounds += 1
+        if self.rounds < self.pause:
+            return False
+        self.rounds, self.pause = 0, 2 * self.pause
+        return True
+
+
+Improvement = Callable[[BoxBounds, Flags, float], None]
 
 
 class Visitor(Protocol):
@@ -157,7 +168,9 @@ class BoxSearch:
         self.open = Boxes(lower, upper, phases, everything, np.array([np.inf]), np.ones(1))
         self.stuck, self.count = self.open.take(slice(0)), 0
         self.narrow = NARROW * (region.upper - region.lower)
-        self.lines = LinesAccount()
+        self.lines, self.envelopes = Account(), Account()
+        # Seconds, and by how much halving brought how many bounds down of late.
+        self.bounding, self.improving, self.fall, self.halved = 0.0, 0.0, 0.0, 0.0
         self.spent, self.climbed, self.spread, self.drawn = 0.0, 0.0, 1.0, False
 
     def run(self, stop: Callable[[], bool]) -> bool:
@@ -192,7 +205,7 @@ class BoxSearch:
     @property
     def pace(self) -> float:
         """Boxes bounded in a second."""
-        return self.lines.boxes / max(self.lines.seconds, 1e-9)
+        return self.count / max(self.bounding + self.improving, 1e-9)
 
     @property
     def closed(self) -> float:
@@ -248,20 +261,36 @@ class BoxSearch:
         asked = np.asarray((now.open[:, :, None] & self.conditions.members).any(axis=1))
         clock, box = Clock(np.inf), self.network.enter(now.lower, now.upper, now.phases)
         bounds = box.functions(asked)
-        self.lines.bounded(len(now), clock.seconds)
+        self.bounding += clock.seconds
         self.count += len(now)
-        if self.lines.pay:
-            self._improve(now, box, bounds)
+        fall, pace = self.fall / max(self.halved, 1.0), self.count / max(self.bounding, 1e-9)
+        for account, improve in ((self.lines, box.improve), (self.envelopes, box.play)):
+            if account.pays(fall, pace):
+                self._improve(account, improve, now, bounds)
+        self._note_fall(now, bounds)
         return now, bounds
 
-    def _improve(self, now: Boxes, box: BoxPass, bounds: BoxBounds) -> None:
-        """Move the lower lines of the functions of open conditions."""
+    def _improve(self, account: Account, improve: Improvement, now: Boxes, bounds: BoxBounds) -> None:
+        """Lower the bounds of the functions of open conditions in one way."""
         clock, open_ = Clock(np.inf), now.open & ~self.conditions.excluded(self._above(bounds.upper))
         asked = np.asarray((open_[:, :, None] & self.conditions.members).any(axis=1))
-        box.improve(bounds, asked, self.level)
-        after = open_ & ~self.conditions.excluded(self._above(bounds.upper))
-        before, left = int(open_.any(axis=1).sum()), int(after.any(axis=1).sum())
-        self.lines.improved(before, before - left, clock.seconds)
+        before = self._heights(now, bounds)
+        improve(bounds, asked, self.level)
+        fallen = (before - self._heights(now, bounds))[open_.any(axis=1)]
+        account.improved(len(fallen), float(fallen.sum()), clock.seconds)
+        self.improving += clock.seconds
+
+    def _heights(self, now: Boxes, bounds: BoxBounds) -> Floats:
+        """Return by how much the bounds of boxes (r,) exceed the level."""
+        worst = np.where(now.open, self.conditions.least(bounds.upper)[0], -np.inf).max(axis=1)
+        return np.nan_to_num(np.maximum(np.fmin(worst, now.worst) - self.level, 0.0), posinf=0.0)
+
+    def _note_fall(self, now: Boxes, bounds: BoxBounds) -> None:
+        """Note by how much bounds are below those of the boxes that these are halves of; the first has none."""
+        before, after = np.maximum(now.worst - self.level, 0.0), self._heights(now, bounds)
+        left = np.isfinite(before) & (after > 0.0)
+        self.fall = FADING * self.fall + float((before - after)[left].sum())
+        self.halved = FADING * self.halved + int(left.sum())
 
     def _narrowed(self, now: Boxes, bounds: BoxBounds) -> tuple[Boxes, Places]:
         """Return what bounds and region leave of boxes, and which boxes these are parts of."""

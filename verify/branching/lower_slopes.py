@@ -41,6 +41,8 @@ class LowerSlopes:
         zeros = [np.zeros_like(own) for own in self.low]
         self.mean, self.square = zeros, [np.zeros_like(own) for own in self.low]
         self.met: list[Floats] = []
+        # The functions as they are of the first layer's values.
+        self.front, self.side = slope, offset
         self.step = 0
 
     def back(self) -> tuple[Floats, Floats]:
@@ -53,6 +55,7 @@ class LowerSlopes:
         with np.errstate(all="ignore"):
             for layer, low, high, lift in parts:
                 self.met.insert(0, slope)
+                self.front, self.side = slope, offset
                 lifted = np.einsum("ij,ij->i", np.maximum(slope, 0.0), lift)
                 slope = slope * np.where(slope > 0.0, high, low)
                 offset = raised(layer, offset, lifted, slope @ layer.bias, np.abs(slope) @ layer.reach)

@@ -79,6 +79,8 @@ def test_bounds_hold_at_points_of_the_boxes(sizes: tuple[int, ...], density: flo
     again, better = entered.functions(everything), entered.functions(everything)
     entered.improve(better, everything, float(np.median(again.upper)))
     assert (better.upper <= again.upper).all()
+    entered.play(better, everything, float(np.median(better.upper)))
+    assert (better.upper <= again.upper).all()
     for box in range(40):
         X = lower[box] + rng.random((200, sizes[0])) * (upper - lower)[box]
         X[0], X[1] = lower[box], upper[box]
