@@ -18,7 +18,7 @@ from convexnn.solvers.convex.basis_prox import (
     Spectrum,
     SquaresInBasis,
 )
-from convexnn.solvers.convex.round_basis import RoundBasis, plain_basis, round_basis, unit_basis
+from convexnn.solvers.convex.round_basis import RoundBasis, penalty_curvature, plain_basis, round_basis, unit_basis
 
 
 class BasisPenalty:
@@ -31,7 +31,9 @@ class BasisPenalty:
     like : Tensor
         Of the precision and on the device of the coordinates.
     memory_limit : int
-        Bytes that the eigenvectors of gates which own different features may take.
+        Bytes that the singular vectors of gates which own different features may take.
+    curved : float, default 0.0
+        Share of the penalty's own curvature that the basis of a rotation counts beside the data's.
 
     Attributes
     ----------
@@ -39,10 +41,10 @@ class BasisPenalty:
         t where T is t times the identity: the stated penalty's own map, with another amount.
     """
 
-    def __init__(self, program: ConvexProgram, like: Tensor, memory_limit: int) -> None:
+    def __init__(self, program: ConvexProgram, like: Tensor, memory_limit: int, curved: float = 0.0) -> None:
         assert program.penalty is not None
         self.penalty: Penalty = program.penalty
-        self.basis = basis_for(program, memory_limit)
+        self.basis = basis_for(program, memory_limit, curved)
         assert self.basis.matrix is not None
         assert self.basis.inverse is not None
         self.exact = torch.tensor(self.basis.matrix, device=like.device)
@@ -70,7 +72,7 @@ class BasisPenalty:
         return self.penalty.value(coordinates @ self.matrix.T)
 
 
-def basis_for(program: ConvexProgram, memory_limit: int) -> RoundBasis:
+def basis_for(program: ConvexProgram, memory_limit: int, curved: float = 0.0) -> RoundBasis:
     """Return the roundest basis in which the proximal map of a program's penalty is known, or a plain one."""
     assert program.penalty is not None
     plain = plain_basis(program.rows)
@@ -81,7 +83,9 @@ def basis_for(program: ConvexProgram, memory_limit: int) -> RoundBasis:
     spectra = name in ("group_l1", "ridge") and not features.all()
     if name == "feature_l1" or (spectra and 16 * gates * d * d > memory_limit):
         return unit_basis(program.rows)
-    return round_basis(program.rows, features, program.patterns.bias, rotate=name != "l1")
+    rotate = name != "l1"
+    curvature = curved * penalty_curvature(program) if rotate else 0.0
+    return round_basis(program.rows, features, program.patterns.bias, rotate, curvature)
 
 
 def _common_unit(matrix: Tensor) -> float | None:
@@ -109,11 +113,12 @@ def _proximal_map(program: ConvexProgram, matrix: Tensor, unit: float | None) ->
 
 
 def _entries_map(program: ConvexProgram, matrix: Tensor) -> Callable[[Tensor, float], Tensor]:
-    means = -matrix[-1, :-1]
+    last = matrix[-1, -1]
+    means = -matrix[-1, :-1] / last
     if not bool(means.any()):
         return EntriesInUnits(torch.diagonal(matrix))
     owned = _tensor(program.owned[:, :-1], matrix)
-    return ShearedEntries(torch.diagonal(matrix)[:-1], means * owned)
+    return ShearedEntries(torch.diagonal(matrix)[:-1], means * owned, float(last))
 
 
 def _tensor(flags: Bools, like: Tensor) -> Tensor:

@@ -112,9 +112,9 @@ class FeaturesInUnits:
 
 @dataclass(frozen=True, eq=False)
 class ShearedEntries:
-    """The map of sum_i |t_i c_i| + |c_b - <v, c>|, b the bias: features centred and scaled, bias and all penalised.
+    """The map of sum_i |t_i c_i| + l |c_b - <v, c>|, b the bias: features centred and scaled, bias and all penalised.
 
-    The last term is max over |beta| <= 1 of beta (c_b - <v, c>). At the best beta, c_i is q_i + a beta v_i shrunk by
+    The last term is max over |beta| <= l of beta (c_b - <v, c>). At the best beta, c_i is q_i + a beta v_i shrunk by
     a t_i, c_b is q_b - a beta, and c_b - <v, c>, which falls piecewise linearly in beta, is 0 or has the sign of beta.
 
     Attributes
@@ -123,10 +123,13 @@ class ShearedEntries:
         t.
     means : Tensor (q, d - 1)
         v, 0 where a neuron does not own the feature.
+    last : float
+        l.
     """
 
     units: Tensor
     means: Tensor
+    last: float
 
     def __call__(self, point: Tensor, amount: float) -> Tensor:
         centre, bias = point[:, :-1].double(), point[:, -1].double()
@@ -135,10 +138,10 @@ class ShearedEntries:
         for _ in range(POLISH):
             entries, slope = self._entries(centre, beta, amount)
             left = bias - amount * beta - (means * entries).sum(1)
-            beta = (beta - left / slope).clamp(-1.0, 1.0)
+            beta = (beta - left / slope).clamp(-self.last, self.last)
         entries = self._entries(centre, beta, amount)[0]
         along = (means * entries).sum(1)
-        last = torch.where(beta.abs() < 1.0, along, bias - amount * beta)
+        last = torch.where(beta.abs() < self.last, along, bias - amount * beta)
         return torch.cat([entries, last[:, None]], dim=1).to(point.dtype)
 
     def _entries(self, centre: Tensor, beta: Tensor, amount: float) -> tuple[Tensor, Tensor]:
@@ -149,7 +152,7 @@ class ShearedEntries:
         return entries, -amount * (1.0 + (self.means.square() * (entries != 0.0)).sum(1))
 
     def _root(self, centre: Tensor, bias: Tensor, amount: float) -> Tensor:
-        """Return the beta (q,) in [-1, 1], by sorting the places where an entry becomes 0 or leaves it.
+        """Return the beta (q,) in [-l, l], by sorting the places where an entry becomes 0 or leaves it.
 
         From 0 towards the root, so that rounding is small beside the way to go.
         """
@@ -159,13 +162,13 @@ class ShearedEntries:
         steps = torch.where(means == 0.0, 1.0, amount * means)
         ends = torch.stack([(-most - centre) / steps, (most - centre) / steps], dim=2).sort(dim=2).values
         squares = amount * means.square()
-        turns, order = ends.flatten(1).clamp(0.0, 1.0).sort(dim=1)
+        turns, order = ends.flatten(1).clamp(0.0, self.last).sort(dim=1)
         changes = torch.stack([squares, -squares], dim=2).flatten(1).gather(1, order)
         first = amount + squares.sum(1, keepdim=True)
         falls = torch.cat([first, first - changes.cumsum(1)], dim=1).clamp_min(amount)
-        places = torch.cat([torch.zeros_like(first), turns, torch.ones_like(first)], dim=1)
+        places = torch.cat([torch.zeros_like(first), turns, torch.full_like(first, self.last)], dim=1)
         fallen = torch.cat([torch.zeros_like(first), (falls * places.diff(dim=1)).cumsum(1)], dim=1)
         left = start.abs()[:, None] - fallen
         last = ((left >= 0.0).sum(1, keepdim=True) - 1).clamp(0, falls.shape[1] - 1)
         beta = places.gather(1, last) + left.gather(1, last) / falls.gather(1, last)
-        return side * beta[:, 0].clamp(0.0, 1.0)
+        return side * beta[:, 0].clamp(0.0, self.last)

@@ -9,7 +9,12 @@ from convexnn.mapping.cones import least_distance
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.convex.round_basis import round_basis
+from convexnn.solvers.convex.round_basis import penalty_curvature, round_basis
+
+# Share of the penalty's curvature that the basis counts as if it were the data's. Where a penalty rules out what the
+# data would ask for, such as a bias in the units of features of a million, a basis that is round for the data alone
+# would leave next to nothing of the penalty but rounding.
+CURVED = 1e-5
 
 
 class GateCones:
@@ -22,8 +27,8 @@ class GateCones:
 
     def __init__(self, program: ConvexProgram) -> None:
         self.data, self.owned = program.rows, np.tile(program.patterns.features, (2, 1))
-        rotate = program.penalty is None or program.penalty.name != "l1"
-        self.basis = round_basis(self.data, program.patterns.features, program.patterns.bias, rotate)
+        features, bias = program.patterns.features, program.patterns.bias
+        self.basis = round_basis(self.data, features, bias, rotate=True, curvature=CURVED * penalty_curvature(program))
         self.X = self.basis.rows(self.data)
         self.gates: Bools = masks(program.rows, program.patterns.generators)
         self.m = self.gates.shape[1]

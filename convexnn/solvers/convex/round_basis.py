@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from convexnn.checks import Bools, Floats
+from convexnn.program.convex_program import ConvexProgram
 
 # Directions in which the data reach less than this share of the farthest are taken as if they reached that far.
 THIN = 1e-10
@@ -57,16 +58,17 @@ class RoundBasis:
         return blocks if self.matrix is None else self.matrix.T @ blocks @ self.matrix
 
 
-def round_basis(X: Floats, owned: Bools, bias: bool, rotate: bool) -> RoundBasis:
+def round_basis(X: Floats, owned: Bools, bias: bool, rotate: bool, curvature: float = 0.0) -> RoundBasis:
     """Return the basis for data (n, d), the last column ones where there is a `bias`, and neurons that own (q, d).
 
-    A rotation makes the data round, and mixes features: neurons that do not own all of them, or whose penalty is of
-    single weights, have their features centred and scaled alone, which mixes each with the bias and with nothing else;
-    without a bias, scaled.
+    A rotation makes the data round, and mixes features: neurons that do not own all of them have their features centred
+    and scaled alone, which mixes each with the bias and with nothing else; without a bias, scaled. The rotation makes
+    X^T X / n + curvature I round, and the others about so.
     """
     if rotate and owned.all():
-        return RoundBasis(_rotation(X))
-    return _centred(X) if bias and owned[:, -1].all() else unit_basis(X)
+        shrunk = np.sqrt(curvature * len(X)) * np.eye(X.shape[1])
+        return RoundBasis(_rotation(np.concatenate([X, shrunk]) if curvature > 0.0 else X, len(X)))
+    return _centred(X, curvature) if bias and owned[:, -1].all() else unit_basis(X, curvature)
 
 
 def plain_basis(X: Floats) -> RoundBasis | None:
@@ -77,19 +79,24 @@ def plain_basis(X: Floats) -> RoundBasis | None:
     return RoundBasis(np.eye(X.shape[1]) / np.sqrt(np.square(X).mean()))
 
 
-def unit_basis(X: Floats) -> RoundBasis:
-    """Return the basis in which every feature has mean square 1 and is mixed with no other."""
-    return RoundBasis(np.diag(1.0 / _sizes(X)))
+def unit_basis(X: Floats, curvature: float = 0.0) -> RoundBasis:
+    """Return the basis in which every feature has mean square 1, with the curvature, and is mixed with no other."""
+    return RoundBasis(np.diag(1.0 / np.hypot(_sizes(X), np.sqrt(curvature))))
 
 
-def _centred(X: Floats) -> RoundBasis:
-    """Return the basis in which features are centred and of mean square 1, the last column, the ones, as it is."""
-    means = X[:, :-1].mean(axis=0)
-    units = _sizes(X[:, :-1] - means)
+def _centred(X: Floats, curvature: float) -> RoundBasis:
+    """Return the basis in which features are centred and of mean square 1, the ones of the last column left.
+
+    With a curvature k the inverse of T is [[e, 0], [means / b, b]], b^2 = 1 + k, whose square has the last column of
+    X^T X / n + k I, and about its diagonal: the larger k, the less is centred.
+    """
+    means, share = X[:, :-1].mean(axis=0), curvature / (1.0 + curvature)
+    spread = _sizes(X[:, :-1] - means)
     # What is left of a feature that does not vary is rounding.
-    units = np.where(units > CONSTANT * np.abs(means), units, np.maximum(np.abs(means), 1.0))
-    matrix = np.diag([*(1.0 / units), 1.0])
-    matrix[-1, :-1] = -means / units
+    spread = np.where(spread > CONSTANT * np.abs(means), spread, np.maximum(np.abs(means), 1.0))
+    units = np.sqrt(np.square(spread) + share * np.square(means) + curvature)
+    matrix = np.diag([*(1.0 / units), 1.0 / np.sqrt(1.0 + curvature)])
+    matrix[-1, :-1] = -means / units / (1.0 + curvature)
     return RoundBasis(matrix)
 
 
@@ -100,11 +107,22 @@ def _sizes(X: Floats) -> Floats:
     return sizes
 
 
-def _rotation(X: Floats) -> Floats:
-    """Return T (d, d) with columns of X T orthogonal and of mean square 1."""
+def _rotation(X: Floats, n: int) -> Floats:
+    """Return T (d, d) with columns of X T orthogonal and of square n."""
     units = _sizes(X)
     _, sizes, directions = np.linalg.svd(X / units, full_matrices=len(X) < X.shape[1])
     reach = np.zeros(len(directions))
     reach[: len(sizes)] = sizes
     reach[reach <= THIN * sizes[0]] = sizes[0]
-    return np.asarray((directions.T * (np.sqrt(len(X)) / reach)) / units[:, None])
+    return np.asarray((directions.T * (np.sqrt(n) / reach)) / units[:, None])
+
+
+def penalty_curvature(program: ConvexProgram) -> float:
+    """Return about the curvature of the penalty in weights, where these are of the size that the target asks for."""
+    assert program.penalty is not None
+    strength = program.strength or 0.0
+    if program.penalty.degree == 2:
+        return strength
+    size = float(np.sqrt(np.square(program.rows).sum(axis=1).mean()))
+    spread = float(np.sqrt(2.0 * program.zero_loss))
+    return strength * size / spread if spread > 0.0 else 0.0
