@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convexnn.recovery.gate_fits import Neurons, fit_gates
 from convexnn.recovery.layer.problem import Problem
 
 # Inputs of a sparse gate, drawn anew for each: 2 to 7.
@@ -137,6 +138,12 @@ class Proposals:
         own = torch.where((pool != 0.0) & (norms > 0.0), slopes / norms, 0.0)
         score = own.square().sum(1) / (pool != 0.0).sum(1).clamp(min=1)
         return pool[score.topk(min(count, len(pool))).indices]
+
+    def fitted(self, count: int, residual: Tensor, side: float | None) -> Neurons:
+        """Return the best of a pool, each fitted to the residual by itself, of one sign if one is given."""
+        pool = self.mixed(POOLED[True], POOL // 2, residual)
+        neurons = fit_gates(self.problem, pool, int(self.rng.integers(2, ORDERS[1])), residual)
+        return neurons.distinct(count, side)
 
     @property
     def _n_inputs(self) -> int:

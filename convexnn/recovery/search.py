@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convexnn.recovery.gate_fits import Neurons
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
-from convexnn.recovery.moves import MOVES, MOVES_OF_FEW_ROWS, turn_neurons
+from convexnn.recovery.moves import MOVES, MOVES_OF_FEW_ROWS, drop_random_neurons, turn_neurons
 from convexnn.recovery.proposals import Proposals
+from convexnn.recovery.pursuit import pursue
 from convexnn.recovery.rounds import Schedule, threshold_rounds
 from convexnn.recovery.step_rules import STEP_RULES, StepRuleBandit
 
@@ -32,8 +34,16 @@ MIXTURES = (("dense", "single"), ("dense",), ("sparse", "moment"), ("dense", "sp
 MIXTURES_BESIDE_LINEAR = (("moment", "tail"), ("sparse", "moment"), ("moment",), ("dense", "sparse", "moment"))
 START_MIXTURES_BESIDE_LINEAR = (("moment",), ("moment", "dense"))
 
+# First budgets of every other candidate beside a linear function, as multiples of the budget: weights that fit what a
+# missing neuron leaves have to go before its own can come.
+RISING = (0.4, 0.95)
+
 # Share of the candidates beside a linear function whose neurons are turned to see a row from the other side.
 TURNS = 0.2
+
+
+# Share of those that grow neuron by neuron, from these shares of the best neurons, by so many at a time.
+PURSUITS, PURSUED_SHARES, NEWCOMERS = 0.5, (1.0, 1.0, 1.0, 0.5, 0.7, 0.9), (1, 5)
 
 # Standard errors below which the lean of a target is chance.
 CHANCE_LEAN = 3.0
@@ -64,7 +74,10 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class CandidatePlan:
-    """A candidate before it is run: its first layer, its schedule, its step rule (an index), its kinds of gates."""
+    """A candidate before it is run: its first layer, its schedule, its step rule (an index), its kinds of gates.
+
+    One that `pursues` grows neuron by neuron, and has no use for the schedule.
+    """
 
     hidden: HiddenLayer
     schedule: Schedule
@@ -72,6 +85,7 @@ class CandidatePlan:
     rule: int
     source: str
     one_sided: bool
+    pursues: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,18 +141,26 @@ class Search:
         beside = self.problem.modulo_linear
         mixtures = MIXTURES_BESIDE_LINEAR if beside else MIXTURES
         kinds = mixtures[rng.integers(len(mixtures))]
-        if beside and len(best.hidden.signs) and rng.random() < TURNS:
-            return self._turn(best, kinds, rule)
+        if beside and len(best.hidden.signs):
+            chance = rng.random()
+            if chance < TURNS:
+                return self._turn(best, kinds, rule)
+            if chance < TURNS + PURSUITS:
+                return self._pursuit(best, kinds, rule)
         moves = MOVES if self._has_ample_rows else MOVES_OF_FEW_ROWS
         move = moves[rng.integers(len(moves))]
         kept = move.drop(best.hidden, rng)
         room = max(0, self.width - len(kept.signs))
         count = max(room, self.width // 4 + 1) if move.crowds else room
         residual = self.problem.residual(kept.weights, kept.signs)
-        proposals = self._proposals
-        gates = proposals.priced(count, residual) if move.prices else proposals.mixed(kinds, count, residual)
+        priced = self._proposals.priced if move.prices else partial(self._proposals.mixed, kinds)
+        fresh = None if beside and move.prices else priced(count, residual)
         one_sided = best.one_sided and (self.signs != "both" or bool(rng.random() < 0.7))
+        side = self._one_side if one_sided and beside else None
+        gates = self._proposals.fitted(count, residual, side).weights if fresh is None else fresh
         slack = min(MOST_SLACK, 1.0 + float(rng.exponential(0.4))) if move.anneals else 1.0
+        if beside and rng.random() < 0.5:
+            slack = float(rng.uniform(*RISING))
         schedule = self._schedule(rule, int(rng.integers(*STEP_RULES[rule].rounds)), slack, one_sided)
         blocks = kept.concatenate(self._empty_blocks(gates, one_sided))
         return CandidatePlan(blocks, schedule, kinds, rule, move.name, one_sided)
@@ -146,15 +168,35 @@ class Search:
     def run(self, plan: CandidatePlan, best: float) -> Candidate:
         """Return what becomes of a plan, and credit its step rule with what it betters the loss `best` by."""
         propose = partial(self._proposals.mixed, plan.kinds)
-        hidden, loss = threshold_rounds(self.problem, plan.hidden, self.budget, plan.schedule, propose, self.stop)
+        if plan.pursues:
+            hidden, loss = self._pursue(plan)
+        else:
+            hidden, loss = threshold_rounds(self.problem, plan.hidden, self.budget, plan.schedule, propose, self.stop)
         if self.problem.modulo_linear:
             hidden = without_linear_neurons(self.problem, hidden)
         if int(hidden.live.sum()) > self.width:
             hidden, loss = polish(self.problem, hidden.compact(self.width), stop=self.stop)
-        gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
-        self.bandit.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
+        if not plan.pursues:
+            gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
+            self.bandit.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
         source = f"{plan.source}, {STEP_RULES[plan.rule].name}"
         return Candidate(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))
+
+    def _pursue(self, plan: CandidatePlan) -> tuple[HiddenLayer, float]:
+        """Return the layer that a plan grows into, and its loss."""
+        side = self._one_side if plan.one_sided else None
+
+        def fit(residual: Tensor) -> Neurons:
+            return self._proposals.fitted(int(self.rng.integers(*NEWCOMERS)), residual, side)
+
+        return pursue(self.problem, plan.hidden, fit, self.budget, self.width, self.stop)
+
+    def _pursuit(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
+        """Return a plan that grows from the best, or from what is left of it without some neurons."""
+        share = PURSUED_SHARES[self.rng.integers(len(PURSUED_SHARES))]
+        hidden = best.hidden if share == 1.0 else drop_random_neurons(best.hidden, self.rng, share)
+        schedule = self._schedule(rule, 1, 1.0, best.one_sided)
+        return CandidatePlan(hidden, schedule, kinds, rule, "pursue", best.one_sided, pursues=True)
 
     def _turn(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
         """Return a plan with some of the neurons emptied, at gates that see a row of large residual the other way."""
@@ -194,9 +236,13 @@ class Search:
         """Return empty blocks, all of one sign or of random ones."""
         signs = self.rng.choice([-1.0, 1.0], len(gates))
         if one_sided:
-            side = {"positive": 1.0, "negative": -1.0, "both": self._side}
-            signs[:] = side[self.signs]
+            signs[:] = self._one_side
         return HiddenLayer.empty(self.problem, gates, torch.as_tensor(signs).to(gates))
+
+    @property
+    def _one_side(self) -> float:
+        """The sign of output weights that all agree."""
+        return {"positive": 1.0, "negative": -1.0}.get(self.signs) or self._side
 
     @property
     def _side(self) -> float:

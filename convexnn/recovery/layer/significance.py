@@ -23,7 +23,9 @@ CHANCE = 0.01
 IDLE, NEARLY_EQUAL = 1e-10, 1e-12
 
 
-def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int) -> HiddenLayer:
+def drop_insignificant(
+    problem: Problem, hidden: HiddenLayer, n_candidates: int, share: float = SHARE, rounds: int = 20
+) -> HiddenLayer:
     """Return the network without the weights whose loss is within what chance makes of `n_candidates` columns.
 
     Of N columns of noise the best lowers the sum of squares by about 2 ln(N) residual variances; a weight stays if
@@ -39,10 +41,10 @@ def drop_insignificant(problem: Problem, hidden: HiddenLayer, n_candidates: int)
         weak = int((costs < threshold).sum())
         if not weak:
             return hidden
-        gone = costs.topk(max(1, int(SHARE * weak)), largest=False).indices
+        gone = costs.topk(max(1, int(share * weak)), largest=False).indices
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
-        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
+        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds)[0]
 
 
 def drop_to(problem: Problem, hidden: HiddenLayer, budget: int) -> HiddenLayer:
