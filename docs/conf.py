@@ -44,6 +44,7 @@ autosummary_generate = True
 autodoc_default_options = {
     "members": True,
     "inherited-members": False,
+    "show-inheritance": True,
     "exclude-members": "__init__, __new__, set_fit_request, set_score_request",
 }
 autodoc_typehints = "none"
