@@ -1,4 +1,4 @@
-"""The course of a recovery: starts, stage_sizes over more and more rows, and the best network so far."""
+"""One start of a recovery: stages over more and more rows, and the best network so far."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ BETTER = 0.999
 
 
 @dataclass(eq=False)
-class MultistartSearch:
-    """A search from several starts, each over stages of more and more rows.
+class StartSearch:
+    """A search from nothing, over stages of more and more rows.
 
     Attributes
     ----------
@@ -57,39 +57,31 @@ class MultistartSearch:
         The only source of randomness.
     best : Candidate
         The best network so far by its loss on all rows; at first none, of no neurons.
-    restart : int
-        The present start, from 0.
     at_noise_floor : bool
         Whether the best network's residual is noise, as far as random gates can tell (asked where insignificant weights
-        are to be dropped): its start is the last, and is given up sooner.
+        are to be dropped): the start is given up sooner.
     """
 
     problem: Problem
     options: RecoveryOptions
     rng: np.random.Generator
     best: Candidate = field(init=False)
-    restart: int = 0
     at_noise_floor: bool = False
 
     def __post_init__(self) -> None:
-        nothing = self.problem.rows[:0]
-        empty = HiddenLayer(nothing, nothing[:, 0], nothing)
-        self.best = Candidate(empty, mean_square(self.problem.target), "nothing")
+        self.best = nothing(self.problem)
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield candidates start by start and stage by stage, until time is up, one is exact, or no start is left."""
+        """Yield candidates stage by stage, until time is up, one is exact, or none was better for long."""
         sizes = stage_sizes(len(self.problem.target), self.options.budget)
-        for restart in range(self.options.n_restarts):
-            self.restart, current, bandit = restart, None, StepRuleBandit()
-            for size in sizes:
-                patience = self.options.patience if size == sizes[-1] else STAGE_PATIENCE
-                for candidate, best in self._stage(self._sample(size), current, bandit, patience):
-                    current = best
-                    yield candidate
-                    if self.best.loss <= EXACT or self.options.deadline.is_over():
-                        return
-            if self.at_noise_floor:
-                return
+        current, bandit = None, StepRuleBandit()
+        for size in sizes:
+            patience = self.options.patience if size == sizes[-1] else STAGE_PATIENCE
+            for candidate, best in self._stage(self._sample(size), current, bandit, patience):
+                current = best
+                yield candidate
+                if self.best.loss <= EXACT or self.options.deadline.is_over():
+                    return
 
     def _sample(self, size: int) -> Problem:
         n = len(self.problem.target)
@@ -151,6 +143,12 @@ class MultistartSearch:
             return max(1, patience // NOISE_IMPATIENCE)
         nearly_exact = current is not None and current.loss < FINE
         return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
+
+
+def nothing(problem: Problem) -> Candidate:
+    """Return the network of no neurons."""
+    none = problem.rows[:0]
+    return Candidate(HiddenLayer(none, none[:, 0], none), mean_square(problem.target), "nothing")
 
 
 def _refitted(search: Search, candidate: Candidate) -> Candidate:
