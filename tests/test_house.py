@@ -26,6 +26,7 @@ ROOMS = {
             "network",
             "explanation",
             "pricing",
+            "workers",
         ),
         *("patterns", "linear", "program", "mapping", "solution"),
         *("theory.supports", "theory"),
@@ -45,7 +46,9 @@ ROOMS = {
 }
 
 # All that `verify` sees of `convexnn`, and who of `convexnn` sees `verify`.
-SHARED = {f"convexnn.{name}" for name in ("network", "network_files", "checks", "files", "records", "tables")}
+SHARED = {
+    f"convexnn.{name}" for name in ("network", "network_files", "checks", "files", "records", "tables", "workers")
+}
 KNOW_BOTH = ("studies", "cli")
 
 # Files and inner rooms of a room, and lines of a file.

@@ -9,6 +9,7 @@ import typer
 
 from convexnn.checks import require
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import CUT_SHORT
 from convexnn.cli.common.printing import print_json, print_plain, print_remark
 from convexnn.cli.files.data_file import DataFile
@@ -41,6 +42,8 @@ def budget_path(
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
     time_limit: Annotated[float | None, typer.Option(help="Seconds of each fit. (default: none)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the search.")] = 0,
+    jobs: shared.Jobs = 1,
+    dask: shared.Dask = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the scores in this file (.png, .svg or .pdf).")] = None,
     points: Annotated[
         float, typer.Option(min=0.0, help="Hundredths of the score that the smallest budget may give away.")
@@ -68,7 +71,8 @@ def budget_path(
     options = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
     model, y = estimator_and_target(table, task, options)
     chosen = None if budgets is None else _whole_numbers(budgets)
-    path = run(model, table.X, y, chosen, cv=folds if test_share is None else test_share)
+    with workers(jobs, dask) as n_jobs:
+        path = run(model, table.X, y, chosen, cv=folds if test_share is None else test_share, n_jobs=n_jobs)
     if as_json:
         print_json(_record(path, points))
     else:

@@ -13,6 +13,7 @@ from rich.console import Console
 import convexnn as cx
 from convexnn.checks import Floats, as_known, as_nonnegative
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import INTERRUPTED
 from convexnn.cli.common.printing import print_json, print_plain, print_remark
 from convexnn.cli.files.data_file import read_data
@@ -75,6 +76,8 @@ def crosscheck(
         float | None, typer.Option(help="Seconds of each solver. (default: exact and stable_iht 60, others none)")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the patterns, and of the problem made up.")] = 0,
+    jobs: shared.Jobs = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfTables = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
@@ -109,9 +112,11 @@ def crosscheck(
     names = asked_solvers(program, None if solvers is None else [name.strip() for name in solvers.split(",")])
     progress = Console(stderr=True)
     print_remark(str(program), progress)
-    found = cx.crosscheck(
-        program, names, tolerance=tolerance, time_limit=time_limit, callback=lambda row: _print_progress(progress, row)
-    )
+    limits: dict[str, Any] = {"tolerance": tolerance, "time_limit": time_limit}
+    with workers(jobs, dask) as n_jobs:
+        found = cx.crosscheck(
+            program, names, **limits, n_jobs=n_jobs, callback=lambda row: _print_progress(progress, row)
+        )
     if csv_file is not None:
         found.to_csv(csv_file)
     _print_crosscheck(found, "json" if as_json else "markdown" if markdown else "latex" if latex else "text")

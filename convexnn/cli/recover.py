@@ -9,6 +9,7 @@ import typer
 
 from convexnn.checks import require
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain
 from convexnn.cli.files.data_file import DataFile
@@ -37,6 +38,8 @@ def recover(
     time_limit: Annotated[float | None, typer.Option(help="Seconds. (default: none)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    jobs: shared.Jobs = 1,
+    dask: shared.Dask = None,
     save: Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")] = None,
     onnx: Annotated[Path | None, typer.Option(help="Write the network to this .onnx file.")] = None,
     as_json: shared.JsonInsteadOfText = False,
@@ -57,20 +60,22 @@ def recover(
     table = read_table(data, target, drop, "regress", reading)
     if table.y.dtype.kind != "f":
         raise ValueError(f"target {table.target!r} holds text; expected a column of numbers")
-    found = cx.recover(
-        table.X,
-        table.y,
-        budget,
-        width,
-        bias=bias,
-        signs=signs,
-        seed=seed,
-        n_restarts=restarts,
-        patience=patience,
-        significant=significant,
-        time_limit=time_limit,
-        device=device,
-    )
+    with workers(jobs, dask) as n_jobs:
+        found = cx.recover(
+            table.X,
+            table.y,
+            budget,
+            width,
+            bias=bias,
+            signs=signs,
+            seed=seed,
+            n_restarts=restarts,
+            patience=patience,
+            significant=significant,
+            time_limit=time_limit,
+            device=device,
+            n_jobs=n_jobs,
+        )
     network = found.to_network()
     if save is not None:
         network.save(save)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from convexnn.checks import require
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.printing import print_json, print_plain
 from convexnn.cli.files.writable import writable
 from convexnn.studies.harness.study import STUDIES, study_named
@@ -28,6 +29,7 @@ def reproduce(
         str | None, typer.Option(help="Seeds, with commas between. (default: 0,1 for --quick, else 0,1,2)")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a process and a thread each.")] = 1,
+    dask: shared.Dask = None,
     output: Annotated[Path, typer.Option(help="Folder that gets a folder of the study's name.")] = Path("results"),
     as_json: shared.JsonInsteadOfTables = False,
 ) -> None:
@@ -47,8 +49,8 @@ def reproduce(
     from convexnn.studies.harness.reproduce import reproduce as run
 
     size = "quick" if quick else "full" if full else "default"
-    with _ProgressBar(study.title) as bar:
-        report = run(study, size, seeds=chosen, jobs=jobs, output=output, callback=bar)  # type: ignore[arg-type]
+    with workers(jobs, dask) as n_jobs, _ProgressBar(study.title) as bar:
+        report = run(study, size, seeds=chosen, jobs=n_jobs, output=output, callback=bar)  # type: ignore[arg-type]
     if as_json:
         print_json({name: value for name, value in report.to_dict().items() if name != "tables"})
         return

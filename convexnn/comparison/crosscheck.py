@@ -27,6 +27,7 @@ from convexnn.solution import TOLERANCE, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import SOLVERS, able_solvers, solve
 from convexnn.tables import Table, counting, write_csv
+from convexnn.workers import as_jobs, spread
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -193,6 +194,7 @@ def crosscheck(
     counted: float = COUNTED,
     mapped: bool = True,
     callback: Callable[[SolverResult], None] | None = None,
+    n_jobs: int | None = None,
 ) -> Crosscheck:
     """Solve one program by several solvers and hold their answers against each other.
 
@@ -220,6 +222,9 @@ def crosscheck(
     callback : callable, optional
         Called with a :class:`convexnn.comparison.solver_result.SolverResult` after each solver, before supports are
         compared; KeyboardInterrupt in it ends the run.
+    n_jobs : int, optional
+        Solvers at a time, a process each, -1 for one a core; default what ``joblib.parallel_config`` says around this
+        call (so that Dask or Ray may serve), or one. Seconds are then those of solvers that share the machine.
 
     Returns
     -------
@@ -232,6 +237,8 @@ def crosscheck(
         A solver is unknown or named twice, or an option is out of range.
     TypeError
         An option that the solver does not have.
+    OSError
+        A solver killed its worker process, or the cluster has gone.
 
     Examples
     --------
@@ -253,14 +260,9 @@ def crosscheck(
     as_flag(mapped, "mapped")
     common: dict[str, Any] = {"tolerance": tolerance} | ({} if time_limit is None else {"time_limit": time_limit})
     as_nonnegative(tolerance, "tolerance")
-    rows: list[SolverResult] = []
-    interrupted = False
-    for name in names:
-        if interrupted:
-            rows.append(SolverResult(name, _NOT_RUN))
-            continue
-        rows.append(_solved(program, name, common, (options or {}).get(name, {}), mapped))
-        interrupted = _interrupts(callback, rows[-1]) or rows[-1].status is Status.INTERRUPTED
+    asked = [(program, name, common, dict((options or {}).get(name, {})), mapped) for name in names]
+    rows, interrupted = _answers(asked, as_jobs(n_jobs), callback)
+    rows += [SolverResult(name, _NOT_RUN) for name in names[len(rows) :]]
     reference = reference_solver(rows)
     compared = _compared(program, rows, reference, counted)
     if program.budget is not None:
@@ -268,14 +270,21 @@ def crosscheck(
     return Crosscheck(program, tuple(compared), reference, counted, tolerance, interrupted)
 
 
-def _interrupts(callback: Callable[[SolverResult], None] | None, row: SolverResult) -> bool:
-    """Hand a row to the callback, if there is one, and return whether that interrupted the run."""
+def _answers(
+    asked: Sequence[tuple[Any, ...]], n_jobs: int | None, callback: Callable[[SolverResult], None] | None
+) -> tuple[list[SolverResult], bool]:
+    """Return the rows of the solvers, up to one that was interrupted, and whether one was."""
+    rows: list[SolverResult] = []
     try:
-        if callback is not None:
-            callback(row)
+        for _, row in spread(_solved, asked, n_jobs, ordered=True):
+            rows.append(row)
+            if callback is not None:
+                callback(row)
+            if row.status is Status.INTERRUPTED:
+                return rows, True
     except KeyboardInterrupt:
-        return True
-    return False
+        return rows, True
+    return rows, False
 
 
 def asked_solvers(program: ConvexProgram, solvers: Sequence[str] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from convexnn.solution import Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import SOLVERS, able_solvers, solve
 from convexnn.tables import Table, counting
+from convexnn.workers import as_jobs, spread
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,6 +103,7 @@ def regularization_path(
     solver: str = "auto",
     warm: bool = True,
     callback: Callable[[Solution], None] | None = None,
+    n_jobs: int | None = None,
     **options: Any,
 ) -> RegularizationPath:
     """Solve a program at falling strengths, each from the solution before.
@@ -124,6 +126,10 @@ def regularization_path(
         Whether a solver that takes ``start`` begins at the solution before.
     callback : callable, optional
         Called with each :class:`convexnn.Solution`; KeyboardInterrupt in it ends the path.
+    n_jobs : int, optional
+        Strengths at a time, a process each, -1 for one a core; default what ``joblib.parallel_config`` says around
+        this call (so that Dask or Ray may serve), or one. Several need ``warm=False``: a solution that another begins
+        at is to be there before. Without it they are solved one after another, here.
     **options
         Of the solver, the same for every strength, such as ``tolerance``; ``time_limit`` is one strength's.
 
@@ -136,7 +142,9 @@ def regularization_path(
     ------
     ValueError
         The program has a budget or penalty ``none``, or no :func:`strength_max` where `strengths` are left out; or
-        the solver cannot do the program.
+        the solver cannot do the program; or `n_jobs` is more than 1 with warm starts.
+    OSError
+        A strength killed its worker process, or the cluster has gone.
 
     Examples
     --------
@@ -154,12 +162,13 @@ def regularization_path(
         raise ValueError(f"program has {kind}; a path needs a penalty with a strength")
     falling = _falling(program, strengths, n_strengths, ratio)
     names = _candidates(program.with_strength(falling[0]), solver)
-    carry = as_flag(warm, "warm")
+    if as_flag(warm, "warm") and as_jobs(n_jobs) not in (None, 1):
+        raise ValueError(f"n_jobs is {n_jobs} with warm=True; expected warm=False: each start waits for the one before")
     solutions: list[Solution] = []
+    programs = [program.with_strength(float(strength)) for strength in falling]
+    answers = _in_turn(programs, names, options) if warm else _spread(programs, names, options, n_jobs)
     try:
-        for strength in falling:
-            start = solutions[-1] if carry and solutions else None
-            solution = _solved(program.with_strength(float(strength)), names, start, options)
+        for solution in answers:
             if solution.status is Status.INTERRUPTED:
                 break
             solutions.append(solution)
@@ -168,7 +177,8 @@ def regularization_path(
     except KeyboardInterrupt:
         pass  # what has been solved is the answer, and says that it is not complete
     done = len(solutions)
-    return RegularizationPath(falling[:done], tuple(solutions), names[0], done == len(falling))
+    used = next((name for name in names if solutions and solutions[-1].solver.startswith(name)), names[0])
+    return RegularizationPath(falling[:done], tuple(solutions), used, done == len(falling))
 
 
 def strength_max(program: ConvexProgram) -> float:
@@ -230,6 +240,22 @@ def _falling(program: ConvexProgram, strengths: ArrayLike | None, n_strengths: i
     if largest == 0.0:
         raise ValueError("program has zero weights as optimum at every strength; expected a target that X can explain")
     return np.geomspace(largest, ratio * largest, count)
+
+
+def _in_turn(programs: Sequence[ConvexProgram], names: list[str], options: dict[str, Any]) -> Iterator[Solution]:
+    """Yield solutions that begin at the one before."""
+    last: Solution | None = None
+    for program in programs:
+        last = _solved(program, names, last, options)
+        yield last
+
+
+def _spread(
+    programs: Sequence[ConvexProgram], names: list[str], options: dict[str, Any], n_jobs: int | None
+) -> Iterator[Solution]:
+    """Yield solutions that begin at nothing, each of which another worker may have found."""
+    asked = [(program, names.copy(), None, options) for program in programs]
+    yield from (solution for _, solution in spread(_solved, asked, n_jobs, ordered=True))
 
 
 def _candidates(program: ConvexProgram, solver: str) -> list[str]:

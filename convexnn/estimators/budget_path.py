@@ -15,6 +15,7 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.records import Record, RowsRecord
 from convexnn.solution import Status
 from convexnn.tables import Table, counting
+from convexnn.workers import as_jobs, spread
 
 if TYPE_CHECKING:
     from convexnn.estimators.base import SparseReLUEstimator
@@ -200,6 +201,7 @@ def budget_path(
     scoring: Any = None,
     warm: bool = True,
     callback: Callable[[BudgetStep], None] | None = None,
+    n_jobs: int | None = None,
 ) -> BudgetPath:
     """Fit an estimator at several budgets and score each on rows that it has not seen.
 
@@ -223,6 +225,11 @@ def budget_path(
         Whether each network begins at that of the next larger budget.
     callback : callable, optional
         Called with each :class:`BudgetStep`, from the largest budget down; KeyboardInterrupt in it ends the path.
+    n_jobs : int, optional
+        Fits at a time, a process each, -1 for one a core; default what ``joblib.parallel_config`` says around this
+        call (so that Dask or Ray may serve), or one. Folds are spread, budgets follow one another. Where workers have
+        as many threads as this process (``OMP_NUM_THREADS=1``), the path is that of one job to the last bit, unless a
+        time limit cuts in.
 
     Returns
     -------
@@ -233,6 +240,8 @@ def budget_path(
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range; the message names it.
+    OSError
+        A fit killed its worker process, or the cluster has gone.
 
     Examples
     --------
@@ -250,8 +259,8 @@ def budget_path(
     steps: list[BudgetStep] = []
     try:
         for budget in descending:
-            for one in folded:
-                one.fit(budget)
+            fitted = dict(spread(_FoldEstimator.fitted, [(one, budget) for one in folded], as_jobs(n_jobs)))
+            folded = [fitted[place] for place in range(len(folded))]
             train, validation = zip(*(one.scores(scorer) for one in folded[1:]), strict=True)
             whole = deepcopy(folded[0].estimator).set_params(warm_start=estimator.warm_start)
             steps.append(BudgetStep(budget, train, validation, whole))
@@ -272,11 +281,12 @@ class _FoldEstimator:
         self.estimator: Any = clone(estimator)
         self.parts = [(X, y)] if fold is None else [(_safe_indexing(X, i), _safe_indexing(y, i)) for i in fold]
 
-    def fit(self, budget: int) -> None:
-        """Fit; an interruption, which a fit answers with what it has, goes on to the path."""
+    def fitted(self, budget: int) -> _FoldEstimator:
+        """Return this one, fitted; an interruption, which a fit answers with what it has, goes on to the path."""
         self.estimator.set_params(budget=budget).fit(*self.parts[0])
         if self.estimator.status_ is Status.INTERRUPTED:
             raise KeyboardInterrupt
+        return self
 
     def scores(self, scorer: Any) -> tuple[float, float]:
         """Return the scores on the rows fitted and on those held out."""

@@ -28,6 +28,7 @@ from convexnn.program.losses import loss_named
 from convexnn.program.targets import encode
 from convexnn.solvers.common.deadline import Deadline, seconds_to_import
 from convexnn.solvers.common.descent import Callback, Limits
+from convexnn.workers import as_jobs
 
 # Most neurons a layer where the caller sets no limit, and neurons for the root of the budget.
 WIDTH, WIDTH_FOR_ROOT = 100, 1.8
@@ -62,6 +63,7 @@ def fit_network(
     linear: bool = True,
     polish: bool = True,
     sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
 ) -> NetworkFit:
     """Fit a ReLU network with at most `budget` nonzero weights, those of hidden and output layers together.
 
@@ -118,6 +120,8 @@ def fit_network(
     sample_weight : array_like (n,), optional
         How much each row counts, at least 0: the loss is the weighted mean. Rows of weight 0 are left out; the search
         for hidden layers takes the others alike, all fits after it weigh them.
+    n_jobs : int, optional
+        Starts at a time, as of :func:`convexnn.recover`.
 
     Returns
     -------
@@ -128,6 +132,8 @@ def fit_network(
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range; the message names it.
+    OSError
+        A start killed its worker process, or the cluster has gone.
 
     Notes
     -----
@@ -204,6 +210,7 @@ def fit_network(
         callback,
         as_flag(linear, "linear"),
         as_flag(polish, "polish"),
+        as_jobs(n_jobs),
     )
     status = search.run(n_restarts, start, as_generator(seed))
     objective = measure(search.best)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import chain, pairwise
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from convexnn.fitting.training import train
 from convexnn.network import SparseReLUNetwork
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.solution import Status
-from convexnn.solvers.common.deadline import Deadline
+from convexnn.solvers.common.deadline import Deadline, SentDeadline
 from convexnn.solvers.common.descent import Callback, Progress
+from convexnn.workers import is_spread, spread, streams
 
 # A loss, as a share of the target's mean square, that float64 alone can show.
 EXACT = 1e-20
@@ -64,6 +66,8 @@ class MultistartFit:
         Whether the linear model of the same ridge is a candidate.
     polish : bool
         Whether layers are refitted on their support.
+    n_jobs : int or None
+        Starts at a time, as :func:`convexnn.workers.spread` takes it.
     best, objective
         The best network so far and its loss; after :meth:`run` there is one, never worse than the best constant.
     history : list of float
@@ -80,6 +84,7 @@ class MultistartFit:
     callback: Callback | None
     linear: bool = True
     polish: bool = True
+    n_jobs: int | None = 1
     best: SparseReLUNetwork = field(init=False)
     objective: float | None = None
     history: list[float] = field(default_factory=list)
@@ -91,12 +96,12 @@ class MultistartFit:
 
     def run(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
-        status = Status.SEARCH_ENDED
+        status, rngs = Status.SEARCH_ENDED, streams(rng, n_restarts)
         try:
             # First, since training takes all the time that there is.
             linear = self._linear()
-            for attempt in chain.from_iterable(self._attempts(number, start, rng) for number in range(n_restarts)):
-                status = attempt()
+            starts = self._spread if n_restarts > 1 and is_spread(self.n_jobs) else self._in_turn
+            for status in starts(start, rngs):
                 if status is not Status.SEARCH_ENDED or self.is_exact:
                     break
             if linear is not None and status is not Status.INTERRUPTED and not self.is_exact:
@@ -106,11 +111,33 @@ class MultistartFit:
         self.keep_if_best(self.problem.network(self.problem.constant(self.sizes, self.bias)))
         return Status.EXACT if self.is_exact and status is not Status.INTERRUPTED else status
 
-    def keep_if_best(self, network: SparseReLUNetwork) -> None:
-        """Make a network the best if its loss on the data is the lowest, or it is the first."""
-        value = self.measure(network)
+    def _in_turn(self, start: SparseReLUNetwork | None, rngs: list[np.random.Generator]) -> Iterator[Status]:
+        """Yield how each run of each start ended."""
+        for number, rng in enumerate(rngs):
+            yield from (attempt() for attempt in self._attempts(number, start, rng))
+
+    def _spread(self, start: SparseReLUNetwork | None, rngs: list[np.random.Generator]) -> Iterator[Status]:
+        """Yield how the starts ended that workers ran, in their order: those that time cuts short all count."""
+        alone = replace(self, callback=None, n_jobs=1)
+        asked = [(alone, self.deadline.sent(), number, start, rng) for number, rng in enumerate(rngs)]
+        ended = Status.SEARCH_ENDED
+        for number, found in spread(_run_start, asked, self.n_jobs, ordered=True):
+            for loss in found.history:
+                self._note(loss)
+            self._offer(found.best, found.objective)
+            rngs[number].bit_generator.state = found.state
+            ended = found.status if ended is Status.SEARCH_ENDED else ended
+            if found.status is Status.INTERRUPTED or self.is_exact:
+                break
+        yield ended
+
+    def _offer(self, network: SparseReLUNetwork, value: float) -> None:
         if self.objective is None or value < self.objective:
             self.best, self.objective = network, value
+
+    def keep_if_best(self, network: SparseReLUNetwork) -> None:
+        """Make a network the best if its loss on the data is the lowest, or it is the first."""
+        self._offer(network, self.measure(network))
 
     @property
     def is_exact(self) -> bool:
@@ -211,7 +238,35 @@ class MultistartFit:
             self.keep_if_best(network)
 
     def _after_epoch(self, loss: float) -> bool:
-        self.history.append(loss * self.problem.units.height**2)
+        self._note(loss * self.problem.units.height**2)
+        return self.deadline.is_over()
+
+    def _note(self, loss: float) -> None:
+        self.history.append(loss)
         if self.callback is not None:
             self.callback(Progress(len(self.history), self.history[-1], min(self.history), self.deadline.seconds))
-        return self.deadline.is_over()
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What a worker tells of a start: its best network, its passes, and where its random numbers ended."""
+
+    best: SparseReLUNetwork
+    objective: float
+    status: Status
+    history: list[float]
+    state: Any
+
+
+def _run_start(
+    fit: MultistartFit, deadline: SentDeadline, number: int, start: SparseReLUNetwork | None, rng: np.random.Generator
+) -> _Start:
+    """Run a start until one of its runs is cut short, or exact."""
+    fit, status = replace(fit, deadline=deadline.received(), history=[]), Status.SEARCH_ENDED
+    for attempt in fit._attempts(number, start, rng):
+        status = attempt()
+        if status is not Status.SEARCH_ENDED or fit.is_exact:
+            break
+    if fit.objective is None:
+        raise KeyboardInterrupt  # it came before there was a network
+    return _Start(fit.best, fit.objective, status, fit.history, rng.bit_generator.state)

@@ -51,3 +51,4 @@ class RecoveryOptions:
     deadline: Deadline
     device: str
     callback: Callable[[RecoveryProgress], None] | None
+    n_jobs: int | None = 1

@@ -17,6 +17,7 @@ from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
 from convexnn.solution import Solution
 from convexnn.solvers.common.deadline import Deadline, seconds_to_import
 from convexnn.solvers.common.descent import Limits
+from convexnn.workers import as_jobs
 
 # Most neurons where the caller sets no limit.
 WIDTH = 100
@@ -40,6 +41,7 @@ def recover(
     time_limit: float | None = None,
     device: str = "cpu",
     callback: Callable[[RecoveryProgress], None] | None = None,
+    n_jobs: int | None = None,
 ) -> Solution:
     """Find a sparse ReLU network f(x) = sum_j +-relu(x . w_j) whose gates are not known.
 
@@ -76,6 +78,11 @@ def recover(
     callback : callable, optional
         Called with a :class:`RecoveryProgress` after each candidate. KeyboardInterrupt, raised in it or from outside,
         returns the best network so far.
+    n_jobs : int, optional
+        Starts at a time, a process each, -1 for one a core; default what ``joblib.parallel_config`` says around this
+        call (so that Dask or Ray may serve), or one. Where workers have as many threads as this process
+        (``OMP_NUM_THREADS=1``), the network is that of one job to the last bit, unless a time limit cuts in. With
+        several jobs `callback` hears of a start once it has ended, and KeyboardInterrupt loses those in flight.
 
     Returns
     -------
@@ -89,6 +96,8 @@ def recover(
     ------
     TypeError, ValueError
         An argument is of the wrong type, shape or range; the message names it.
+    OSError
+        A start killed its worker process, or the cluster has gone.
 
     Notes
     -----
@@ -126,6 +135,7 @@ def recover(
         ),
         device=device,
         callback=callback,
+        n_jobs=as_jobs(n_jobs),
     )
     # torch came with the clock, and is not loaded before it is used.
     from convexnn.recovery.recover_weights import recover_weights

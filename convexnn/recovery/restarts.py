@@ -1,4 +1,4 @@
-"""The course of a recovery: starts, stage_sizes over more and more rows, and the best network so far."""
+"""One start of a recovery: stages over more and more rows, and the best network so far."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ BETTER = 0.999
 
 
 @dataclass(eq=False)
-class MultistartSearch:
-    """A search from several starts, each over stages of more and more rows.
+class StartSearch:
+    """A search from nothing, over stages of more and more rows.
 
     Attributes
     ----------
@@ -62,66 +62,59 @@ class MultistartSearch:
         The only source of randomness.
     best : Candidate
         The best network so far by its loss on all rows; at first none, of no neurons.
-    restart : int
-        The present start, from 0.
     at_noise_floor : bool
         Whether the best network's residual is noise, as far as random gates can tell (asked where insignificant weights
-        are to be dropped): its start is the last, and is given up sooner.
+        are to be dropped): the start is given up sooner.
+    detour : StartSearch, optional
+        The search beside a linear function while it is under way; see :meth:`rejoin`.
     """
 
     problem: Problem
     options: RecoveryOptions
     rng: np.random.Generator
     best: Candidate = field(init=False)
-    restart: int = 0
     at_noise_floor: bool = False
-    detour: MultistartSearch | None = None
+    detour: StartSearch | None = None
 
     def __post_init__(self) -> None:
-        nothing = self.problem.rows[:0]
-        empty = HiddenLayer(nothing, nothing[:, 0], nothing)
-        self.best = Candidate(empty, mean_square(self.problem.target), "nothing")
+        self.best = nothing(self.problem)
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield candidates start by start and stage by stage, until time is up, one is exact, or no start is left."""
+        """Yield candidates stage by stage, until time is up, one is exact, or none was better for long."""
         sizes = stage_sizes(len(self.problem.target), self.options.budget)
-        for restart in range(self.options.n_restarts):
-            self.restart, current, bandit = restart, None, StepRuleBandit()
-            if self._is_uncentred:
-                yield from self._detour(restart)
+        current, bandit = None, StepRuleBandit()
+        if self._is_uncentred:
+            yield from self._detour()
+            if self.best.loss <= EXACT or self.options.deadline.is_over():
+                return
+            current = self.best
+        for size in sizes:
+            patience = self.options.patience if size == sizes[-1] else STAGE_PATIENCE
+            for candidate, best in self._stage(self._sample(size), current, bandit, patience):
+                current = best
+                yield candidate
                 if self.best.loss <= EXACT or self.options.deadline.is_over():
                     return
-                current = self.best
-            for size in sizes:
-                patience = self.options.patience if size == sizes[-1] else STAGE_PATIENCE
-                for candidate, best in self._stage(self._sample(size), current, bandit, patience):
-                    current = best
-                    yield candidate
-                    if self.best.loss <= EXACT or self.options.deadline.is_over():
-                        return
-            if self.at_noise_floor:
-                return
 
     @property
     def _is_uncentred(self) -> bool:
         return not self.problem.modulo_linear and is_uncentred(self.problem, self.options.budget)
 
-    def _detour(self, restart: int) -> Iterator[Candidate]:
+    def _detour(self) -> Iterator[Candidate]:
         """Yield a first network, so that there is one, and the candidates of a start beside a linear function.
 
         What they end in becomes a network of neurons alone, which is the best if it is better.
         """
         deadline = self.options.deadline
-        if not restart:
-            rows = self._sample(stage_sizes(len(self.problem.target), self.options.budget)[0])
-            search = self._search(rows.to(torch.float32), StepRuleBandit())
-            candidate = search.run(search.start(*search.starts[-1]), float("inf"))
-            self._keep_if_best(candidate)
-            yield candidate
+        rows = self._sample(stage_sizes(len(self.problem.target), self.options.budget)[0])
+        search = self._search(rows.to(torch.float32), StepRuleBandit())
+        candidate = search.run(search.start(*search.starts[-1]), float("inf"))
+        self._keep_if_best(candidate)
+        yield candidate
         limit = Deadline(deadline.share(DETOUR_SHARE))
-        options = replace(self.options, n_restarts=1, deadline=limit)
+        options = replace(self.options, deadline=limit)
         rows = self._sample(min(len(self.problem.target), MOST_ROWS))
-        self.detour = MultistartSearch(rows.without_linear(), options, self.rng)
+        self.detour = StartSearch(rows.without_linear(), options, self.rng)
         yield from self.detour.candidates()
         self.rejoin()
 
@@ -198,6 +191,12 @@ class MultistartSearch:
             return max(1, patience // NOISE_IMPATIENCE)
         nearly_exact = current is not None and current.loss < FINE
         return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
+
+
+def nothing(problem: Problem) -> Candidate:
+    """Return the network of no neurons."""
+    none = problem.rows[:0]
+    return Candidate(HiddenLayer(none, none[:, 0], none), mean_square(problem.target), "nothing")
 
 
 def _refitted(search: Search, candidate: Candidate) -> Candidate:

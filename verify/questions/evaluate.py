@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_rows
+from convexnn.checks import Floats, as_rows
 from convexnn.network import SparseReLUNetwork
+from convexnn.workers import as_jobs, spread
 from verify.answers.answer import Answer, Verdict
 from verify.answers.evaluation import Evaluation
 from verify.answers.replay import original_of
@@ -33,7 +33,7 @@ def evaluate(
     backend: str = "auto",
     seed: int = 0,
     model: Any = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     on_answer: Callable[[int, Answer], None] | None = None,
 ) -> Evaluation:
     """Ask for every row whether an input of its region is misclassified.
@@ -52,8 +52,9 @@ def evaluate(
         Seconds for each row.
     backend, seed, model
         As in :func:`verify.find_adversarial`.
-    n_jobs : int, default 1
-        Processes, by joblib (which Dask or Ray can serve).
+    n_jobs : int, optional
+        Processes that work on rows, -1 for one a core; default what ``joblib.parallel_config`` says around this call
+        (so that Dask or Ray may serve), or one, this process.
     on_answer : callable, optional
         Called with the row's number and its answer as soon as it is there, such as for a progress bar.
 
@@ -66,6 +67,8 @@ def evaluate(
     ------
     TypeError, ValueError, ImportError
         An argument is of the wrong type or range, or a package is missing; the message names it.
+    OSError
+        A row killed its worker process, or the cluster has gone.
 
     Examples
     --------
@@ -82,10 +85,9 @@ def evaluate(
         rows = as_rows(X, "X", net.n_inputs, "network has inputs")
         labels = _labels(net, y, len(rows))
         regions = [region(row) for row in rows]
-        as_count(n_jobs, "n_jobs")
         original = original_of(network, model, rows[0])
         options = {"time_limit": time_limit, "backend": backend, "seed": seed, "model": original}
-        return _Rows(net, regions, labels, partial(_answers, net, regions, labels, options, n_jobs), on_answer)
+        return _Rows(net, regions, labels, partial(_answers, net, regions, labels, options, as_jobs(n_jobs)), on_answer)
 
     return answer_of(begin, lambda seconds: Evaluation((nothing_known(None, 0.0),) * len(np.asarray(y)), 0.0))
 
@@ -150,28 +152,11 @@ def _labels(network: SparseReLUNetwork, y: ArrayLike, count: int) -> list[int]:
 
 
 def _answers(
-    network: SparseReLUNetwork, regions: list[Box], labels: list[int], options: dict[str, Any], n_jobs: int
+    network: SparseReLUNetwork, regions: list[Box], labels: list[int], options: dict[str, Any], n_jobs: int | None
 ) -> Iterator[tuple[int, Answer]]:
-    jobs = list(enumerate(zip(regions, labels, strict=True)))
-    if n_jobs == 1:
-        for index, (region, label) in jobs:
-            yield index, find_adversarial(network, region, label, **options)
-        return
-    from joblib import Parallel, delayed
-
-    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    found = pool(delayed(_answer)(index, network, region, label, options) for index, (region, label) in jobs)
-    try:
-        for answered in found:  # noqa: UP028 (it would close it before)
-            yield answered
-    finally:
-        with warnings.catch_warnings():
-            # After an interruption joblib warns of work that was cancelled, which is what was asked for.
-            warnings.simplefilter("ignore", UserWarning)
-            found.close()
+    asked = [(network, region, label, options) for region, label in zip(regions, labels, strict=True)]
+    return spread(_answer, asked, n_jobs, batch_size="auto")
 
 
-def _answer(
-    index: int, network: SparseReLUNetwork, region: Box, label: int, options: dict[str, Any]
-) -> tuple[int, Answer]:
-    return index, find_adversarial(network, region, label, **options)
+def _answer(network: SparseReLUNetwork, region: Box, label: int, options: dict[str, Any]) -> Answer:
+    return find_adversarial(network, region, label, **options)

@@ -20,6 +20,7 @@ from convexnn.cli.asking.questions import (
     what_is_left,
 )
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import ATTACK_CODES, worst_code
 from convexnn.cli.common.printing import print_counts, print_result
 from convexnn.cli.common.regions import RegionOptions
@@ -53,6 +54,7 @@ def attack(
     witness: shared.WitnessFile = None,
     log: shared.RowLog = None,
     jobs: shared.RowJobs = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Find an adversarial input of NETWORK near a point, or prove that there is none.
@@ -76,11 +78,12 @@ def attack(
         refuse_witness_of_many(witness, "many rows")
         work = regions.jobs(rows, options_of)
         file = writable_if_given(log, read)
-        lines = run_batch(work, attack_one, file, jobs, ("verdict", ATTACK_CODES))
+        with workers(jobs, dask) as n_jobs:
+            lines = run_batch(work, attack_one, file, n_jobs, ("verdict", ATTACK_CODES))
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "rows")
         raise typer.Exit(worst_code(verdicts, ATTACK_CODES))
-    refuse_batch_of_one(log, jobs, "row", "them with --rows")
+    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
     file = writable_if_given(witness, read)
     import verify  # noqa: F401 (before the clock starts)
 

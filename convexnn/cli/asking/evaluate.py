@@ -9,6 +9,7 @@ import typer
 
 from convexnn.cli.asking.questions import Regions, load_network, replay_model
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import INTERRUPTED, UNDECIDED
 from convexnn.cli.common.printing import print_result
 from convexnn.cli.common.regions import RegionOptions
@@ -31,6 +32,7 @@ def evaluate(
     backend: shared.Backend = "auto",
     seed: shared.AscentSeed = 0,
     jobs: shared.RowJobs = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Say of which share of rows it is proven that NETWORK classifies them right in a whole region around each.
@@ -45,17 +47,18 @@ def evaluate(
     chosen, y = parse_rows(rows, len(X)), read_labels(labels, len(X))
     import verify
 
-    found = verify.evaluate(
-        load_network(network, fingerprint(network)),
-        X[chosen],
-        [y[row] for row in chosen],
-        regions.options.around,
-        time_limit=time_limit,
-        backend=backend,
-        seed=seed,
-        model=replay_model(network),
-        n_jobs=jobs,
-    )
+    with workers(jobs, dask) as n_jobs:
+        found = verify.evaluate(
+            load_network(network, fingerprint(network)),
+            X[chosen],
+            [y[row] for row in chosen],
+            regions.options.around,
+            time_limit=time_limit,
+            backend=backend,
+            seed=seed,
+            model=replay_model(network),
+            n_jobs=n_jobs,
+        )
     record = evaluation_record(found)
     print_result(found, record, as_json)
     verdicts = record["verdicts"]

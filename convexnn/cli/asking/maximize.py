@@ -19,6 +19,7 @@ from convexnn.cli.asking.questions import (
     what_is_left,
 )
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import MAXIMIZE_CODES, worst_code
 from convexnn.cli.common.printing import print_result
 from convexnn.cli.common.regions import RegionOptions
@@ -52,6 +53,7 @@ def maximize(
     witness: shared.WitnessFile = None,
     log: shared.RowLog = None,
     jobs: shared.RowJobs = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Find the largest value of an output of NETWORK near a point, with a proven bound.
@@ -69,11 +71,12 @@ def maximize(
         refuse_witness_of_many(witness, "many rows")
         work = regions.jobs(rows, lambda count: [options] * count)
         file = writable_if_given(log, regions.inputs)
-        lines = run_batch(work, maximize_one, file, jobs, ("status", MAXIMIZE_CODES))
+        with workers(jobs, dask) as n_jobs:
+            lines = run_batch(work, maximize_one, file, n_jobs, ("status", MAXIMIZE_CODES))
         statuses = [line["status"] for line in lines]
         Console(stderr=True).print(f"{len(lines)} rows: {statuses.count('OPTIMAL')} OPTIMAL", highlight=False)
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))
-    refuse_batch_of_one(log, jobs, "row", "them with --rows")
+    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
     file = writable_if_given(witness, regions.inputs)
     import verify  # noqa: F401 (before the clock starts)
 

@@ -18,6 +18,7 @@ from convexnn.cli.asking.questions import (
     save_array,
 )
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import RADIUS_CODES, worst_code
 from convexnn.cli.common.printing import print_counts, print_result
 from convexnn.cli.common.regions import RegionOptions
@@ -48,6 +49,7 @@ def min_radius(
     witness: shared.WitnessFile = None,
     log: shared.RowLog = None,
     jobs: shared.RowJobs = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Find the smallest radius at which an input around a point is misclassified, between proven bounds.
@@ -70,11 +72,13 @@ def min_radius(
     if rows is not None:
         refuse_witness_of_many(witness, "many rows")
         work = regions.jobs(rows, options_of)
-        lines = run_batch(work, radius_of_one, writable_if_given(log, read), jobs, ("status", RADIUS_CODES))
+        file = writable_if_given(log, read)
+        with workers(jobs, dask) as n_jobs:
+            lines = run_batch(work, radius_of_one, file, n_jobs, ("status", RADIUS_CODES))
         statuses = [line["status"] for line in lines]
         print_counts(statuses, "rows")
         raise typer.Exit(worst_code(statuses, RADIUS_CODES))
-    refuse_batch_of_one(log, jobs, "row", "them with --rows")
+    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
     file = writable_if_given(witness, read)
     region = regions.one(row)
     found = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options})

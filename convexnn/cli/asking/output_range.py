@@ -9,6 +9,7 @@ import typer
 
 from convexnn.cli.asking.questions import Regions, load_network, refuse_batch_of_one
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import MAXIMIZE_CODES, worst_code
 from convexnn.cli.common.printing import print_counts, print_result
 from convexnn.cli.common.regions import RegionOptions
@@ -36,6 +37,7 @@ def output_range(
     seed: shared.AscentSeed = 0,
     log: shared.RowLog = None,
     jobs: shared.RowJobs = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Find the smallest and the largest value of every output of NETWORK near a point, with proven bounds.
@@ -50,11 +52,12 @@ def output_range(
     if rows is not None:
         work = regions.jobs(rows, lambda count: [options] * count)
         file = writable_if_given(log, regions.inputs)
-        lines = run_batch(work, range_of_one, file, jobs, ("status", MAXIMIZE_CODES))
+        with workers(jobs, dask) as n_jobs:
+            lines = run_batch(work, range_of_one, file, n_jobs, ("status", MAXIMIZE_CODES))
         statuses = [line["status"] for line in lines]
         print_counts(statuses, "rows")
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))
-    refuse_batch_of_one(log, jobs, "row", "them with --rows")
+    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
     found = _find(network, fingerprint(network), regions.one(row), options)
     record = range_record(found)
     print_result(found, record, as_json)

@@ -19,6 +19,7 @@ from convexnn.cli.asking.questions import (
     what_is_left,
 )
 from convexnn.cli.common import options as shared
+from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import VNNLIB_CODES, worst_code
 from convexnn.cli.common.printing import print_counts, print_result
 from convexnn.cli.files.batch import fingerprint, run_batch
@@ -46,6 +47,7 @@ def vnnlib(
         Path | None, typer.Option(help="Append the lines of several to this file, and leave out those that it holds.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that work on several properties.")] = 1,
+    dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
     """Say whether NETWORK has the property of a VNN-LIB file: holds, violated (with a witness file) or unknown.
@@ -66,11 +68,12 @@ def vnnlib(
         network_key = file_key("network", network)
         work = [job_of(network_key, file_key("property", path), path, options) for path in properties]
         kept = writable_if_given(log, [network, *properties])
-        lines = run_batch(work, check_one, kept, jobs, ("verdict", VNNLIB_CODES))
+        with workers(jobs, dask) as n_jobs:
+            lines = run_batch(work, check_one, kept, n_jobs, ("verdict", VNNLIB_CODES))
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "properties", str.lower)
         raise typer.Exit(worst_code(verdicts, VNNLIB_CODES))
-    refuse_batch_of_one(log, jobs, "property", "several")
+    refuse_batch_of_one(log, jobs, dask, "property", "several")
     place = Path(f"{properties[0].stem}.witness.txt") if witness is None else witness
     file = writable(place, [network, *properties])
     check = _check(network, fingerprint(network), asked[0], options, began)

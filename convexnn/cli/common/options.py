@@ -69,6 +69,12 @@ RowLog = Annotated[
 ]
 RowJobs = Annotated[int, typer.Option(min=1, help="Processes that work on many rows.")]
 
+# Of commands whose work falls apart.
+Jobs = Annotated[int, typer.Option(min=1, help="Processes that work at a time.")]
+Dask = Annotated[
+    str | None, typer.Option(help="Or the cluster that works: the address of a Dask scheduler.", metavar="ADDRESS")
+]
+
 # Of what is printed.
 JsonInsteadOfTables = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of tables.")]
 JsonInsteadOfText = Annotated[bool, typer.Option("--json", help="Print figures as JSON instead of text.")]

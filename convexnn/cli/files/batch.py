@@ -14,7 +14,7 @@ from typing import Any
 
 from convexnn.checks import as_file
 from convexnn.files import append, held
-from convexnn.studies.harness.workers import cancelled_quietly, killed_workers_named
+from convexnn.workers import spread
 
 Figures = dict[str, Any]
 
@@ -34,7 +34,7 @@ def run_batch(
     jobs: Sequence[Job],
     work: Callable[..., Figures],
     log: Path | None,
-    n_jobs: int = 1,
+    n_jobs: int | None = 1,
     known: tuple[str, Collection[str]] | None = None,
 ) -> list[Figures]:
     """Run all jobs that `log` does not hold yet and return the lines of all, in the order of `jobs`.
@@ -55,12 +55,12 @@ def run_batch(
         if known is not None:
             _check(log, [lines[name] for name in [_name(job.key) for job in jobs] if name in lines], *known)
         with _progress(len(jobs), len(jobs) - len(waiting)) as advance:
-            for job, figures in _results(waiting, work, n_jobs):
+            for index, figures in spread(work, [job.arguments for job in waiting], n_jobs):
                 if "INTERRUPTED" in (figures.get("verdict"), figures.get("status")):
                     # It is no answer: the log does not hold it, and the next run asks again.
                     raise KeyboardInterrupt
-                line = {"key": job.key, **figures}
-                lines[_name(job.key)] = line
+                line = {"key": waiting[index].key, **figures}
+                lines[_name(waiting[index].key)] = line
                 write(json.dumps(line) + "\n")
                 advance()
     return [lines[_name(job.key)] for job in jobs]
@@ -119,25 +119,6 @@ def fingerprint(path: Path) -> str:
 
 def _name(key: Figures) -> str:
     return json.dumps(key, sort_keys=True)
-
-
-def _results(jobs: list[Job], work: Callable[..., Figures], n_jobs: int) -> Iterator[tuple[Job, Figures]]:
-    if n_jobs == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job, work(*job.arguments)
-        return
-    from joblib import Parallel, delayed
-
-    # One job at a time: with several in a parcel, those that ended would be lost with a worker that is killed.
-    pool = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
-    asked = pool(delayed(_numbered)(index, work, job.arguments) for index, job in enumerate(jobs))
-    with killed_workers_named(), cancelled_quietly(asked) as found:
-        for index, figures in found:
-            yield jobs[index], figures
-
-
-def _numbered(index: int, work: Callable[..., Figures], arguments: tuple[Any, ...]) -> tuple[int, Figures]:
-    return index, work(*arguments)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from time import perf_counter
+from time import perf_counter, time
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,23 @@ class Deadline:
     def share(self, share: float) -> float | None:
         """Return that share of the time that is left, in seconds; None where there is no limit."""
         return None if self.time_limit is None else share * max(0.0, self.time_limit - self.seconds)
+
+    def sent(self) -> SentDeadline:
+        """Return the same end for another process, or another machine, whose counters say something else."""
+        left = None if self.time_limit is None else max(0.0, self.time_limit - self.seconds)
+        return SentDeadline(left, time() + (left or 0.0))
+
+
+@dataclass(frozen=True)
+class SentDeadline:
+    """A deadline on its way to a worker: the seconds that were left, and the end by the clock on the wall."""
+
+    left: float | None
+    end: float
+
+    def received(self) -> Deadline:
+        """Return the deadline where it arrives: never later than meant, should the two clocks differ."""
+        return Deadline(None if self.left is None else max(0.0, min(self.left, self.end - time())))
 
 
 def seconds_to_import(module: str) -> float:

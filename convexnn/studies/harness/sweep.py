@@ -7,16 +7,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from convexnn.checks import require
 from convexnn.studies.harness.resources import one_thread, peak_above, reset_peak, versions
 from convexnn.studies.harness.study import Run, Study
 from convexnn.studies.harness.table import RunTable
-from convexnn.studies.harness.workers import cancelled_quietly, killed_workers_named
+from convexnn.workers import spread
 
 
 @dataclass(frozen=True)
@@ -60,38 +58,17 @@ def sweep(study: Study, runs: Sequence[Run], table: RunTable, *, jobs: int | Non
     Raises
     ------
     OSError
-        A worker process was killed.
+        A run killed its worker process, or the cluster has gone.
     """
     wanted = table.missing(runs)
     began, done = perf_counter(), 0.0
     total = sum(map(study.cost, wanted))
-    for count, (run, rows) in enumerate(_answers(study.answer, wanted, jobs), start=1):
+    answers = spread(measured, [(study.answer, run) for run in wanted], jobs)
+    for count, (_, (run, rows)) in enumerate(answers, start=1):
         table.append(run, rows)
         done += study.cost(run)
         seconds = perf_counter() - began
         yield Progress(run, count, len(wanted), seconds, seconds * max(total - done, 0.0) / max(done, 1e-12))
-
-
-def _answers(
-    answer: Callable[[Run], Any], runs: Sequence[Run], jobs: int | None
-) -> Iterator[tuple[Run, list[dict[str, Any]]]]:
-    """Yield every run with its rows as it ends; from backends that cannot, such as Ray's, in rounds of one a worker."""
-    joblib = require("joblib", "joblib", "a sweep")
-    work = [joblib.delayed(measured)(answer, run) for run in runs]
-    backend, _ = require("joblib.parallel", "joblib", "a sweep").get_active_backend()
-    with killed_workers_named():
-        if backend.supports_return_generator:
-            asked = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(work)
-            with cancelled_quietly(asked) as found:
-                for measured_run in found:  # noqa: UP028 (it would close it before)
-                    yield measured_run
-            return
-        rounds = (joblib.Parallel(n_jobs=jobs)(part) for part in _rounds(work, joblib.effective_n_jobs(jobs)))
-        yield from chain.from_iterable(rounds)
-
-
-def _rounds(work: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (work[start : start + size] for start in range(0, len(work), size))
 
 
 def measured(answer: Callable[[Run], Any], run: Run) -> tuple[Run, list[dict[str, Any]]]:
