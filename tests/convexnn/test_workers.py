@@ -55,8 +55,8 @@ def answer(name: str, **options: Any) -> Any:
     program = cx.ConvexProgram(X, y, cx.sample_patterns(X, 4, seed=0), penalty="group_l1", strength=0.05)
     if name == "crosscheck":
         return [(row.solver, row.objective) for row in cx.crosscheck(program, ["admm", "fista"], **options).rows]
-    path = cx.regularization_path(program, [0.1, 0.05, 0.02], warm=False, **options)
-    return path.solver, [solution.weights.tolist() for solution in path]
+    solved = cx.regularization_path(program, [0.1, 0.05, 0.02], warm=False, **options)
+    return solved.solver, [solution.weights.tolist() for solution in solved]
 
 
 @pytest.mark.parametrize("name", TASKS)
