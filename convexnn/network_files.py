@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats, as_file
 from convexnn.files import replacing
@@ -17,6 +20,9 @@ FORMAT = "convexnn-network-1"
 
 # That of networks with linear units too, which `verify.ReLUGraph` reads.
 GRAPH_FORMAT = "convexnn-graph-1"
+
+# Code points that stand for no character by themselves.
+SURROGATES = (0xD800, 0xDFFF)
 
 Result = TypeVar("Result")
 
@@ -32,11 +38,51 @@ def stored(network: Any) -> dict[str, Any]:
     return arrays | {name: np.array(value) for name, value in words.items() if value}
 
 
+class _StoredArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an archive, each read when it is asked for; a member that is no array comes as bytes."""
+
+    def __init__(self, archive: Any) -> None:
+        self.archive = archive
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return as_text(np.asarray(self.archive[name]), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.archive.files)
+
+    def __len__(self) -> int:
+        return len(self.archive.files)
+
+
+@contextmanager
+def stored_arrays(path: str | os.PathLike[str]) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Open an archive and give its arrays by name; what is wrong with the file is raised as it comes."""
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        yield _StoredArrays(archive)
+
+
+def as_text(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return an array, of text only if all of it are characters: numpy does not look, and Python fails on them later.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.network_files import as_text
+    >>> as_text(np.array(["a", "b"]), "notes").tolist()
+    ['a', 'b']
+    """
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if ((codes > sys.maxunicode) | ((codes >= SURROGATES[0]) & (codes <= SURROGATES[1]))).any():
+            raise ValueError(f"{name} holds bytes that are no characters")
+    return array
+
+
 def read_arrays(path: str | os.PathLike[str], kind: str, read: Callable[[Any], Result]) -> Result:
     """Return what `read` makes of the arrays of a file that was written as of some `kind`; errors are those of load."""
     as_file(path, "path")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with stored_arrays(path) as arrays:
             found = str(arrays["format"])
             if found != kind:
                 hint = "; expected verify.read_network to read a network with linear units" * (found == GRAPH_FORMAT)

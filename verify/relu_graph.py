@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from convexnn.checks import Bools, Floats
 from convexnn.network import Layer, SparseReLUNetwork
-from convexnn.network_files import GRAPH_FORMAT, read_arrays, stored, stored_layers, stored_words, write_arrays
+from convexnn.network_files import (
+    GRAPH_FORMAT,
+    read_arrays,
+    stored,
+    stored_arrays,
+    stored_layers,
+    stored_words,
+    write_arrays,
+)
 
 
 class ReLUGraph(SparseReLUNetwork):
@@ -135,7 +143,7 @@ def carried_units(network: SparseReLUNetwork, index: int) -> Bools | None:
 def load_network(path: str | os.PathLike[str]) -> SparseReLUNetwork:
     """Return the network of a file that `save` wrote, with linear units or without; errors as of both."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with stored_arrays(path) as arrays:
             graph = str(arrays["format"]) == GRAPH_FORMAT
     except Exception:
         graph = False  # what is wrong with the file is said below

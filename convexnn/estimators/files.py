@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from convexnn.checks import as_file
 from convexnn.network import SparseReLUNetwork
-from convexnn.network_files import stored, write_arrays
+from convexnn.network_files import stored, stored_arrays, write_arrays
 
 FORMAT = "convexnn-estimator-1"
 
@@ -71,9 +71,8 @@ def read_estimator(kind: type[E], path: str | os.PathLike[str]) -> E:
 def _read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     as_file(path, "path")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            # A member that is no array comes as bytes.
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
+        with stored_arrays(path) as arrays:
+            return dict(arrays)
     except Exception as error:
         # A damaged file fails in many ways; all of them mean the same.
         raise ValueError(f"{os.fspath(path)} is not an estimator saved by convexnn ({error})") from None
