@@ -3,9 +3,10 @@
     python benchmarks/convex.py gated     # n=500, d=20, 100 gates: to 1e-6 of the optimum
     python benchmarks/convex.py cone      # the ReLU program there: to 1e-3, 1e-4 and 1e-6; --clarabel runs Clarabel too
     python benchmarks/convex.py large     # n=5000, d=100, 500 gates: time an iteration, and to 1e-6 of the optimum
+    python benchmarks/convex.py offsets   # every solver on features with offsets and units, 12 seeds, beside Clarabel
 
-Options: --repeats N (default 5, medians), --strength S (default 1e-3), --seed (default 0), --scnn-iterations N (default
-10,000; at 100 ms each in the large case, where it runs once). scnn runs beside where it is
+Options: --repeats N (default 5, medians; of offsets: seeds, default 12), --strength S (default 1e-3), --seed (default
+0), --scnn-iterations N (default 10,000; at 100 ms each in the large case, where it runs once). scnn runs beside where it is
 installed (pip install --no-deps --pre linalg_backends pyscnn); else the figures recorded for it are printed. Both sides
 get the same data, gates and threads, scnn in its default float32 and with unitize_data=False, so that the programs are
 the same; its clock is its own, and stops at its first logged objective within 1e-6 of the optimum.
@@ -24,8 +25,9 @@ import common
 import warnings
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -150,16 +152,69 @@ def scnn(program: cx.ConvexProgram, optimum: float, repeats: int, max_iterations
     show("admm, as far as scnn", common.median_seconds(work, repeats), work(), optimum)
 
 
+# Offsets (in units of the spread) and units of the features.
+PLACES = [(0, 1), (10, 1), (100, 1), (1e4, 1), (0, 1e-6), (0, 1e6), (100, 1e-6), (100, 1e6), (1e4, 1e6)]
+
+# Seconds after which a solver is given up on one program of the table of offsets.
+PATIENCE = 1.0
+
+
+def displaced(seed: int, place: tuple[float, float], penalty: str, cone: bool) -> cx.ConvexProgram:
+    """Return a program of 120 rows, 4 features and 12 gates with biases, on features with an offset and a unit."""
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((120, 4))
+    y = np.maximum(points[:, 0] - points[:, 1], 0.0) - np.maximum(points[:, 2], 0.0) + 0.1 * rng.standard_normal(120)
+    X = place[1] * (points + place[0])
+    patterns = cx.sample_patterns(X, 12, seed=seed, bias=True)
+    program = cx.ConvexProgram(X, y - y.mean(), patterns, penalty=penalty, strength=1.0, cone=cone)
+    return program.with_strength(0.02 * cx.strength_max(program))
+
+
+def offsets(seeds: int) -> None:
+    """Print the table of offsets and units: who converges, in how many iterations and CPU seconds, to which gap."""
+    print("| program | offset | unit | solver | converged | iterations | worst | gap | worst | CPU s | to Clarabel |")
+    print("|" + "---|" * 11)
+    for cone, penalty, place in product((False, True), ("group_l1", "l1"), PLACES):
+        solvers = ("interior_point", "admm", "cvxpy") if cone else ("admm", "fista", "cvxpy")
+        runs = {
+            solver: [timed(displaced(seed, place, penalty, cone), solver) for seed in range(seeds)]
+            for solver in solvers
+        }
+        clarabel = median([seconds for seconds, _ in runs["cvxpy"]])
+        for solver, results in runs.items():
+            shares = [solution.gap / solution.program.zero_loss for _, solution in results if solution.gap is not None]
+            counts = [solution.iterations for _, solution in results]
+            met = sum(solution.status is cx.Status.CONVERGED for _, solution in results)
+            spent = median([seconds for seconds, _ in results])
+            print(
+                f"| {'cones' if cone else 'gated'}, {penalty} | {place[0]:g} | {place[1]:g} | {solver} | "
+                f"{met} of {seeds} | {median(counts):.0f} | {max(counts)} | {median(shares):.0e} | {max(shares):.0e} | {spent:.3f} | "
+                f"{spent / clarabel:.2f} |",
+                flush=True,
+            )
+
+
+def timed(program: cx.ConvexProgram, solver: str) -> tuple[float, cx.Solution]:
+    """Return the CPU seconds of a solver, and its answer."""
+    began = process_time()
+    solution = cx.solve(program, solver, time_limit=PATIENCE)
+    return process_time() - began, solution
+
+
 def main() -> None:
     """Run one of the comparisons."""
     parser = common.option_parser(__doc__)
-    parser.add_argument("what", choices=list(SIZES))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("what", choices=[*SIZES, "offsets"])
+    parser.add_argument("--repeats", type=int)
     parser.add_argument("--strength", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--clarabel", action="store_true")
     parser.add_argument("--scnn-iterations", type=int, default=10_000)
     given = parser.parse_args()
+    if given.what == "offsets":
+        offsets(given.repeats or 12)
+        return
+    given.repeats = given.repeats or 5
     X, y, patterns = problem(*SIZES[given.what], given.seed)
     is_cone = given.what == "cone"
     program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=given.strength, cone=is_cone)
