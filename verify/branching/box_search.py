@@ -170,7 +170,7 @@ class BoxSearch:
         self.narrow = NARROW * (region.upper - region.lower)
         self.lines, self.envelopes = Account(), Account()
         # Seconds, and by how much halving brought how many bounds down of late.
-        self.bounding, self.improving, self.fall, self.halved = 0.0, 0.0, 0.0, 0.0
+        self.improving, self.fall, self.halved = 0.0, 0.0, 0.0
         self.spent, self.climbed, self.spread, self.drawn = 0.0, 0.0, 1.0, False
 
     def run(self, stop: Callable[[], bool]) -> bool:
@@ -205,7 +205,7 @@ class BoxSearch:
     @property
     def pace(self) -> float:
         """Boxes bounded in a second."""
-        return self.count / max(self.bounding + self.improving, 1e-9)
+        return self.count / max(self.spent, 1e-9)
 
     @property
     def closed(self) -> float:
@@ -259,11 +259,10 @@ class BoxSearch:
         else:
             now, self.open = self.open, self.open.take(slice(0))
         asked = np.asarray((now.open[:, :, None] & self.conditions.members).any(axis=1))
-        clock, box = Clock(np.inf), self.network.enter(now.lower, now.upper, now.phases)
+        box = self.network.enter(now.lower, now.upper, now.phases)
         bounds = box.functions(asked)
-        self.bounding += clock.seconds
         self.count += len(now)
-        fall, pace = self.fall / max(self.halved, 1.0), self.count / max(self.bounding, 1e-9)
+        fall, pace = self.fall / max(self.halved, 1.0), self.count / max(self.spent - self.improving, 1e-9)
         for account, improve in ((self.lines, box.improve), (self.envelopes, box.play)):
             if account.pays(fall, pace):
                 self._improve(account, improve, now, bounds)
