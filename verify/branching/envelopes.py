@@ -62,7 +62,7 @@ class State:
 
     def take(self, rows: Flags) -> State:
         """Return the state of some functions."""
-        return State(*(getattr(self, name)[rows] for name in _FIELDS), self.moves)
+        return State(**{name: getattr(self, name)[rows] for name in _FIELDS}, moves=self.moves)
 
     def put(self, rows: Flags, own: State) -> None:
         """Take over the state of some functions."""

@@ -219,7 +219,9 @@ class Maximization:
         """Search for a larger value: with surrogates for most of the time, without after branch and bound alone."""
         clock, resources, copies = self.inquiry.clock, self.inquiry.resources, self.inquiry.resources.surrogates
         switching = any(len(layer.switching) for layer in self.inquiry.layers[:-1])
-        if clock.over() or not (copies or (resources.branching_share and switching)):
+        # Where boxes close the region, a better value is found on the way.
+        worth = copies or (resources.branching_share and switching and not self.rising.closing)
+        if clock.over() or not worth:
             return
         portfolio = Portfolio(self.inquiry, copies, lambda point: False)
         share = SURROGATES_SHARE if copies else SEARCH_SHARE
