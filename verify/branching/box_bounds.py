@@ -13,7 +13,7 @@ from convexnn.checks import Floats
 from convexnn.network import Layer
 from verify.branching.backward import Places, step_back
 from verify.branching.box_layers import Flags, Lines, Signs, box_layers, lines_around, product
-from verify.branching.envelopes import Envelopes
+from verify.branching.envelopes import Envelopes, play
 from verify.branching.lower_slopes import LowerSlopes
 from verify.regions.intervals import EPS, TINY, Interval
 
@@ -268,16 +268,24 @@ class BoxPass:
             self._play(found, owner[start : start + step], which[start : start + step], level)
 
     def _play(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
-        network, at = self.network, (owner, which)
-        lower, upper, phases = self.lower[owner], self.upper[owner], self.phases[owner, : network.ends[1]]
-        game = Envelopes(network.hidden[0], lower, upper, phases, self.fronts[at], self.sides[at], network.inputs)
-        played = game.play(level)
-        bound = self._peak(played.slopes, played.offsets, owner)
-        found.shares[at] = self.beyond[at] + played.shares
-        better = bound < found.upper[at]
+        network = self.network
+
+        def game(rows: Flags) -> Envelopes:
+            own, at = owner[rows], (owner[rows], which[rows])
+            phases = self.phases[own, : network.ends[1]]
+            fronts = phases, self.fronts[at], self.sides[at]
+            return Envelopes(network.hidden[0], self.lower[own], self.upper[own], *fronts, network.inputs)
+
+        state, shares = play(game, len(owner), self.lower.shape[1], level)
+        found.shares[owner, which] = self.beyond[owner, which] + shares
+        bound = self._peak(state.slopes, state.offsets, owner)
+        better = bound < found.upper[owner, which]
         at = owner[better], which[better]
-        found.upper[at] = bound[better]
-        found.slopes[at], found.offsets[at] = played.slopes[better], played.offsets[better]
+        found.upper[at], found.slopes[at], found.offsets[at] = (
+            bound[better],
+            state.slopes[better],
+            state.offsets[better],
+        )
 
     def _improve(self, found: BoxBounds, owner: Places, which: Places, level: float) -> None:
         network = self.network

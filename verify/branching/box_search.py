@@ -37,6 +37,9 @@ AGAIN, FADING, MOST_SPARED = 8, 0.7, 20.0
 # The share of the region's width below which an input is not halved.
 NARROW = 1e-12
 
+# The share of a box kept below which it is bounded anew where it is too narrow to be halved.
+SHRUNK = 0.5
+
 # What a bound may be off by rounding, of the magnitudes that make it up.
 ROUNDING = 1e-12
 
@@ -170,7 +173,7 @@ class BoxSearch:
         self.narrow = NARROW * (region.upper - region.lower)
         self.lines, self.envelopes = Account(), Account()
         # Seconds, and by how much halving brought how many bounds down of late.
-        self.bounding, self.improving, self.fall, self.halved = 0.0, 0.0, 0.0, 0.0
+        self.improving, self.fall, self.halved = 0.0, 0.0, 0.0
         self.spent, self.climbed, self.spread, self.drawn = 0.0, 0.0, 1.0, False
 
     def run(self, stop: Callable[[], bool]) -> bool:
@@ -205,7 +208,7 @@ class BoxSearch:
     @property
     def pace(self) -> float:
         """Boxes bounded in a second."""
-        return self.count / max(self.bounding + self.improving, 1e-9)
+        return self.count / max(self.spent, 1e-9)
 
     @property
     def closed(self) -> float:
@@ -229,7 +232,7 @@ class BoxSearch:
     def _step(self) -> bool:
         """Bound the worst boxes, show their points, and halve what is left of them."""
         now, bounds = self._bound_worst()
-        now, left = self._narrowed(now, bounds)
+        now, left, kept = self._narrowed(now, bounds)
         if not len(now):
             return False
         slopes, shares = self._of_hardest(now, bounds, left)
@@ -240,7 +243,8 @@ class BoxSearch:
         if self._show(points, now.join(now)):
             self.open = self.open.join(now)
             return True
-        self._halve(now, shares + LINEAR * np.abs(slopes) * (now.upper - now.lower), self._tight(now, points))
+        gains = shares + LINEAR * np.abs(slopes) * (now.upper - now.lower)
+        self._halve(now, gains, self._tight(now, points), kept < SHRUNK)
         return False
 
     def _tight(self, now: Boxes, points: Floats) -> Flags:
@@ -259,11 +263,10 @@ class BoxSearch:
         else:
             now, self.open = self.open, self.open.take(slice(0))
         asked = np.asarray((now.open[:, :, None] & self.conditions.members).any(axis=1))
-        clock, box = Clock(np.inf), self.network.enter(now.lower, now.upper, now.phases)
+        box = self.network.enter(now.lower, now.upper, now.phases)
         bounds = box.functions(asked)
-        self.bounding += clock.seconds
         self.count += len(now)
-        fall, pace = self.fall / max(self.halved, 1.0), self.count / max(self.bounding, 1e-9)
+        fall, pace = self.fall / max(self.halved, 1.0), self.count / max(self.spent - self.improving, 1e-9)
         for account, improve in ((self.lines, box.improve), (self.envelopes, box.play)):
             if account.pays(fall, pace):
                 self._improve(account, improve, now, bounds)
@@ -292,8 +295,8 @@ class BoxSearch:
         self.fall = FADING * self.fall + float((before - after)[left].sum())
         self.halved = FADING * self.halved + int(left.sum())
 
-    def _narrowed(self, now: Boxes, bounds: BoxBounds) -> tuple[Boxes, Places]:
-        """Return what bounds and region leave of boxes, and which boxes these are parts of."""
+    def _narrowed(self, now: Boxes, bounds: BoxBounds) -> tuple[Boxes, Places, Floats]:
+        """Return what bounds and region leave of boxes, which boxes these are parts of, and the shares kept of them."""
         upper = self._met_with_ball(bounds)
         alive = now.open & ~self.conditions.excluded(self._above(upper))
         lower, higher = self._drawn_in(now, bounds, alive)
@@ -306,7 +309,7 @@ class BoxSearch:
         before = (now.upper - now.lower)[left]
         kept = np.divide(higher - lower, before, out=np.ones_like(before), where=before > 0.0).prod(axis=1)
         worst = np.fmin(worst[left], now.worst[left])
-        return Boxes(lower, higher, bounds.phases[left], alive[left], worst, now.volume[left] * kept), left
+        return Boxes(lower, higher, bounds.phases[left], alive[left], worst, now.volume[left] * kept), left, kept
 
     def _above(self, upper: Floats) -> Floats:
         """Return by how much bounds exceed the level, rounded up."""
@@ -348,16 +351,20 @@ class BoxSearch:
         function = which[np.arange(len(left)), hardest]
         return bounds.slopes[left, function], bounds.shares[left, function]
 
-    def _halve(self, now: Boxes, gains: Floats, tight: Flags) -> None:
-        """Put the halves of boxes back, each cut at the input that gains the most."""
+    def _halve(self, now: Boxes, gains: Floats, tight: Flags, shrunk: Flags) -> None:
+        """Put the halves of boxes back, each cut at the input that gains the most; `shrunk` ones may come as they are.
+
+        Those are too narrow to be cut, but their bounds are those of what they were before.
+        """
         middles = 0.5 * now.lower + 0.5 * now.upper
         able = (now.upper - now.lower > self.narrow) & (now.lower < middles) & (middles < now.upper)
         axes = np.where(able, gains, -1.0).argmax(axis=1)
         every = np.arange(len(now))
-        stuck = tight | ~able[every, axes]
-        self.stuck = self.stuck.join(now.take(stuck))
-        halves = now.halved(axes, middles[every, axes])
-        self.open = self.open.join(halves.take(~np.concatenate([stuck, stuck])))
+        narrow = ~able[every, axes]
+        self.stuck = self.stuck.join(now.take(tight | (narrow & ~shrunk)))
+        halves, cut = now.halved(axes, middles[every, axes]), ~(tight | narrow)
+        again = now.take(narrow & shrunk & ~tight)
+        self.open = self.open.join(again).join(halves.take(np.concatenate([cut, cut])))
 
     def _show(self, points: Floats, boxes: Boxes) -> bool:
         """Show the points, one in each of the boxes, that meet a condition; or climb where one is nearest to that."""

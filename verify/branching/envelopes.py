@@ -7,16 +7,17 @@ concave envelope of the neuron there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from convexnn.checks import Floats
-from verify.branching.box_layers import BoxLayer, Signs, product
+from verify.branching.box_layers import BoxLayer, Flags, Signs, product
 from verify.regions.intervals import EPS, TINY
 
-# Moves of the game in all, and those of a function that its envelopes are seen not to decide.
-MOVES, FEW_MOVES = 24, 8
+# Moves of the game after which decided functions are left, and from which on those too that envelopes cannot decide.
+STAGES, FEW_MOVES = (3, 8, 24), 8
 
 # What keeps quotients finite.
 LEAST = np.float32(1e-30)
@@ -25,21 +26,88 @@ LEAST = np.float32(1e-30)
 ENDS = 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class Played:
-    """What the game came to for p functions.
+@dataclass(eq=False)
+class State:
+    """What has been played about p functions.
 
     Attributes
     ----------
-    slopes, offsets : ndarray (p, d), ndarray (p,)
-        Linear functions of the inputs that are at least as large in the boxes, the offsets rounded up.
+    place : ndarray (p, d)
+        The mean of the points so far, as shares of the widths of the boxes.
+    slope, offset : ndarray (p, d), ndarray (p,)
+        The mean of the answers to them.
+    best, slopes, offsets : ndarray (p,), ndarray (p, d), ndarray (p,)
+        The least bounds so far, and the linear functions of the inputs that they come from, the offsets rounded up.
+    hopeless : ndarray (p,) of bool
+        Whether the envelopes have a point above the level.
+    moves : int
+        How many moves were made.
+    """
+
+    place: Floats
+    slope: Floats
+    offset: Floats
+    best: Floats
+    slopes: Floats
+    offsets: Floats
+    hopeless: Flags
+    moves: int = 0
+
+    @classmethod
+    def begin(cls, count: int, size: int) -> State:
+        """Return the state before the first move."""
+        none, high = np.zeros((count, size)), np.full(count, np.inf)
+        place = np.full((count, size), 0.5)
+        return cls(place, none, np.zeros(count), high, none.copy(), high.copy(), np.zeros(count, dtype=bool))
+
+    def take(self, rows: Flags) -> State:
+        """Return the state of some functions."""
+        return State(**{name: getattr(self, name)[rows] for name in _FIELDS}, moves=self.moves)
+
+    def put(self, rows: Flags, own: State) -> None:
+        """Take over the state of some functions."""
+        for name in _FIELDS:
+            getattr(self, name)[rows] = getattr(own, name)
+
+
+_FIELDS = ("place", "slope", "offset", "best", "slopes", "offsets", "hopeless")
+
+
+def play(make: Callable[[Flags], Envelopes], count: int, size: int, level: float) -> tuple[State, Floats]:
+    """Play for functions until their bounds are at most `level`, cannot be, or moves are used up.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the game of some functions, of flags (p,).
+    count, size, level
+        The numbers p of functions and d of inputs, and the level.
+
+    Returns
+    -------
+    State
     shares : ndarray (p, d)
         How much each input accounts for of the gap between the envelopes and the neurons.
     """
+    with np.errstate(all="ignore"):
+        return _play(make, State.begin(count, size), level)
 
-    slopes: Floats
-    offsets: Floats
-    shares: Floats
+
+def _play(make: Callable[[Flags], Envelopes], state: State, level: float) -> tuple[State, Floats]:
+    left, shares = np.ones(len(state.best), dtype=bool), np.zeros_like(state.slope)
+    for moves in STAGES:
+        part, game = state.take(left), make(left)
+        while part.moves < moves:
+            game.move(level, part)
+        state.put(left, part)
+        done = (part.best <= level) | (part.hopeless & (moves >= FEW_MOVES)) | (moves == STAGES[-1])
+        places = np.flatnonzero(left)[done]
+        if len(places):
+            shares[places] = game.shares(part.place)[done]
+        left[places], state.moves = False, moves
+        if not left.any():
+            break
+    return state, shares
 
 
 class Envelopes:
@@ -100,35 +168,28 @@ class Envelopes:
         self.moves = np.abs(self.weight * (high - low)).astype(np.float32)
         self.turned, self.sides = (~rising).astype(np.float32), np.where(rising, 1.0, -1.0).astype(np.float32)
         # All that is rounded is a sum of so many terms at most, each no larger than what the layer reaches.
-        terms, sizes = 8.0 * (sum(self.dense.shape) + 8 * MOVES), np.abs(slope)
+        terms, sizes = 8.0 * (sum(self.dense.shape) + 8 * STAGES[-1]), np.abs(slope)
         lost = (
             terms * TINY * (2.0 + sizes.sum(axis=1)) * (2.0 + float(self.inputs.sum()) + float(self.layer.reach.sum()))
         )
         self.paid = terms * EPS * (sizes @ (4.0 * self.layer.reach) + np.abs(self.offset)) + lost
 
-    def play(self, level: float) -> Played:
-        """Play until the bounds are at most `level`, or the moves are used up."""
-        with np.errstate(all="ignore"):
-            return self._play(level)
-
-    def _play(self, level: float) -> Played:
-        place = np.full_like(self.lower, 0.5)
-        slope, offset = np.zeros_like(self.lower), np.zeros_like(self.offset)
-        best, slopes, offsets = np.full(len(offset), np.inf), slope.copy(), np.full(len(offset), np.inf)
-        for move in range(MOVES):
-            own, lift = self._answers(place)
-            # What the envelopes are at a point shows how low their bound can be.
-            hopeless = (own * (self.lower + place * self.width)).sum(axis=1) + lift > level
-            share = 2.0 / (move + 2.0)
-            slope, offset = slope + share * (own - slope), offset + share * (lift - offset)
-            rising = slope > 0.0
-            bound = offset + (slope * np.where(rising, self.upper, self.lower)).sum(axis=1)
-            better = bound < best
-            best[better], slopes[better], offsets[better] = bound[better], slope[better], offset[better]
-            place = place + 2.0 / (move + 3.0) * (rising - place)
-            if ((best + self.paid <= level) | (hopeless & (move >= FEW_MOVES))).all():
-                break
-        return Played(slopes, np.nextafter(offsets + self.paid, np.inf), self._shares(place))
+    def move(self, level: float, state: State) -> None:
+        """Make one move of both sides; `state` (p functions) is changed in place."""
+        own, lift = self._answers(state.place)
+        # What the envelopes are at a point shows how low their bound can be.
+        state.hopeless = (own * (self.lower + state.place * self.width)).sum(axis=1) + lift > level
+        share = 2.0 / (state.moves + 2.0)
+        state.slope += share * (own - state.slope)
+        state.offset += share * (lift - state.offset)
+        rising = state.slope > 0.0
+        bound = state.offset + (state.slope * np.where(rising, self.upper, self.lower)).sum(axis=1)
+        better = bound + self.paid < state.best
+        state.best[better] = bound[better] + self.paid[better]
+        state.slopes[better] = state.slope[better]
+        state.offsets[better] = np.nextafter(state.offset + self.paid, np.inf)[better]
+        state.place += 2.0 / (state.moves + 3.0) * (rising - state.place)
+        state.moves += 1
 
     def _answers(self, place: Floats) -> tuple[Floats, Floats]:
         """Return sums of best answers (p, d), (p,) to points whose shares of the widths are `place` (p, d)."""
@@ -161,7 +222,7 @@ class Envelopes:
         # h is 0 or p: s . x less the least it is, and p, which is s . x and what the rest of p is at most.
         return slope, np.maximum(-least, self.most - most)
 
-    def _shares(self, place: Floats) -> Floats:
+    def shares(self, place: Floats) -> Floats:
         """Return what each input accounts for of the gaps at a point: by what it moves p, unless it is at an end."""
         shares = np.zeros_like(self.lower)
         if not len(self.owner):

@@ -19,6 +19,7 @@ from verify.answers.replay import replay_of
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.objectives import weights_of, with_values
+from verify.points.polishing import polish
 from verify.points.surrogates import read_surrogates
 from verify.questions.engines import ask_milp, choose_engine, out_of_time
 from verify.questions.inquiry import ROUNDED, UNDERFLOW, Inquiry
@@ -43,6 +44,9 @@ FIRST_SHARE, SEARCH_SHARE, SURROGATES_SHARE = 0.05, 0.1, 0.8
 # An engine's bound proves an optimum where its tolerances amount to at most this share of it, and the share of the time
 # left that branch and bound has where they amount to more.
 COARSE, AFTER_ENGINES = 1e-3, 1.0
+
+# Weights up to which points are polished as soon as they are found, and the seconds of each linear program.
+POLISHED, PROGRAM = 1 << 13, 0.5
 
 # Bound and value each lose several roundings, each about the error of one evaluation in the region.
 ROUNDINGS = 8.0
@@ -177,7 +181,7 @@ class Maximization:
         self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
         # A witness, and the error of evaluating the function near it.
         self.error: tuple[Floats, float] = (np.empty(0), 0.0)
-        self.rising = Rising(inquiry, index)
+        self.rising = Rising(inquiry, index, self._polish)
 
     def by_now(self) -> Optimum:
         """Return what is known by now."""
@@ -194,6 +198,7 @@ class Maximization:
             self.inquiry.climb([self.index])
             self.inquiry.climb([self.index], self.inquiry.crown_peak([self.index]))
             self.inquiry.note("gradient ascent", f"at least {self._value:.6g}")
+            self._polish()
         self._settle()
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.inquiry.proof)
@@ -209,6 +214,17 @@ class Maximization:
                 self._explore()
         return self._ask_engine()
 
+    def _polish(self) -> None:
+        """Move the best point of a small network to the best one with its activation pattern, by linear programs."""
+        inquiry, before = self.inquiry, self._value
+        small = sum(weight.nnz for weight, _ in inquiry.functions.network.layers) <= POLISHED
+        if not small or inquiry.clock.over() or choose_engine(inquiry) is not None or inquiry.engine is None:
+            return
+        network, row, start = inquiry.functions.network, inquiry.functions.row(self.index), inquiry.points[self.index]
+        inquiry.record(polish(network, inquiry.region, row, start, inquiry.engine, min(PROGRAM, inquiry.clock.left)))
+        if self._value > before:
+            inquiry.note("polishing", f"at least {self._value:.6g}")
+
     def _settle(self) -> None:
         """Take inputs of few bits near the best one, and be exact where its value meets the bound but for rounding."""
         inquiry, gap = self.inquiry, self._bound - self._value
@@ -220,7 +236,9 @@ class Maximization:
         """Search for a larger value: with surrogates for most of the time, without after branch and bound alone."""
         clock, resources, copies = self.inquiry.clock, self.inquiry.resources, self.inquiry.resources.surrogates
         switching = any(len(layer.switching) for layer in self.inquiry.layers[:-1])
-        if clock.over() or not (copies or (resources.branching_share and switching)):
+        # Where boxes close the region, a better value is found on the way.
+        worth = copies or (resources.branching_share and switching and not self.rising.closing)
+        if clock.over() or not worth:
             return
         portfolio = Portfolio(self.inquiry, copies, lambda point: False)
         share = SURROGATES_SHARE if copies else SEARCH_SHARE

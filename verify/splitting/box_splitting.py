@@ -81,6 +81,11 @@ class BoxSplitting:
         return float(self.search.ceilings.max(initial=-np.inf))
 
     @property
+    def left(self) -> float:
+        """How much is left: the share of the region that is open, times how far above the level bounds are there."""
+        return (1.0 - self.search.closed) * max(self.bound - self.search.level, 0.0)
+
+    @property
     def promising(self) -> bool:
         """Whether it is worth more time, judged by what it has closed, or by how many halvings that would take."""
         search = self.search

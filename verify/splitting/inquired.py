@@ -37,6 +37,8 @@ class Inquired(Protocol):
     layers: tuple[Interval, ...]
     upper: Floats
     reached: Floats
+    reach: Floats
+    tied: bool
     proof: Proof
 
     @property

@@ -25,10 +25,12 @@ class Rising:
         What is known.
     index : int
         The function.
+    polish : callable, optional
+        Takes the best point further, after climbing.
     """
 
-    def __init__(self, inquiry: Inquired, index: int) -> None:
-        self.inquiry, self.index = inquiry, index
+    def __init__(self, inquiry: Inquired, index: int, polish: Callable[[], None] = lambda: None) -> None:
+        self.inquiry, self.index, self.polish = inquiry, index, polish
         self.splitting: Splitting | None = None
 
     def run(
@@ -46,6 +48,7 @@ class Rising:
             if not self._above(level(), above).run(share, branching):
                 return
             self.inquiry.climb([self.index], above[-1])
+            self.polish()
 
     @property
     def closing(self) -> bool:

@@ -20,6 +20,12 @@ class Schedule:
     first_rounds : int
         How many rounds of splits sharpen the bounds of hidden neurons before the second stage of splitting neurons;
         twice as many before each later one.
+    halved : float
+        A turn of boxes after which at most this share is left, of the region that is open times how far bounds are
+        above the level there, is followed by another one: neurons wait.
+    closing : float
+        The share of the region that boxes have closed from which on engines and a search for better values are not
+        asked early.
     enough_boxes : int
         Boxes from which on the search that halves them is judged.
     progress : float
@@ -27,6 +33,9 @@ class Schedule:
         halvings as inputs matter fit into the time left: 2 to the number of those that account for the gap.
     doubt : float
         How many times what fits into the time left those halvings may be before so many boxes are bounded.
+    tie_open, tie_bound : float
+        Where a tie is known: what may be open of the region, and by what share of the sums that functions are made of
+        bounds may be above the level, where splitting ends. What is left are points of the tie, or near it.
     few_binaries : int
         Neurons that can switch up to which engines are asked early.
     early_share, engine_share : float
@@ -48,9 +57,13 @@ class Schedule:
     growth: float = 2.0
     favour: float = 1.5
     first_rounds: int = 16
+    halved: float = 0.5
+    closing: float = 0.5
     enough_boxes: int = 16
     progress: float = 0.01
     doubt: float = 1e6
+    tie_open: float = 1e-3
+    tie_bound: float = 1e-4
     few_binaries: int = 128
     early_share: float = 0.1
     engine_share: float = 0.3

@@ -51,11 +51,14 @@ class Splitting:
             return False
         until = clock.seconds + share * clock.left
         self._begin()
-        while not clock.past(until) and self._open():
+        while not clock.past(until) and self._open() and not self._is_tie():
             if self.boxes is not None and self._halves():
+                before = self.boxes.left
                 if self.boxes.run(min(clock.seconds + self.box_turn, until), not self.boxes.promising):
                     return True
                 self.box_turn *= SCHEDULE.growth
+                if self.boxes.left <= SCHEDULE.halved * before and self._halves():
+                    continue
             # Neurons, and torch with them, wait until boxes had their first turn.
             halves, single = self._halves(), self._single()
             if self.neurons.able(single):
@@ -73,10 +76,19 @@ class Splitting:
             self.boxes = BoxSplitting(self.inquiry, self.goals, self.accept, self.level)
         self.begun = True
 
+    def _is_tie(self) -> bool:
+        """Whether a tie is known, and hardly more than its points is open: halving boxes on would never end."""
+        if not self.inquiry.tied or self.boxes is None or self.boxes.search.closed < 1.0 - SCHEDULE.tie_open:
+            return False
+        used = self.boxes.used
+        return bool(used) and self.boxes.bound - self.level <= SCHEDULE.tie_bound * float(
+            self.inquiry.reach[used].max()
+        )
+
     @property
     def closing(self) -> bool:
         """Whether boxes close the region: then engines need not come early."""
-        return self.boxes is not None and self.boxes.search.closed >= SCHEDULE.progress
+        return self.boxes is not None and self.boxes.search.closed >= SCHEDULE.closing
 
     def _favour(self) -> None:
         """Give the search whose bound is lower longer turns, and the other one shorter ones."""

@@ -80,8 +80,7 @@ def value_over_corners(network: cx.SparseReLUNetwork, box: verify.Box) -> float:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_game_comes_near_the_value_of_the_envelopes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(envelopes, "MOVES", 1000)
-    monkeypatch.setattr(envelopes, "FEW_MOVES", 1000)
+    monkeypatch.setattr(envelopes, "STAGES", (1000,))
     network, box = drawn(seed)
     lines, found = played(network, box)
     value = value_over_corners(network, box)

@@ -62,6 +62,15 @@ class TestProperties:
         found = asked(text, backend=backend)
         assert found.status is Holding.HOLDS, str(found)
 
+    def test_boxes_are_not_halved_along_a_tie_for_ever(self) -> None:
+        # relu(x0 + x1) - 1 is 0 where x0 + x1 = 1, which the constraint leaves out: no boxes close that line.
+        network = cx.SparseReLUNetwork([([[1.0, 1.0], [1.0, -1.0]], [0.0, 0.0]), ([[1.0, 0.0]], [-1.0])])
+        box = "".join(f"(declare-const X_{i} Real)(assert (>= X_{i} -1))(assert (<= X_{i} 1))" for i in (0, 1))
+        text = f"{box}(declare-const Y_0 Real)(assert (< (+ X_0 X_1) 1))(assert (>= Y_0 0))"
+        found = verify.check_vnnlib(network, verify.parse_property(text), time_limit=1000.0)
+        assert found.status is Holding.UNKNOWN
+        assert found.reason.startswith("A tie")
+
     def test_what_a_relaxation_cannot_prove_is_called_a_tie(self) -> None:
         # |x0| - relu(|x0| - 1/2) is 1/2 at most, and a tie at every input beyond.
         cap = cx.SparseReLUNetwork(
