@@ -253,7 +253,7 @@ class NewtonSystem:
             part = factors[gates]
             columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(len(gram), len(part), d)
             columns *= (cones.gates[:, gates] * self.root[:, None])[:, :, None]
-            flat = columns.reshape(len(gram), -1)
+            flat = cones.centred(columns.reshape(len(gram), -1))
             gram += flat @ flat.T
         return gram
 
