@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.losses import InterceptLoss, Loss, loss_named
 from convexnn.records import Record
 
 # A gap, or residual, of this share of its value at zero weights is called converged.
@@ -208,13 +209,22 @@ class Solution(Record):
         return blocks
 
     def predict(self, X: ArrayLike) -> Floats:
-        """Return the convex model sum_j 1{x.h_j >= 0} x.w_j for rows `X` (n, d): shape (n,) or (n, k).
+        """Return the convex model sum_j 1{x.h_j >= 0} x.w_j + intercept for rows `X` (n, d): shape (n,) or (n, k).
 
         Scores, before any sigmoid or softmax; the classes are ``program.classes``.
         """
-        patterns = self.program.patterns
-        rows = patterns.rows(X)
-        return gated_output(rows, self.blocks, masks(rows, patterns.generators[self.live]))
+        return self._gated(self.program.patterns.rows(X)) + self.intercept
+
+    @cached_property
+    def intercept(self) -> Floats:
+        """The constant of each output, that nothing penalises, () or (k,); 0 where the program has none."""
+        program = self.program
+        if not isinstance(program.loss, InterceptLoss):
+            return np.zeros(program.y.shape[1:])
+        return np.asarray(program.loss.intercept(self._gated(program.rows), program.y))
+
+    def _gated(self, rows: Floats) -> Floats:
+        return gated_output(rows, self.blocks, masks(rows, self.program.patterns.generators[self.live]))
 
     def map(self, method: str = "auto") -> Mapping:
         """Map the convex model back to a ReLU network and measure the difference on the data.
@@ -264,18 +274,26 @@ class Solution(Record):
         return self._mapped(exact=False)
 
     def _mapped(self, exact: bool) -> Mapping:
+        """Return the mapping; an intercept is the bias of its outputs."""
+        if not self.program.intercept:
+            return self._paired(exact, self.program.y, self.program.loss)
+        mapping = self._paired(exact, self.program.y - self.intercept, loss_named(self.program.loss.name))
+        *hidden, (weight, bias) = mapping.network.layers
+        return replace(mapping, network=SparseReLUNetwork([*hidden, (weight, bias + self.intercept)]))
+
+    def _paired(self, exact: bool, y: Floats, loss: Loss) -> Mapping:
         program, live, patterns = self.program, self.live, self.program.patterns
         active = masks(program.rows, patterns.generators[live])
         if exact and self.pair is not None:
             parts = (self.pair[0][live], self.pair[1][live])
-            return map_parts(program.rows, program.y, parts, active, loss=program.loss, bias=patterns.bias)
+            return map_parts(program.rows, y, parts, active, loss=loss, bias=patterns.bias)
         return map_back(
             program.rows,
-            program.y,
+            y,
             self.blocks,
             active,
             patterns.features[live],
-            loss=program.loss,
+            loss=loss,
             exact=exact,
             bias=patterns.bias,
             generators=patterns.generators[live],

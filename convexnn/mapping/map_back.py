@@ -25,7 +25,8 @@ class Mapping:
     Attributes
     ----------
     network : SparseReLUNetwork
-        One hidden layer, output weights +-1, each neuron for one output, no bias at the outputs.
+        One hidden layer, output weights +-1, each neuron for one output; of the biases at the outputs none but an
+        intercept.
     method : str
         ``exact`` (cone decomposition) or ``refit`` (gates := weights on the fixed support).
     error : float

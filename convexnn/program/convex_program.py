@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from convexnn.checks import Floats, as_count, as_flag, as_matrix, as_moderate, as_nonnegative
 from convexnn.linear.columns import SupportColumns, columns_of
 from convexnn.patterns.activation_patterns import ActivationPatterns
-from convexnn.program.losses import Loss, loss_named
+from convexnn.program.losses import InterceptLoss, Loss, loss_named
 from convexnn.program.penalties import Penalty, into_ball, penalty_named
 from convexnn.program.targets import encode
 
@@ -55,6 +55,10 @@ class ConvexProgram:
         Most nonzero weights of a block (of a gate and output), at least 1; goes with `budget`.
     cone : bool, default False
         The ReLU program instead of the gated one; needs a penalty. Its neurons are ReLU neurons as they are.
+    intercept : bool, default False
+        A constant for each output that nothing penalises, beside the weights: L is then the least loss over it. Needs
+        a penalty and the squared loss. :attr:`convexnn.solution.Solution.intercept` has it, networks as the bias of
+        their outputs.
     bias : bool, optional
         Whether gates and weights see a column of ones; default: as the patterns were sampled, and it must agree.
 
@@ -92,6 +96,7 @@ class ConvexProgram:
     budget: int | None
     budget_per_neuron: int | None
     cone: bool
+    intercept: bool
 
     def __init__(
         self,
@@ -105,6 +110,7 @@ class ConvexProgram:
         budget: int | None = None,
         budget_per_neuron: int | None = None,
         cone: bool = False,
+        intercept: bool = False,
         bias: bool | None = None,
     ) -> None:
         rows = _kept(as_moderate(as_matrix(X, "X", min_rows=2), "X"))
@@ -117,12 +123,13 @@ class ConvexProgram:
             "y": _kept(target.values),
             "classes": target.classes,
             "patterns": matching,
-            "loss": measure,
+            "loss": InterceptLoss() if _intercept(intercept, measure, budget) else measure,
             "budget": _budget(budget, penalty, n_weights),
             "budget_per_neuron": _budget_per_neuron(budget_per_neuron, budget),
             "penalty": None if penalty is None else penalty_named(penalty),
             "strength": _strength(strength, penalty),
             "cone": _cone(cone, budget),
+            "intercept": bool(intercept),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -181,7 +188,7 @@ class ConvexProgram:
             ridge = "" if self.penalty is None else f" + {self.strength:.3g} * {self.penalty.name}"
             return f"{self.loss.name} loss{ridge}, at most {self.budget} of {self.n_weights} weights{cap}"
         assert self.penalty is not None
-        model = " in ReLU cones" if self.cone else ""
+        model = (" in ReLU cones" if self.cone else "") + (" and an intercept" if self.intercept else "")
         if self.strength is None:
             return f"{self.loss.name} loss, no penalty, {self.n_weights} weights{model}"
         return f"{self.loss.name} loss + {self.strength:.3g} * {self.penalty.name}, {self.n_weights} weights{model}"
@@ -317,6 +324,19 @@ def _cone(cone: Any, budget: int | None) -> bool:
     if as_flag(cone, "cone") and budget is not None:
         raise ValueError("cone is True with a budget; expected a penalty, or cone=False (refit maps budgets to ReLU)")
     return bool(cone)
+
+
+def _intercept(intercept: Any, loss: Loss, budget: int | None) -> bool:
+    if not as_flag(intercept, "intercept"):
+        return False
+    if budget is not None:
+        raise ValueError("intercept is True with a budget; expected a penalty, or intercept=False and centred targets")
+    if loss.name != "squared":
+        raise ValueError(
+            f"intercept is True with loss {loss.name!r}; expected loss='squared', or patterns with bias=True, whose "
+            "bias is penalised"
+        )
+    return True
 
 
 def _kept(array: Floats) -> Floats:

@@ -83,6 +83,50 @@ class SquaredLoss:
 
 
 @dataclass(frozen=True)
+class InterceptLoss(SquaredLoss):
+    """L(p) = min over b of 1/(2n) ||p + b - t||^2, a number b for each output: the squared loss with an intercept.
+
+    Constants in p change nothing, so that -dL/dp and every dual point sums to 0 over the rows.
+    """
+
+    def value(self, prediction: Any, target: Any) -> float:
+        """Return L(p) in squared units of the target."""
+        return super().value(_centred(prediction - target), 0.0 * target)
+
+    def gradient(self, prediction: Any, target: Any) -> Any:
+        """Return dL/dp = (p - t less its mean) / n."""
+        return _centred(prediction - target) / len(target)
+
+    def dual(self, theta: Any, target: Any) -> float:
+        """Return -L*(-theta) = <theta, t> - n/2 ||theta||^2 for a theta of sum 0; minus infinity for others."""
+        size = float(abs(theta).sum())
+        sums = theta.sum(0) if theta.ndim > 1 else theta.sum()
+        if float(abs(sums).max()) > _leeway(theta) * size:
+            return -float("inf")
+        return super().dual(theta, _centred(target))
+
+    def into_domain(self, theta: Any, target: Any) -> Any:
+        """Return theta less its mean."""
+        return _centred(theta)
+
+    def prox(self, point: Any, target: Any, weight: float) -> Any:
+        """Return the mean of the point and, less their means, (t + weight point) / (1 + weight)."""
+        free = (_centred(target) + weight * _centred(point)) / (1.0 + weight)
+        return free + point - _centred(point)
+
+    def expression(self, prediction: Any, target: Any) -> Any:
+        """Return L as a cvxpy expression, with the intercept as a variable."""
+        import cvxpy as cp
+
+        intercept = cp.Variable((1, target.shape[1]))
+        return super().expression(prediction + np.ones((len(target), 1)) @ intercept, target)
+
+    def intercept(self, prediction: Any, target: Any) -> Any:
+        """Return the best b, one for each output: the mean of t - p."""
+        return (target - prediction).mean(0)
+
+
+@dataclass(frozen=True)
 class LogisticLoss:
     """L(p) = 1/n sum_i log(1 + exp(-t_i p_i)) for targets t_i of -1 and +1."""
 
@@ -185,6 +229,10 @@ class SoftmaxLoss:
         import cvxpy as cp
 
         return (cp.sum(cp.log_sum_exp(prediction, axis=1)) - cp.sum(cp.multiply(target, prediction))) / len(target)
+
+
+def _centred(values: Any) -> Any:
+    return values - values.mean(0)
 
 
 def _library(array: Any) -> Any:

@@ -173,7 +173,7 @@ class Splitting:
         self.operator = operator.cast("float64", self.penalty.basis.matrix)
         self.gram = self.operator.patterns.row_gram() * program.n_parts
         self.curvature = program.loss.smoothness / len(self.targets)
-        self.splits_prediction = program.loss.name != "squared"
+        self.splits_prediction = program.loss.name != "squared" or program.intercept
         # Then the map of the penalty and the cone together is that of the penalty after the projection.
         self.together = self.strength == 0.0 or (self.penalty.unit is not None and self.penalty.penalty.scales_rows)
         self.n_copies = 2 if program.cone and not self.together else 1

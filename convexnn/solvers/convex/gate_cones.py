@@ -31,7 +31,7 @@ class GateCones:
         self.basis = round_basis(self.data, features, bias, rotate=True, curvature=CURVED * penalty_curvature(program))
         self.X = self.basis.rows(self.data)
         self.gates: Bools = masks(program.rows, program.patterns.generators)
-        self.m = self.gates.shape[1]
+        self.m, self.intercept = self.gates.shape[1], program.intercept
         self.sides = np.where(np.tile(self.gates, (1, 2)), 1.0, -1.0)
         # Rows that are zero on what a gate owns constrain nothing.
         self.bound: Bools = np.square(self.X) @ self.owned.T > 0.0
@@ -45,9 +45,13 @@ class GateCones:
         return max(1, int(self.bound.sum()))
 
     def forward(self, neurons: Floats) -> Floats:
-        """Return the prediction (n,) of neurons (q, d)."""
+        """Return the prediction (n,) of neurons (q, d), less its mean where there is an intercept."""
         difference = neurons[: self.m] - neurons[self.m :]
-        return np.einsum("ij,ij->i", self.X @ difference.T, self.gates)
+        return self.centred(np.einsum("ij,ij->i", self.X @ difference.T, self.gates))
+
+    def centred(self, values: Floats) -> Floats:
+        """Return values (n,) or (n, k) less their means where an intercept takes these up."""
+        return values - values.mean(axis=0) if self.intercept else values
 
     def adjoint(self, residual: Floats) -> Floats:
         """Return the adjoint (q, d) of a residual (n,), zero where not owned."""
@@ -58,7 +62,7 @@ class GateCones:
         return self._adjoint(residual, self.data)
 
     def _adjoint(self, residual: Floats, rows: Floats) -> Floats:
-        half = (self.gates * residual[:, None]).T @ rows
+        half = (self.gates * self.centred(residual)[:, None]).T @ rows
         return np.concatenate([half, -half]) * self.owned
 
     def slack_adjoint(self, multipliers: Floats) -> Floats:

@@ -289,7 +289,7 @@ def kernel(cones: GateCones, inverse: Floats, root: Floats) -> Floats:
         part = factors[gates]
         columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(n, len(part), d)
         columns *= (cones.gates[:, gates] * root[:, None])[:, :, None]
-        flat = columns.reshape(n, -1)
+        flat = cones.centred(columns.reshape(n, -1))
         total += flat @ flat.T
     return total
 
