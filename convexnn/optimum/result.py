@@ -8,6 +8,7 @@ from typing import Any
 from convexnn.checks import require
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.descent import Progress
+from convexnn.theory.widths import width_needed
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,13 @@ class GlobalOptimum(Solution):
 
         The bound holds at every width. The optimum, up to the gap, is reached by networks of at least so many neurons.
         """
-        parts = self.pair if self.pair is not None else (self.weights,)
-        return sum(int(part.reshape(*part.shape[:2], -1).any(axis=1).sum()) for part in parts)
+        return width_needed(self).neurons
 
     @property
     def ending(self) -> str:
         """How the run ended, a sentence or two."""
         if self.status is Status.CONVERGED:
-            return f"No gate is missing: {self.reason}."
+            return f"No gate is missing: {self.reason}. It speaks of {width_needed(self)}."
         return f"{self.status.value} The proof: {self.reason}."
 
     def plot(self, ax: Any = None) -> Any:

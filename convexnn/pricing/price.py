@@ -16,8 +16,8 @@ from convexnn.pricing.reduction import Reduced, reduce
 # Inputs up to which space is cut into cones: there are 2^d orthants to begin with.
 MOST_INPUTS = 12
 
-# Levels are proven from coarse to fine, each nearer to the base by this factor: a coarse proof is what there is when
-# the time is up. Steps are wide, for the number of cones hardly doubles where the excess is halved.
+# With a time limit levels are proven from coarse to fine, each nearer to the base by this factor: a coarse proof is
+# what there is when the time is up. Steps are wide, for the number of cones hardly doubles where the excess is halved.
 FIRST_EXCESS, FINER = 0.32, 0.125
 
 
@@ -70,7 +70,8 @@ def price_exactly(
     theta : ndarray (n, k)
         Dual points.
     base : float
-        What M is near to, above 0: levels to prove are base (1 + e) with ever smaller e, down to the target.
+        What M is near to, above 0: levels to prove are base (1 + e) with ever smaller e, down to the target; without
+        a time limit the target alone.
     target : float
         The level to prove at last, above `base`.
     ball : {"l2", "l1"}
@@ -112,7 +113,7 @@ class _Search:
 
     def run(self, bound: float, base: float, target: float) -> Pricing:
         """Prove levels until the target is reached, a point beats what is to be beaten, or a limit is."""
-        excess, reason = FIRST_EXCESS, "proven"
+        excess, reason = 0.0 if self.limits.ends is None else FIRST_EXCESS, "proven"
         while bound > target and reason == "proven":
             if self.reduced.rows.shape[1] > MOST_INPUTS:
                 reason = f"more than {MOST_INPUTS} inputs"

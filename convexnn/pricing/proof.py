@@ -24,6 +24,9 @@ DEEPEST = 400
 # Points kept of a batch.
 KEPT = 16
 
+# Once a point above the level is found, the search goes on for as many cones again, and this many: there may be others.
+AGAIN = 20_000
+
 
 @dataclass(frozen=True)
 class ProofLimits:
@@ -73,13 +76,15 @@ def prove(function: PricedFunction, ball: Ball, level: float, keep_above: float,
     d = function.rows.shape[1]
     size = int(np.clip(BATCH_ENTRIES // d**2, FEWEST, MOST))
     stack = [orthants(function, function.plain_bound())]
-    found, count, reason = _Found(keep_above), 0, "proven"
+    found, count, reason, most = _Found(keep_above), 0, "proven", limits.max_cones
     while stack:
         batch = _popped(stack, size)
         count += len(batch)
         stack.append(_refined(function, ball, batch, below, found))
         stopped = limits.reason(count)
-        if found.best > level:
+        if found.best > level and most == limits.max_cones:
+            most = min(most, 2 * count + AGAIN)
+        if found.best > level and (count >= most or not any(len(part) for part in stack)):
             reason = "beaten"
         elif max(part.depths.max(initial=0) for part in stack) >= DEEPEST:
             reason = "cones too thin"

@@ -17,6 +17,7 @@ from convexnn.theory.linearity import linear_patterns
 from convexnn.theory.optimality import EpsilonOptimality, epsilon_optimality
 from convexnn.theory.spectrum import RestrictedSpectrum, restricted_spectrum
 from convexnn.theory.stability import HTStability, ht_stability
+from convexnn.theory.widths import WidthNeeded, width_needed
 
 __all__ = [
     "Assumption",
@@ -27,6 +28,7 @@ __all__ = [
     "RestrictedConstant",
     "RestrictedSpectrum",
     "SeparationAndCoverage",
+    "WidthNeeded",
     "assumptions",
     "enumerated_optimum",
     "epsilon_optimality",
@@ -37,4 +39,5 @@ __all__ = [
     "restricted_strong_convexity",
     "separation_and_coverage",
     "step_size",
+    "width_needed",
 ]
