@@ -125,6 +125,13 @@ def as_file(path: Any, name: str) -> Path:
         raise kind(f"{name} {os.fspath(path)!r} cannot be read ({reason}); expected the path of a file") from None
 
 
+def as_path(path: Any, name: str) -> Path:
+    """Return the path of a file to be written."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise TypeError(f"{name} is {path!r}; expected the path of a file")
+    return Path(path)
+
+
 def require(module: str, package: str, purpose: str) -> ModuleType:
     """Import `module` where it is used; if it is missing, say which package brings it and what for."""
     try:

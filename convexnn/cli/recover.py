@@ -37,6 +37,9 @@ def recover(
     time_limit: Annotated[float | None, typer.Option(help="Seconds. (default: none)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Keep the starts that ended in this file, and go on after those that it holds.")
+    ] = None,
     jobs: shared.Jobs = 1,
     dask: shared.Dask = None,
     save: Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")] = None,
@@ -53,6 +56,8 @@ def recover(
     import convexnn as cx
 
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
+    if checkpoint is not None:
+        writable(checkpoint, [data])
     reading = {"missing": missing, "separator": separator, "comment": comment}
     table = read_table(data, target, drop, "regress", reading)
     if table.y.dtype.kind != "f":
@@ -72,6 +77,7 @@ def recover(
             time_limit=time_limit,
             device=device,
             n_jobs=n_jobs,
+            checkpoint=checkpoint,
         )
     network = found.to_network()
     if save is not None:
