@@ -125,6 +125,13 @@ def as_file(path: Any, name: str) -> Path:
         raise kind(f"{name} {os.fspath(path)!r} cannot be read ({reason}); expected the path of a file") from None
 
 
+def as_path(path: Any, name: str) -> Path:
+    """Return the path of a file to be written."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise TypeError(f"{name} is {path!r}; expected the path of a file")
+    return Path(path)
+
+
 # Files of the package `verify` of 2017 on PyPI, which pip puts into the folder of ours; ours have none of these names.
 OTHER_VERIFY = tuple(
     f"{name}.py" for name in ("__meta__", "base", "containers", "equality", "logic", "runners", "types")
@@ -150,6 +157,7 @@ EXTRAS = {
     "typer": "cli",
     "gurobipy": "gurobi",
     "pyscipopt": "scip",
+    "distributed": "dask",
 }
 
 

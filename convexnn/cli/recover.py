@@ -38,6 +38,9 @@ def recover(
     time_limit: Annotated[float | None, typer.Option(help="Seconds. (default: none)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Keep the starts that ended in this file, and go on after those that it holds.")
+    ] = None,
     jobs: shared.Jobs = 1,
     dask: shared.Dask = None,
     save: Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")] = None,
@@ -54,6 +57,8 @@ def recover(
     import convexnn as cx
 
     written = [writable(path, [data]) for path in (save, onnx) if path is not None]
+    if checkpoint is not None:
+        writable(checkpoint, [data])
     if onnx is not None:
         require("onnx", "onnx", "--onnx")
     reading = {"missing": missing, "separator": separator, "comment": comment}
@@ -75,6 +80,7 @@ def recover(
             time_limit=time_limit,
             device=device,
             n_jobs=n_jobs,
+            checkpoint=checkpoint,
         )
     network = found.to_network()
     if save is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Progress
@@ -52,3 +53,4 @@ class RecoveryOptions:
     device: str
     callback: Callable[[RecoveryProgress], None] | None
     n_jobs: int | None = 1
+    checkpoint: Path | None = None

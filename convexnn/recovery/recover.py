@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_moderate
+from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_moderate, as_path
 from convexnn.patterns.activation_patterns import ActivationPatterns
 from convexnn.patterns.gates import append_ones
 from convexnn.program.convex_program import ConvexProgram
@@ -42,6 +43,7 @@ def recover(
     device: str = "cpu",
     callback: Callable[[RecoveryProgress], None] | None = None,
     n_jobs: int | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Solution:
     """Find a sparse ReLU network f(x) = sum_j +-relu(x . w_j) whose gates are not known.
 
@@ -83,6 +85,10 @@ def recover(
         call (so that Dask or Ray may serve), or one. Where workers have as many threads as this process
         (``OMP_NUM_THREADS=1``), the network is that of one job to the last bit, unless a time limit cuts in. With
         several jobs `callback` hears of a start once it has ended, and KeyboardInterrupt loses those in flight.
+    checkpoint : str or Path, optional
+        A file, written anew after each start that came to its own end. Where it is there already, the run goes on after
+        those starts, and returns what it would have returned without a break, to the last bit; a start that was broken
+        off begins anew. `n_restarts`, `time_limit` and `n_jobs` may be others than those of the run before.
 
     Returns
     -------
@@ -95,9 +101,10 @@ def recover(
     Raises
     ------
     TypeError, ValueError
-        An argument is of the wrong type, shape or range; the message names it.
+        An argument is of the wrong type, shape or range, or the checkpoint is that of another run; the message names
+        it.
     OSError
-        A start killed its worker process, or the cluster has gone.
+        The checkpoint cannot be written, a start killed its worker process, or the cluster has gone.
 
     Notes
     -----
@@ -136,6 +143,7 @@ def recover(
         device=device,
         callback=callback,
         n_jobs=as_jobs(n_jobs),
+        checkpoint=None if checkpoint is None else as_path(checkpoint, "checkpoint"),
     )
     # torch came with the clock, and is not loaded before it is used.
     from convexnn.recovery.recover_weights import recover_weights

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ def answer(name: str, **options: Any) -> Any:
         return path.train_scores.tolist(), path.validation_scores.tolist(), path.networks[0].predict(X).tolist()
     if name == "evaluate":
         network = cx.SparseReLUNetwork([([[1.0, 0, 0, 0, 0], [-1.0, 0, 0, 0, 0]], None), ([[1.0, 1.0]], [-1.0])])
-        judged = verify.evaluate(network, X, np.sign(y - 0.5), lambda x: verify.LinfBall(x, 0.3), **options)
-        return [(one.status.name, one.bound) for one in judged.answers]
+        asked = verify.evaluate(network, X, np.sign(y - 0.5), lambda x: verify.LinfBall(x, 0.3), **options)
+        return [(one.status.name, one.bound) for one in asked.answers]
     program = cx.ConvexProgram(X, y, cx.sample_patterns(X, 4, seed=0), penalty="group_l1", strength=0.05)
     if name == "crosscheck":
         return [(row.solver, row.objective) for row in cx.crosscheck(program, ["admm", "fista"], **options).rows]
-    solved = cx.regularization_path(program, [0.1, 0.05, 0.02], warm=False, **options)
-    return solved.solver, [solution.weights.tolist() for solution in solved]
+    strengths = cx.regularization_path(program, [0.1, 0.05, 0.02], warm=False, **options)
+    return strengths.solver, [solution.weights.tolist() for solution in strengths]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -159,10 +160,18 @@ def test_warm_starts_are_not_spread() -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
+    """Give the address of a Dask cluster."""
+    with running_cluster() as address:
+        yield address
+
+
+@contextmanager
+def running_cluster(**settings: str) -> Iterator[str]:
     """Run a Dask cluster of two workers in processes of their own, as a user does; give its address."""
     pytest.importorskip("distributed", reason="needs distributed (pip install convexnn[dask])")
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    environment |= settings
     script = f"""
 import time
 from distributed import LocalCluster
@@ -202,29 +211,36 @@ class TestDask:
         from distributed import Client
 
         alone = [answer(name) for name in TASKS]
-        with Client(cluster), joblib.parallel_config("dask"):
+        with Client(cluster) as client, joblib.parallel_config("dask"):
+            client.wait_for_workers(1, timeout=60)
             assert is_spread(None)
             assert [answer(name) for name in TASKS] == alone
 
     def test_a_worker_that_is_killed_loses_nothing_but_its_run(self, cluster: str, tmp_path: Path) -> None:
         from distributed import Client
 
-        with Client(cluster), joblib.parallel_config("dask"):
+        with Client(cluster) as client, joblib.parallel_config("dask"):
+            client.wait_for_workers(1, timeout=60)
             found = sorted(spread(killed_once, [(i, tmp_path / "killed") for i in range(5)]))
         assert found == [(i, i) for i in range(5)]
         assert (tmp_path / "killed").exists()
 
-    def test_a_run_that_always_kills_its_worker_is_one_line(self, cluster: str) -> None:
-        from distributed import Client
+    def test_a_run_that_kills_more_workers_than_dask_allows_is_one_line(self) -> None:
+        with running_cluster(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as address:
+            from distributed import Client
 
-        with (
-            Client(cluster),
-            joblib.parallel_config("dask"),
-            pytest.raises(OSError, match=r"the cluster lost a run \(KilledWorker\): its workers were killed"),
-        ):
-            list(spread(killed_always, [(i,) for i in range(4)]))
+            with (
+                Client(address),
+                joblib.parallel_config("dask"),
+                pytest.raises(OSError, match=r"the cluster lost a run \(KilledWorker\): its workers were killed"),
+            ):
+                list(spread(killed_always, [(i,) for i in range(4)]))
 
     def test_the_command_line(self, cluster: str, tmp_path: Path) -> None:
+        from distributed import Client
+
+        with Client(cluster) as client:
+            client.wait_for_workers(1, timeout=60)
         X, y = data()
         table = tmp_path / "data.csv"
         np.savetxt(table, np.column_stack([X, y]), delimiter=",")
