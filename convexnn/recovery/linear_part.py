@@ -12,6 +12,7 @@ from math import log
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
@@ -22,6 +23,9 @@ UNCENTRED = 0.03
 
 # Most inputs for which the linear part is projected out, rows an unknown that this needs, and most rows it is done on.
 MOST_INPUTS, ROWS_AN_UNKNOWN, MOST_ROWS = 256, 2, 20_000
+
+# Random choices of neurons to turn round from which the best choice is sought.
+RANDOM_CHOICES = 4
 
 # Entries of the linear part that are rounding, as a share of the largest.
 ROUNDING = 1e-9
@@ -72,16 +76,38 @@ def unfold(problem: Problem, hidden: HiddenLayer, signs: str) -> HiddenLayer:
     rows = problem.rows.cpu().numpy()
     weights, part = _fit_linear(rows, residual.cpu().numpy())
     linear, gates, outputs = part.sparse(weights), hidden.weights.cpu().numpy().copy(), hidden.signs.cpu().numpy()
-    turned = True
-    while turned:
-        turned = False
-        for index, sign in enumerate(outputs):
-            other = part.sparse(linear + sign * gates[index])
-            if np.count_nonzero(other) < np.count_nonzero(linear):
-                linear, gates[index], turned = other, -gates[index], True
+    linear, turned = _fewest(part, linear, gates * outputs[:, None])
+    gates[turned] *= -1.0
     extra, sides = split_linear(rows, linear, signs)
     whole = torch.as_tensor(np.concatenate([gates, extra])).to(hidden.weights)
     return HiddenLayer(whole, torch.as_tensor(np.concatenate([outputs, sides])).to(hidden.signs), whole)
+
+
+def _fewest(part: _LinearPart, linear: Floats, neurons: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the sum (d,) of a linear function and some of the neurons (p, d) with the fewest weights, and which (p,).
+
+    By descent, one neuron more or less at a time, from none and from a few random choices.
+    """
+    rng, count = np.random.default_rng(0), len(neurons)
+    starts = [np.zeros(count, dtype=bool), *(rng.random((RANDOM_CHOICES, count)) < 0.5)]
+    ends = [_descend(part, linear, neurons, start) for start in starts]
+    return min(ends, key=lambda end: np.count_nonzero(end[0]))
+
+
+def _descend(
+    part: _LinearPart, linear: Floats, neurons: Floats, taken: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the sum, and the choice, at which no neuron more or less leaves fewer weights."""
+    total, lower = part.sparse(linear + taken @ neurons), True
+    while lower:
+        lower = False
+        for index in range(len(neurons)):
+            choice = taken.copy()
+            choice[index] = ~choice[index]
+            other = part.sparse(linear + choice @ neurons)
+            if np.count_nonzero(other) < np.count_nonzero(total):
+                total, taken, lower = other, choice, True
+    return total, taken
 
 
 def split_linear(rows: Floats, linear: Floats, signs: str = "both") -> tuple[Floats, Floats]:

@@ -14,10 +14,10 @@ from convexnn.recovery.layer.problem import Problem, mean_square
 from convexnn.recovery.layer.significance import drop_insignificant, drop_to
 
 # Rounds without a lower loss after which a pursuit ends, and rounds at most.
-PATIENCE, ROUNDS = 2, 25
+PATIENCE, ROUNDS = 1, 10
 
 # Share of the insignificant weights that go at one time, and steps of a fit in between.
-SHARE, STEPS = 0.5, 6
+SHARE, STEPS = 0.5, 4
 
 
 def pursue(
@@ -48,12 +48,12 @@ def pursue(
         if not len(wanted):
             stale = PATIENCE
         hidden = hidden.concatenate(found.layer(wanted))
-        hidden, loss = polish(problem, hidden, stop=stop)
+        hidden, loss = polish(problem, hidden, 2 * STEPS, stop=stop)
         if hidden.nnz > budget:
             hidden = drop_insignificant(problem, hidden, n_candidates, SHARE, STEPS)
-            hidden = drop_to(problem, hidden, budget)
+            hidden = drop_to(problem, hidden, budget, SHARE, STEPS)
             loss = problem.loss(hidden.weights, hidden.signs)
         stale += 1
         if loss < least:
             best, least, stale = hidden, loss, 0
-    return best.select(best.live), least
+    return polish(problem, best.select(best.live), stop=stop)

@@ -115,6 +115,15 @@ def recover(
     points, and what lowers the network's own loss is kept. Ways that pay are taken more often. With many rows the
     search sees a sample of them first and more later; what is returned is judged on, and fitted to, all of them.
 
+    Neurons of features that are not centred (counts, 0 and 1, units with an offset) are often active on all rows, or on
+    nearly all, and many networks are one function then: what such neurons hold is a linear function of the rows, and
+    which of them held a weight cannot be known. There (at most 256 inputs, and twice as many rows as these and the
+    budget) each start first looks for neurons beside the best linear function, which costs nothing, and then gives its
+    weights back to neurons: to some by relu(u) = u + relu(-u), the rest to one neuron that is active on all rows, or to
+    one of either sign. All of them count in the budget and in the width, once each; twice where a feature has both
+    signs and no neuron that is active on all rows can hold it. Before the weights are given back the best network so
+    far is that of the search without a linear function.
+
     Examples
     --------
     >>> import numpy as np

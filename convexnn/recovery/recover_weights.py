@@ -12,6 +12,7 @@ from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_dust, drop_insignificant
+from convexnn.recovery.linear_part import is_uncentred
 from convexnn.recovery.memory import estimate_peak_bytes
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.restarts import nothing
@@ -29,10 +30,10 @@ def recover_weights(
 ) -> tuple[Floats, Floats, RunRecord]:
     """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
     n_rows, n_inputs = rows.shape
-    memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width)
     scale, height = root_mean_squares(rows), float(root_mean_squares(target[:, None])[0])
     device = as_device(options.device)
     problem = Problem(torch.as_tensor(rows / scale, device=device), torch.as_tensor(target / height, device=device))
+    memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width, is_uncentred(problem, options.budget))
     course = Course(options, 0.5 * height**2, nothing(problem))
     status = course.run(problem, rng)
     hidden, history = course.best.hidden, course.history

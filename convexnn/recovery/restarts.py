@@ -85,7 +85,7 @@ class StartSearch:
         current, bandit = None, StepRuleBandit()
         if self._is_uncentred:
             yield from self._detour()
-            if self.best.loss <= EXACT or self.options.deadline.is_over():
+            if self.best.loss <= EXACT or self.options.deadline.is_over() or self.at_noise_floor:
                 return
             current = self.best
         for size in sizes:
@@ -123,12 +123,15 @@ class StartSearch:
         detour, self.detour = self.detour, None
         if detour is None or not len(detour.best.hidden.signs):
             return
-        hidden = unfold(self.problem, detour.best.hidden, self.options.signs)
-        hidden, loss = polish(self.problem, hidden)
+        stop = self.options.deadline.is_over
+        beside = detour.best.hidden
+        if detour.best.loss <= EXACT:
+            beside = drop_dust(detour.problem, beside, EXACT, stop)
+        hidden, loss = polish(self.problem, unfold(self.problem, beside, self.options.signs), stop=stop)
         if loss <= EXACT:
-            hidden = drop_dust(self.problem, hidden, EXACT, self.options.deadline.is_over)
+            hidden = drop_dust(self.problem, hidden, EXACT, stop)
         hidden = drop_to(self.problem, hidden, self.options.budget).compact(self.options.width)
-        hidden, loss = polish(self.problem, hidden)
+        hidden, loss = polish(self.problem, hidden, stop=stop)
         self._keep_if_best(replace(detour.best, hidden=hidden, loss=loss))
 
     def _sample(self, size: int) -> Problem:
@@ -188,7 +191,8 @@ class StartSearch:
 
     def _patience(self, patience: int, current: Candidate | None) -> int:
         if self.at_noise_floor:
-            return max(1, patience // NOISE_IMPATIENCE)
+            # Beside a linear function the rest of the weights is still to come.
+            return 0 if self.problem.modulo_linear else max(1, patience // NOISE_IMPATIENCE)
         nearly_exact = current is not None and current.loss < FINE
         return NEARLY_EXACT_PATIENCE * patience if nearly_exact else patience
 

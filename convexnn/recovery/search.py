@@ -42,8 +42,8 @@ RISING = (0.4, 0.95)
 TURNS = 0.2
 
 
-# Share of those that grow neuron by neuron, from these shares of the best neurons, by so many at a time.
-PURSUITS, PURSUED_SHARES, NEWCOMERS = 0.5, (1.0, 1.0, 1.0, 0.5, 0.7, 0.9), (1, 5)
+# What candidates grow from neuron by neuron, in shares of the best neurons, and how many come at a time.
+PURSUED_SHARES, NEWCOMERS = (1.0, 1.0, 1.0, 0.5, 0.7, 0.9), (1, 5)
 
 # Standard errors below which the lean of a target is chance.
 CHANCE_LEAN = 3.0
@@ -145,7 +145,7 @@ class Search:
             chance = rng.random()
             if chance < TURNS:
                 return self._turn(best, kinds, rule)
-            if chance < TURNS + PURSUITS:
+            if chance < TURNS + (1.0 - TURNS) * self.bandit.pursuit_share:
                 return self._pursuit(best, kinds, rule)
         moves = MOVES if self._has_ample_rows else MOVES_OF_FEW_ROWS
         move = moves[rng.integers(len(moves))]
@@ -176,8 +176,9 @@ class Search:
             hidden = without_linear_neurons(self.problem, hidden)
         if int(hidden.live.sum()) > self.width:
             hidden, loss = polish(self.problem, hidden.compact(self.width), stop=self.stop)
+        gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
+        self.bandit.credit_pursuit(plan.pursues, gain)
         if not plan.pursues:
-            gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
             self.bandit.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
         source = f"{plan.source}, {STEP_RULES[plan.rule].name}"
         return Candidate(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))

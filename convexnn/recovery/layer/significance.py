@@ -47,16 +47,16 @@ def drop_insignificant(
         hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds)[0]
 
 
-def drop_to(problem: Problem, hidden: HiddenLayer, budget: int) -> HiddenLayer:
+def drop_to(problem: Problem, hidden: HiddenLayer, budget: int, share: float = SHARE, rounds: int = 20) -> HiddenLayer:
     """Return the network with at most `budget` weights: those whose loss costs least go, a share of them at a time."""
     while hidden.nnz > budget:
         gates, features = torch.nonzero(hidden.weights, as_tuple=True)
         excess = len(gates) - budget
         costs = _costs(problem, hidden, (gates, features))
-        gone = costs.topk(min(excess, max(1, int(SHARE * len(gates)))), largest=False).indices
+        gone = costs.topk(min(excess, max(1, int(share * len(gates)))), largest=False).indices
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
-        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates))[0]
+        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds)[0]
     return hidden
 
 
