@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from verify.answers.answer import Proof
 from verify.answers.checked_result import CheckedResult
 from verify.answers.optimum import Optimum, Status
 from verify.answers.replay import replay_of
+from verify.bounds.evaluation_error import EvaluationError
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.objectives import weights_of, with_values
@@ -27,7 +28,6 @@ from verify.questions.portfolio import Portfolio
 from verify.questions.resources import INTERRUPTION, answer_of, resources_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
-from verify.regions.intervals import Interval
 from verify.splitting.rising import Rising
 from verify.splitting.schedule import SCHEDULE, asks_early
 
@@ -47,9 +47,6 @@ COARSE, AFTER_ENGINES = 1e-3, 1.0
 
 # Weights up to which points are polished as soon as they are found, and the seconds of each linear program.
 POLISHED, PROGRAM = 1 << 13, 0.5
-
-# Bound and value each lose several roundings, each about the error of one evaluation in the region.
-ROUNDINGS = 8.0
 
 BRANCHED, DUAL = "Branch and bound meets the value found.", "Outward-rounded dual bounds meet the value found."
 
@@ -179,8 +176,7 @@ class Maximization:
         self.allowance, self.leak = 0.0, 0.0
         at_center = float(inquiry.at_center[index])
         self.zero = ZERO * abs(at_center) if np.isfinite(at_center) else 0.0
-        # A witness, and the error of evaluating the function near it.
-        self.error: tuple[Floats, float] = (np.empty(0), 0.0)
+        self.error = EvaluationError(inquiry.functions, index, inquiry.region)
         self.rising = Rising(inquiry, index, self._polish)
 
     def by_now(self) -> Optimum:
@@ -344,19 +340,10 @@ class Maximization:
 
         It cannot where it is below the share GAP of the value, or below what is `wanted`.
         """
-        point, own = self.inquiry.points[self.index], GAP * abs(self._value)
-        if not np.isfinite(self._value) or self.inquiry.clock.over():
-            return self._known_error
-        if not np.array_equal(self.error[0], point):
-            widths = [ROUNDINGS * self._width(self.inquiry.functions.proven_at, x) for x in self._probes()]
-            if max(widths) <= max(own, wanted):
-                return 0.0
-            sharp = self._sharp_error()
-            # What the limit has cut short is wider than it is.
-            if self.inquiry.clock.over():
-                return self._known_error
-            self.error = (point.copy(), sharp)
-        return self._known_error
+        point, stop = self.inquiry.points[self.index], self.inquiry.clock.over
+        if not np.isfinite(self._value) or stop():
+            return self.error.known_at(point)
+        return self.error.at(point, max(GAP * abs(self._value), wanted), stop)
 
     @property
     def _least(self) -> float:
@@ -364,30 +351,11 @@ class Maximization:
         return UNDERFLOW + (self.zero if abs(self._value) <= self.zero else 0.0)
 
     @property
-    def _known_error(self) -> float:
-        return self.error[1] if np.array_equal(self.error[0], self.inquiry.points[self.index]) else 0.0
-
-    def _sharp_error(self) -> float:
-        """Return that error by CROWN bounds of single points: intervals add up what neurons lose, layer by layer."""
-        sharply = partial(self.inquiry.functions.sharply_at, stop=self.inquiry.clock.over)
-        return ROUNDINGS * max(self._width(sharply, x) for x in self._probes())
-
-    def _probes(self) -> list[Floats]:
-        """Return the witness, the center and two ends of the region: a value of 0 may have no term at all."""
-        region = self.inquiry.region
-        return [self.inquiry.points[self.index], region.center, *map(region.project, (region.lower, region.upper))]
-
-    def _width(self, known: Callable[[Floats], Interval], x: Floats) -> float:
-        bounds = known(x)
-        with np.errstate(all="ignore"):
-            width = float(bounds.upper[self.index] - bounds.lower[self.index])
-        return width if np.isfinite(width) else 0.0
-
-    @property
     def _tolerance(self) -> float:
         if not np.isfinite([self._bound, self._value]).all():
             return 0.0
-        return GAP * max(abs(self._bound), abs(self._value)) + self._known_error + self._least
+        known = self.error.known_at(self.inquiry.points[self.index])
+        return GAP * max(abs(self._bound), abs(self._value)) + known + self._least
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
         # The value first: an engine that was left may still find points, and no value is said that none reaches.
