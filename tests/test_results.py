@@ -76,6 +76,7 @@ RESULTS: dict[str, Callable[[], Record]] = {
     "convexnn.theory.HTStability": lambda: theory.ht_stability(SMALL, cx.solve(SMALL)),
     "convexnn.theory.EpsilonOptimality": lambda: theory.epsilon_optimality(SMALL, cx.solve(SMALL), 0.0),
     "convexnn.theory.EnumeratedOptimum": lambda: theory.enumerated_optimum(SMALL),
+    "convexnn.theory.WidthNeeded": lambda: theory.width_needed(cx.global_optimum(X[:, :2], Y, strength=0.05)),
     "convexnn.baselines.Baseline": lambda: baselines.train_dense(X, Y, width=2, epochs=1),
     "convexnn.studies.harness.reproduce.Report": squares,
     "verify.Answer": lambda: verify.find_adversarial(NETWORK, verify.LinfBall([2.0], 0.5)),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convexnn.checks import as_count
+from convexnn.records import Record
 from convexnn.solution import Solution
 
 
 @dataclass(frozen=True)
-class WidthNeeded:
+class WidthNeeded(Record):
     """From which width on a certificate is one of the training optimum.
 
     Attributes
@@ -20,6 +21,15 @@ class WidthNeeded:
         (n + 1) k for n rows and k outputs: some optimum over any width has no more neurons.
     lower, upper : float
         The best objective of networks of `neurons` neurons or more is between them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convexnn as cx
+    >>> X = np.random.default_rng(0).standard_normal((40, 2))
+    >>> needed = cx.theory.width_needed(cx.global_optimum(X, np.maximum(X[:, 0], 0), strength=0.1))
+    >>> needed.covers(needed.neurons), needed.enough, bool(needed.lower <= needed.upper)
+    (True, 41, True)
     """
 
     neurons: int
