@@ -32,7 +32,7 @@ STALLED = 1e-12
 # Rounds of refinement of each Newton step: late in a run the blocks span many orders of magnitude.
 REFINEMENTS = 3
 
-# Entries of one tile of the n x n system's factor.
+# Most entries of one tile of the n x n system's factor.
 TILE = 1 << 24
 
 
@@ -65,12 +65,14 @@ class InteriorPoint:
         One column of its targets.
     tolerance : float
         The goal of the relative gap.
+    tile : int
+        Entries of one tile of the n x n system's factor.
     """
 
-    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float) -> None:
+    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float, tile: int = TILE) -> None:
         assert program.penalty is not None
         self.loss, self.penalty, self.strength = program.loss, program.penalty, program.strength or 0.0
-        self.y, self.cones = target, GateCones(program)
+        self.y, self.cones, self.tile = target, GateCones(program), tile
         self.zero_loss = self.loss.value(np.zeros_like(target), target)
         self.goal = tolerance * self.zero_loss
         self.barrier: Barrier = barrier_of(self.penalty.name, self.strength, self.cones.basis)
@@ -104,7 +106,7 @@ class InteriorPoint:
         """Return the next iterate: one factorisation, a predictor and a corrector."""
         weights = now.multipliers / now.slacks
         linearised = self.barrier.linearise(now.neurons, now.penalty_dual, now.smoothing)
-        system = NewtonSystem(self.cones, self._curvature(now.neurons), weights, linearised)
+        system = NewtonSystem(self.cones, self._curvature(now.neurons), weights, linearised, self.tile)
         slope = self.cones.adjoint(self._gradient(now.neurons))
         pure = self.barrier.target(now.neurons, 0.0)
         move = system.solve(-slope - pure)
@@ -216,8 +218,8 @@ class InteriorPoint:
 class NewtonSystem:
     """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows."""
 
-    def __init__(self, cones: GateCones, curvature: Floats, weights: Floats, penalty: Floats) -> None:
-        self.cones, self.root, self.penalty = cones, np.sqrt(curvature), penalty
+    def __init__(self, cones: GateCones, curvature: Floats, weights: Floats, penalty: Floats, tile: int) -> None:
+        self.cones, self.root, self.penalty, self.tile = cones, np.sqrt(curvature), penalty, tile
         self.weights = weights
         self.blocks = cones.blocks(weights, penalty)
         own = cones.owned
@@ -249,7 +251,7 @@ class NewtonSystem:
         both += np.eye(d) * ~cones.owned[: cones.m, :, None]
         factors = np.linalg.cholesky(both) * cones.owned[: cones.m, :, None]
         gram = np.eye(len(cones.X))
-        for gates in gate_tiles(len(cones.X), cones.m, max(1, TILE // d)):
+        for gates in gate_tiles(len(cones.X), cones.m, max(1, self.tile // d)):
             part = factors[gates]
             columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(len(gram), len(part), d)
             columns *= (cones.gates[:, gates] * self.root[:, None])[:, :, None]
