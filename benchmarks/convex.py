@@ -182,9 +182,11 @@ def offsets(seeds: int) -> None:
         }
         clarabel = median([seconds for seconds, _ in runs["cvxpy"]])
         for solver, results in runs.items():
-            shares = [solution.gap / solution.program.zero_loss for _, solution in results if solution.gap is not None]
-            counts = [solution.iterations for _, solution in results]
-            met = sum(solution.status is cx.Status.CONVERGED for _, solution in results)
+            # An engine that fails outright has no answer.
+            found = [solution for _, solution in results if solution is not None]
+            shares = [solution.gap / solution.program.zero_loss for solution in found if solution.gap is not None]
+            counts = [solution.iterations for solution in found]
+            met = sum(solution.status is cx.Status.CONVERGED for solution in found)
             spent = median([seconds for seconds, _ in results])
             cells = [f"{'cones' if cone else 'gated'}, {penalty}", f"{place[0]:g}", f"{place[1]:g}", solver]
             cells += [f"{met} of {seeds}", f"{median(counts):.0f}", f"{max(counts)}", f"{median(shares):.0e}"]
@@ -192,11 +194,14 @@ def offsets(seeds: int) -> None:
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def timed(program: cx.ConvexProgram, solver: str) -> tuple[float, cx.Solution]:
+def timed(program: cx.ConvexProgram, solver: str) -> tuple[float, cx.Solution | None]:
     """Return the CPU seconds of a solver, and its answer."""
-    began = process_time()
     limits = {"max_iterations": PATIENCE} if program.cone and solver == "admm" else {}
-    solution = cx.solve(program, solver, **limits)
+    began = process_time()
+    try:
+        solution = cx.solve(program, solver, **limits)
+    except RuntimeError:
+        solution = None
     return process_time() - began, solution
 
 

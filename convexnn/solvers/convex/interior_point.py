@@ -7,13 +7,14 @@ from time import perf_counter
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from convexnn.checks import as_nonnegative
+from convexnn.checks import as_count, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
-from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
+from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.convex.interior_steps import TILE, InteriorIterate, InteriorPoint
 from convexnn.solvers.convex.softmax_steps import SoftmaxPoint
 
 # Rows from which threads pay: numpy and scipy bring a BLAS each, and on 500 rows, where every call is short, their
@@ -30,6 +31,7 @@ def interior_point(
     tolerance: float = TOLERANCE,
     max_iterations: int = 200,
     time_limit: float | None = None,
+    memory_limit: int = 1 << 30,
     callback: Callback | None = None,
 ) -> Solution:
     """Solve a cone program by a primal-dual interior point method on the CPU, in float64.
@@ -45,6 +47,9 @@ def interior_point(
         Of all outputs together; every one has at least one.
     time_limit : float, optional
         Seconds for the iterations.
+    memory_limit : int, default 2^30
+        Bytes of the arrays that the method holds: 16 n^2 for its systems and as many as 192 n m for slacks and
+        multipliers, at least; tiles shrink to fit.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
         in it or from outside, returns the best iterate so far, a point of the cones; zero weights before there is one.
@@ -58,7 +63,7 @@ def interior_point(
     ------
     UnsuitedError
         A cone has no interior, or one so thin that no point of moderate size is well inside, or there are too many
-        rows times classes (solver ``admm`` does these); a ValueError.
+        rows times classes (solver ``admm`` does these); or its arrays do not fit into `memory_limit`. A ValueError.
 
     Notes
     -----
@@ -82,12 +87,13 @@ def interior_point(
     ('interior_point', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    tile = tile_within(program, as_count(memory_limit, "memory_limit", at_least=0))
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     outputs: list[Outcome] = []
     interrupted = False
     with threadpool_limits(1 if len(program.rows) < THREADED else None, user_api="blas"):
         try:
-            methods = _methods(program, tolerance)
+            methods = _methods(program, tolerance, tile)
             for method in methods:
                 done = sum(len(run.history) for _, run in outputs)
                 left = limits.left(done, perf_counter() - began)
@@ -100,11 +106,26 @@ def interior_point(
     return _certified(program, outputs, interrupted, perf_counter() - began, tolerance)
 
 
-def _methods(program: ConvexProgram, tolerance: float) -> list[InteriorPoint]:
+def _methods(program: ConvexProgram, tolerance: float, tile: int) -> list[InteriorPoint]:
     """Return one method for each output, or one for all where the loss couples them."""
     if program.loss.name == "softmax":
-        return [SoftmaxPoint(program, program.targets, tolerance)]
-    return [InteriorPoint(program, target, tolerance) for target in program.targets.T]
+        return [SoftmaxPoint(program, program.targets, tolerance, tile)]
+    return [InteriorPoint(program, target, tolerance, tile) for target in program.targets.T]
+
+
+def tile_within(program: ConvexProgram, memory_limit: int) -> int:
+    """Return the entries of a tile of the Newton system such that a run stays within the bytes of a limit."""
+    n, d = program.rows.shape
+    q, coupled = 2 * len(program.patterns), n * (program.n_outputs if program.loss.name == "softmax" else 1)
+    # Two systems of the coupled rows, squares of the data, slacks, multipliers and what a step makes of them, blocks.
+    fixed = 8 * (2 * coupled**2 + program.n_outputs * (n * d * (d + 5) // 2 + 12 * n * q + 8 * q * d * d))
+    # The columns of a tile, and what is made of them on the way.
+    least = 24 * n * d
+    if fixed + least > memory_limit:
+        raise UnsuitedError(
+            f"memory_limit is {memory_limit}; interior_point expects at least {fixed + least} bytes for this program"
+        )
+    return min(TILE, (memory_limit - fixed) // 24)
 
 
 def _certified(

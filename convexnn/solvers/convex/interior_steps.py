@@ -32,7 +32,7 @@ STALLED = 1e-12
 # Most rounds of conjugate gradients of each Newton step, and the share of the right side left at which they end.
 REFINEMENTS, SOLVED = 12, 1e-13
 
-# Entries of one tile of the n x n system's factor.
+# Most entries of one tile of the n x n system's factor.
 TILE = 1 << 24
 
 
@@ -65,12 +65,14 @@ class InteriorPoint:
         One column of its targets; all of them, (n, k), where the loss couples outputs.
     tolerance : float
         The goal of the relative gap.
+    tile : int
+        Entries of one tile of the n x n system's factor.
     """
 
-    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float) -> None:
+    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float, tile: int = TILE) -> None:
         assert program.penalty is not None
         self.loss, self.penalty, self.strength = program.loss, program.penalty, program.strength or 0.0
-        self.y, self.cones = target, self._cones_of(program)
+        self.y, self.cones, self.tile = target, self._cones_of(program), tile
         self.zero_loss = self.loss.value(np.zeros_like(target), target)
         self.goal = tolerance * self.zero_loss
         self.barrier: Barrier = barrier_of(self.penalty.name, self.strength, self.cones.basis)
@@ -81,7 +83,7 @@ class InteriorPoint:
         return GateCones(program)
 
     def _system(self, now: InteriorIterate, weights: Floats, penalty: Floats) -> NewtonSystem:
-        return NewtonSystem(self.cones, np.sqrt(self._curvature(now.neurons)), weights, penalty)
+        return NewtonSystem(self.cones, np.sqrt(self._curvature(now.neurons)), weights, penalty, self.tile)
 
     def begin(self) -> InteriorIterate:
         """Return a point well inside the cones, its penalty and barrier of the size of the loss at zero."""
@@ -222,8 +224,8 @@ class InteriorPoint:
 class NewtonSystem:
     """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows; `root` is H^1/2."""
 
-    def __init__(self, cones: GateCones, root: Floats, weights: Floats, penalty: Floats) -> None:
-        self.cones, self.root, self.weights, self.penalty = cones, root, weights, penalty
+    def __init__(self, cones: GateCones, root: Floats, weights: Floats, penalty: Floats, tile: int) -> None:
+        self.cones, self.root, self.weights, self.penalty, self.tile = cones, root, weights, penalty, tile
         own = cones.owned
         pairs = own[:, :, None] & own[:, None, :]
         inverse = np.linalg.inv(cones.blocks(weights, penalty)) * pairs
@@ -275,17 +277,17 @@ class NewtonSystem:
 
     def _gram(self) -> Floats:
         """Return I + H^1/2 A B^-1 A^T H^1/2, (n, n)."""
-        gram: Floats = np.eye(len(self.cones.X)) + kernel(self.cones, self.inverse, self.root)
+        gram: Floats = np.eye(len(self.cones.X)) + kernel(self.cones, self.inverse, self.root, self.tile)
         return gram
 
 
-def kernel(cones: GateCones, inverse: Floats, root: Floats) -> Floats:
+def kernel(cones: GateCones, inverse: Floats, root: Floats, tile: int) -> Floats:
     """Return diag(root) A B^-1 A^T diag(root) of one output's neurons, from B^-1 (2 m, d, d), as (n, n)."""
     n, d = cones.X.shape
     own = cones.owned[: cones.m, :, None]
     factors = np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(d) * ~own) * own
     total = np.zeros((n, n))
-    for gates in gate_tiles(n, cones.m, max(1, TILE // d)):
+    for gates in gate_tiles(n, cones.m, max(1, tile // d)):
         part = factors[gates]
         columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(n, len(part), d)
         columns *= (cones.gates[:, gates] * root[:, None])[:, :, None]

@@ -9,7 +9,7 @@ from convexnn.mapping.cones import least_distance
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.convex.gate_cones import GateCones
-from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint, NewtonSystem, kernel
+from convexnn.solvers.convex.interior_steps import TILE, InteriorIterate, InteriorPoint, NewtonSystem, kernel
 
 # Most rows times classes: the system is a dense matrix of that size, and its factor takes seconds at 4,000.
 MOST_ROWS = 4000
@@ -45,19 +45,19 @@ class OutputCones(GateCones):
 class SoftmaxPoint(InteriorPoint):
     """The method for all outputs of a softmax program at once; its target is (n, k)."""
 
-    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float) -> None:
+    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float, tile: int = TILE) -> None:
         if target.size > MOST_ROWS:
             raise UnsuitedError(
                 f"{len(target)} rows times {target.shape[1]} classes are more than the {MOST_ROWS} of solver "
                 "'interior_point' with the softmax; solver 'admm' can do it"
             )
-        super().__init__(program, target, tolerance)
+        super().__init__(program, target, tolerance, tile)
 
     def _cones_of(self, program: ConvexProgram) -> GateCones:
         return OutputCones(program)
 
     def _system(self, now: InteriorIterate, weights: Floats, penalty: Floats) -> NewtonSystem:
-        return CoupledSystem(self.cones, self._root(now.neurons), weights, penalty)
+        return CoupledSystem(self.cones, self._root(now.neurons), weights, penalty, self.tile)
 
     def _root(self, neurons: Floats) -> Floats:
         """Return R (n, k, k) with R_i R_i^T the Hessian of row i, (diag(p) - p p^T) / n at its shares p.
@@ -90,7 +90,7 @@ class CoupledSystem(NewtonSystem):
         n, k = self.root.shape[:2]
         gram = np.zeros((n, k, n, k))
         for output, inverse in enumerate(np.split(self.inverse, k)):
-            plain, root = kernel(self.cones, inverse, np.ones(n)), self.root[:, output]
+            plain, root = kernel(self.cones, inverse, np.ones(n), self.tile), self.root[:, output]
             for a in range(k):
                 gram[:, a] += (root[:, a, None] * plain)[:, :, None] * root
         return gram.reshape(n * k, n * k) + np.eye(n * k)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -67,6 +69,29 @@ def test_an_l1_penalty_leaves_zeros_in_the_bias_too() -> None:
     for solver in ("admm", "fista"):
         weights = cx.solve(shifted("l1", 10.0, 1.0), solver).weights
         assert (weights[weights.any(axis=1), -1] == 0.0).any()
+
+
+@pytest.mark.parametrize("penalty", ["group_l1", "ridge", "none"])
+@pytest.mark.parametrize(("offset", "scale"), [(100.0, 1e6), (10.0, 1e6), (100.0, 1e-6)])
+def test_offsets_and_units_together_in_cones(penalty: str, offset: float, scale: float) -> None:
+    program = shifted(penalty, offset, scale, cone=True, seed=2)
+    solution = cx.solve(program, "interior_point")
+    assert solution.status is cx.Status.CONVERGED
+    assert solution.iterations <= 100
+
+
+def test_the_interior_point_keeps_a_limit_of_memory() -> None:
+    program = shifted("group_l1", 0.0, 1.0, cone=True)
+    with pytest.raises(ValueError, match="memory_limit is 1000; interior_point expects at least") as caught:
+        cx.solve(program, "interior_point", memory_limit=1000)
+    least = int(str(caught.value).split("at least ")[1].split()[0])
+    tracemalloc.start()
+    solution = cx.solve(program, "interior_point", memory_limit=least)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert solution.status is cx.Status.CONVERGED
+    # Small arrays that the interpreter holds come on top.
+    assert peak <= least + 1_000_000
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0.0, 1e3), (30.0, 1.0), (100.0, 0.01)])

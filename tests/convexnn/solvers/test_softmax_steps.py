@@ -54,7 +54,7 @@ def test_the_system_is_solved() -> None:
     neurons, right = neurons_for(point, 4), neurons_for(point, 5)
     q, d = neurons.shape
     weights = np.random.default_rng(6).uniform(0.1, 2.0, point.cones.bound.shape)
-    system = CoupledSystem(point.cones, point._root(neurons), weights, np.tile(np.eye(d), (q, 1, 1)))
+    system = CoupledSystem(point.cones, point._root(neurons), weights, np.tile(np.eye(d), (q, 1, 1)), point.tile)
     units = np.eye(q * d).reshape(-1, q, d)
     dense = np.stack([system._apply(unit).ravel() for unit in units], axis=1)
     hessian = point._root(neurons) @ point._root(neurons).transpose(0, 2, 1)
