@@ -21,7 +21,10 @@ from convexnn.solution import Solution
 
 def recover(
     data: Annotated[Path, typer.Argument(help="Rows of numbers as text, with or without a header.")],
-    budget: Annotated[int, typer.Option(help="Most nonzero input weights, and biases.")],
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Most nonzero input weights, and biases. (default: doubled until the data are explained)"),
+    ] = None,
     target: shared.TargetColumn = None,
     drop: shared.DroppedColumns = None,
     missing: shared.Missing = "fail",

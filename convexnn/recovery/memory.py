@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convexnn.recovery.gate_fits import MOST_ROWS as FITTED_ROWS
+from convexnn.recovery.layer.linear_part import MOST_ROWS as BESIDE_ROWS
 from convexnn.recovery.layer.polish import TILE_ROWS
-from convexnn.recovery.linear_part import MOST_ROWS as BESIDE_ROWS
 from convexnn.recovery.proposals import ORDERS, POOL
 from convexnn.recovery.restarts import stage_sizes
 from convexnn.recovery.search import MOST_SLACK

@@ -30,7 +30,7 @@ ENDING = 1e-8
 def recover(
     X: ArrayLike,
     y: ArrayLike,
-    budget: int,
+    budget: int | None = None,
     width: int | None = None,
     *,
     bias: bool = False,
@@ -53,10 +53,13 @@ def recover(
         The data, at least 2 rows, finite. Features are brought to one scale inside; the answer is for X as given.
     y : array_like (n,) or (n, 1)
         The target, not constant.
-    budget : int
-        Most nonzero input weights (and biases), 1 to width times the number of features.
+    budget : int, optional
+        Most nonzero input weights (and biases), 1 to width times the number of features. By default budgets double from
+        8, one start each, up to half the number of rows, until a network explains the data, exactly (``EXACT``) or up
+        to noise (``CONVERGED``), as with `significant`; it keeps the weights alone that it needs for that. Smaller
+        networks may exist. `n_restarts` is not read then, and a start is given up after a patience of at most 20.
     width : int, optional
-        Most neurons; default the budget, at most 100.
+        Most neurons; default the budget, at most 100; without a budget 100.
     bias : bool, default False
         Whether neurons have biases; they count in the budget.
     signs : {"both", "positive", "negative"}
@@ -88,7 +91,8 @@ def recover(
     checkpoint : str or Path, optional
         A file, written anew after each start that came to its own end. Where it is there already, the run goes on after
         those starts, and returns what it would have returned without a break, to the last bit; a start that was broken
-        off begins anew. `n_restarts`, `time_limit` and `n_jobs` may be others than those of the run before.
+        off begins anew. `n_restarts`, `time_limit` and `n_jobs` may be others than those of the run before. It needs a
+        budget.
 
     Returns
     -------
@@ -137,10 +141,10 @@ def recover(
     """
     began = perf_counter()
     rows, target = _data(X, y, as_flag(bias, "bias"))
-    budget, width = _sizes(budget, width, rows.shape[1])
+    largest, width = _sizes(budget, width, rows)
     limit = Limits(1, time_limit).time_limit
     options = RecoveryOptions(
-        budget=budget,
+        budget=largest,
         width=width,
         signs=as_known(signs, "signs", ("both", "positive", "negative")),
         n_restarts=as_count(n_restarts, "n_restarts"),
@@ -154,12 +158,17 @@ def recover(
         n_jobs=as_jobs(n_jobs),
         checkpoint=None if checkpoint is None else as_path(checkpoint, "checkpoint"),
     )
+    if budget is None and checkpoint is not None:
+        raise ValueError("checkpoint keeps the starts of one budget; expected a budget beside it, or no checkpoint")
     # torch came with the clock, and is not loaded before it is used.
     from convexnn.recovery.recover_weights import recover_weights
+    from convexnn.recovery.unknown_budget import recover_smallest
     from convexnn.solvers.common.certificate import certify_support
 
-    gates, weights, run = recover_weights(rows, target, options, as_generator(seed))
-    return certify_support(_program(X, y, gates, budget, bias), np.flatnonzero(weights), weights[weights != 0.0], run)
+    search = recover_smallest if budget is None else recover_weights
+    gates, weights, run = search(rows, target, options, as_generator(seed))
+    allowed = max(1, int(np.count_nonzero(weights))) if budget is None else largest
+    return certify_support(_program(X, y, gates, allowed, bias), np.flatnonzero(weights), weights[weights != 0.0], run)
 
 
 def _data(X: ArrayLike, y: ArrayLike, bias: bool) -> tuple[Floats, Floats]:
@@ -171,8 +180,12 @@ def _data(X: ArrayLike, y: ArrayLike, bias: bool) -> tuple[Floats, Floats]:
     return append_ones(matrix, bias), target
 
 
-def _sizes(budget: int, width: int | None, n_inputs: int) -> tuple[int, int]:
-    """Return the budget and the width, checked against each other."""
+def _sizes(budget: int | None, width: int | None, rows: Floats) -> tuple[int, int]:
+    """Return the largest budget and the width for rows (n, D), checked against each other."""
+    n_rows, n_inputs = rows.shape
+    if budget is None:
+        most = WIDTH if width is None else as_count(width, "width")
+        return max(1, min(most * n_inputs, n_rows // 2)), most
     most = min(as_count(budget, "budget"), WIDTH if width is None else as_count(width, "width"))
     if budget > most * n_inputs:
         raise ValueError(

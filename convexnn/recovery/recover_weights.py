@@ -9,10 +9,10 @@ from convexnn.checks import Floats
 from convexnn.linear.operator import as_device
 from convexnn.recovery.course import Course
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.linear_part import is_uncentred
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_dust, drop_insignificant
-from convexnn.recovery.linear_part import is_uncentred
 from convexnn.recovery.memory import estimate_peak_bytes
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.restarts import nothing

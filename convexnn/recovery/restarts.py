@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
+from convexnn.recovery.layer.linear_part import is_uncentred, unfold
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem, mean_square
 from convexnn.recovery.layer.significance import drop_dust, drop_to, is_noise
-from convexnn.recovery.linear_part import is_uncentred, unfold
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import InterruptedRoundsError

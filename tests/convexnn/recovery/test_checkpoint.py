@@ -85,5 +85,7 @@ class TestCheckpoint:
             assert file.read_text() == broken
         with pytest.raises(OSError, match="cannot be written"):
             cx.recover(X, y, 6, 3, checkpoint=tmp_path / "none" / "run.json", patience=2)
+        with pytest.raises(ValueError, match="checkpoint keeps the starts of one budget; expected a budget beside it"):
+            cx.recover(X, y, checkpoint=tmp_path / "new.json")
         with pytest.raises(TypeError, match="checkpoint is 3; expected the path of a file"):
             cx.recover(X, y, 6, 3, checkpoint=3, patience=2)  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""Recovery without a budget: the smallest network that explains the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import convexnn as cx
+from tests.helpers.recovery_problems import planted
+
+
+@pytest.mark.parametrize("s", [3, 10, 18])
+def test_without_a_budget_an_exact_network_has_the_planted_weights(s: int) -> None:
+    X, y, _, _ = planted(1, s=s)
+    found = cx.recover(X, y, width=6)
+    assert found.status is cx.Status.EXACT
+    assert found.nnz == s
+    assert found.objective <= 1e-18 * np.mean(y**2)
+    assert (np.diff(found.history) <= 0.0).all()
+
+
+def test_without_a_budget_noise_ends_the_doubling() -> None:
+    X, y, _, _ = planted(0)
+    noisy = y + 0.01 * y.std() * np.random.default_rng(9).standard_normal(len(y))
+    found = cx.recover(X, noisy, width=4)
+    assert found.status is cx.Status.CONVERGED
+    assert found.nnz == 10
+
+
+def test_without_a_budget_what_cannot_be_explained_says_so() -> None:
+    """A target that no network of this width explains; at a limit, and interrupted, there is a network all the same."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = np.abs(X[:, 0]) + np.abs(X[:, 1])
+    found = cx.recover(X, y, width=1, patience=3)
+    assert found.status is cx.Status.SEARCH_ENDED
+    assert found.nnz <= 3
+    assert cx.recover(X, y, width=1, time_limit=0).status is cx.Status.TIME_LIMIT
+
+    def stop(progress: cx.RecoveryProgress) -> None:
+        raise KeyboardInterrupt
+
+    assert cx.recover(X, y, width=1, callback=stop).status is cx.Status.INTERRUPTED
