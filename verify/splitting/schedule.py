@@ -29,7 +29,8 @@ class Schedule:
     enough_boxes : int
         Boxes from which on the search that halves them is judged.
     progress : float
-        The share of the region that is to be closed by then. A search that closes less goes on only where as many
+        The share of the region that is to be closed by then. A search that closes less goes on only where its bound is
+        below that of the neurons, which each search of theirs tells anew, or where as many
         halvings as inputs matter fit into the time left: 2 to the number of those that account for the gap.
     doubt : float
         How many times what fits into the time left those halvings may be before so many boxes are bounded.

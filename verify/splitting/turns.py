@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from convexnn.checks import Floats
 from verify.splitting.box_splitting import BoxSplitting, can_halve
 from verify.splitting.goals import Goal, goals_of
@@ -108,9 +110,14 @@ class Splitting:
         self.level = self.neurons.level = level
 
     def _halves(self) -> bool:
-        """Whether halving boxes is worth more time, or all that is left to be done."""
+        """Whether halving boxes is worth more time, or all that is left to be done.
+
+        It is where their bound is below that of the neurons.
+        """
         if self.boxes is None or self.boxes.over:
             return False
+        if self.boxes.bound < self.neurons.bound < np.inf:
+            return True
         return self.boxes.promising or (not self._single() and self.inquiry.resources.branching_share >= 1.0)
 
     def _open(self) -> list[Goal]:
