@@ -166,7 +166,18 @@ def test_limits_leave_a_bound() -> None:
     assert (wide.reason, wide.cones) == ("more than 12 inputs", 0)
 
 
-def test_a_proof_stops_at_the_first_point_above_its_level() -> None:
+def test_with_and_without_a_limit_the_same_level_is_proven() -> None:
+    rng = np.random.default_rng(3)
+    rows, theta = rng.standard_normal((40, 3)), rng.standard_normal((40, 1))
+    top = ascend(rows, theta, random_starts(rows, 400, rng))[0][0]
+    found = [price_exactly(rows, theta, top, 1.002 * top, time_limit=limit) for limit in (None, 600.0)]
+    assert [one.reason for one in found] == ["proven", "proven"]
+    assert found[0].bound == found[1].bound
+    # Without a limit no coarser level is tried before.
+    assert found[0].cones < found[1].cones
+
+
+def test_a_proof_stops_soon_after_a_point_above_its_level() -> None:
     rng = np.random.default_rng(5)
     function = PricedFunction(rng.standard_normal((30, 4)), rng.standard_normal(30))
     proof = prove(function, Ball("l2"), 1e-3, 0.0, ProofLimits(10**6))
