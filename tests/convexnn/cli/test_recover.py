@@ -38,6 +38,14 @@ class TestRecover:
         result = call("recover", table, "--budget", 3, "--drop", "d", "--restarts", 1)
         assert "sparse ReLU network 3-2-1" in result.stdout
 
+    def test_a_checkpoint_is_kept_and_read(self, table: Path, tmp_path: Path) -> None:
+        command = ("recover", table, "--budget", 3, "--checkpoint", tmp_path / "run.json", "--json")
+        first, again = (json.loads(call(*command).stdout) for _ in range(2))
+        assert len(json.loads((tmp_path / "run.json").read_text())["starts"]) == 1
+        assert again | {"seconds": 0} == first | {"seconds": 0}
+        assert complained(call(*command, "--seed", 1), "run.json is that of another run")
+        assert complained(call("recover", table, "--budget", 3, "--checkpoint", table), "is an input of the command")
+
     def test_a_limit_is_told_by_the_exit_code(self, table: Path) -> None:
         assert call("recover", table, "--budget", 2, "--time-limit", 0, "--json").exit_code == 4
 
