@@ -94,24 +94,22 @@ class Explanation(RowsRecord):
         return f"<{len(self.neurons)} neurons explained>"
 
 
-def explain(
-    network: SparseReLUNetwork, feature_names: Sequence[str] | None = None, X: ArrayLike | None = None
-) -> Explanation:
+def explain(network: Any, feature_names: Sequence[str] | None = None, X: ArrayLike | None = None) -> Explanation:
     """Explain a network neuron by neuron.
 
     Parameters
     ----------
-    network : SparseReLUNetwork
-        d inputs.
+    network : SparseReLUNetwork, SparseReLURegressor or SparseReLUClassifier
+        With d inputs. Of an estimator that is fitted: its ``network_``.
     feature_names : sequence of str (d,), optional
-        Names of the inputs; default x0, x1, ...
+        Names of the inputs; default those of the columns that the estimator was fitted to, else x0, x1, ...
     X : array_like (n, d), optional
         Rows on which neurons are counted as active and their shares of the outputs' variance are measured.
 
     Raises
     ------
     ValueError, TypeError
-        As many names as inputs are expected, and rows of as many numbers.
+        A network or a fitted estimator is expected, as many names as inputs, and rows of as many numbers.
 
     Examples
     --------
@@ -123,6 +121,11 @@ def explain(
     h0           67 %            9.3 %       2           1  debt - age
     y = h0 - 3 h1 + 0.25
     """
+    if hasattr(network, "network_"):
+        feature_names = getattr(network, "feature_names_in_", None) if feature_names is None else feature_names
+        network = network.network_
+    if not isinstance(network, SparseReLUNetwork):
+        raise TypeError(f"network is a {type(network).__name__}; expected a SparseReLUNetwork, or a fitted estimator")
     names = unit_names(network.sizes, _names(feature_names, network.n_inputs))
     active, shares = _measured(network, X)
     neurons = []

@@ -25,10 +25,10 @@ def affine_words(weight: sp.csr_matrix, bias: Floats, row: int, names: Sequence[
 
 
 def _term(factor: float, name: str, digits: int) -> str:
-    sign = " - " if factor < 0.0 else " + "
-    if name and abs(factor) == 1.0:
-        return sign + name
-    return sign + f"{abs(factor):.{digits}g}" + (f" {name}" if name else "")
+    sign, size = " - " if factor < 0.0 else " + ", f"{abs(factor):.{digits}g}"
+    if not name:
+        return sign + size
+    return sign + (name if size == "1" else f"{size} {name}")
 
 
 def unit_names(sizes: Sequence[int], inputs: Sequence[str] | None = None) -> list[list[str]]:

@@ -258,7 +258,7 @@ class SparseReLUNetwork(Record):
 
     @property
     def _units(self) -> str:
-        return f"{self.n_neurons} hidden neurons"
+        return f"{self.n_neurons} hidden neuron{'s' if self.n_neurons != 1 else ''}"
 
     def __format__(self, spec: str) -> str:
         words = f"{self._kind}: {self.nnz} nonzeros, {self._units}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +18,7 @@ from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain, print_remark, score_name
 from convexnn.cli.files.data_file import DataFile, read_data
 from convexnn.cli.files.writable import writable
+from convexnn.formulas import is_short
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")
@@ -204,8 +206,14 @@ def _words(fitted: Fitted) -> str:
             f"{type(model).__name__}: {data.target!r}{classes}, from {counting(len(data.features), 'feature')}",
             f"  {', '.join(part for part in (held, own) if part)}",
             f"  {network} ({weights}, and biases); {fitted.seconds:.1f} s",
+            *_formulas(network, data.features),
         )
     )
+
+
+def _formulas(network: Any, features: Sequence[str]) -> list[str]:
+    """Return the network's formulas in the names of the columns, a line a unit; none where it is too large for them."""
+    return [f"    {line}" for line in network.formula(features).split("\n")] if is_short(network.layers) else []
 
 
 def _weights(network: Any) -> int:

@@ -80,6 +80,25 @@ def test_as_many_names_as_inputs_are_expected(call: object) -> None:
         call(small())  # type: ignore[operator]
 
 
+def test_a_weight_that_is_one_to_the_digits_shown_has_no_number() -> None:
+    network = cx.SparseReLUNetwork([([[1.0 + 1e-12, 0.9999]], [1.0]), ([[-1.0 + 1e-12]], None)])
+    assert network.formula() == "h0 = relu(x0 + x1 + 1)\ny = -h0"
+    assert network.formula(digits=5).startswith("h0 = relu(x0 + 0.9999 x1 + 1)")
+    assert str(network).startswith("sparse ReLU network 2-1-1: 4 nonzeros, 1 hidden neuron\n")
+
+
+def test_a_fitted_estimator_is_explained_in_the_names_of_its_columns() -> None:
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    model = cx.SparseReLURegressor(budget=4, epochs=2, random_state=0)
+    with pytest.raises(TypeError, match="network is a SparseReLURegressor; expected a SparseReLUNetwork, or a fitted"):
+        cx.explain(model)
+    model.fit(X, X[:, 0] - X[:, 1])
+    assert str(cx.explain(model)) == str(cx.explain(model.network_))
+    model.feature_names_in_ = np.array(["debt", "age"], dtype=object)
+    assert str(cx.explain(model)) == str(cx.explain(model.network_, ["debt", "age"]))
+    assert str(cx.explain(model, ["a", "b"])) == str(cx.explain(model.network_, ["a", "b"]))
+
+
 def test_networks_are_equal_where_layers_and_units_are() -> None:
     assert small() == small()
     assert hash(small()) == hash(small())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def test_a_target_of_numbers_is_regressed_on(folder: Path) -> None:
     predicted = np.array(shown["rows"])[:, 0]
     np.testing.assert_allclose(predicted, loaded.network_.predict(X), rtol=1e-12)
     assert shown["score"] == pytest.approx(1.0 - np.var(y - predicted) / np.var(y), abs=1e-2)
+
+
+def test_a_small_network_is_shown_as_its_formulas_in_the_names_of_the_columns(folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.npz"
+    result = call("fit", folder / "diabetes.csv", "--budget", 4, "--save", model)
+    loaded = cx.SparseReLURegressor.load(model)
+    formulas = loaded.network_.formula(loaded.feature_names_in_).split("\n")
+    assert [line.strip() for line in result.stdout.split("\n")[3 : 3 + len(formulas)]] == formulas
+    assert re.search(r"relu\(.*(bmi|s5|bp)", result.stdout)
 
 
 def test_the_scores_are_those_of_the_estimator_on_the_same_rows(folder: Path) -> None:

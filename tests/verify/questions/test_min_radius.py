@@ -158,6 +158,11 @@ class TestEvaluation:
         alone, several = self.evaluation(), self.evaluation(n_jobs=2)
         assert [a.status for a in alone.answers] == [a.status for a in several.answers]
 
+    def test_a_region_that_is_no_function_is_one_line(self) -> None:
+        for region, kind in ((0.2, "float"), (verify.LinfBall([1.0, 1.0], 0.2), "LinfBall")):
+            with pytest.raises(TypeError, match=f"region is a {kind}; expected a function of a row, such as lambda"):
+                verify.evaluate(line(), self.X, self.y, region)  # type: ignore[arg-type]
+
     def test_the_model_as_given_replays(self) -> None:
         ball = verify.LinfBall
         found = verify.evaluate(line().to_torch(), self.X, self.y, lambda x: ball(x, 0.2))
