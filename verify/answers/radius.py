@@ -7,6 +7,7 @@ from enum import Enum
 
 from convexnn.checks import Floats
 from convexnn.records import Record
+from convexnn.tables import counting
 from verify.answers.answer import Answer, summary
 
 
@@ -74,5 +75,6 @@ class Radius(Record):
         return f"<{self.status.name}: {self.lower:.6g} to {self.upper:.6g}>"
 
     def __str__(self) -> str:
-        span = f"between {self.lower:.6g} and {self.upper:.6g}; {len(self.answers)} questions, {self.seconds:.3f} s"
+        asked = counting(len(self.answers), "question")
+        span = f"between {self.lower:.6g} and {self.upper:.6g}; {asked}, {self.seconds:.3f} s"
         return summary(self.status, self.reason, span)

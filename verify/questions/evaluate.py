@@ -84,6 +84,11 @@ def evaluate(
         net = read_simple(network)
         rows = as_rows(X, "X", net.n_inputs, "network has inputs")
         labels = _labels(net, y, len(rows))
+        if not callable(region):
+            raise TypeError(
+                f"region is a {type(region).__name__}; expected a function of a row, such as "
+                "lambda x: verify.LinfBall(x, 0.05)"
+            )
         regions = [region(row) for row in rows]
         original = original_of(network, model, rows[0])
         options = {"time_limit": time_limit, "backend": backend, "seed": seed, "model": original}

@@ -120,6 +120,7 @@ class TestRadius:
     def test_it_reads_well(self) -> None:
         found = verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 2.0))
         assert str(found).startswith("FOUND: The smallest adversarial radius is known within the tolerance.\n")
+        assert "and inf; 1 question, " in str(verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 0.05)))
 
     @pytest.mark.parametrize(
         ("change", "error", "words"),
@@ -157,6 +158,11 @@ class TestEvaluation:
     def test_processes_give_the_same(self) -> None:
         alone, several = self.evaluation(), self.evaluation(n_jobs=2)
         assert [a.status for a in alone.answers] == [a.status for a in several.answers]
+
+    def test_a_region_that_is_no_function_is_one_line(self) -> None:
+        for region, kind in ((0.2, "float"), (verify.LinfBall([1.0, 1.0], 0.2), "LinfBall")):
+            with pytest.raises(TypeError, match=f"region is a {kind}; expected a function of a row, such as lambda"):
+                verify.evaluate(line(), self.X, self.y, region)  # type: ignore[arg-type]
 
     def test_the_model_as_given_replays(self) -> None:
         ball = verify.LinfBall
