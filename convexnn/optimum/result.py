@@ -89,7 +89,7 @@ class GlobalOptimum(Solution):
     def ending(self) -> str:
         """How the run ended, a sentence or two."""
         if self.status is Status.CONVERGED:
-            return f"No gate is missing: {self.reason}. As to their width: {width_needed(self)}."
+            return f"No gate is missing: {self.reason}. As to widths: {width_needed(self)}."
         return f"{self.status.value} The proof: {self.reason}."
 
     def plot(self, ax: Any = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from convexnn.checks import Floats
 from convexnn.records import Record, RowsRecord
-from convexnn.tables import Table
+from convexnn.tables import Table, counting
 from verify.answers.answer import Event, Proof, summary
 
 
@@ -160,7 +160,7 @@ class OutputRange(RowsRecord):
         return f"<ranges of {len(self.lower)} outputs>"
 
     def __str__(self) -> str:
-        lines = [f"ranges of {len(self.lower)} outputs; {self.seconds:.3f} s"]
+        lines = [f"ranges of {counting(len(self.lower), 'output')}; {self.seconds:.3f} s"]
         for index, (low, high) in enumerate(zip(self.minima, self.maxima, strict=True)):
             found = f"found {low.value:.6g} to {high.value:.6g}, proven {low.bound:.6g} to {high.bound:.6g}"
             lines.append(f"  output {index}: {found} ({low.status.name}, {high.status.name})")

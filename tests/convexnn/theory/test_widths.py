@@ -44,7 +44,7 @@ def test_the_width_is_that_of_a_network_with_the_same_objective() -> None:
     assert not needed.covers(needed.neurons - 1)
     # Narrower networks, and others, are not below the bound.
     assert network_objective(hidden[1:], out[1:]) >= needed.lower
-    assert f"It speaks of {needed}" in best.ending.replace("\n", " ")
+    assert f"As to widths: {needed}" in best.ending.replace("\n", " ")
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

@@ -120,6 +120,7 @@ class TestRadius:
     def test_it_reads_well(self) -> None:
         found = verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 2.0))
         assert str(found).startswith("FOUND: The smallest adversarial radius is known within the tolerance.\n")
+        assert "and inf; 1 question, " in str(verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 0.05)))
 
     @pytest.mark.parametrize(
         ("change", "error", "words"),
