@@ -74,6 +74,7 @@ NEEDS = {
     "matplotlib": [f"verify.plots.robustness({{0.5: {ROWS}}})", f"plots.budget_curve({PATH})", f"{PATH}.plot()"],
     "typer": ['main(["--version"])'],
     "rich": ['main(["--version"])'],
+    "distributed": ['workers(1, "tcp://127.0.0.1:1").__enter__()'],
     "gurobipy": [f'verify.maximize({NETWORK}, verify.Box([-1.0], [2.0]), backend="gurobi")'],
     "pyscipopt": [f'verify.maximize({NETWORK}, verify.Box([-1.0], [2.0]), backend="scip")'],
 }
@@ -85,6 +86,7 @@ import verify
 import verify.plots
 from convexnn import plots
 from convexnn.cli import main
+from convexnn.cli.common.cluster import workers
 
 for call in {calls!r}:
     try:

@@ -17,7 +17,7 @@ from convexnn.recovery.layer.significance import drop_dust, drop_to, is_noise
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import InterruptedRoundsError
-from convexnn.recovery.search import EXACT, FINE, Candidate, Search
+from convexnn.recovery.search import EXACT, FINE, Candidate, CandidatePlan, Search
 from convexnn.recovery.step_rules import StepRuleBandit
 from convexnn.solvers.common.deadline import Deadline
 
@@ -108,7 +108,7 @@ class StartSearch:
         deadline = self.options.deadline
         rows = self._sample(stage_sizes(len(self.problem.target), self.options.budget)[0])
         search = self._search(rows.to(torch.float32), StepRuleBandit())
-        candidate = search.run(search.start(*search.starts[-1]), float("inf"))
+        candidate = self._run(search, search.start(*search.starts[-1]), float("inf"))
         self._keep_if_best(candidate)
         yield candidate
         limit = Deadline(deadline.share(DETOUR_SHARE))
@@ -157,11 +157,7 @@ class StartSearch:
                 return
             plan = search.start(*waiting.pop(0)) if current is None or waiting else search.move(current)
             least = float("inf") if current is None else current.loss
-            try:
-                candidate = search.run(plan, least)
-            except InterruptedRoundsError as cut:
-                self._keep_if_best(Candidate(cut.hidden.compact(self.options.width), least, plan.source))
-                raise
+            candidate = self._run(search, plan, least)
             stale = 0 if waiting or candidate.loss < BETTER * least else stale + 1
             if isfinite(candidate.loss) and candidate.loss < least:
                 current = candidate
@@ -170,6 +166,14 @@ class StartSearch:
                     current = _refitted(search, current)
                 self._keep_if_best(current)
             yield candidate, current
+
+    def _run(self, search: Search, plan: CandidatePlan, least: float) -> Candidate:
+        """Return what becomes of a plan; what is there when it is interrupted is kept."""
+        try:
+            return search.run(plan, least)
+        except InterruptedRoundsError as cut:
+            self._keep_if_best(Candidate(cut.hidden.compact(self.options.width), least, plan.source))
+            raise
 
     def _search(self, problem: Problem, bandit: StepRuleBandit) -> Search:
         options = self.options

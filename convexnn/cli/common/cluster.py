@@ -27,7 +27,7 @@ def workers(jobs: int, dask: str | None) -> Iterator[int | None]:
         return
     if jobs != 1:
         raise ValueError("both --jobs and --dask are given; expected at most one")
-    distributed = require("distributed", "convexnn[dask]", "--dask")
+    distributed = require("distributed", "distributed", "--dask")
     joblib = require("joblib", "joblib", "--dask")
     try:
         client = distributed.Client(dask, timeout=PATIENCE)

@@ -21,6 +21,9 @@ from convexnn.recovery.layer.problem import RANK, Problem, mean_square
 # Mean share of the squares of features that their means explain, beyond chance, from which features are not centred.
 UNCENTRED = 0.03
 
+# Share of a column's mean square that its mean explains where it is constant.
+CONSTANT = 1.0 - 1e-9
+
 # Most inputs for which the linear part is projected out, rows an unknown that this needs, and most rows it is done on.
 MOST_INPUTS, ROWS_AN_UNKNOWN, MOST_ROWS = 256, 2, 20_000
 
@@ -34,12 +37,15 @@ ROUNDING = 1e-9
 def is_uncentred(problem: Problem, budget: int) -> bool:
     """Whether much of a network may be linear on the rows, and they are enough to tell the rest from it.
 
-    Neurons of features that are mostly of one sign, such as counts, are often active on all rows, or on nearly all.
+    Neurons of features that are mostly of one sign, such as counts, are often active on all rows, or on nearly all. A
+    column of ones, which stands for biases, says nothing about that.
     """
     n_rows, n_inputs = problem.rows.shape
     if n_inputs > MOST_INPUTS or n_rows < ROWS_AN_UNKNOWN * (n_inputs + budget):
         return False
-    return mean_square(problem.rows.mean(0)) > UNCENTRED + 1.0 / n_rows
+    means = problem.rows.mean(0)
+    varied = means[means.square() < CONSTANT * problem.rows.square().mean(0)]
+    return len(varied) > 0 and mean_square(varied) > UNCENTRED + 1.0 / n_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,11 @@ def test_features_count_as_uncentred_where_their_means_matter_and_rows_suffice()
         assert is_uncentred(as_problem(*planted(kind, 0)[:2]), 10)
         assert not is_uncentred(as_problem(*planted(kind, 0, n=40)[:2]), 10)
     for n in (60, 600):
-        assert not is_uncentred(as_problem(rng.standard_normal((n, 12)), rng.random(n)), 10)
+        centred = rng.standard_normal((n, 12))
+        assert not is_uncentred(as_problem(centred, rng.random(n)), 10)
+        # The column that stands for biases.
+        assert not is_uncentred(as_problem(np.column_stack([centred, np.ones(n)]), rng.random(n)), 10)
+    assert not is_uncentred(as_problem(np.ones((60, 2)), rng.random(60)), 2)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -55,6 +55,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> Non
     monkeypatch.setattr(owner, name, once)
     if step in ("roots", "branching"):
         monkeypatch.setattr("verify.splitting.turns.can_halve", lambda inquiry: False)
+    if step == "boxes":
+        # Envelopes would prove it at the root.
+        monkeypatch.setattr("verify.branching.box_bounds.ENVELOPED", 0)
     if step == "engine":
         monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})
 
@@ -62,6 +65,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> Non
 @pytest.fixture(autouse=True)
 def _modules() -> None:
     """Import what is imported late, so that its parts can be replaced."""
+    import verify.branching.box_bounds
     import verify.branching.box_search
     import verify.branching.tree  # noqa: F401
 
@@ -246,6 +250,7 @@ def test_incumbents_of_an_engine_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
         encodings.append(whole(*given))
         return encodings[0]
 
+    monkeypatch.setattr("verify.questions.extremes.POLISHED", 0)
     monkeypatch.setattr(engines, "_encode_least", seen)
     monkeypatch.setattr("verify.backends.engine_chain.EngineChain.maximise", found_one)
     monkeypatch.setattr("verify.questions.resources.BRANCHING_SHARES", {})
