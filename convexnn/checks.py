@@ -32,9 +32,9 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
         raise TypeError(f"{name} cannot be read as real numbers ({error}); expected {expected}") from None
     if array.ndim != ndim:
         raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
-    bad = ~np.isfinite(array)
-    if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"{name} holds {array[where]} at index {where}; expected {expected} of finite numbers")
     return array
 

@@ -77,7 +77,8 @@ def recover(
         no fresh gate finds more in the residual than chance does, the present start is the last, with a quarter of the
         patience, and the run ends ``CONVERGED``.
     time_limit : float, optional
-        Seconds after which the best network is returned.
+        Seconds after which the best network is returned. Where none are left before the search begins, as at 0, it is
+        a network for a sample of the rows.
     device : str, default "cpu"
         A torch device, such as ``cuda``.
     callback : callable, optional

@@ -15,7 +15,7 @@ from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_dust, drop_insignificant
 from convexnn.recovery.memory import estimate_peak_bytes
 from convexnn.recovery.options import RecoveryOptions
-from convexnn.recovery.restarts import nothing
+from convexnn.recovery.restarts import nothing, stage_sizes
 from convexnn.recovery.search import EXACT
 from convexnn.solution import Status
 from convexnn.solvers.common.certificate import RunRecord
@@ -24,11 +24,20 @@ from convexnn.tiles import row_tiles
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50
 
+# Rows times squared weights, the work of a step, from which there is no last fit once time is up: some 0.1 s.
+LATE_WORK = 500_000_000
+
 
 def recover_weights(
     rows: Floats, target: Floats, options: RecoveryOptions, rng: np.random.Generator
 ) -> tuple[Floats, Floats, RunRecord]:
-    """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
+    """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went.
+
+    Where time is up already the network is that of a sample of the rows: bringing all of them to one scale takes longer
+    than a limit allows.
+    """
+    if options.deadline.is_over():
+        rows, target = _sample(rows, target, options.budget, rng)
     n_rows, n_inputs = rows.shape
     scale, height = root_mean_squares(rows), float(root_mean_squares(target[:, None])[0])
     device = as_device(options.device)
@@ -46,8 +55,22 @@ def recover_weights(
     return gates, gates * hidden.signs.cpu().numpy()[:, None], run
 
 
+def _sample(rows: Floats, target: Floats, budget: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return rows (m, D) for a first candidate, and their targets (m,); all of them where these are constant."""
+    size = stage_sizes(len(rows), budget)[0]
+    index = np.sort(rng.choice(len(rows), size=size, replace=False)) if size < len(rows) else slice(None)
+    part = target[index]
+    return (rows[index], part) if np.ptp(part) > 0.0 else (rows, target)
+
+
 def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions) -> HiddenLayer:
-    """Return the layer fitted to all rows, without the weights that rounding, or noise, explains."""
+    """Return the layer fitted to all rows, without the weights that rounding, or noise, explains.
+
+    Where time is up and a step of the fit is much work, the layer is as it was found, on some of the rows.
+    """
+    work = len(problem.rows) * int((hidden.weights != 0.0).sum()) ** 2
+    if options.deadline.is_over() and work > LATE_WORK:
+        return hidden.compact(options.width)
     hidden, loss = polish(problem, hidden, rounds=LAST_ROUNDS, stop=options.deadline.is_over)
     if loss <= EXACT:
         hidden = drop_dust(problem, hidden, EXACT, options.deadline.is_over)
