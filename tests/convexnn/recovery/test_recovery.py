@@ -248,7 +248,8 @@ def test_without_time_a_sample_of_the_rows_is_brought_to_scale(monkeypatch: pyte
     monkeypatch.setattr("convexnn.recovery.recover_weights.root_mean_squares", noted)
     found = cx.recover(X, y, 40, 6, time_limit=0.0)
     assert scaled == [stage_sizes(9000, 40)[0]] * 2
-    assert found.program.X.shape == X.shape and found.objective < 0.9 * found.program.zero_loss
+    assert found.program.X.shape == X.shape
+    assert found.objective < 0.9 * found.program.zero_loss
 
 
 def test_without_time_there_is_no_last_fit_of_many_rows_and_weights(monkeypatch: pytest.MonkeyPatch) -> None:
