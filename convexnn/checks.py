@@ -153,6 +153,8 @@ EXTRAS = {
     "ortools": "ortools",
     "onnx": "onnx",
     "matplotlib": "plots",
+    "jinja2": "cli",
+    "markdown-it-py": "cli",
     "rich": "cli",
     "typer": "cli",
     "gurobipy": "gurobi",

@@ -21,6 +21,7 @@ ROOMS = {
             "tiles",
             "records",
             "tables",
+            "reports",
             "network_files",
             "formulas",
             "network",
