@@ -17,6 +17,7 @@ import convexnn.recovery.rounds as rounds_module
 from convexnn.checks import Floats
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.ranks import Ranks
 from convexnn.recovery.layer.significance import drop_dust, drop_insignificant, is_noise
 from convexnn.recovery.recover_weights import root_mean_squares
 from convexnn.recovery.restarts import stage_sizes
@@ -241,9 +242,9 @@ def test_without_time_a_sample_of_the_rows_is_brought_to_scale(monkeypatch: pyte
     X, y, _, _ = planted(3, n=9000, d=40, m=6, s=40)
     scaled = list[int]()
 
-    def noted(columns: Floats) -> Floats:
+    def noted(columns: Floats, ranks: Ranks) -> Floats:
         scaled.append(len(columns))
-        return root_mean_squares(columns)
+        return root_mean_squares(columns, ranks)
 
     monkeypatch.setattr("convexnn.recovery.recover_weights.root_mean_squares", noted)
     found = cx.recover(X, y, 40, 6, time_limit=0.0)
