@@ -5,9 +5,8 @@
 
 `rows` writes rows of N(0, 1), seen by a planted network of 50 weights, into the folder (8 bytes an entry), and recovers
 it from a read-only memory map: seconds, processor's seconds, and the most memory of its own (RssAnon of Linux: pages of
-the map are not in it). `ranks` recovers planted networks with rows shared out over processes of torch.distributed (by
-gloo), a
-thread each, and counts those whose support is that of a process alone.
+the map are not in it). `ranks` recovers planted networks with rows shared out over processes of torch.distributed by
+gloo, a thread each, and counts those whose support is that of a process alone.
 """
 
 from __future__ import annotations
