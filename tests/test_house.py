@@ -157,6 +157,17 @@ def test_an_import_brings_no_heavy_library(package: str) -> None:
     assert run(code).strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("package", "unloaded"), [("convexnn", {"scipy", "sklearn", "torch"}), ("verify", {"sklearn", "torch"})]
+)
+def test_importing_a_package_loads_little(package: str, unloaded: set[str]) -> None:
+    code = (
+        f"import sys, {package}; print(sorted({unloaded} & set(sys.modules)), {package}.__all__[0] in dir({package}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stdout == "[] True\n"
+
+
 # Both orders, in one process each: HiGHS under cvxpy and HiGHS under ortools must each solve min x subject to x >= 2.
 CVXPY = """
 import cvxpy as cp
