@@ -28,6 +28,7 @@ from verify.questions.portfolio import Portfolio
 from verify.questions.resources import INTERRUPTION, answer_of, resources_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
+from verify.splitting.program_splitting import takes_programs
 from verify.splitting.rising import Rising
 from verify.splitting.schedule import SCHEDULE, asks_early
 
@@ -211,8 +212,13 @@ class Maximization:
         return self._ask_engine()
 
     def _polish(self) -> None:
-        """Move the best point of a small network to the best one with its activation pattern, by linear programs."""
+        """Move the best point of a small network to the best one with its activation pattern, by linear programs.
+
+        Where splitting uses linear programs, it begins with that one.
+        """
         inquiry, before = self.inquiry, self._value
+        if inquiry.resources.branching_share and takes_programs(inquiry):
+            return
         small = sum(weight.nnz for weight, _ in inquiry.functions.network.layers) <= POLISHED
         if not small or inquiry.clock.over() or choose_engine(inquiry) is not None or inquiry.engine is None:
             return

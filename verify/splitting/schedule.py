@@ -13,8 +13,12 @@ class Schedule:
 
     Attributes
     ----------
-    first_boxes, first_neurons : float
-        Seconds of the first stage of each search; every later stage of both is `growth` times as long.
+    first_programs, first_boxes, first_neurons : float
+        Seconds of the first stage of each search; every later stage of each is `growth` times as long.
+    most_neurons, most_entries : int
+        Neurons that can switch and entries of the weights up to which subproblems are linear programs.
+    ahead : float
+        How many times what was spent so far a search may be expected to need still, so that the others wait for it.
     growth, favour : float
         By which stages grow; and by which those of the search with the lower bound grow beside, and the others shrink.
     first_rounds : int
@@ -54,8 +58,12 @@ class Schedule:
     before the long turns where boxes close little.
     """
 
+    first_programs: float = 0.25
     first_boxes: float = 0.5
     first_neurons: float = 1.0
+    most_neurons: int = 128
+    most_entries: int = 1 << 15
+    ahead: float = 3.0
     growth: float = 2.0
     favour: float = 1.5
     first_rounds: int = 16
@@ -72,6 +80,11 @@ class Schedule:
 
 
 SCHEDULE = Schedule()
+
+
+def expected(spent: float, closed: float) -> float:
+    """Return the seconds that a search needs still if it goes on as it did; infinite where it has closed nothing."""
+    return spent * (1.0 - closed) / closed if closed > 0.0 else float("inf")
 
 
 def asks_early(inquiry: Inquired) -> bool:
