@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from verify.answers.answer import Proof
 from verify.programs.program_tree import ProgramTree
 from verify.programs.relaxed import relax
 from verify.splitting.inquired import Inquired
-from verify.splitting.schedule import SCHEDULE, expected
+from verify.splitting.schedule import SCHEDULE, expected, takes_programs
 
 # Seconds after which what is proven is kept for the first time, so that Ctrl-C does not lose it.
 KEPT = 1.0
@@ -29,7 +28,7 @@ class ProgramSplitting:
         self.inquiry, self.accept, self.level, self.spent = inquiry, accept, level, 0.0
         self.trees: dict[int, ProgramTree] = {}
         self.polished: dict[int, Floats] = {}
-        self.fits = takes_programs(inquiry)
+        self.fits, self.sharpened = takes_programs(inquiry), False
 
     def able(self, chosen: Sequence[int]) -> bool:
         """Whether there is something to be done for chosen functions."""
@@ -58,6 +57,8 @@ class ProgramSplitting:
 
     def run(self, chosen: Sequence[int], until: float) -> bool:
         """Go on for chosen functions until some time; return whether a point was accepted."""
+        if self._wants_sharper():
+            self._sharpen(until)
         left = [index for index in chosen if not self._is_done(index)]
         for number, index in enumerate(left):
             began = self.inquiry.clock.seconds
@@ -66,6 +67,26 @@ class ProgramSplitting:
             if found:
                 return True
         return False
+
+    def _wants_sharper(self) -> bool:
+        """Whether sharper bounds of hidden neurons are worth a new beginning: they stand in every row."""
+        deep = len(self.inquiry.functions.network.layers) > 2
+        begun = sum(tree.count for tree in self.trees.values()) >= SCHEDULE.enough_programs
+        vain = begun and self.closed < 0.5 and self.expected >= SCHEDULE.sharpened
+        return deep and vain and not self.sharpened
+
+    def _sharpen(self, until: float) -> None:
+        """Sharpen the bounds of hidden neurons, and begin anew."""
+        from verify.branching.sharpening import sharpen
+        from verify.branching.torch_modes import TorchModes
+
+        inquiry, stop = self.inquiry, partial(self.inquiry.clock.past, until)
+        with TorchModes().applied():
+            net = inquiry.functions.network
+            inquiry.take_layers(sharpen(net, inquiry.region, inquiry.layers, stop, SCHEDULE.rounds))
+        inquiry.proof, self.sharpened = Proof.BRANCHED, True
+        self.trees, self.polished, self.spent = {}, {}, 0.0
+        self.fits = takes_programs(inquiry)
 
     def _search(self, index: int, until: float) -> bool:
         inquiry, clock = self.inquiry, self.inquiry.clock
@@ -106,14 +127,3 @@ class ProgramSplitting:
         upper = tree.upper
         if upper < self.inquiry.upper[index]:
             self.inquiry.upper[index], self.inquiry.proof = upper, Proof.BRANCHED
-
-
-def takes_programs(inquiry: Inquired) -> bool:
-    """Whether subproblems of an inquiry can be linear programs: over a box, of milliseconds, and with an engine."""
-    layers = inquiry.layers[:-1]
-    switching = sum(len(layer.switching) for layer in layers)
-    entries = sum(weight.nnz for weight, _ in inquiry.functions.network.layers)
-    small = 0 < switching <= SCHEDULE.most_neurons and entries <= SCHEDULE.most_entries
-    return (
-        small and inquiry.region.is_box and all(layer.finite for layer in layers) and find_spec("highspy") is not None
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from verify.splitting.inquired import Inquired
 
@@ -18,7 +19,14 @@ class Schedule:
     most_neurons, most_entries : int
         Neurons that can switch and entries of the weights up to which subproblems are linear programs.
     ahead : float
-        How many times what was spent so far a search may be expected to need still, so that the others wait for it.
+        How many times what was spent so far a search may be expected to need still, so that the others wait for it;
+        once boxes had a turn, all others wait for one that is expected to end within the limit.
+    enough_programs, sharpened, rounds : int, float, int
+        Linear programs after which they are judged, and the seconds that they are then expected to need still from
+        which on the bounds of hidden neurons are made sharper for them, once, by so many rounds of splits.
+    program_share : float
+        The share of the time left that splitting has in a search for a maximum where subproblems are linear programs:
+        engines hardly add to that.
     growth, favour : float
         By which stages grow; and by which those of the search with the lower bound grow beside, and the others shrink.
     first_rounds : int
@@ -64,6 +72,10 @@ class Schedule:
     most_neurons: int = 128
     most_entries: int = 1 << 15
     ahead: float = 3.0
+    enough_programs: int = 64
+    sharpened: float = 2.0
+    rounds: int = 16
+    program_share: float = 0.95
     growth: float = 2.0
     favour: float = 1.5
     first_rounds: int = 16
@@ -87,11 +99,25 @@ def expected(spent: float, closed: float) -> float:
     return spent * (1.0 - closed) / closed if closed > 0.0 else float("inf")
 
 
-def asks_early(inquiry: Inquired) -> bool:
+def takes_programs(inquiry: Inquired) -> bool:
+    """Whether subproblems of an inquiry can be linear programs: over a box, of milliseconds, and with an engine."""
+    layers = inquiry.layers[:-1]
+    switching = sum(len(layer.switching) for layer in layers)
+    entries = sum(weight.nnz for weight, _ in inquiry.functions.network.layers)
+    small = 0 < switching <= SCHEDULE.most_neurons and entries <= SCHEDULE.most_entries
+    return (
+        small and inquiry.region.is_box and all(layer.finite for layer in layers) and find_spec("highspy") is not None
+    )
+
+
+def asks_early(inquiry: Inquired, single: bool = False) -> bool:
     """Whether engines come before the long stages: they are allowed beside splitting, and there are few binaries.
 
-    Where surrogates are given, these have that time.
+    Where surrogates are given, these have that time; where all goals are `single` functions, linear programs have it,
+    if they can.
     """
+    if single and takes_programs(inquiry):
+        return False
     resources, binaries = inquiry.resources, sum(len(layer.switching) for layer in inquiry.layers[:-1])
     beside = 0.0 < resources.branching_share < 1.0 and not resources.surrogates and not inquiry.clock.over()
     return beside and 0 < binaries <= SCHEDULE.few_binaries

@@ -104,7 +104,8 @@ class Splitting:
         if self.boxes is not None:
             spent += self.boxes.search.spent
             expected = min(expected, self.boxes.expected if self._halves() else np.inf)
-        return expected <= SCHEDULE.ahead * spent
+        left = self.inquiry.clock.left if self.boxes is None or self.boxes.search.count else 0.0
+        return expected <= max(SCHEDULE.ahead * spent, left)
 
     def begin(self) -> None:
         """Make the searches, once there is time for it: their arrays are as large as the network."""
