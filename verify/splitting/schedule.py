@@ -64,6 +64,12 @@ class Schedule:
     vain is little beside the rest. Where a turn of boxes halves what is left, neurons would only be in the way: twelve
     maxima over 5 to 20 inputs take .27 s of CPU in the median instead of .49. MILPs of up to some 100 binaries come
     before the long turns where boxes close little.
+
+    Linear programs close nine of those twelve maxima in less than the boxes' time (15-30-1: .2 s of CPU instead of 3 to
+    5; 20-10-10-1: .05 instead of 1.5), and boxes one that they would need 5 s or more for (10-50-1: 1 s), which shares
+    of the tree and of the region that are closed tell after half a second: .14 s in the median, 2.6 in all. Sharper
+    hidden bounds (16 rounds, .5 s of CPU) let 4 s of them close .79 of the tree of 20-20-20-20-1 instead of .31; where
+    everything ends within a second they gain nothing.
     """
 
     first_programs: float = 0.25
