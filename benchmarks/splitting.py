@@ -1,11 +1,12 @@
-"""Hold splitting, of boxes alone and with neurons, against enumeration: alternatives of several constraints together.
+"""Hold splitting, by boxes, by linear programs and by all, against enumeration: alternatives of several constraints.
 
     python benchmarks/splitting.py [--questions 2000] [--seed 0] [--seconds 5]
 
 Networks of 1 to 6 inputs and at most 6 hidden neurons over the regions of `differential.py`; one to three alternatives
 of one to three constraints each, some strict. The truth is the largest least constraint of every alternative, by one
 program a pattern of activation; constants are then moved so that the best alternative is met, or missed, by .1 to 1e-5.
-A proof is wrong where the truth is above zero, a witness where it is below.
+A proof is wrong where the truth is above zero, a witness where it is below. A third of the questions is left to boxes
+alone, a third to linear programs (over boxes; over other regions and for several constraints to neurons and boxes).
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from verify.splitting.goals import Goal
 from verify.splitting.turns import Splitting
 
 GAPS = (0.1, 1e-3, 1e-5)
+
+# What splits: question after question.
+MEANS = ("boxes", "programs", "all")
 
 
 def drawn_network(rng: np.random.Generator) -> cx.SparseReLUNetwork:
@@ -97,7 +101,17 @@ def least_of_piece(gains: Floats, constants: Floats, rows: Floats, levels: Float
     return -float(solution.obj_val) if str(solution.status) in ("Solved", "AlmostSolved") else -np.inf
 
 
-def judged(rng: np.random.Generator, kind: str, neurons: bool, seconds: float) -> str:
+def confine(splitting: Splitting, means: str) -> None:
+    """Leave a search to some means alone."""
+    splitting.begin()
+    if means == "boxes":
+        splitting.neurons.ended, splitting.programs = True, None
+    if means == "programs" and splitting.programs is not None and splitting.programs.fits:
+        single = all(len(goal.chosen) == 1 for goal in splitting.goals)
+        splitting.boxes = None if single else splitting.boxes
+
+
+def judged(rng: np.random.Generator, kind: str, means: str, seconds: float) -> str:
     """Draw a question and return what it came to: met, proven, open, or what is wrong."""
     network = drawn_network(rng)
     region = drawn_region(kind, network.n_inputs, rng)
@@ -122,7 +136,7 @@ def judged(rng: np.random.Generator, kind: str, neurons: bool, seconds: float) -
         return any(inquiry.try_witness(point, test).holds for test in tests)
 
     splitting = Splitting(inquiry, goals, accept)
-    splitting.neurons.ended = not neurons
+    confine(splitting, means)
     if splitting.run():
         return "met" if max(truths) > 0.0 else f"witness wrong: {truths}"
     for goal, truth in zip(goals, truths, strict=True):
@@ -147,7 +161,7 @@ def main() -> None:
     began = perf_counter()
     for number in range(given.questions):
         rng, kind = np.random.default_rng([given.seed, number]), KINDS[number % len(KINDS)]
-        short, _, detail = judged(rng, kind, number % 3 == 2, given.seconds).partition(":")
+        short, _, detail = judged(rng, kind, MEANS[number // len(KINDS) % 3], given.seconds).partition(":")
         counts[short] += 1
         if detail or short == "open":
             print(f"question {number} ({kind}): {short} {detail}", flush=True)

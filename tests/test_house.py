@@ -40,7 +40,7 @@ ROOMS = {
     "verify": [
         *("clock", "relu_graph", "regions"),
         *("reading.graph", "reading.onnx_files", "reading.torch_modules", "reading", "properties"),
-        *("milp", "backends", "bounds", "answers", "branching"),
+        *("milp", "backends", "bounds", "answers", "branching", "programs"),
         *("encoding", "embedding", "points", "splitting", "questions"),
         "plots",
     ],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
 import numpy as np
 
 from convexnn.tables import counting
+from convexnn.checks import Floats
+from verify.properties.at_point import held_at, in_all_alternatives
 from verify.properties.case import Case
 from verify.properties.cases import MOST_CASES, Cases, RulesOut, TooManyError, cases_of
 from verify.properties.formulas import Formula, size_of
@@ -73,6 +75,18 @@ class Property:
             return self._cases(None, MANY, stop)
         except TooManyError:
             return self._cases(rules_out, MOST_CASES, stop)
+
+    def holding_at(self, x: Floats, y: Floats) -> Property | None:
+        """Return one alternative of the property that holds at inputs `x` (d,) and outputs `y` (k,), up to rounding.
+
+        None where none does.
+        """
+        found = held_at(self.asserted, x, y)
+        return None if found is None else replace(self, asserted=tuple(found))
+
+    def without_alternatives(self) -> Property:
+        """Return what all alternatives have in common."""
+        return replace(self, asserted=tuple(in_all_alternatives(self.asserted)))
 
     def input_name(self, index: int) -> str:
         """Return what the file calls an input."""

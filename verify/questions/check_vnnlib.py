@@ -18,7 +18,7 @@ from verify.answers.property_check import Check, Holding
 from verify.answers.replay import replay_of
 from verify.answers.witness import CheckedPoint
 from verify.bounds.objectives import is_order, with_order, with_values
-from verify.clock import Clock
+from verify.clock import MOMENT, Clock
 from verify.properties.case import Case
 from verify.properties.cases import Cases
 from verify.properties.property import Property
@@ -31,6 +31,9 @@ from verify.reading.read_network import read_simple
 from verify.regions.box import EmptyError
 from verify.splitting.schedule import SCHEDULE, asks_early
 from verify.splitting.turns import Splitting
+
+# Boxes and points of each that are tried where the time was over before anything was.
+BOXES, POINTS = 64, 4
 
 TIE = "A tie: a strict constraint is reached exactly, which does not meet it; whether it is met anywhere is open."
 
@@ -113,7 +116,7 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
     # Multiplying out counts.
     resources = replace(resources, clock=clock)
-    return _PropertyCheck(net, cases, notes, resources, order)
+    return _PropertyCheck(net, asked, cases, notes, resources, order)
 
 
 def _network_for(network: SparseReLUNetwork, cases: Sequence[Case]) -> tuple[SparseReLUNetwork, str]:
@@ -130,19 +133,20 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
     def __init__(
         self,
         network: SparseReLUNetwork,
+        written: Property,
         asked: Cases,
         notes: Sequence[str],
         resources: Resources,
         order: str,
     ) -> None:
         super().__init__()
-        self.network, self.resources, self.order = network, resources, order
+        self.network, self.written, self.resources, self.order = network, written, resources, order
         self.asked, self.whole = asked
         self.cases: list[OpenCase] = []
         self.trace: list[Event] = []
         for finding in notes:
             self._note("property", finding)
-        self.unseen, self.looked = 0, False
+        self.unseen, self.looked, self.untried = 0, False, False
         self.proof, self.highest, self.leak = Proof.INTERVAL, -np.inf, 0.0
 
     def by_now(self) -> Check:
@@ -166,6 +170,9 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             found = self._look(OpenCase(self.network, case, region, self.resources), number)
             if found is not None:
                 return found
+        found = self._try_points() if self.unseen or self.untried or not self.whole else None
+        if found is not None:
+            return found
         if self.unseen or not self.whole:
             return self._unknown([self._unseen_boxes()])
         self.looked = True
@@ -195,6 +202,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         self._raise_bound([condition for condition in case.conditions if condition not in case.open])
         for condition in case.open:
             if self.resources.clock.overdue():
+                self.untried = True
                 break
             found = condition.try_near(case.inquiry.region.center) or self._climb(condition)
             if found is not None:
@@ -203,6 +211,41 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
             best = max(condition.reached for condition in case.open)
             self._note("gradient ascent", f"box {number}: no witness, margin at least {best:.6g}")
             self.cases.append(case)
+        return None
+
+    def _try_points(self) -> Check | None:
+        """Try the centers and some points of the boxes made so far, where there was no time for more."""
+        cases = self.asked or tuple(case.settled() for case in self.written.without_alternatives().cases)
+        until = self.resources.clock.seconds + MOMENT
+        for number, case in enumerate(cases[:BOXES]):
+            if number and self.resources.clock.past(until):
+                break
+            draws = self.resources.rng.random((POINTS, len(case.lower)))
+            draws[0] = 0.5
+            with np.errstate(all="ignore"):
+                points = case.lower + draws * (case.upper - case.lower)
+                outputs = self.network.activations(points)[-1]
+            for x, y in zip(points, outputs, strict=True):
+                found = self._try_alternative(x, y)
+                if found is not None or self.resources.clock.past(until):
+                    break
+            if found is not None:
+                return self._found(found, "trying points")
+        return None
+
+    def _try_alternative(self, x: Floats, y: Floats) -> CheckedPoint | None:
+        """Return a point, checked, where it is a witness of an alternative that it meets up to rounding."""
+        alternative = self.written.holding_at(x, y)
+        cases = () if alternative is None else tuple(case.settled() for case in alternative.cases)
+        for case in cases:
+            try:
+                opened = OpenCase(self.network, case, case.region(), self.resources)
+            except EmptyError:
+                continue
+            for condition in opened.conditions:
+                found = condition.try_near(np.clip(x, case.lower, case.upper))
+                if found is not None:
+                    return found
         return None
 
     def _climb(self, condition: OpenCondition) -> CheckedPoint | None:

@@ -29,7 +29,7 @@ from verify.questions.resources import INTERRUPTION, answer_of, resources_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
 from verify.splitting.rising import Rising
-from verify.splitting.schedule import SCHEDULE, asks_early
+from verify.splitting.schedule import SCHEDULE, asks_early, takes_programs
 
 # The share of its size within which a value found counts as the optimum.
 GAP = 1e-6
@@ -199,7 +199,7 @@ class Maximization:
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.inquiry.proof)
         for share in (FIRST_SHARE, 1.0):
-            self._split(share)
+            self._split(share, self._branching_share())
             self._settle()
             if self._closed():
                 return self._end(Status.OPTIMAL, BRANCHED, self.inquiry.proof)
@@ -211,8 +211,13 @@ class Maximization:
         return self._ask_engine()
 
     def _polish(self) -> None:
-        """Move the best point of a small network to the best one with its activation pattern, by linear programs."""
+        """Move the best point of a small network to the best one with its activation pattern, by linear programs.
+
+        Where splitting uses linear programs, it begins with that one.
+        """
         inquiry, before = self.inquiry, self._value
+        if inquiry.resources.branching_share and takes_programs(inquiry):
+            return
         small = sum(weight.nnz for weight, _ in inquiry.functions.network.layers) <= POLISHED
         if not small or inquiry.clock.over() or choose_engine(inquiry) is not None or inquiry.engine is None:
             return
@@ -245,12 +250,17 @@ class Maximization:
         """Prove that nothing is above the best value but for half the tolerance, or climb on from what is."""
         self.rising.run(self._level, self._closed, share, branching)
 
+    def _branching_share(self) -> float | None:
+        """Return the share of the time for splitting, where it is not that of the resources."""
+        mixed = 0.0 < self.inquiry.resources.branching_share < 1.0 and not self.inquiry.resources.surrogates
+        return SCHEDULE.program_share if mixed and takes_programs(self.inquiry) else None
+
     def _level(self) -> float:
         return self._value + 0.5 * (GAP * abs(self._value) + self._least + self._evaluation_error())
 
     def _ask_early(self) -> Optimum | None:
         """Ask the engine for a part of the time, where that may be enough for an optimum."""
-        worth = asks_early(self.inquiry) and not self.rising.closing and not out_of_time(self.inquiry)
+        worth = asks_early(self.inquiry, single=True) and not self.rising.closing and not out_of_time(self.inquiry)
         asked = worth and choose_engine(self.inquiry) is None
         checked = ask_milp(self.inquiry, [self.index], share=SCHEDULE.engine_share) if asked else None
         return None if checked is None or checked.rejection is not None else self._optimum_by(checked)

@@ -15,7 +15,7 @@ from verify.points.ascent import ascend
 from verify.regions.box import Box
 from verify.splitting.goals import Goal
 from verify.splitting.inquired import Inquired
-from verify.splitting.schedule import SCHEDULE
+from verify.splitting.schedule import SCHEDULE, expected
 
 # Numbers in the weights beyond which boxes are not halved: making ready takes a tenth of a second for so many.
 LARGEST = 1 << 21
@@ -84,6 +84,11 @@ class BoxSplitting:
     def left(self) -> float:
         """How much is left: the share of the region that is open, times how far above the level bounds are there."""
         return (1.0 - self.search.closed) * max(self.bound - self.search.level, 0.0)
+
+    @property
+    def expected(self) -> float:
+        """How many seconds it is expected to need still, by what it has closed."""
+        return expected(self.search.spent, self.search.closed)
 
     @property
     def promising(self) -> bool:

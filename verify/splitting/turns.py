@@ -1,4 +1,4 @@
-"""Turns: boxes halved and neurons split in turns, on the goals of an inquiry."""
+"""Turns: linear programs, boxes halved, and neurons split, in turns on the goals of an inquiry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from verify.splitting.box_splitting import BoxSplitting, can_halve
 from verify.splitting.goals import Goal, goals_of
 from verify.splitting.inquired import Inquired
 from verify.splitting.neuron_splitting import NeuronSplitting, above
+from verify.splitting.program_splitting import ProgramSplitting
 from verify.splitting.schedule import SCHEDULE
 
 
@@ -33,7 +34,7 @@ def split(
 class Splitting:
     """The search for goals of an inquiry by halving boxes and by splitting neurons, in turns; it can be continued.
 
-    Neurons are split for goals of one function alone.
+    Neurons are split for goals of one function alone: in small networks by linear programs, in others by gradients.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Splitting:
         self.boxes: BoxSplitting | None = None
         self.begun = False
         self.neurons = NeuronSplitting(inquiry, accept, level)
+        self.programs: ProgramSplitting | None = None
+        self.program_turn = SCHEDULE.first_programs
         self.box_turn, self.neuron_turn = SCHEDULE.first_boxes, SCHEDULE.first_neurons
 
     def run(self, share: float = 1.0, branching: float | None = None) -> bool:
@@ -52,30 +55,64 @@ class Splitting:
         if not share or clock.over():
             return False
         until = clock.seconds + share * clock.left
-        self._begin()
+        self.begin()
         while not clock.past(until) and self._open() and not self._is_tie():
+            if self._programs_first():
+                if self._run_programs(until):
+                    return True
+                if self._is_near() or not self._open():
+                    continue
             if self.boxes is not None and self._halves():
                 before = self.boxes.left
                 if self.boxes.run(min(clock.seconds + self.box_turn, until), not self.boxes.promising):
                     return True
                 self.box_turn *= SCHEDULE.growth
-                if self.boxes.left <= SCHEDULE.halved * before and self._halves():
+                if (self.boxes.left <= SCHEDULE.halved * before and self._halves()) or self._is_near():
                     continue
-            # Neurons, and torch with them, wait until boxes had their first turn.
-            halves, single = self._halves(), self._single()
+            # Neurons, and torch with them, wait until the others had their first turns.
+            others, single = self._halves() or self._has_programs(), self._single()
             if self.neurons.able(single):
-                if self.neurons.run(single, min(clock.seconds + self.neuron_turn, until) if halves else until):
+                if self.neurons.run(single, min(clock.seconds + self.neuron_turn, until) if others else until):
                     return True
                 self.neuron_turn *= SCHEDULE.growth
                 self._favour()
-            elif not halves:
+            elif not others:
                 break
         return False
 
-    def _begin(self) -> None:
-        """Make the search by boxes once there is time for it: its arrays are as large as the network."""
+    def _has_programs(self) -> bool:
+        return self.programs is not None and self.programs.able(self._single())
+
+    def _programs_first(self) -> bool:
+        """Whether linear programs come next: unless halving boxes is expected to end before them."""
+        if self.programs is None or not self._has_programs():
+            return False
+        return self.boxes is None or not self._halves() or self.programs.expected <= self.boxes.expected
+
+    def _run_programs(self, until: float) -> bool:
+        if self.programs is None:
+            return False
+        turn, self.program_turn = self.program_turn, self.program_turn * SCHEDULE.growth
+        return self.programs.run(self._single(), min(self.inquiry.clock.seconds + turn, until))
+
+    def _is_near(self) -> bool:
+        """Whether linear programs or boxes are expected to end soon, beside what was spent: neurons wait for that."""
+        expected, spent = np.inf, 0.0
+        if self.programs is not None:
+            spent += self.programs.spent
+            expected = self.programs.expected if self._has_programs() else np.inf
+        if self.boxes is not None:
+            spent += self.boxes.search.spent
+            expected = min(expected, self.boxes.expected if self._halves() else np.inf)
+        left = self.inquiry.clock.left if self.boxes is None or self.boxes.search.count else 0.0
+        return expected <= max(SCHEDULE.ahead * spent, left)
+
+    def begin(self) -> None:
+        """Make the searches, once there is time for it: their arrays are as large as the network."""
         if not self.begun and self.goals and can_halve(self.inquiry):
             self.boxes = BoxSplitting(self.inquiry, self.goals, self.accept, self.level)
+        if not self.begun:
+            self.programs = ProgramSplitting(self.inquiry, self.accept, self.level)
         self.begun = True
 
     def _is_tie(self) -> bool:
@@ -89,8 +126,9 @@ class Splitting:
 
     @property
     def closing(self) -> bool:
-        """Whether boxes close the region: then engines need not come early."""
-        return self.boxes is not None and self.boxes.search.closed >= SCHEDULE.closing
+        """Whether boxes or linear programs close the region: then engines need not come early."""
+        closed = 0.0 if self.programs is None else self.programs.closed
+        return max(closed, 0.0 if self.boxes is None else self.boxes.search.closed) >= SCHEDULE.closing
 
     def _favour(self) -> None:
         """Give the search whose bound is lower longer turns, and the other one shorter ones."""
@@ -107,6 +145,8 @@ class Splitting:
             self.boxes.accept = accept
             if level > self.level:
                 self.boxes.search.raise_to(level)
+        if self.programs is not None:
+            self.programs.take(accept, level)
         self.level = self.neurons.level = level
 
     def _halves(self) -> bool:

@@ -39,6 +39,35 @@ def test_what_is_made_in_time_is_a_part_of_all() -> None:
     assert (sizes[0], sizes[-1], every.whole) == (1, 4, True)
 
 
+@pytest.mark.parametrize("strict", ["<", "<="])
+def test_points_are_tried_where_the_time_is_over_amid_alternatives(
+    strict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both outputs are the inputs; what is multiplied out first is never met, what is met is far down.
+    network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
+    parts = " ".join(f"(and (>= X_0 {index / 500}) (<= X_0 1))" for index in range(300))
+    never = " ".join(f"(>= Y_0 {1000 + index})" for index in range(5))
+    ends = "(assert (<= X_1 1)) (assert (>= X_1 0))"
+    text = f"{HEAD}{ends}(assert (or {parts})) (assert (or {never} (and ({strict} Y_1 0.75) (<= Y_0 1))))"
+    monkeypatch.setattr(Clock, "overdue", lambda self: True)
+    found = verify.check_vnnlib(network, verify.parse_property(text), time_limit=0.0)
+    assert found.status is Holding.VIOLATED
+    assert found.witness is not None
+    assert found.witness[1] <= 0.75
+    # Where no input is a witness, the points say nothing.
+    text = f"{HEAD}{ends}(assert (or {parts})) (assert (or {never}))"
+    assert verify.check_vnnlib(network, verify.parse_property(text), time_limit=0.0).status is Holding.UNKNOWN
+
+
+def test_boxes_of_contradictions_are_tried_by_what_all_alternatives_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
+    ends = "".join(f"(assert (<= X_{index} 1)) (assert (>= X_{index} 0))" for index in range(2))
+    text = f"{HEAD}{ends}(assert (or (>= X_0 2) (>= X_0 0.25))) (assert (or (>= X_1 3) (>= Y_0 0.5)))"
+    monkeypatch.setattr(Clock, "overdue", lambda self: True)
+    found = verify.check_vnnlib(network, verify.parse_property(text), time_limit=0.0)
+    assert found.status is Holding.VIOLATED
+
+
 def test_alternatives_that_no_time_is_left_for_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
     parts = " ".join(f"(and (>= X_0 {index / 500}) (<= X_0 1))" for index in range(300))

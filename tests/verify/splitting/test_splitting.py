@@ -1,4 +1,4 @@
-"""Splitting against enumeration: alternatives of several constraints over every region, by boxes alone and by both."""
+"""Splitting against enumeration: alternatives of several constraints over every region, by boxes alone and by all."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def test_proofs_and_witnesses_are_those_of_enumeration(kind: str, neurons: bool)
         goals = [Goal(way, rng.random(len(way)) < 0.5) for way in ways]
         found: list[Floats] = []
         splitting = Splitting(inquiry, goals, _acceptor(inquiry, goals, found))
+        splitting.begin()
         splitting.neurons.ended = not neurons
+        splitting.programs = splitting.programs if neurons else None
         if splitting.run():
             assert truths.max() > 0.0 or kind == "l2"
             decided += 1
@@ -148,7 +150,8 @@ def test_a_bound_that_is_reached_is_not_searched_further() -> None:
     net = cx.SparseReLUNetwork([(weight, None), (-np.ones((1, 4)), None)])
     inquiry = inquiry_of(net, verify.Box([-1.0] * 2, [1.0] * 2), [[1.0]], [1e-14])
     splitting = Splitting(inquiry, [Goal([0], [True])], lambda point: False)
-    splitting.neurons.ended = True
+    splitting.begin()
+    splitting.neurons.ended, splitting.programs = True, None
     assert not splitting.run()
     assert splitting.boxes is not None
     assert splitting.boxes.over
