@@ -14,7 +14,8 @@ from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.convex.interior_steps import TILE, InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.newton_system import TILE
 from convexnn.solvers.convex.softmax_steps import SoftmaxPoint
 
 # Rows from which threads pay: numpy and scipy bring a BLAS each, and on 500 rows, where every call is short, their
