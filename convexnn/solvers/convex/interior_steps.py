@@ -25,6 +25,9 @@ TIMID = 0.1
 # Share of the gap asked for at which complementarity is no longer pressed.
 HELD = 0.01
 
+# Accuracy of the predictor, which only tells how far a step gets.
+ROUGHLY = 1e-4
+
 # A change of the neurons by less than this share of the largest is rounding: the certificate has the last word.
 STALLED = 1e-12
 
@@ -108,7 +111,7 @@ class InteriorPoint:
         system = self._system(now, weights, linearised)
         slope = self.cones.adjoint(self._gradient(now.neurons))
         pure = self.barrier.target(now.neurons, 0.0)
-        move = system.solve(-slope - pure)
+        move = system.solve(-slope - pure, ROUGHLY)
         change = NewtonStep(self, now, system, move, np.zeros_like(now.slacks), pure)
         reach = change.longest()
         quadratic = self.loss.name == "squared"

@@ -42,11 +42,12 @@ class NewtonSystem:
         self.inverse: Floats = (inverse + inverse.transpose(0, 2, 1)) / 2
         self.factor = self._factor()
 
-    def solve(self, right: Floats) -> Floats:
+    def solve(self, right: Floats, share: float = SOLVED) -> Floats:
         """Return the neurons (q, d) that the matrix maps to `right`, by conjugate gradients from its factors.
 
-        The factors are the matrix only roughly: they leave directions out, and late in a run the blocks span so many
-        orders of magnitude that they need a little more on the diagonal. Products with the matrix are exact.
+        They end where this share of the right side is left. The factors are the matrix only roughly: they leave
+        directions out, and late in a run the blocks span so many orders of magnitude that they need a little more on
+        the diagonal. Products with the matrix are exact.
         """
         found, left = np.zeros_like(right), right * self.cones.owned
         size = float(np.abs(left).max(initial=0.0))
@@ -58,7 +59,7 @@ class NewtonSystem:
             if not bend > 0.0:
                 break
             found, left = found + (fall / bend) * along, left - (fall / bend) * image
-            if float(np.abs(left).max(initial=0.0)) <= SOLVED * size:
+            if float(np.abs(left).max(initial=0.0)) <= share * size:
                 break
             step = self._solve(left)
             fall, before = float((left * step).sum()), fall
@@ -135,7 +136,7 @@ class RowFactor:
     """
 
     def __init__(self, system: NewtonSystem, gram: Floats) -> None:
-        self.system, self.factor = system, cho_factor(gram, overwrite_a=True, check_finite=False)
+        self.system, self.factor = system, cho_factor(gram, overwrite_a=True)
 
     def correction(self, plain: Floats) -> Floats:
         """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d)."""
@@ -155,10 +156,10 @@ class DirectionFactor:
 
     def __init__(self, system: NewtonSystem, directions: Directions) -> None:
         self.system, self.directions = system, directions
-        parts = list(kept_columns(system.cones, directions.roots, system.root, system.tile))
-        gram = np.block([[part @ other.T for other in parts] for part in parts])
+        columns = np.concatenate(list(kept_columns(system.cones, directions.roots, system.root, system.tile)))
+        gram = columns @ columns.T
         np.einsum("ii->i", gram)[:] += 1.0
-        self.factor = cho_factor(gram, overwrite_a=True, check_finite=False)
+        self.factor = cho_factor(gram, overwrite_a=True)
         scales = np.divide(1.0, np.sqrt(directions.sizes), out=np.zeros_like(directions.sizes), where=directions.kept)
         self.frames: Floats = directions.vectors * scales[:, None, :]
 
@@ -185,14 +186,13 @@ def kernel(cones: GateCones, roots: Floats, root: Floats, tile: int) -> Floats:
 def block_roots(cones: GateCones, inverse: Floats) -> Floats:
     """Return L (m, d, d) with L_j L_j^T = B_u^-1 + B_v^-1, from B^-1 (2 m, d, d) of one output's neurons."""
     own = cones.owned[: cones.m, :, None]
-    roots: Floats = np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(own.shape[1]) * ~own) * own
-    return roots
+    return np.asarray(np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(own.shape[1]) * ~own) * own)
 
 
 def kept_columns(cones: GateCones, roots: Floats, root: Floats, tile: int) -> Iterator[Floats]:
     """Yield the columns of diag(root) D_j X L_j that are not zeros, as rows, gates in order, a tile at a time."""
     n, d = cones.X.shape
-    kept = roots.any(axis=1)
+    kept: Bools = (roots != 0.0).any(axis=1)
     active = np.multiply(cones.gates.T, root, order="C")
     for gates in gate_tiles(n, cones.m, max(1, tile // d)):
         own = kept[gates]

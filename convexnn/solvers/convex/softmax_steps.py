@@ -91,7 +91,10 @@ class CoupledSystem(NewtonSystem):
         n, k = self.root.shape[:2]
         gram = np.zeros((n, k, n, k))
         for output, inverse in enumerate(np.split(self.inverse, k)):
-            plain, root = kernel(self.cones, block_roots(self.cones, inverse), np.ones(n), self.tile), self.root[:, output]
+            plain, root = (
+                kernel(self.cones, block_roots(self.cones, inverse), np.ones(n), self.tile),
+                self.root[:, output],
+            )
             for a in range(k):
                 gram[:, a] += (root[:, a, None] * plain)[:, :, None] * root
         return RowFactor(self, gram.reshape(n * k, n * k) + np.eye(n * k))
