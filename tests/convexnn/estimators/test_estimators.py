@@ -326,7 +326,8 @@ class TestTogether:
         assert fits == [(False, False), (False, False), (True, True)]
         fits.clear()
         Regressor(epochs=4).fit(X, X[:, 0])
-        assert fits == [(True, False), (True, False), (True, True)]
+        assert fits[:2] == [(True, False)] * 2
+        assert set(fits[2:]) == {(True, True)}
 
     @pytest.mark.parametrize("seed", range(3))
     def test_a_fit_without_time_is_no_worse_than_a_constant(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,105 @@
+"""The default ridge: folds of rows held out, the multiple that they choose, limits and interruptions among them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convexnn as cx
+from convexnn.estimators.folds import FOLDS, fold_of, held_out_folds
+from convexnn.estimators.network_fitter import MOST, STEP, NetworkFitter
+from convexnn.solution import Status
+
+
+def pyramid(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth target of two features that few neurons miss, with a little noise."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2.0, 2.0, (n, 4))
+    return X, np.sin(2.0 * X[:, 0]) + X[:, 1] ** 2 + 0.05 * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("n", [30, 31, 32])
+def test_folds_share_the_targets_alike(n: int) -> None:
+    target = np.random.default_rng(1).standard_normal((n, 2))
+    folds = fold_of(target)
+    assert np.ptp(np.bincount(folds)) <= 1
+    ordered = folds[np.argsort(target[:, 0])]
+    assert all(len(set(ordered[at : at + FOLDS])) == FOLDS for at in range(0, n - FOLDS + 1, FOLDS))
+    assert held_out_folds(n) == range(FOLDS)
+    assert len(held_out_folds(10**5)) == 1
+
+
+def fitter(X: np.ndarray, y: np.ndarray) -> NetworkFitter:
+    """The fitter of a regressor, as its fit makes it."""
+    made = list[NetworkFitter]()
+
+    class Kept(cx.SparseReLURegressor):
+        def _fitter(self, *given: Any) -> NetworkFitter:
+            made.append(super()._fitter(*given))
+            return made[0]
+
+    Kept(ridge=0.1, epochs=1, random_state=0).fit(X, y)
+    return made[0]
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"), [(1.0, 1.0), (0.5, 0.5), (1.7, 1.7), (0.25, 0.25), (4.0, 4.0), (1e-3, STEP**-MOST)]
+)
+def test_the_multiple_is_where_a_parabola_is_lowest(best: float, expected: float) -> None:
+    fits = fitter(*pyramid(40))
+    asked = list[float]()
+
+    def loss(self: Any, ridge: float) -> float:
+        asked.append(ridge)
+        return 2.0 + log(ridge / (0.02 * best)) ** 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NetworkFitter, "_held_out_loss", loss)
+        assert fits._best_multiple(0.02) == pytest.approx(expected)
+    assert len(asked) == len(set(asked)) <= 2 + MOST
+
+
+def test_the_loss_is_that_of_rows_held_out() -> None:
+    """Under so strong a ridge the network is a constant: the error is the variance of the target, rows weighted."""
+    X, y = pyramid()
+    fits = fitter(X, y)
+    assert fits._held_out_loss(1e3) == pytest.approx(1.0, abs=0.02)
+    weights = np.where(y > np.median(y), 1.5, 0.5)
+    heavy = replace(fits, options={**fits.options, "sample_weight": weights})
+    middle = np.average(fits.target[:, 0], weights=weights)
+    expected = np.average(np.square(fits.target[:, 0] - middle), weights=weights)
+    assert heavy._held_out_loss(1e3) == pytest.approx(expected, rel=0.02)
+
+
+def test_misfit_is_not_taken_for_noise() -> None:
+    """A budget too small for the target leaves much more than the noise; a ridge after that costs rows held out."""
+    X, y = pyramid(900)
+    model = cx.SparseReLURegressor(random_state=0).fit(X[:300], y[:300])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NetworkFitter, "_best_multiple", lambda self, ridge: 1.0)
+        alone = cx.SparseReLURegressor(random_state=0).fit(X[:300], y[:300])
+    assert model.ridge_ < 0.5 * alone.ridge_
+    assert model.score(X[300:], y[300:]) > alone.score(X[300:], y[300:])
+
+
+@pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.TIME_LIMIT])
+def test_a_fold_cut_short_leaves_the_ridge_of_the_noise(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits, whole = list[Any](), cx.fit_network
+
+    def cut(*given: Any, **more: Any) -> Any:
+        fits.append(whole(*given, **more))
+        return replace(fits[-1], status=status) if len(fits) == 4 else fits[-1]
+
+    monkeypatch.setattr("convexnn.estimators.network_fitter.fit_network", cut)
+    X, y = pyramid(60)
+    model = cx.SparseReLURegressor(epochs=8, random_state=0).fit(X, y)
+    if status is Status.INTERRUPTED:
+        # The fit to all rows before it is what there is.
+        assert (model.status_, len(fits)) == (status, 4)
+        assert model.network_.nnz == fits[1].network.nnz
+    else:
+        assert (model.status_, len(fits)) == (Status.SEARCH_ENDED, 5)
