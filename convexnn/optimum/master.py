@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats
-from convexnn.optimum.gates import patterns_of, with_rows
+from convexnn.optimum.descent import Neurons
+from convexnn.optimum.gates import mask_keys, new_gates, patterns_of, with_rows
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
+from convexnn.solvers.common.certificate import RunRecord
 from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.common.warm_start import unmoved
 from convexnn.solvers.registry import able_solvers, solve
 
 # Multiplications of an iteration of the interior point method, about n^2 times the weights, above which the method of
@@ -71,6 +74,20 @@ def warm_start(solution: Solution, kept: np.ndarray[Any, np.dtype[np.int64]], ad
     """Return the weights (parts, m, ...) of a solution's kept gates, followed by zeros for those added."""
     pair = np.stack(solution.pair) if solution.pair is not None else solution.weights[None]
     return with_rows(pair, kept, added)
+
+
+def network_solution(task: Task, neurons: Neurons, seconds: float) -> Solution:
+    """Return a network (w neurons) as a solution over its own gates: each neuron lies in the cone of its gate."""
+    program = task.program(new_gates(task.program(neurons.hidden[:1]).rows, neurons.hidden, set(), len(neurons), False))
+    rows, gates = program.rows, program.patterns.generators
+    place = {key: index for index, key in enumerate(mask_keys(rows, gates))}
+    pair = np.zeros((2, *gates.shape, program.n_outputs))
+    for key, neuron in zip(mask_keys(rows, neurons.hidden), range(len(neurons)), strict=True):
+        if key in place:
+            weights = neurons.hidden[neuron] * abs(neurons.out[neuron])
+            pair[int(neurons.out[neuron] < 0.0), place[key], :, neurons.outputs[neuron]] += weights
+    run = RunRecord("descent", Status.SEARCH_ENDED, 0, seconds, np.zeros(0))
+    return unmoved(program, program.neurons(pair.reshape(2, *program.weights_shape)), run)
 
 
 def live_neurons(solution: Solution) -> Floats:
