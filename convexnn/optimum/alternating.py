@@ -61,9 +61,7 @@ class AlternatingDescent:
         self.pricer, self.rng, self.worth, self.deadline = pricer, rng, worth, deadline
         # At unit scale of the rows.
         self.unit = float(np.sqrt(np.square(program.rows).mean())) or 1.0
-        self.training = Training(
-            program.rows / self.unit, program.targets, program.loss, program.strength / self.unit
-        )
+        self.training = Training(program.rows / self.unit, program.targets, program.loss, program.strength / self.unit)
         self.found = _first(self.training, rng)
         self.lowest = self.training.objective(self.found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,22 @@ class Neurons:
         sizes: Floats = np.sqrt(np.square(self.hidden).sum(axis=1)) * np.abs(self.out)
         return sizes
 
+    def weights(self, k: int) -> Floats:
+        """Return the weights (w, k) of the second layer."""
+        result = np.zeros((len(self), k))
+        result[np.arange(len(self)), self.outputs] = self.out
+        return result
+
     def __getitem__(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Neurons:
         return Neurons(self.hidden[which], self.out[which], self.outputs[which])
 
     def joined(self, other: Neurons) -> Neurons:
         """Return the neurons of both."""
-        pairs = ((self.hidden, other.hidden), (self.out, other.out), (self.outputs, other.outputs))
-        return Neurons(*(np.concatenate(pair) for pair in pairs))
+        return Neurons(
+            np.concatenate([self.hidden, other.hidden]),
+            np.concatenate([self.out, other.out]),
+            np.concatenate([self.outputs, other.outputs]),
+        )
 
     def balanced(self, share: float = 0.0) -> Neurons:
         """Return the neurons that cost more than `share` of the dearest, with ||u|| = |v|: there 1/2 sum is sum."""
@@ -71,7 +81,8 @@ class Training:
 
     def predict(self, neurons: Neurons) -> Floats:
         """Return the prediction (n, k)."""
-        return self._summed(np.maximum(self.rows @ neurons.hidden.T, 0.0), neurons)
+        result: Floats = np.maximum(self.rows @ neurons.hidden.T, 0.0) @ neurons.weights(self.targets.shape[1])
+        return result
 
     def objective(self, neurons: Neurons) -> float:
         """Return the objective, the penalty counted at the best scale of each neuron."""
@@ -98,27 +109,25 @@ class Training:
             The best point until then is returned.
         """
         w, d = neurons.hidden.shape
-        best = [np.inf, np.concatenate([neurons.hidden.ravel(), neurons.out])]
+        lowest, best = np.inf, np.concatenate([neurons.hidden.ravel(), neurons.out])
 
         def value(flat: Floats) -> tuple[float, Floats]:
+            nonlocal lowest, best
             now = Neurons(flat[: w * d].reshape(w, d), flat[w * d :], neurons.outputs)
-            objective, slope = self._smoothed(now, width)
-            if objective < best[0]:
-                best[:] = [objective, flat.copy()]
+            objective, slope = self.rounded(now, width)
+            if objective < lowest:
+                lowest, best = objective, flat.copy()
             if deadline.is_over():
                 raise _LateError
             return objective, slope
 
         options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": SMALLEST_GAIN, "maxcor": MEMORY}
-        try:
-            minimize(value, best[1], jac=True, method="L-BFGS-B", options=options)
-        except _LateError:
-            pass
-        flat = np.asarray(best[1])
-        return Neurons(flat[: w * d].reshape(w, d), flat[w * d :], neurons.outputs)
+        with suppress(_LateError):
+            minimize(value, best, jac=True, method="L-BFGS-B", options=options)
+        return Neurons(best[: w * d].reshape(w, d), best[w * d :], neurons.outputs)
 
-    def _smoothed(self, neurons: Neurons, width: float) -> tuple[float, Floats]:
-        """Return loss + strength / 2 sum (||u||^2 + v^2) with rounded kinks, and its gradient, flat.
+    def rounded(self, neurons: Neurons, width: float) -> tuple[float, Floats]:
+        """Return loss + strength / 2 sum (||u||^2 + v^2) with kinks rounded as said, and its gradient, flat.
 
         With E = width ||u|| the ReLU of z is E t^2 where t = (z + E) / 2 E is between 0 and 1; its slope in z is t, and
         in E it is t - t^2.
@@ -132,7 +141,7 @@ class Training:
         np.clip(shares, 0.0, 1.0, out=shares)
         bent = shares * shares
         active = np.maximum(values, bent * reach)
-        prediction = self._summed(active, neurons)
+        prediction = active @ neurons.weights(self.targets.shape[1])
         residual = self.loss.gradient(prediction, self.targets)
         mine = residual if self.targets.shape[1] == 1 else residual[:, neurons.outputs]
         slope_out = (active * mine).sum(axis=0) + self.strength * out
@@ -142,15 +151,6 @@ class Training:
         slope = slope * out[:, None] + self.strength * hidden
         paid = 0.5 * self.strength * float((hidden * hidden).sum() + out @ out)
         return self.loss.value(prediction, self.targets) + paid, np.concatenate([slope.ravel(), slope_out])
-
-    def _summed(self, active: Floats, neurons: Neurons) -> Floats:
-        """Return the prediction (n, k) of hidden values (n, w)."""
-        k = self.targets.shape[1]
-        if k == 1:
-            return active @ neurons.out[:, None]
-        weights = np.zeros((len(neurons), k))
-        weights[np.arange(len(neurons)), neurons.outputs] = neurons.out
-        return active @ weights
 
 
 class _LateError(Exception):

@@ -13,9 +13,8 @@ from convexnn.optimum.descent import Neurons
 from convexnn.optimum.gates import mask_keys, new_gates, patterns_of, with_rows
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
-from convexnn.solvers.common.certificate import RunRecord
+from convexnn.solvers.common.certificate import violation
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.common.warm_start import unmoved
 from convexnn.solvers.registry import able_solvers, solve
 
 # Multiplications of an iteration of the interior point method, about n^2 times the weights, above which the method of
@@ -86,8 +85,27 @@ def network_solution(task: Task, neurons: Neurons, seconds: float) -> Solution:
         if key in place:
             weights = neurons.hidden[neuron] * abs(neurons.out[neuron])
             pair[int(neurons.out[neuron] < 0.0), place[key], :, neurons.outputs[neuron]] += weights
-    run = RunRecord("descent", Status.SEARCH_ENDED, 0, seconds, np.zeros(0))
-    return unmoved(program, program.neurons(pair.reshape(2, *program.weights_shape)), run)
+    point = program.neurons(pair.reshape(2, *program.weights_shape))
+    prediction = np.maximum(rows @ neurons.hidden.T, 0.0) @ neurons.weights(program.n_outputs)
+    parts = program.parts(point)
+    weights = parts[0] - parts[1]
+    support = np.flatnonzero(weights)
+    return Solution(
+        program=program,
+        solver="descent",
+        support=support,
+        values=weights.flat[support],
+        objective=program.objective(prediction, point),
+        gap=None,
+        residual=None,
+        violation=violation(program, point),
+        status=Status.SEARCH_ENDED,
+        iterations=0,
+        seconds=seconds,
+        history=np.zeros(0),
+        pair=(parts[0], parts[1]),
+        dual=-program.loss.gradient(prediction, program.targets),
+    )
 
 
 def live_neurons(solution: Solution) -> Floats:

@@ -149,11 +149,12 @@ class ColumnGeneration:
         if not self.task.cone or self.task.penalty != "group_l1" or self._is_late(pricer):
             return
         deadline = self.options.deadline
-        until = Deadline(deadline.share(TRAINED))
-        descent = AlternatingDescent(self.program, pricer, self.rng, WORTH * self.goal, until)
+        worth, until = WORTH * self.goal, Deadline(deadline.share(TRAINED))
+        descent = AlternatingDescent(self.program, pricer, self.rng, worth, until)
         try:
             descent.run()
         finally:
+            # An interruption loses nothing.
             if descent.lowest < self.best.objective:
                 self.best = network_solution(self.task, descent.best, deadline.seconds)
                 self.gates = self.best.program.patterns.generators
@@ -183,7 +184,7 @@ class ColumnGeneration:
         added = self._add(solution, points[values > beat])
         worst, proven = values[0], False
         over = False
-        if not added and not (level is None and self._tighten()):
+        if not added and not (level is None and pricer.exact and self._tighten()):
             worst, proven, over = self._proved(pricer, solution, level, beat)
         self._note(solution, float(worst) / strength, proven)
         return over
@@ -203,7 +204,8 @@ class ColumnGeneration:
             candidates = np.concatenate([points[values > beat], pricing.points])
             if self._add(solution, candidates):
                 return pricing.bound, True, False
-        if self._tighten():
+        # Where no proof is in reach, a finer dual point serves nothing.
+        if pricer.exact and self._tighten():
             return pricing.bound, True, False
         if pricing.reason == "beaten":
             # Patterns that are held are priced too high: the solver is at its end, and the bound is what is left to do.
