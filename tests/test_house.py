@@ -48,7 +48,11 @@ ROOMS = {
 
 # All that `verify` sees of `convexnn`, and who of `convexnn` sees `verify`.
 SHARED = {
-    f"convexnn.{name}" for name in ("network", "network_files", "checks", "files", "records", "tables", "workers")
+    f"convexnn.{name}"
+    for name in (
+        *("network", "network_files", "checks", "files", "records", "tables", "workers"),
+        *("pricing.price", "pricing.polishing"),
+    )
 }
 KNOW_BOTH = ("studies", "cli")
 

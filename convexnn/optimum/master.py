@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats
-from convexnn.optimum.gates import patterns_of, with_rows
+from convexnn.optimum.descent import Neurons
+from convexnn.optimum.gates import mask_keys, new_gates, patterns_of, with_rows
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
+from convexnn.solvers.common.certificate import violation
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.registry import able_solvers, solve
 
@@ -71,6 +73,39 @@ def warm_start(solution: Solution, kept: np.ndarray[Any, np.dtype[np.int64]], ad
     """Return the weights (parts, m, ...) of a solution's kept gates, followed by zeros for those added."""
     pair = np.stack(solution.pair) if solution.pair is not None else solution.weights[None]
     return with_rows(pair, kept, added)
+
+
+def network_solution(task: Task, neurons: Neurons, seconds: float) -> Solution:
+    """Return a network (w neurons) as a solution over its own gates: each neuron lies in the cone of its gate."""
+    program = task.program(new_gates(task.program(neurons.hidden[:1]).rows, neurons.hidden, set(), len(neurons), False))
+    rows, gates = program.rows, program.patterns.generators
+    place = {key: index for index, key in enumerate(mask_keys(rows, gates))}
+    pair = np.zeros((2, *gates.shape, program.n_outputs))
+    for key, neuron in zip(mask_keys(rows, neurons.hidden), range(len(neurons)), strict=True):
+        if key in place:
+            weights = neurons.hidden[neuron] * abs(neurons.out[neuron])
+            pair[int(neurons.out[neuron] < 0.0), place[key], :, neurons.outputs[neuron]] += weights
+    point = program.neurons(pair.reshape(2, *program.weights_shape))
+    prediction = np.maximum(rows @ neurons.hidden.T, 0.0) @ neurons.weights(program.n_outputs)
+    parts = program.parts(point)
+    weights = parts[0] - parts[1]
+    support = np.flatnonzero(weights)
+    return Solution(
+        program=program,
+        solver="descent",
+        support=support,
+        values=weights.flat[support],
+        objective=program.objective(prediction, point),
+        gap=None,
+        residual=None,
+        violation=violation(program, point),
+        status=Status.SEARCH_ENDED,
+        iterations=0,
+        seconds=seconds,
+        history=np.zeros(0),
+        pair=(parts[0], parts[1]),
+        dual=-program.loss.gradient(prediction, program.targets),
+    )
 
 
 def live_neurons(solution: Solution) -> Floats:

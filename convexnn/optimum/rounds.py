@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from convexnn.checks import Floats
+from convexnn.optimum.alternating import AlternatingDescent
 from convexnn.optimum.bounds import level_for, objective_rounding, proven_bound
 from convexnn.optimum.gates import mask_keys, new_gates
-from convexnn.optimum.master import Task, live_neurons, solve_held, warm_start
+from convexnn.optimum.master import Task, live_neurons, network_solution, solve_held, warm_start
 from convexnn.optimum.pricers import Pricer, dual_point, pricer_for
 from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.program.convex_program import ConvexProgram
@@ -30,6 +31,9 @@ WORTH = 0.1
 
 # What the proof aims at, as a share of the gap asked for, and the share of the time left for it at the end.
 AIM, LEFT = 0.9, 0.3
+
+# The share of the time that local training may take, before any program is solved.
+TRAINED = 0.4
 
 # Tolerance of the last solve, over the gates of the answer, as a share of the one asked for.
 POLISHED = 1e-3
@@ -124,6 +128,7 @@ class ColumnGeneration:
 
     def _generate(self, pricer: Pricer) -> None:
         """Add gates until a proof or a limit."""
+        self._train(pricer)
         stalled, deadline = 0, self.options.deadline
         while stalled < PATIENCE:
             if self._is_late(pricer):
@@ -138,6 +143,22 @@ class ColumnGeneration:
                 return
         self._last_proof(pricer)
         self.status = Status.TIME_LIMIT if deadline.time_limit is not None and self._is_late(pricer) else self.status
+
+    def _train(self, pricer: Pricer) -> None:
+        """Begin with the gates of a network that was trained locally, where such a network can be priced."""
+        if not self.task.cone or self.task.penalty != "group_l1" or self._is_late(pricer):
+            return
+        deadline = self.options.deadline
+        worth, until = WORTH * self.goal, Deadline(deadline.share(TRAINED))
+        descent = AlternatingDescent(self.program, pricer, self.rng, worth, until)
+        try:
+            descent.run()
+        finally:
+            # An interruption loses nothing.
+            if descent.lowest < self.best.objective:
+                self.best = network_solution(self.task, descent.best, deadline.seconds)
+                self.gates = self.best.program.patterns.generators
+                self.start = warm_start(self.best, np.arange(len(self.gates)), 0)
 
     def _is_late(self, pricer: Pricer) -> bool:
         """Whether the rest of the time belongs to the proof."""
@@ -163,7 +184,7 @@ class ColumnGeneration:
         added = self._add(solution, points[values > beat])
         worst, proven = values[0], False
         over = False
-        if not added and not (level is None and self._tighten()):
+        if not added and not (level is None and pricer.exact and self._tighten()):
             worst, proven, over = self._proved(pricer, solution, level, beat)
         self._note(solution, float(worst) / strength, proven)
         return over
@@ -183,7 +204,8 @@ class ColumnGeneration:
             candidates = np.concatenate([points[values > beat], pricing.points])
             if self._add(solution, candidates):
                 return pricing.bound, True, False
-        if self._tighten():
+        # Where no proof is in reach, a finer dual point serves nothing.
+        if pricer.exact and self._tighten():
             return pricing.bound, True, False
         if pricing.reason == "beaten":
             # Patterns that are held are priced too high: the solver is at its end, and the bound is what is left to do.

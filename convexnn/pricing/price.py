@@ -60,6 +60,7 @@ def price_exactly(
     beat: float = float("inf"),
     time_limit: float | None = None,
     max_cones: int = 1 << 40,
+    signs: tuple[float, ...] = (1.0, -1.0),
 ) -> Pricing:
     """Bound M = max over the ball and the columns of theta of |sum_i theta_ic relu(x_i . u)| from above.
 
@@ -82,6 +83,8 @@ def price_exactly(
         Seconds; what is proven until then is returned.
     max_cones : int
         Most cones of one level.
+    signs : tuple of float, default (1.0, -1.0)
+        (1.0,): without the bars, the maximum of the sums themselves, which is at least 0 for it is 0 at 0.
 
     Notes
     -----
@@ -93,7 +96,9 @@ def price_exactly(
     """
     ends = None if time_limit is None else perf_counter() + time_limit
     reduced = reduce(rows, theta, ball)
-    sides = [PricedFunction(reduced.rows, side) for column in reduced.theta.T for side in (column, -column)]
+    sides = [
+        PricedFunction(reduced.rows, side) for column in reduced.theta.T for side in [sign * column for sign in signs]
+    ]
     sides = [side for side in sides if side.theta.any()]
     plain = max((side.plain_bound() for side in sides), default=0.0)
     search = _Search(reduced, sides, Ball(ball), beat, ProofLimits(max_cones, ends))

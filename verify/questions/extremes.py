@@ -22,6 +22,7 @@ from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.objectives import weights_of, with_values
 from verify.points.polishing import polish
 from verify.points.surrogates import read_surrogates
+from verify.questions.cones import cut_into_cones
 from verify.questions.engines import ask_milp, choose_engine, out_of_time
 from verify.questions.inquiry import ROUNDED, UNDERFLOW, Inquiry
 from verify.questions.portfolio import Portfolio
@@ -196,6 +197,8 @@ class Maximization:
             self.inquiry.note("gradient ascent", f"at least {self._value:.6g}")
             self._polish()
         self._settle()
+        if not self._closed():
+            cut_into_cones(self.inquiry, self.index, self._level)
         if self._closed():
             return self._end(Status.OPTIMAL, "Outward-rounded bounds meet the value found.", self.inquiry.proof)
         for share in (FIRST_SHARE, 1.0):
