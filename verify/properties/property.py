@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
-from convexnn.tables import counting
 from convexnn.checks import Floats
+from convexnn.tables import counting
 from verify.properties.at_point import held_at, in_all_alternatives
 from verify.properties.case import Case
 from verify.properties.cases import MOST_CASES, Cases, RulesOut, TooManyError, cases_of
