@@ -85,7 +85,8 @@ class AttackReport:
             return Section(title, table=_changes(before, after))
         from convexnn.cli.demonstration.pictures import triple
 
-        titles = (f"{name}: class {record['label']}", "read otherwise", f"largest {np.abs(after - before).max():.3g}")
+        most = np.abs(after - before).max()
+        titles = (f"{name}: class {record['label']}", "read otherwise", f"difference, at most {most:.3g}")
         picture = triple(before, after, self.image_shape, titles)
         return Section(title, picture=picture, alt="The input, the one that is read otherwise, and their difference")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,5 +117,6 @@ def _gone_in_a_line() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        words = str(error).strip().partition("\n")[0]
+        # gloo begins with a place in its source, and goes on with advice.
+        words = re.sub(r"^\[[^\]]*\] *", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
         raise OSError(f"a rank of the group has gone, or does not answer ({words})") from error

@@ -209,6 +209,7 @@ def test_a_rank_that_has_gone_is_one_line(tmp_path: Path) -> None:
     _, out = [rank.communicate(timeout=120)[0] for rank in run_ranks(2, GONE, tmp_path)]
     assert out.startswith("a rank of the group has gone, or does not answer (")
     assert out.count("\n") == 1
+    assert ".cc:" not in out
 
 
 DIFFER = """
