@@ -1,6 +1,6 @@
 """Maxima of small trained networks, beside gurobi-machinelearning (pip licence) and PySCIPOpt-ML where installed.
 
-    python benchmarks/maxima.py [--nets 12] [--seconds 60] [--arms ours gurobi scip] [--seed 0]
+    python benchmarks/maxima.py [--nets 12] [--shapes 20-60-1 ...] [--seconds 60] [--arms ours gurobi scip] [--seed 0]
 
 Networks of 5 to 20 inputs and one to three hidden layers of 10 to 50 neurons are trained here, from a seed, on sums of
 waves and products; the question is the largest output over [-1, 1]^d. Every arm has one thread, the same box, the same
@@ -145,13 +145,14 @@ def main() -> None:
     """Read the command line and print a line an arm and network, and the sums."""
     parser = common.option_parser(__doc__)
     parser.add_argument("--nets", type=int, default=len(SHAPES))
+    parser.add_argument("--shapes", nargs="+", type=lambda text: tuple(map(int, text.split("-"))))
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     arms = [name for name in given.arms if able(name)]
     sums: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
-    for sizes in SHAPES[: given.nets]:
+    for sizes in given.shapes or SHAPES[: given.nets]:
         model = trained(sizes, given.seed)
         network = verify.read_network(model)
         for name in arms:

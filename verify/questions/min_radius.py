@@ -26,6 +26,9 @@ from verify.regions.intervals import EPS
 HALVINGS = 30
 QUESTIONS = 60
 
+# How far below the nearest witness the ball is that ends the search, in tolerances, and its share of the time left.
+LAST, LAST_SHARE = 0.99, 0.5
+
 
 def min_radius(
     network: Any,
@@ -69,7 +72,9 @@ def min_radius(
     Notes
     -----
     Bisection over balls inside the region. A witness is drawn towards the center as long as it stays one, which costs
-    evaluations alone, and its distance is the new upper end; a ball that is proven robust is the new lower end.
+    evaluations alone, and its distance is the new upper end; a ball that is proven robust is the new lower end. Where
+    one is, the nearest witness is likely to be the nearest of all: the next ball asked about is the one that ends the
+    search if it is robust, for a part of the time.
 
     Examples
     --------
@@ -111,6 +116,8 @@ class _Bisection:
         self.network, self.region, self.clock, self.ask, self.share = network, region, clock, ask, share
         self.lower, self.upper = 0.0, np.inf
         self.witness: Floats | None = None
+        # Whether the last ball was robust, and whether the one that ends the search is worth a question.
+        self._robust, self._hopeful = False, True
         self.answers: list[Answer] = []
         self.replay = replay_of(network, ask["model"], threshold=threshold_of(network))
         self.order = with_order(network)[1]
@@ -132,8 +139,13 @@ class _Bisection:
                 return self._end(Nearness.FOUND, TIE)
             if self.clock.over():
                 return self._end(Nearness.LIMIT, "The time limit was reached.")
-            middle = 0.5 * (self.lower + self.upper)
-            answer = self._question(self._ball(middle))
+            last = self._robust and self._last_radius() > self.lower
+            middle = self._last_radius() if last else 0.5 * (self.lower + self.upper)
+            answer = self._question(self._ball(middle), LAST_SHARE if last else 1.0)
+            self._robust = answer.status is Verdict.ROBUST
+            if last and answer.status is Verdict.UNKNOWN and not self.clock.over():
+                self._hopeful = False
+                continue
             if answer.status is Verdict.INTERRUPTED:
                 return self._end(Nearness.INTERRUPTED, INTERRUPTION)
             if answer.status is Verdict.COUNTEREXAMPLE:
@@ -164,8 +176,13 @@ class _Bisection:
             return self._end(Nearness.INTERRUPTED, INTERRUPTION)
         return self._end(Nearness.LIMIT if self.clock.over() else Nearness.UNKNOWN, first.reason)
 
-    def _question(self, region: Box) -> Answer:
-        answer = find_adversarial(self.network, region, time_limit=max(self.clock.left, 0.0), **self.ask)
+    def _last_radius(self) -> float:
+        """Return the radius that ends the search if its ball is robust; 0 where it is not to be tried."""
+        return self.upper - LAST * self.share * self.upper if self.share > 0.0 and self._hopeful else 0.0
+
+    def _question(self, region: Box, share: float = 1.0) -> Answer:
+        """Ask about a ball, for a share of the time left."""
+        answer = find_adversarial(self.network, region, time_limit=max(share * self.clock.left, 0.0), **self.ask)
         self.answers.append(answer)
         return answer
 

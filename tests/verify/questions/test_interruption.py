@@ -31,6 +31,7 @@ REGION, BALL = verify.LinfBall(CENTER, 0.6), verify.LinfBall(CENTER, 0.3)
 STEPS = {
     "CROWN": "verify.questions.inquiry.crown_bounds",
     "ascent": "verify.questions.inquiry.ascend",
+    "programs": "verify.programs.program_tree.ProgramTree._split",
     "boxes": "verify.branching.box_search.BoxSearch._halve",
     "roots": "verify.branching.tree.Tree.add",
     "branching": "verify.branching.tree.Tree.halve",
@@ -53,6 +54,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str, after: int = 0) -> Non
         return whole(*given, **more)
 
     monkeypatch.setattr(owner, name, once)
+    if step in ("boxes", "roots", "branching"):
+        monkeypatch.setattr("verify.splitting.program_splitting.takes_programs", lambda inquiry: False)
     if step in ("roots", "branching"):
         monkeypatch.setattr("verify.splitting.turns.can_halve", lambda inquiry: False)
     if step == "boxes":
@@ -67,7 +70,8 @@ def _modules() -> None:
     """Import what is imported late, so that its parts can be replaced."""
     import verify.branching.box_bounds
     import verify.branching.box_search
-    import verify.branching.tree  # noqa: F401
+    import verify.branching.tree
+    import verify.programs.program_tree  # noqa: F401
 
 
 @cache

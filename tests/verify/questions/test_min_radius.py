@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,27 @@ class TestRadius:
         assert found.witness is not None
         assert line().predict(found.witness[None])[0] < 0
         assert np.abs(found.witness - [0.3, 0.1]).max() <= found.upper
+
+    @pytest.mark.parametrize("decided", [True, False])
+    def test_the_ball_below_the_nearest_witness_is_asked_about_once(
+        self, decided: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[float] = []
+
+        def ask(network: Any, region: Any, **options: Any) -> verify.Answer:
+            asked.append(float(region.radius))
+            # The last ball gets a part of the time; here that may be too little.
+            short = len(asked) > 1 and options["time_limit"] < 0.6 * 60.0
+            found = verify.find_adversarial(network, region, **options)
+            return replace(found, status=Verdict.UNKNOWN, witness=None) if short and not decided else found
+
+        monkeypatch.setattr("verify.questions.min_radius.find_adversarial", ask)
+        found = verify.min_radius(line(), verify.LinfBall([0.3, 0.1], 2.0))
+        assert found.status is Nearness.FOUND
+        assert found.lower <= 0.2 <= found.upper
+        assert found.upper - found.lower <= 1e-3 * found.upper
+        # Halving alone takes some ten questions.
+        assert len(asked) <= 4 if decided else len(asked) >= 8
 
     @pytest.mark.parametrize(("kind", "distance"), [(verify.L1Ball, 0.4), (verify.L2Ball, 0.4 / np.sqrt(2.0))])
     def test_other_norms_have_theirs(self, kind: type[verify.L1Ball] | type[verify.L2Ball], distance: float) -> None:
