@@ -11,6 +11,7 @@ from convexnn.patterns.activation_patterns import gate_tiles, masks, sample_patt
 from convexnn.patterns.arrangements import count_patterns, distinct_lines, row_space
 from convexnn.pricing.ascent import ascend, random_starts
 from convexnn.pricing.functions import UNIT, PricedFunction, plain_gated_bound
+from convexnn.pricing.polishing import polish
 from convexnn.pricing.price import MOST_INPUTS, Pricing, price_exactly
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
@@ -21,6 +22,9 @@ STARTS, FEWEST, WORK, NOISE = 200, 32, 1 << 25, (0.0, 0.02, 0.1)
 
 # Patterns up to which those of a gated program are enumerated, each time all are priced.
 ENUMERABLE = 200_000
+
+# The best ends of the paths are polished, where there are few inputs.
+POLISHED, POLISHED_INPUTS = 32, 30
 
 # Steps of the climb over gates, and the width of the band of rows that a step sees: wide, then narrow.
 GATED_STEPS, WIDEST, NARROWEST = 30, 0.5, 0.02
@@ -65,7 +69,22 @@ class NeuronPricer:
         starts = _starts(self.rows, neurons, rng)
         if self.ball == "l1":
             starts = np.concatenate([starts, np.eye(starts.shape[1]), -np.eye(starts.shape[1])])
-        return ascend(self.rows, theta, starts, self.ball)
+        values, points = ascend(self.rows, theta, starts, self.ball)
+        if self.ball == "l1" or self.rows.shape[1] > POLISHED_INPUTS:
+            return values, points
+        best = points[:POLISHED]
+        peaks = np.array([self._polished(theta, point) for point in best[best.any(axis=1)]]).reshape(
+            -1, points.shape[1]
+        )
+        values, points = np.concatenate([self.prices(theta, peaks), values]), np.concatenate([peaks, points])
+        order = np.argsort(-values, kind="stable")
+        return values[order], points[order]
+
+    def _polished(self, theta: Floats, point: Floats) -> Floats:
+        """Return the local maximum near a point, of the column and sign that are largest there."""
+        heights = np.maximum(self.rows @ point, 0.0) @ theta
+        column = int(np.abs(heights).argmax())
+        return polish(self.rows, np.sign(heights[column]) * theta[:, column], point)
 
     def prove(self, theta: Floats, target: float, beat: float, seconds: float | None) -> Pricing:
         """Return the bound of branch and bound."""

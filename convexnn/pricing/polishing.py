@@ -1,4 +1,4 @@
-"""Local maxima to the last digit: the best point of a cell of the arrangement, and from cell to cell."""
+"""Maxima to the last digit: the best point of a cell of the arrangement, then of its neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CELLS = 50
 
 
 def polish(rows: Floats, theta: Floats, point: Floats) -> Floats:
-    """Climb f(u) = sum_i theta_i relu(x_i . u) on the L2 ball from cell to cell, to a local maximum.
+    """Climb f(u) = sum_i theta_i relu(x_i . u) on the L2 ball from cell to cell, while that gains.
 
     Parameters
     ----------
@@ -35,29 +35,37 @@ def polish(rows: Floats, theta: Floats, point: Floats) -> Floats:
     make it shortest (Moreau): a non-negative least squares problem. Crossing the boundary of row i changes the slope by
     theta_i x_i, and gains where lambda_i > -theta_i.
     """
-    best = point / np.linalg.norm(point)
-    lowest = _value(rows, theta, best)
-    active = rows @ best > 0.0
+    best: Floats = point / np.linalg.norm(point)
+    highest = _value(rows, theta, best)
+    waiting = [rows @ best > 0.0]
     for _ in range(CELLS):
-        sides = np.where(active, 1.0, -1.0)
-        slope = theta[active] @ rows[active]
-        multipliers = nnls((rows * sides[:, None]).T, -slope)[0]
-        move = slope + (multipliers * sides) @ rows
-        length = np.linalg.norm(move)
-        if length == 0.0:
+        if not waiting:
             break
-        here = move / length
-        value = _value(rows, theta, here)
-        if value <= lowest:
-            break
-        best, lowest = here, value
-        active = active ^ _gaining(theta, multipliers)
+        active = waiting.pop(0)
+        peak, multipliers = _best_of_cell(rows, theta, active)
+        value = _value(rows, theta, peak)
+        if value > highest:
+            best, highest = peak, value
+            waiting = _neighbours(theta, active, multipliers)
     return best
 
 
-def _gaining(theta: Floats, multipliers: Floats) -> Bools:
-    gains: Bools = (multipliers > 0.0) & (multipliers > -theta)
-    return gains
+def _best_of_cell(rows: Floats, theta: Floats, active: Bools) -> tuple[Floats, Floats]:
+    """Return where f is largest on the cell of a pattern, zero where that is 0, and the multipliers."""
+    sides = np.where(active, 1.0, -1.0)
+    slope = theta[active] @ rows[active]
+    multipliers = nnls((rows * sides[:, None]).T, -slope)[0]
+    move = slope + (multipliers * sides) @ rows
+    length = np.linalg.norm(move)
+    return move / (length if length > 0.0 else 1.0), multipliers
+
+
+def _neighbours(theta: Floats, active: Bools, multipliers: Floats) -> list[Bools]:
+    """Return the patterns across the boundaries where crossing gains: across all, then across each, best first."""
+    gains = np.where(multipliers > 0.0, multipliers + theta, 0.0)
+    crossed = np.flatnonzero(gains > 0.0)
+    single = [active ^ (np.arange(len(theta)) == row) for row in crossed[np.argsort(-gains[crossed])]]
+    return [active ^ (gains > 0.0), *single] if len(single) > 1 else single
 
 
 def _value(rows: Floats, theta: Floats, point: Floats) -> float:

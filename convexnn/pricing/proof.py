@@ -12,8 +12,9 @@ from convexnn.pricing.cones import Ball, Cones, halved, joined, orthants, unit_g
 from convexnn.pricing.functions import UNIT, PricedFunction
 from convexnn.pricing.support import Maxima, dots
 
-# Looks for a better cut of a cone, each a subgradient at the maximiser found, and its share in the new cut.
-LOOKS, SHARE = 2, 0.35
+# Looks for a better cut of a cone: each takes a subgradient at the maximiser found into the cut, with these shares.
+# Ever smaller ones settle on a mixture of several, which a kink where the maximum lies needs.
+SHARES = (0.7, 0.3, 0.12)
 
 # Numbers in the generators of a batch, and the most and fewest cones of one.
 BATCH_ENTRIES, MOST, FEWEST = 1 << 18, 8192, 256
@@ -115,7 +116,7 @@ def _refined(function: PricedFunction, ball: Ball, cones: Cones, level: float, f
     grams = unit_grams(cones, ball)
     cuts = cones.cuts
     maxima = ball.maxima(cones, cuts, grams, level)
-    for _ in range(LOOKS):
+    for share in SHARES:
         # Not a number counts as above.
         live = np.flatnonzero(~(maxima.bounds <= level))
         cones, grams, cuts, maxima = cones[live], grams[..., live], cuts[:, live], maxima[live]
@@ -123,7 +124,7 @@ def _refined(function: PricedFunction, ball: Ball, cones: Cones, level: float, f
             break
         positive, negative = function.slopes(maxima.points)
         found.add(dots(positive - negative, maxima.points), maxima.points, ball)
-        other = (1.0 - SHARE) * cuts + SHARE * negative
+        other = (1.0 - share) * cuts + share * negative
         cuts, maxima = _better(cuts, maxima, other, ball.maxima(cones, other, grams, level))
     live = np.flatnonzero(~(maxima.bounds <= level))
     bounds = np.fmin(cones.bounds, maxima.bounds)[live]
