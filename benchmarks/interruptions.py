@@ -165,7 +165,8 @@ def trial(case: Case, kind: signal.Signals, moment: float, inputs: Path, tally: 
         tally.codes[str(code)] += 1
         kept = case.lines(folder)
         tally.kept, tally.lost = tally.kept + len(kept), tally.lost + (kept[: len(seen)] != seen)
-        names = {path.name for path in set(folder.rglob("*")) - given} - {Path(case.output).name, "small", "summary.md"}
+        ours = {Path(case.output).name, "small", "summary.md", "report.html"}
+        names = {path.name for path in set(folder.rglob("*")) - given} - ours
         tally.left += bool([name for name in names if not name.endswith(".lock")])
         tally.broken += not is_whole(case, folder, old)
         go_on(case, folder, kept, tally)

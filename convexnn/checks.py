@@ -17,6 +17,10 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+# Entries that are looked at together for what is not finite.
+FINITE_ENTRIES = 1 << 20
+
+
 def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
     """Return `values` as a finite float64 array of `ndim` dimensions; `expected` completes the error line."""
     if type(values).__module__.startswith("scipy.sparse"):
@@ -32,11 +36,19 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
         raise TypeError(f"{name} cannot be read as real numbers ({error}); expected {expected}") from None
     if array.ndim != ndim:
         raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
-    bad = ~np.isfinite(array)
-    if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{name} holds {array[where]} at index {where}; expected {expected} of finite numbers")
+    _check_finite(array, name, expected)
     return array
+
+
+def _check_finite(array: Floats, name: str, expected: str) -> None:
+    """Raise where an entry is not finite; some rows at a time, since a memory map may be larger than the memory."""
+    step = max(1, FINITE_ENTRIES // max(1, array[:1].size))
+    for start in range(0, len(array), step):
+        finite = np.isfinite(array[start : start + step])
+        if not finite.all():
+            first, *rest = (int(i) for i in np.argwhere(~finite)[0])
+            where = (start + first, *rest)
+            raise ValueError(f"{name} holds {array[where]} at index {where}; expected {expected} of finite numbers")
 
 
 def as_moderate(array: Floats, name: str) -> Floats:
@@ -153,6 +165,8 @@ EXTRAS = {
     "ortools": "ortools",
     "onnx": "onnx",
     "matplotlib": "plots",
+    "jinja2": "cli",
+    "markdown-it-py": "cli",
     "rich": "cli",
     "typer": "cli",
     "gurobipy": "gurobi",

@@ -13,6 +13,9 @@ from convexnn.files import replacing
 from convexnn.records import Record, html_table
 
 # What a LaTeX cell must not hold as it is.
+# Columns of words.
+WORDS = ("proof", "reads", "status", "verdict")
+
 _LATEX = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}"})
 
 
@@ -23,8 +26,8 @@ class Table(Record):
     Attributes
     ----------
     header : tuple of str
-        One title a column. The first is left-aligned, and so are the words of ``proof``, ``reads`` and ``status``;
-        numbers go right.
+        One title a column. The first is left-aligned, and so are the words of ``proof``, ``reads``, ``status`` and
+        ``verdict``; numbers go right.
     rows : tuple of tuple of str
         The cells, one a column; empty where there is nothing to say.
 
@@ -52,7 +55,7 @@ class Table(Record):
     @property
     def left(self) -> tuple[bool, ...]:
         """Which columns are left-aligned."""
-        return tuple(index == 0 or title in ("proof", "reads", "status") for index, title in enumerate(self.header))
+        return tuple(index == 0 or title in WORDS for index, title in enumerate(self.header))
 
     def __str__(self) -> str:
         return self.to_text()
@@ -89,8 +92,9 @@ class Table(Record):
 
 
 def counting(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 gate``, ``2,000 gates``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """Return a count with its noun: ``1 gate``, ``2,000 gates``, ``2 boxes``."""
+    many = f"{noun}es" if noun.endswith(("x", "s")) else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}"
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:

@@ -12,6 +12,9 @@ import pytest
 from convexnn.checks import EXTRAS
 from tests.helpers.places import ROOT
 
+# Modules of another name than their package's.
+MODULES = {"markdown-it-py": "markdown_it"}
+
 # In a process of its own the packages named are as if they were not installed.
 WITHOUT = """
 import sys
@@ -72,6 +75,8 @@ NEEDS = {
     ],
     "onnx": [f'{NETWORK}.to_onnx("never.onnx")', "verify.read_network(b'model')"],
     "matplotlib": [f"verify.plots.robustness({{0.5: {ROWS}}})", f"plots.budget_curve({PATH})", f"{PATH}.plot()"],
+    "jinja2": ['html_page("title", [])'],
+    "markdown-it-py": ['html_page("title", [Section(text="words")])'],
     "typer": ['main(["--version"])'],
     "rich": ['main(["--version"])'],
     "distributed": ['workers(1, "tcp://127.0.0.1:1").__enter__()'],
@@ -87,6 +92,7 @@ import verify.plots
 from convexnn import plots
 from convexnn.cli import main
 from convexnn.cli.common.cluster import workers
+from convexnn.reports import Section, html_page
 
 for call in {calls!r}:
     try:
@@ -100,7 +106,8 @@ for call in {calls!r}:
 
 def run(gone: list[str], code: str) -> str:
     """Run code without some packages, warnings as errors, and return what it printed on both streams."""
-    words = [sys.executable, "-W", "error", "-c", WITHOUT.format(gone=set(gone)) + code]
+    modules = {MODULES.get(package, package) for package in gone}
+    words = [sys.executable, "-W", "error", "-c", WITHOUT.format(gone=modules) + code]
     result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     return result.stdout + result.stderr

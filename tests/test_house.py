@@ -21,6 +21,7 @@ ROOMS = {
             "tiles",
             "records",
             "tables",
+            "reports",
             "network_files",
             "formulas",
             "network",
@@ -154,6 +155,12 @@ HEAVY = ("torch", "cvxpy", "ortools", "onnx", "matplotlib", "sklearn", "gurobipy
 def test_an_import_brings_no_heavy_library(package: str) -> None:
     code = f"import sys, {package}; print([name for name in {HEAVY} if name in sys.modules])"
     assert run(code).strip() == "[]"
+
+
+def test_the_face_of_convexnn_loads_what_is_used_alone() -> None:
+    told = "print('scipy' in sys.modules, set(cx.__all__) <= set(dir(cx)), cx.Status.EXACT.name)"
+    code = f"import sys, convexnn as cx; {told}"
+    assert run(code).split() == ["False", "True", "EXACT"]
 
 
 # Both orders, in one process each: HiGHS under cvxpy and HiGHS under ortools must each solve min x subject to x >= 2.

@@ -234,6 +234,7 @@ def _record(fitted: Fitted) -> dict[str, Any]:
         "weights": _weights(network),
         "nonzeros": network.nnz,
         "neurons": network.n_neurons,
+        "formula": [line.strip() for line in _formulas(network, fitted.data.features)],
         "status": model.status_.name,
         "seconds": fitted.seconds,
     }

@@ -33,7 +33,7 @@ def reproduce(
     output: Annotated[Path, typer.Option(help="Folder that gets a folder of the study's name.")] = Path("results"),
     as_json: shared.JsonInsteadOfTables = False,
 ) -> None:
-    """Run an experiment of the papers beside its baselines: runs.csv, pictures and summary.md in OUTPUT/NAME.
+    """Run an experiment of the papers beside its baselines: a table, pictures and a page in OUTPUT/NAME.
 
     Example: convexnn reproduce planted --quick --jobs 2
 

@@ -31,6 +31,9 @@ from convexnn.tiles import row_tiles
 # Masks are made for this many (row, gate) pairs at a time, so that memory does not grow with the number of gates.
 TILE_ENTRIES = 1 << 20
 
+# Features are left out of products with gates that do not read them where there are so many times those that are read.
+SPARE = 4
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ActivationPatterns(Record):
@@ -110,25 +113,31 @@ class ActivationPatterns(Record):
 
 
 def masks(X: Floats, generators: Floats) -> Bools:
-    """Return 1{X h_j >= 0}, shape (n, m), for rows `X` (n, d) and `generators` (m, d), by :func:`decide_active`."""
+    """Return 1{X h_j >= 0}, shape (n, m), for rows `X` (n, d) and `generators` (m, d), by :func:`decide_active`.
+
+    Features that no gate reads are left out where they are most of them, as in sparse networks.
+    """
+    d, read = X.shape[1], np.flatnonzero(generators.any(axis=0))
+    is_sparse = 0 < SPARE * len(read) <= d
+    gates = generators[:, read] if is_sparse else generators
     result = np.empty((len(X), len(generators)), dtype=bool)
     for part in row_tiles(*X.shape):
-        rows = unit_rows(X[part])
-        for tile in gate_tiles(len(rows), len(generators)):
-            result[part, tile] = decide_active(np, rows, unit_rows(generators[tile]))
+        rows = unit_rows(X[part].take(read, axis=1) if is_sparse else X[part])
+        for tile in gate_tiles(len(rows), len(gates)):
+            result[part, tile] = decide_active(np, rows, unit_rows(gates[tile]), d)
     return result
 
 
-def decide_active(library: Any, rows: Any, gates: Any) -> Any:
+def decide_active(library: Any, rows: Any, gates: Any, n_features: int | None = None) -> Any:
     """Return which products of unit `rows` (n, d) and unit `gates` (m, d) are at least 0 up to rounding, (n, m).
 
     A matrix product rounds differently with its shape, so a product that is zero in exact arithmetic may come out on
     either side. One that is negative by no more than the rounding error of its own terms, c sum_i |x_i h_i| with
     c = (d + 8) eps, counts as zero and so as active: the boundary is then the same in every batch. `library` is numpy
-    or torch, the owner of the float64 arrays.
+    or torch, the owner of the float64 arrays. `n_features` is d where features of zeros are left out.
     """
     d = rows.shape[1]
-    tolerance = (d + 8) * float(np.finfo(np.float64).eps)
+    tolerance = ((d if n_features is None else n_features) + 8) * float(np.finfo(np.float64).eps)
     products = rows @ gates.T
     active = products >= 0.0
     # The terms of unit vectors sum to at most 1, so only these can be within the tolerance: few, on most data.

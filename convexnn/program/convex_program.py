@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -339,8 +340,23 @@ def _intercept(intercept: Any, loss: Loss, budget: int | None) -> bool:
     return True
 
 
+def _is_read_only_map(array: Floats) -> bool:
+    """Whether an array is, or is a part of, a memory map that was opened for reading alone."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    return isinstance(base, mmap)
+
+
 def _kept(array: Floats) -> Floats:
-    """Return a copy that cannot be written, so that what the caller does to its array later changes no answer."""
+    """Return a copy that cannot be written, so that what the caller does to its array later changes no answer.
+
+    A read-only memory map cannot be written anyhow, and may be larger than the memory: it is kept as it is.
+    """
+    if _is_read_only_map(array):
+        return array
     copy = array.copy()
     copy.flags.writeable = False
     return copy

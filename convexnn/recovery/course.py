@@ -121,7 +121,7 @@ class Course:
 
     def _spread(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Iterator[Start]:
         """Yield the starts in their order, run by workers: what is not waited for after an exact one is given up."""
-        options, deadline = replace(self.options, callback=None), self.options.deadline.sent()
+        options, deadline = replace(self.options, callback=None, group=None), self.options.deadline.sent()
         asked = [(problem, options, deadline, rng) for rng in rngs[first:]]
         for place, start in spread(run_start, asked, options.n_jobs, ordered=True):
             self._take(first + place, start, rngs[first + place])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from convexnn.solvers.common.deadline import Deadline
 from convexnn.solvers.common.descent import Progress
@@ -18,7 +19,7 @@ class RecoveryProgress(Progress):
     ----------
     iteration, objective, best, seconds
         As in :class:`convexnn.solvers.common.descent.Progress`: the candidate's number, its loss (on the rows it was
-        made on), the lowest loss so far on all rows, and the time.
+        made on), the lowest loss so far on the rows of the search, and the time.
     restart : int
         The start that the candidate belongs to, from 0.
     source : str
@@ -54,3 +55,4 @@ class RecoveryOptions:
     callback: Callable[[RecoveryProgress], None] | None
     n_jobs: int | None = 1
     checkpoint: Path | None = None
+    group: Any = None

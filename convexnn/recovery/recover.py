@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,13 +45,16 @@ def recover(
     callback: Callable[[RecoveryProgress], None] | None = None,
     n_jobs: int | None = None,
     checkpoint: str | Path | None = None,
+    group: Any = None,
 ) -> Solution:
     """Find a sparse ReLU network f(x) = sum_j +-relu(x . w_j) whose gates are not known.
 
     Parameters
     ----------
     X : array_like (n, d)
-        The data, at least 2 rows, finite. Features are brought to one scale inside; the answer is for X as given.
+        The data, at least 2 rows, finite. Features are brought to one scale inside; the answer is for X as given. Of
+        more than 20,000 rows the search sees a sample, and the network is fitted to all of them at the end, in blocks.
+        A read-only memory map of float64, as ``numpy.load(path, mmap_mode="r")`` gives, is not copied, without `bias`.
     y : array_like (n,) or (n, 1)
         The target, not constant.
     budget : int, optional
@@ -77,7 +81,8 @@ def recover(
         no fresh gate finds more in the residual than chance does, the present start is the last, with a quarter of the
         patience, and the run ends ``CONVERGED``.
     time_limit : float, optional
-        Seconds after which the best network is returned.
+        Seconds after which the best network is returned. Where none are left before the search begins, as at 0, it is
+        a network for a sample of the rows.
     device : str, default "cpu"
         A torch device, such as ``cuda``.
     callback : callable, optional
@@ -93,6 +98,12 @@ def recover(
         those starts, and returns what it would have returned without a break, to the last bit; a start that was broken
         off begins anew. `n_restarts`, `time_limit` and `n_jobs` may be others than those of the run before. It needs a
         budget.
+    group : torch.distributed.ProcessGroup, optional
+        Processes (``torchrun``), such as ``torch.distributed.group.WORLD``, each of which calls this with rows of its
+        own and the same other arguments. The first searches on a sample of all rows, the others wait for it; the scale
+        of the features and the last fit are of all rows. Each rank returns the same network, as the Solution of the
+        program of its own rows, so that its loss is that of those. Limits, `callback`, interruptions and checkpoints
+        are those of the first rank; how long the others wait is the time limit of the group.
 
     Returns
     -------
@@ -108,7 +119,7 @@ def recover(
         An argument is of the wrong type, shape or range, or the checkpoint is that of another run; the message names
         it.
     OSError
-        The checkpoint cannot be written, a start killed its worker process, or the cluster has gone.
+        The checkpoint cannot be written, a start killed its worker process, or the cluster or a rank has gone.
 
     Notes
     -----
@@ -141,7 +152,8 @@ def recover(
     """
     began = perf_counter()
     rows, target = _data(X, y, as_flag(bias, "bias"))
-    largest, width = _sizes(budget, width, rows)
+    n_rows = len(rows) if group is None else _agreed_rows(group, rows, (budget, width, bias, signs))
+    largest, width = _sizes(budget, width, n_rows, rows.shape[1])
     limit = Limits(1, time_limit).time_limit
     options = RecoveryOptions(
         budget=largest,
@@ -157,6 +169,7 @@ def recover(
         callback=callback,
         n_jobs=as_jobs(n_jobs),
         checkpoint=None if checkpoint is None else as_path(checkpoint, "checkpoint"),
+        group=group,
     )
     if budget is None and checkpoint is not None:
         raise ValueError("checkpoint keeps the starts of one budget; expected a budget beside it, or no checkpoint")
@@ -180,9 +193,19 @@ def _data(X: ArrayLike, y: ArrayLike, bias: bool) -> tuple[Floats, Floats]:
     return append_ones(matrix, bias), target
 
 
-def _sizes(budget: int | None, width: int | None, rows: Floats) -> tuple[int, int]:
-    """Return the largest budget and the width for rows (n, D), checked against each other."""
-    n_rows, n_inputs = rows.shape
+def _agreed_rows(group: Any, rows: Floats, asked: tuple[Any, ...]) -> int:
+    """Return the number of rows of all ranks, which must ask for the same of the same features."""
+    from convexnn.recovery.layer.ranks import Ranks
+
+    ranks, words = Ranks(group), repr((rows.shape[1], *asked))
+    differ = ranks.shared(lambda: words) != words
+    if any(ranks.counts(int(differ))):
+        raise ValueError("the ranks of group differ in their arguments or features; expected the same on each of them")
+    return sum(ranks.counts(len(rows)))
+
+
+def _sizes(budget: int | None, width: int | None, n_rows: int, n_inputs: int) -> tuple[int, int]:
+    """Return the largest budget and the width for so many rows and inputs, checked against each other."""
     if budget is None:
         most = WIDTH if width is None else as_count(width, "width")
         return max(1, min(most * n_inputs, n_rows // 2)), most

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import torch
 
 from convexnn.checks import Floats
 from convexnn.linear.operator import as_device
 from convexnn.recovery.course import Course
+from convexnn.recovery.layer.all_rows import AllRows
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.linear_part import is_uncentred
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.ranks import ALONE, Ranks
 from convexnn.recovery.layer.significance import drop_dust, drop_insignificant
 from convexnn.recovery.memory import estimate_peak_bytes
 from convexnn.recovery.options import RecoveryOptions
-from convexnn.recovery.restarts import nothing
+from convexnn.recovery.restarts import nothing, stage_sizes
 from convexnn.recovery.search import EXACT
 from convexnn.solution import Status
 from convexnn.solvers.common.certificate import RunRecord
@@ -24,30 +27,71 @@ from convexnn.tiles import row_tiles
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50
 
+# Rows times squared weights, the work of a step, from which there is no last fit once time is up: some 0.1 s.
+LATE_WORK = 500_000_000
+
 
 def recover_weights(
     rows: Floats, target: Floats, options: RecoveryOptions, rng: np.random.Generator
 ) -> tuple[Floats, Floats, RunRecord]:
-    """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went."""
+    """Return the gates and signed weights (p, D) of a network for rows (n, D) and a target (n,), and how it went.
+
+    The search sees all rows, or a sample where there are many: then the network is fitted to all of them, in blocks, at
+    the end. Where time is up already the sample is small, and scaled by itself: all rows take longer than is left. Of
+    several ranks the first one searches.
+    """
+    ranks, device = Ranks(options.group), as_device(options.device)
+    hurried = ranks.agreed(options.deadline.is_over)
+    every = AllRows(rows, target, sum(ranks.counts(len(rows))), device, ranks, options.deadline.is_over)
+    size = stage_sizes(every.n_rows, options.budget)[0 if hurried else -1]
+    inputs, outputs = every.sample(size, rng)
+    seen = (inputs, outputs) if hurried or size == every.n_rows else (rows, target)
+    common = ranks if seen[0] is rows else ALONE
+    every = replace(every, scale=root_mean_squares(seen[0], common))
+    every = replace(every, height=float(root_mean_squares(seen[1][:, None], common)[0]))
+    problem = every.scaled(inputs, outputs)
     n_rows, n_inputs = rows.shape
-    scale, height = root_mean_squares(rows), float(root_mean_squares(target[:, None])[0])
-    device = as_device(options.device)
-    problem = Problem(torch.as_tensor(rows / scale, device=device), torch.as_tensor(target / height, device=device))
     memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width, is_uncentred(problem, options.budget))
-    course = Course(options, 0.5 * height**2, nothing(problem))
-    status = course.run(problem, rng)
-    hidden, history = course.best.hidden, course.history
-    try:
-        hidden = _finished(problem, hidden, options)
-    except KeyboardInterrupt:
-        status = Status.INTERRUPTED
-    gates = hidden.weights.cpu().numpy() * (height / scale)
+    hidden, status, history = ranks.shared(lambda: _searched(problem, every.height, options, rng))
+    if size < every.n_rows:
+        hidden, status = _fitted(every, hidden, status)
+    gates = hidden.weights.cpu().numpy() * (every.height / every.scale)
     run = RunRecord("recover", status, len(history), options.deadline.seconds, np.array(history), memory)
     return gates, gates * hidden.signs.cpu().numpy()[:, None], run
 
 
+def _searched(
+    problem: Problem, height: float, options: RecoveryOptions, rng: np.random.Generator
+) -> tuple[HiddenLayer, Status, list[float]]:
+    """Return the best network for the rows of a problem, how the search ended, and the lowest losses on the way."""
+    course = Course(options, 0.5 * height**2, nothing(problem))
+    status, hidden = course.run(problem, rng), course.best.hidden
+    try:
+        return _finished(problem, hidden, options), status, course.history
+    except KeyboardInterrupt:
+        return hidden, Status.INTERRUPTED, course.history
+
+
+def _fitted(every: AllRows, hidden: HiddenLayer, status: Status) -> tuple[HiddenLayer, Status]:
+    """Return a network that was found on some rows fitted to all of them, and what is known then."""
+    try:
+        hidden, loss = polish(every, hidden, LAST_ROUNDS, stop=lambda: every.ranks.agreed(every.stop))
+    except KeyboardInterrupt:
+        return hidden, Status.INTERRUPTED
+    if status is Status.EXACT and loss > EXACT:
+        # A row that was not seen is missed: the search has ended all the same.
+        status = Status.TIME_LIMIT if every.ranks.agreed(every.stop) else Status.SEARCH_ENDED
+    return hidden, status
+
+
 def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions) -> HiddenLayer:
-    """Return the layer fitted to all rows, without the weights that rounding, or noise, explains."""
+    """Return the layer fitted to the rows of the search, without the weights that rounding, or noise, explains.
+
+    Where time is up and a step of the fit is much work, the layer is as it was found.
+    """
+    work = len(problem.rows) * int((hidden.weights != 0.0).sum()) ** 2
+    if options.deadline.is_over() and work > LATE_WORK:
+        return hidden.compact(options.width)
     hidden, loss = polish(problem, hidden, rounds=LAST_ROUNDS, stop=options.deadline.is_over)
     if loss <= EXACT:
         hidden = drop_dust(problem, hidden, EXACT, options.deadline.is_over)
@@ -56,12 +100,15 @@ def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions) -
     return hidden.compact(options.width)
 
 
-def root_mean_squares(columns: Floats) -> Floats:
-    """Return the root mean square of each column, 1 for columns of zeros; large entries do not overflow."""
-    peaks = np.maximum(columns.max(axis=0), -columns.min(axis=0))
+def root_mean_squares(columns: Floats, ranks: Ranks = ALONE) -> Floats:
+    """Return the root mean square of each column, 1 for columns of zeros; large entries do not overflow.
+
+    Of several ranks that hold rows, over all of them.
+    """
+    peaks = ranks.largest(np.maximum(columns.max(axis=0), -columns.min(axis=0)))
     peaks = np.where(peaks > 0.0, peaks, 1.0)
     total = np.zeros(columns.shape[1])
     for part in row_tiles(*columns.shape):
         total += np.square(columns[part] / peaks).sum(axis=0)
-    level: Floats = np.sqrt(total / len(columns))
+    level: Floats = np.sqrt(ranks.summed(total) / sum(ranks.counts(len(columns))))
     return peaks * np.where(level > 0.0, level, 1.0)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
 
 from convexnn.checks import Floats
+from convexnn.recovery.layer.all_rows import AllRows
+from convexnn.recovery.layer.ranks import Ranks
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.recover_weights import recover_weights
 from convexnn.solution import Status
@@ -39,13 +43,18 @@ def recover_smallest(
         if over or budget == options.budget:
             break
         budget = min(2 * budget, options.budget)
-    best = len(found) - 1 if run.status in EXPLAINED else int(np.argmin([_loss(rows, target, *each) for each in found]))
+    best = len(found) - 1
+    if run.status not in EXPLAINED:
+        best = int(np.argmin([_loss(rows, target, options.group, *each[:2]) for each in found]))
     whole = np.minimum.accumulate(np.concatenate(history))
     memory = max(each.memory or 0 for *_, each in found)
     return *found[best][:2], replace(run, iterations=len(whole), history=whole, memory=memory)
 
 
-def _loss(rows: Floats, target: Floats, gates: Floats, signed: Floats, run: RunRecord) -> float:
+def _loss(rows: Floats, target: Floats, group: Any, gates: Floats, signed: Floats) -> float:
     """Return the mean square that a network leaves, whose neurons (p, d) are given with and without their signs."""
-    signs = np.sign((gates * signed).sum(axis=1))
-    return float(np.square(target - np.maximum(rows @ gates.T, 0.0) @ signs).mean())
+    ranks, whole = Ranks(group), np.ones(rows.shape[1])
+    every = AllRows(rows, target, sum(ranks.counts(len(rows))), torch.device("cpu"), ranks, lambda: False, whole)
+    found = every.evaluate(torch.as_tensor(gates), torch.as_tensor(np.sign((gates * signed).sum(axis=1))))
+    assert found is not None
+    return found.loss

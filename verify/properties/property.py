@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 
 from convexnn.checks import Floats
+from convexnn.tables import counting
 from verify.properties.at_point import held_at, in_all_alternatives
 from verify.properties.case import Case
 from verify.properties.cases import MOST_CASES, Cases, RulesOut, TooManyError, cases_of
@@ -106,9 +107,10 @@ class Property:
         return f"<{self}>"
 
     def __str__(self) -> str:
-        shape = f"property of {self.n_inputs} inputs, {self.n_outputs} outputs"
+        shape = f"property of {counting(self.n_inputs, 'input')}, {counting(self.n_outputs, 'output')}"
         try:
             cases = self._cases(None, MANY).found
         except TooManyError:
-            return f"{shape}: formulas of {sum(map(size_of, self.asserted))} constraints"
-        return f"{shape}: {len(cases)} boxes, {sum(len(case.conditions) for case in cases)} conditions"
+            return f"{shape}: formulas of {counting(sum(map(size_of, self.asserted)), 'constraint')}"
+        conditions = sum(len(case.conditions) for case in cases)
+        return f"{shape}: {counting(len(cases), 'box')}, {counting(conditions, 'condition')}"

@@ -39,7 +39,7 @@ def read_property(path: str | os.PathLike[str]) -> Property:
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "property.vnnlib"
     >>> _ = path.write_text(text + "(assert (>= Y_0 3))")
     >>> print(verify.read_property(path))
-    property of 1 inputs, 1 outputs: 1 boxes, 1 conditions
+    property of 1 input, 1 output: 1 box, 1 condition
     """
     return _property(read_document(path), os.fspath(path))
 
@@ -52,7 +52,7 @@ def parse_property(text: str) -> Property:
     >>> import verify
     >>> text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))(assert (<= X_0 2))"
     >>> print(verify.parse_property(text + "(assert (>= Y_0 3))"))
-    property of 1 inputs, 1 outputs: 1 boxes, 1 conditions
+    property of 1 input, 1 output: 1 box, 1 condition
     """
     return _property(parse(text), "")
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats, as_nonnegative
+from convexnn.tables import counting
 from verify.regions.box import Box
 from verify.regions.intervals import EPS, TINY
 
@@ -46,7 +47,7 @@ class LinfBall(Box):
         object.__setattr__(self, "radius", reach)
 
     def __str__(self) -> str:
-        return f"L-inf ball of radius {self.radius:g} over {self.size} inputs"
+        return f"L-inf ball of radius {self.radius:g} over {counting(self.size, 'input')}"
 
 
 class NormBall(Box):
@@ -151,7 +152,7 @@ class NormBall(Box):
         """Return the moves (n, d) in the ball with 0 <= moves <= rooms nearest to `sizes`."""
 
     def __str__(self) -> str:
-        return f"{self.NORM} ball of radius {self.radius:g} over {self.size} inputs"
+        return f"{self.NORM} ball of radius {self.radius:g} over {counting(self.size, 'input')}"
 
 
 class L1Ball(NormBall):

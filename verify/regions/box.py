@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_floats
+from convexnn.tables import counting
 from verify.regions.constraint_dual import ConstraintDual, dual_over_ball, dual_over_box
 from verify.regions.halfspaces import Halfspaces, halfspaces, no_halfspaces, weak_bound
 from verify.regions.interior_points import deepest_point, drawn_inside, interior_point_near, on_grid
@@ -197,7 +198,7 @@ class Box:
 
     def __str__(self) -> str:
         width = self.upper - self.lower
-        return f"box over {self.size} inputs, widths {width.min():.3g} to {width.max():.3g}"
+        return f"box over {counting(self.size, 'input')}, widths {width.min():.3g} to {width.max():.3g}"
 
 
 class Constrained(Box):

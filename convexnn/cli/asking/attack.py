@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convexnn.cli.asking.attack_report import AttackReport
 from convexnn.cli.asking.questions import (
     Regions,
     kept_labels,
@@ -52,6 +53,12 @@ def attack(
     seed: shared.AscentSeed = 0,
     surrogates: shared.Surrogates = None,
     witness: shared.WitnessFile = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with answers and pictures to this HTML file.")
+    ] = None,
+    image_shape: Annotated[
+        tuple[int, int] | None, typer.Option(help="Inputs are images of HEIGHT WIDTH in the report.")
+    ] = None,
     log: shared.RowLog = None,
     jobs: shared.RowJobs = 1,
     dask: shared.Dask = None,
@@ -59,7 +66,7 @@ def attack(
 ) -> None:
     """Find an adversarial input of NETWORK near a point, or prove that there is none.
 
-    Example: convexnn attack net.onnx points.csv --radius 0.1 --clip 0 1 --rows all --log log.jsonl
+    Example: convexnn attack net.onnx points.csv --radius 0.1 --clip 0 1 --rows all --log log.jsonl --report page.html
 
     Exit code 0: proven robust; 1: attack found, or the point itself is misclassified; 3: unknown; 2: bad input, or
     a worker process was killed. With --rows every row has its own JSON line, and the exit code is 3 if any is unknown,
@@ -70,6 +77,7 @@ def attack(
     kept = kept_labels(points, label, labels)
     regions = Regions(network, points, RegionOptions(radius, norm, radii, box, clip, constraints))
     read = [*regions.inputs, labels]
+    page = AttackReport(writable_if_given(report, read), image_shape, _asked(network, points, options))
 
     def options_of(count: int) -> list[dict[str, Any]]:
         return [{"label": one, **options} for one in kept(count)]
@@ -78,8 +86,10 @@ def attack(
         refuse_witness_of_many(witness, "many rows")
         work = regions.jobs(rows, options_of)
         file = writable_if_given(log, read)
+        page.check(work[0].arguments[2])
         with workers(jobs, dask) as n_jobs:
             lines = run_batch(work, attack_one, file, n_jobs, ("verdict", ATTACK_CODES))
+        page.write([line["key"]["row"] for line in lines], [job.arguments[2] for job in work], lines)
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "rows")
         raise typer.Exit(worst_code(verdicts, ATTACK_CODES))
@@ -89,10 +99,19 @@ def attack(
 
     began = perf_counter()
     region = regions.one(row)
+    page.check(region)
     answer = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options}, began)
-    print_result(answer, answer_record(answer), as_json)
+    record = answer_record(answer)
+    print_result(answer, record, as_json)
     save_array(file, answer.witness)
+    page.write([None if points is None else row], [region], [record])
     raise typer.Exit(ATTACK_CODES[answer.status.name])
+
+
+def _asked(network: Path, points: Path | None, options: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what was asked, for a page."""
+    named = {"network": network, "points": points, "seconds at most": options["time_limit"], **options}
+    return tuple((name, str(value)) for name, value in named.items() if value is not None and name != "time_limit")
 
 
 def attack_one(network: Path, digest: str, region: verify.Box, options: dict[str, Any]) -> dict[str, Any]:

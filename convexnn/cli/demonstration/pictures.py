@@ -23,7 +23,7 @@ def weight_images(network: SparseReLUNetwork, shape: tuple[int, int], columns: i
     for axis, neuron in zip(axes.flat, order, strict=False):
         _show(axis, hidden[neuron].reshape(shape), "RdBu_r", np.abs(hidden[neuron]).max())
         sign = "+" if signs[neuron] > 0 else "\N{MINUS SIGN}"
-        axis.set_title(f"{sign} {lengths[neuron]:.2f}", fontsize=8, pad=3)
+        axis.set_title(f"{sign} {lengths[neuron]:.2g}", fontsize=8, pad=3)
     return _png(figure)
 
 

@@ -17,6 +17,9 @@ NEGLIGIBLE = {torch.float32: 1e-5, torch.float64: 1e-13}
 # Ridge on the second moments of columns of unit scale: those of groups of 0 and 1 add up, and have no inverse.
 MOMENT_RIDGE = 1e-4
 
+# Rows for which the derivative is held at one time.
+TILE_ROWS = 8192
+
 # Inputs from which products leave out those that no weight reads, where these are at least so many times the others.
 MANY_INPUTS, SPARE = 256, 4
 
@@ -121,6 +124,11 @@ class Problem:
         """Return the mean square of the residual: the share of the target's mean square that is missed."""
         return mean_square(self.residual(weights, signs))
 
+    def evaluate(self, weights: Tensor, signs: Tensor) -> Evaluation:
+        """Return what a network makes of the rows."""
+        linear = self.linear(weights)
+        return Evaluation(self, weights, signs, linear, self.target - self.project(torch.relu(linear) @ signs))
+
     def take(self, index: Tensor) -> Problem:
         """Return the problem on some rows."""
         part = replace(self, rows=self.rows[index], target=self.target[index], modulo_linear=False)
@@ -134,6 +142,60 @@ class Problem:
         """Return the problem modulo linear functions of the rows, columns of which count as correlated."""
         free = replace(self, correlated=True, modulo_linear=True)
         return replace(free, target=free.project(self.target))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a network makes of the rows of a problem.
+
+    Attributes
+    ----------
+    problem : Problem
+        The rows and the target.
+    weights : Tensor (p, d)
+        Of its neurons, at unit scale.
+    signs : Tensor (p,)
+        Of its neurons in the output.
+    linear : Tensor (n, p)
+        What goes into the ReLUs.
+    residual : Tensor (n,)
+        What is missed of the target.
+    """
+
+    problem: Problem
+    weights: Tensor
+    signs: Tensor
+    linear: Tensor
+    residual: Tensor
+
+    @cached_property
+    def loss(self) -> float:
+        """The mean square of the residual."""
+        return mean_square(self.residual)
+
+    def equations(self, support: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return J J^T (s, s) and J r (s,) for the weights of a support; see :func:`normal_equations`."""
+        return normal_equations(self.problem, self.linear > 0.0, self.signs, support, self.residual)
+
+
+def normal_equations(
+    problem: Problem, active: Tensor, signs: Tensor, support: tuple[Tensor, ...], residual: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return J J^T (s, s) and J r (s,) for the derivative J (s, n) of the network at its masks `active` (n, p).
+
+    Modulo linear functions J is without its linear part: J J^T - (J Q) (J Q)^T for their basis Q. J is made for some
+    rows at a time: beside the data and the masks memory does not grow with n.
+    """
+    gates, features = support[0], support[1]
+    gram, slope = residual.new_zeros((len(gates), len(gates))), residual.new_zeros(len(gates))
+    shadow = residual.new_zeros((len(gates), problem.basis.shape[1]))
+    for start in range(0, len(residual), TILE_ROWS):
+        tile = slice(start, start + TILE_ROWS)
+        slopes = problem.columns[:, tile][features] * (active[tile].to(residual.dtype) * signs).T[gates]
+        gram += slopes @ slopes.T
+        slope += slopes @ residual[tile]
+        shadow += slopes @ problem.basis[tile]
+    return gram - shadow @ shadow.T, slope
 
 
 def mean_square(residual: Tensor) -> float:

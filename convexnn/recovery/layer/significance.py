@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
-from convexnn.recovery.layer.polish import normal_equations, polish
-from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.polish import polish
+from convexnn.recovery.layer.problem import Problem, normal_equations
 
 # Share of the insignificant weights that go at one time, the weakest first: the others are judged anew without them.
 SHARE = 0.05

@@ -13,6 +13,7 @@ from typing import Any
 from convexnn.checks import as_count, as_known
 from convexnn.files import held, replacing
 from convexnn.records import RowsRecord
+from convexnn.reports import markdown_page
 from convexnn.studies.harness.study import SEEDS, Row, Scale, Size, Study, study_named
 from convexnn.studies.harness.summary import page
 from convexnn.studies.harness.sweep import Progress, sweep
@@ -29,7 +30,7 @@ class Report(RowsRecord):
     folder : Path
         Of the files.
     files : tuple of Path
-        ``runs.csv``, ``summary.md`` and the pictures.
+        ``runs.csv``, ``summary.md``, the same as one page with the pictures inside, ``report.html``, and the pictures.
     rows : list of dict
         The rows of the runs that were asked for.
     tables : str
@@ -164,11 +165,16 @@ def _as_seeds(seeds: Any) -> tuple[int, ...]:
 
 def _report(study: Study, rows: list[Row], folder: Path, table: Path, command: str) -> Report:
     pictures = study.figures(rows, folder)
-    text = folder / "summary.md"
+    text, web = folder / "summary.md", folder / "report.html"
     words = page(study, rows, pictures, command)
-    with replacing(text, "w", encoding="utf-8") as file:
-        file.write(words)
-    return Report(folder, (table, text, *pictures), rows, study.tables(rows))
+    _write(text, words)
+    _write(web, markdown_page(study.title, words, folder))
+    return Report(folder, (table, text, web, *pictures), rows, study.tables(rows))
+
+
+def _write(path: Path, content: str) -> None:
+    with replacing(path, "w", encoding="utf-8") as file:
+        file.write(content)
 
 
 def _command(study: Study, size: Size, seeds: Sequence[int] | None) -> str:

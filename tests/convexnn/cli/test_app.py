@@ -62,6 +62,7 @@ class TestDemo:
         page = (folder / "report.html").read_text(encoding="utf-8")
         assert page.count("<img") == page.count('src="data:image/png;base64,') == 2
         assert page.count("<table>") == page.count("</table>") == 3
+        assert "even or odd" in page
         assert "http" not in page
 
     def test_the_tables_are_printed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -157,3 +157,45 @@ def test_every_command_has_an_example_and_short_help() -> None:
 def test_the_version_is_shown() -> None:
     assert call("--version").stdout == f"convexnn {cx.__version__}\n"
     assert "vnncomp" in call("-h").stdout
+
+
+class TestReport:
+    """The page of an attack."""
+
+    def test_many_rows_have_a_page_with_what_changes(self, network: Path, points: Path, tmp_path: Path) -> None:
+        page, log = tmp_path / "page.html", tmp_path / "log.jsonl"
+        result = call("attack", network, points, "--radius", 0.5, "--rows", "all", "--log", log, "--report", page)
+        assert result.exit_code == 1, result.stderr
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        words = page.read_text(encoding="utf-8")
+        assert "Of 2 questions" in words
+        assert "L-inf ball of radius 0.5 over 2 inputs" in words
+        for line in lines:
+            assert line["verdict"] in words
+            assert (f"An attack on row {line['key']['row']}" in words) is (line["witness"] is not None)
+        assert "<img" not in words
+
+    def test_images_are_shown(self, network: Path, points: Path, tmp_path: Path) -> None:
+        page = tmp_path / "page.html"
+        options = ["--report", page, "--image-shape", 1, 2]
+        assert call("attack", network, points, "--radius", 0.5, *options).exit_code == 1
+        words = page.read_text(encoding="utf-8")
+        assert words.count("<img") == words.count('src="data:image/png;base64,') == 1
+
+    def test_a_box_has_a_page(self, network: Path, files: Path, tmp_path: Path) -> None:
+        assert call("attack", network, "--box", files / "box.csv", "--report", tmp_path / "page.html").exit_code == 0
+        words = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert "the box" in words
+        assert "ROBUST" in words
+
+    @pytest.mark.parametrize("rows", [[], ["--rows", "all"]])
+    def test_images_of_another_size_are_refused_before_the_work(
+        self, rows: list[str], network: Path, points: Path, tmp_path: Path
+    ) -> None:
+        page = tmp_path / "page.html"
+        options = ["--radius", 0.5, "--report", page, "--image-shape", 2, 2, *rows]
+        complained(
+            call("attack", network, points, *options), "image-shape is 2 2; expected two sizes whose product is 2"
+        )
+        complained(call("attack", network, points, "--radius", 0.5, "--image-shape", 1, 2, *rows), "without report")
+        assert not page.exists()

@@ -103,6 +103,8 @@ def test_the_scores_are_those_of_the_estimator_on_the_same_rows(folder: Path) ->
     assert figures["score"]["held_out"] == pytest.approx(model.score(X[test], y[test]))
     assert figures["score"]["fitted"] == pytest.approx(model.score(X[train], y[train]))
     assert figures["nonzeros"] == model.network_.nnz
+    names = list(figures["features"])
+    assert figures["formula"] == [line.strip() for line in model.network_.formula(names).split("\n")]
 
 
 def test_numbers_can_be_labels(tmp_path: Path) -> None:

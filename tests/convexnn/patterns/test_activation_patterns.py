@@ -220,6 +220,16 @@ def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exce
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_features_that_no_gate_reads_change_no_mask(read: int) -> None:
+    """Few entries, so that products are often zero, and rows that are zero on all that is read."""
+    rng = np.random.default_rng(read)
+    X, gates = rng.integers(-2, 3, (300, 24)).astype(float), np.zeros((40, 24))
+    gates[:, 5 : 5 + read] = rng.integers(-2, 3, (40, read))
+    assert np.array_equal(room.masks(X, gates), X @ gates.T >= 0.0)
+    assert np.array_equal(room.masks(0.1 * X, 0.3 * gates), X @ gates.T >= 0.0)
+
+
 def test_masks_of_other_features_are_refused() -> None:
     with pytest.raises(ValueError, match="X has 3 features; expected 2"):
         cx.sample_patterns(GOOD, 4).masks(np.ones((2, 3)))

@@ -13,8 +13,7 @@ from convexnn.checks import Floats
 from convexnn.recovery.gate_fits import fit_gates
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
 from convexnn.recovery.layer.linear_part import is_uncentred, split_linear, unfold
-from convexnn.recovery.layer.polish import normal_equations
-from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.problem import Problem, normal_equations
 from convexnn.recovery.layer.support_steps import unit_columns
 from convexnn.recovery.moves import turn_neurons
 from convexnn.recovery.proposals import Proposals

@@ -17,7 +17,9 @@ import convexnn.recovery.rounds as rounds_module
 from convexnn.checks import Floats
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.ranks import Ranks
 from convexnn.recovery.layer.significance import drop_dust, drop_insignificant, is_noise
+from convexnn.recovery.recover_weights import root_mean_squares
 from convexnn.recovery.restarts import stage_sizes
 from convexnn.solvers.common.deadline import Deadline
 from tests.helpers.recovery_problems import layer, planted, small_problem
@@ -233,6 +235,44 @@ def test_wherever_a_limit_cuts_a_run_there_is_a_network(questions: int, monkeypa
     assert found.status is cx.Status.TIME_LIMIT
     assert 1 <= found.nnz <= 40
     assert found.objective < 0.9 * found.program.zero_loss
+
+
+def test_without_time_a_sample_of_the_rows_is_brought_to_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows take a second where there are many; the network beats none on all of them nevertheless."""
+    X, y, _, _ = planted(3, n=9000, d=40, m=6, s=40)
+    scaled = list[int]()
+
+    def noted(columns: Floats, ranks: Ranks) -> Floats:
+        scaled.append(len(columns))
+        return root_mean_squares(columns, ranks)
+
+    monkeypatch.setattr("convexnn.recovery.recover_weights.root_mean_squares", noted)
+    found = cx.recover(X, y, 40, 6, time_limit=0.0)
+    assert scaled == [stage_sizes(9000, 40)[0]] * 2
+    assert found.program.X.shape == X.shape
+    assert found.objective < 0.9 * found.program.zero_loss
+
+
+def test_without_time_there_is_no_last_fit_of_many_rows_and_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(3, n=300, d=40, m=6, s=40)
+    fits = list[int]()
+
+    def noted(problem: Problem, hidden: HiddenLayer, **options: Any) -> tuple[HiddenLayer, float]:
+        fits.append(len(problem.rows))
+        return hidden, 1.0
+
+    monkeypatch.setattr("convexnn.recovery.recover_weights.polish", noted)
+    cx.recover(X, y, 40, 6, time_limit=0.0)
+    monkeypatch.setattr("convexnn.recovery.recover_weights.LATE_WORK", 100)
+    assert cx.recover(X, y, 40, 6, time_limit=0.0).nnz
+    assert fits == [300]
+
+
+def test_a_sample_of_constant_targets_stands_for_nothing() -> None:
+    X = np.random.default_rng(0).standard_normal((30_000, 3))
+    y = np.zeros(30_000)
+    y[7] = 1.0
+    assert cx.recover(X, y, 3, 2, time_limit=0.0).status is cx.Status.TIME_LIMIT
 
 
 def test_a_limit_has_the_time_in_it_that_the_answer_is_put_together_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import convexnn.recovery.layer.polish as polish_module
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
-from convexnn.recovery.layer.polish import TILE_ROWS, normal_equations, polish
-from convexnn.recovery.layer.problem import Problem
+from convexnn.recovery.layer.polish import polish
+from convexnn.recovery.layer.problem import TILE_ROWS, Evaluation, Problem, normal_equations
 from convexnn.recovery.layer.support_steps import UnitColumns, conjugate_steps, damped_step
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import Schedule, threshold_rounds
@@ -80,7 +79,7 @@ def test_normal_equations_do_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch
     residual = problem.residual(hidden.weights, hidden.signs)
     assert len(residual) < TILE_ROWS
     whole = normal_equations(problem, active, hidden.signs, support, residual)
-    monkeypatch.setattr("convexnn.recovery.layer.polish.TILE_ROWS", 37)
+    monkeypatch.setattr("convexnn.recovery.layer.problem.TILE_ROWS", 37)
     for one, other in zip(whole, normal_equations(problem, active, hidden.signs, support, residual), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -155,16 +154,16 @@ def test_rounds_end_where_nothing_is_live_and_products_overflow() -> None:
 
 @pytest.mark.parametrize(("over", "most"), [(False, 12), (True, 4)])
 def test_a_polish_whose_time_is_over_tries_three_steps(over: bool, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, tried, before = small_problem(), list[int](), polish_module._evaluate
+    problem, tried, before = small_problem(), list[int](), Problem.evaluate
     hidden, size = layer(problem, 0), len(problem.target)
 
-    def evaluated(*given: Any) -> Any:
+    def evaluated(*given: Any) -> Evaluation:
         tried.append(1)
         # Each step is worse than the one before.
-        return (*before(*given)[:2], torch.full((size,), float(len(tried)), dtype=torch.float64))
+        return replace(before(*given), residual=torch.full((size,), float(len(tried)), dtype=torch.float64))
 
-    monkeypatch.setattr(polish_module, "_evaluate", evaluated)
-    found, loss = polish_module.polish(problem, hidden, stop=lambda: over)
+    monkeypatch.setattr(Problem, "evaluate", evaluated)
+    found, loss = polish(problem, hidden, stop=lambda: over)
     assert (len(tried), loss) == (most, 1.0)
     assert torch.equal(found.weights, hidden.weights)
 

@@ -267,7 +267,7 @@ class TestReproduce:
 
     def test_the_folder_holds_the_table_the_page_and_the_pictures(self, tmp_path: Path) -> None:
         report = reproduce(FAKE, "quick", output=tmp_path)
-        assert [path.name for path in report.files] == ["runs.csv", "summary.md", "value.png"]
+        assert [path.name for path in report.files] == ["runs.csv", "summary.md", "report.html", "value.png"]
         assert all(path.parent == tmp_path / "fake" for path in report.files)
         text = (tmp_path / "fake" / "summary.md").read_text(encoding="utf-8")
         for words in (
@@ -278,9 +278,12 @@ class TestReproduce:
             "(value.png)",
         ):
             assert words in text
+        web = (tmp_path / "fake" / "report.html").read_text(encoding="utf-8")
+        assert "<h1>Products</h1>" in web
+        assert web.count("<img") == web.count('src="data:image/png;base64,') == 1
         assert "| 2   | 3   |" not in text
         assert "6.5 ± 0.7" in text
-        assert matplotlib.image.imread(report.files[2]).shape[2] == 4
+        assert matplotlib.image.imread(report.files[3]).shape[2] == 4
 
     def test_only_what_is_asked_for_is_on_the_page(self, tmp_path: Path) -> None:
         reproduce(FAKE, "full", seeds=[0], output=tmp_path)

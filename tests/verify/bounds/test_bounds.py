@@ -113,7 +113,7 @@ class TestRegions:
         assert not box.contains(np.array([0.5, np.nextafter(1.0, 2.0)]))
 
     def test_they_read_well(self) -> None:
-        assert str(verify.Box([0.0], [2.0])) == "box over 1 inputs, widths 2 to 2"
+        assert str(verify.Box([0.0], [2.0])) == "box over 1 input, widths 2 to 2"
         assert str(verify.LinfBall([0.0, 1.0], 0.5)) == "L-inf ball of radius 0.5 over 2 inputs"
 
     @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class TestReader:
         (condition,) = case.conditions
         assert (case.lower.tolist(), case.upper.tolist()) == ([-1, -1], [1, 1])
         assert (condition.rows.tolist(), condition.levels.tolist()) == ([[-1, 2]], [-3])
-        assert str(found) == "property of 2 inputs, 2 outputs: 1 boxes, 1 conditions"
+        assert str(found) == "property of 2 inputs, 2 outputs: 1 box, 1 condition"
 
     def test_and_within_or_shares_its_box(self) -> None:
         text = f"{HEAD}{BOX} (assert (or (and (<= Y_0 1) (> Y_1 2)) (and (>= Y_0 Y_1))))"

@@ -227,7 +227,7 @@ TENSORS = """(vnnlib-version <2.0>)
 class TestTensors:
     def test_one_network_of_version_2(self) -> None:
         asked = verify.parse_property(TENSORS + "(assert (>= (+ Y[0] Y [ 1 ]) 1.5))")
-        assert str(asked) == "property of 2 inputs, 2 outputs: 1 boxes, 1 conditions"
+        assert str(asked) == "property of 2 inputs, 2 outputs: 1 box, 1 condition"
         assert verify.check_vnnlib(NETWORK, asked).status is Holding.VIOLATED
         never = verify.parse_property(TENSORS + "(assert (or (>= Y[0] 1.5) (== Y[1] -0.5)))")
         assert verify.check_vnnlib(NETWORK, never).status is Holding.HOLDS

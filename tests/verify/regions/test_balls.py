@@ -207,7 +207,7 @@ def test_the_milp_over_an_l1_ball_has_the_enumerated_maximum(seed: int) -> None:
 
 def test_they_read_well() -> None:
     assert str(verify.L1Ball([0.0, 1.0], 0.5)) == "L1 ball of radius 0.5 over 2 inputs"
-    assert str(verify.L2Ball([0.0], 2.0)) == "L2 ball of radius 2 over 1 inputs"
+    assert str(verify.L2Ball([0.0], 2.0)) == "L2 ball of radius 2 over 1 input"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,122 @@
+"""Ranks: processes of torch.distributed that hold rows of their own, and what they tell each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import Floats
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks of a group, or this process alone where `group` is None.
+
+    Every method is a collective one: all ranks call it, in the same order, and all get the same answer.
+
+    Raises
+    ------
+    OSError
+        A rank has gone, or did not answer within the time limit of the group.
+    """
+
+    group: Any = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that searches; the others wait for what it finds."""
+        if self.group is None:
+            return True
+        import torch.distributed as dist
+
+        return bool(dist.get_rank(self.group) == 0)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum over the ranks."""
+        return self._reduced(values, "SUM")
+
+    def largest(self, values: Floats) -> Floats:
+        """Return the largest over the ranks, entry by entry."""
+        if self.group is None:
+            return values
+        return np.asarray(self._reduced(torch.as_tensor(values, device=self._device), "MAX").cpu().numpy())
+
+    def summed(self, values: Floats) -> Floats:
+        """Return the sum over the ranks."""
+        if self.group is None:
+            return values
+        return np.asarray(self.total(torch.as_tensor(values, device=self._device)).cpu().numpy())
+
+    def agreed(self, question: Callable[[], bool]) -> bool:
+        """Return what the first rank says, which is the only one that is asked."""
+        return bool(self.shared(question))
+
+    def shared(self, make: Callable[[], Any]) -> Any:
+        """Return what the first rank makes."""
+        if self.group is None:
+            return make()
+        import torch.distributed as dist
+
+        holder = [make() if self.is_first else None]
+        with _gone_in_a_line():
+            dist.broadcast_object_list(holder, group=self.group, group_src=0)
+        return holder[0]
+
+    def counts(self, count: int) -> list[int]:
+        """Return the count of each rank."""
+        if self.group is None:
+            return [count]
+        import torch.distributed as dist
+
+        ranks = dist.get_world_size(self.group)
+        own = torch.zeros(ranks, dtype=torch.int64, device=self._device)
+        own[dist.get_rank(self.group)] = count
+        return [int(each) for each in self._reduced(own, "SUM")]
+
+    @property
+    def place(self) -> int:
+        """The number of this rank, from 0."""
+        if self.group is None:
+            return 0
+        import torch.distributed as dist
+
+        return int(dist.get_rank(self.group))
+
+    @property
+    def _device(self) -> torch.device:
+        """Where collective operations want their numbers: on a card for nccl."""
+        import torch.distributed as dist
+
+        return torch.device("cuda" if dist.get_backend(self.group) == "nccl" else "cpu")
+
+    def _reduced(self, values: Tensor, operation: str) -> Tensor:
+        if self.group is None:
+            return values
+        import torch.distributed as dist
+
+        moved = values.to(self._device, copy=True)
+        with _gone_in_a_line():
+            dist.all_reduce(moved, getattr(dist.ReduceOp, operation), group=self.group)
+        return moved.to(values.device)
+
+
+# This process by itself.
+ALONE = Ranks()
+
+
+@contextmanager
+def _gone_in_a_line() -> Iterator[None]:
+    """Tell an error of the group in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo begins with a place in its source, and goes on with advice.
+        words = re.sub(r"^\[[^\]]*\] *", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
+        raise OSError(f"a rank of the group has gone, or does not answer ({words})") from error
