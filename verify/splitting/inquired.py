@@ -37,6 +37,7 @@ class Inquired(Protocol):
     layers: tuple[Interval, ...]
     upper: Floats
     reached: Floats
+    points: Floats
     reach: Floats
     tied: bool
     proof: Proof
