@@ -45,7 +45,7 @@ def polish(rows: Floats, theta: Floats, point: Floats) -> Floats:
         peak, multipliers = _best_of_cell(rows, theta, active)
         value = _value(rows, theta, peak)
         if value > highest:
-            best, highest = peak, value
+            best, highest = peak if peak.any() else best, value
             waiting = _neighbours(theta, active, multipliers)
     return best
 

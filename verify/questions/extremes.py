@@ -22,13 +22,13 @@ from verify.bounds.layer_bounds import check_sizes
 from verify.bounds.objectives import weights_of, with_values
 from verify.points.polishing import polish
 from verify.points.surrogates import read_surrogates
-from verify.questions.cones import cut_into_cones
 from verify.questions.engines import ask_milp, choose_engine, out_of_time
 from verify.questions.inquiry import ROUNDED, UNDERFLOW, Inquiry
 from verify.questions.portfolio import Portfolio
 from verify.questions.resources import INTERRUPTION, answer_of, resources_of
 from verify.reading.read_network import read_simple
 from verify.regions.box import Box
+from verify.splitting.cones import cut_into_cones
 from verify.splitting.rising import Rising
 from verify.splitting.schedule import SCHEDULE, asks_early, takes_programs
 

@@ -12,21 +12,24 @@ from convexnn.checks import Floats
 from convexnn.pricing.polishing import polish
 from convexnn.pricing.price import price_exactly
 from verify.answers.answer import Proof
-from verify.questions.inquiry import Inquiry
 from verify.regions.balls import L2Ball
 from verify.regions.intervals import EPS
+from verify.splitting.inquired import Inquired
 
 # Inputs up to which cones are cut: their number grows some tenfold with each one.
 MOST_INPUTS = 5
+
+# Hidden neurons per input up to which splitting them is over sooner.
+FEW = 3
 
 # Sizes of what is cut into cones: far from where products overflow or underflow.
 SMALLEST, LARGEST = 1e-100, 1e100
 
 # Most searches, each of which but the last finds a larger value, and the part of the time left for all of them.
-CLIMBS, SHARE = 5, 0.3
+CLIMBS, SHARE = 5, 0.1
 
-# Most cones of one level, a second or two, and points that are climbed from after each search.
-MOST_CONES, CLIMBED = 1 << 19, 16
+# Most cones of one level, about a second, and points that are climbed from after each search.
+MOST_CONES, CLIMBED = 1 << 18, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class ConicFunction:
         return float(np.nextafter(self.offset + total + 4.0 * EPS * (abs(self.offset) + total), np.inf))
 
 
-def conic_function(inquiry: Inquiry, index: int) -> ConicFunction | None:
+def conic_function(inquiry: Inquired, index: int) -> ConicFunction | None:
     """Return a function of an inquiry in that form; None where it has another, or more than a few inputs."""
     network, region = inquiry.functions.network, inquiry.region
     # A part of a ball is none.
@@ -85,7 +88,7 @@ def conic_function(inquiry: Inquiry, index: int) -> ConicFunction | None:
     return ConicFunction(rows, np.asarray(theta), offset, region.radius, slack) if usual else None
 
 
-def cut_into_cones(inquiry: Inquiry, index: int, level: Callable[[], float]) -> None:
+def cut_into_cones(inquiry: Inquired, index: int, level: Callable[[], float]) -> None:
     """Bound a function from above by cones, where it has that form; larger values met on the way are climbed from.
 
     `level` tells what a better value has to exceed, by what is known then.
@@ -97,6 +100,8 @@ def cut_into_cones(inquiry: Inquiry, index: int, level: Callable[[], float]) -> 
     _climb(inquiry, index, function, inquiry.points[[index]])
     for _ in range(CLIMBS):
         goal, base = function.per_unit(level()), function.per_unit(inquiry.reached[index])
+        if len(function.theta) <= FEW * inquiry.region.size:
+            return
         # A maximum of 0 has no size that cones could be compared with.
         if not 0.0 < base < goal or inquiry.clock.past(until):
             return
@@ -114,7 +119,7 @@ def cut_into_cones(inquiry: Inquiry, index: int, level: Callable[[], float]) -> 
             return
 
 
-def _climb(inquiry: Inquiry, index: int, function: ConicFunction, points: Floats) -> None:
+def _climb(inquiry: Inquired, index: int, function: ConicFunction, points: Floats) -> None:
     """Record the local maxima near points, on the rim of the ball."""
     before = inquiry.reached[index]
     for point in points[points.any(axis=1)]:
