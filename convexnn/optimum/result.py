@@ -63,7 +63,7 @@ class GlobalOptimum(Solution):
     >>> X = np.random.default_rng(0).standard_normal((40, 2))
     >>> best = cx.global_optimum(X, np.maximum(X[:, 0], 0), strength=0.01)
     >>> bool(best.bound <= best.objective), best.width, best.to_network().n_inputs
-    (True, 2, 2)
+    (True, 1, 2)
     """
 
     _told = (*Solution._told, "bound", "width")
