@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from convexnn.optimum.descent import Neurons, Training
@@ -41,6 +43,8 @@ class AlternatingDescent:
         The turns end after two in a row that gain less than this.
     deadline : Deadline
         The best network until then is kept.
+    note : callable
+        Called after each turn with its objective, its neurons, and the highest price found over the strength.
 
     Attributes
     ----------
@@ -55,10 +59,16 @@ class AlternatingDescent:
     """
 
     def __init__(
-        self, program: ConvexProgram, pricer: Pricer, rng: np.random.Generator, worth: float, deadline: Deadline
+        self,
+        program: ConvexProgram,
+        pricer: Pricer,
+        rng: np.random.Generator,
+        worth: float,
+        deadline: Deadline,
+        note: Callable[[float, int, float], None],
     ) -> None:
         assert program.strength is not None
-        self.pricer, self.rng, self.worth, self.deadline = pricer, rng, worth, deadline
+        self.pricer, self.rng, self.worth, self.deadline, self.note = pricer, rng, worth, deadline, note
         # At unit scale of the rows.
         self.unit = float(np.sqrt(np.square(program.rows).mean())) or 1.0
         self.training = Training(program.rows / self.unit, program.targets, program.loss, program.strength / self.unit)
@@ -77,18 +87,20 @@ class AlternatingDescent:
         while poor < PATIENCE and not self.deadline.is_over():
             before = self.lowest
             neurons = self.training.descended(neurons, width, STEPS, self.deadline).balanced(IDLE)
-            self._keep(neurons)
+            objective = self._keep(neurons)
             poor = poor + 1 if before - self.lowest < self.worth and width == LAST_WIDTH else 0
             width = max(LAST_WIDTH, NARROWER * width)
-            fresh = _priced(self.training, neurons, self.pricer, self.unit, self.rng)
+            fresh, worst = _priced(self.training, neurons, self.pricer, self.unit, self.rng)
+            self.note(objective, len(neurons), worst)
             if not len(fresh) and width == LAST_WIDTH:
                 break
             neurons = neurons.joined(fresh)
 
-    def _keep(self, neurons: Neurons) -> None:
+    def _keep(self, neurons: Neurons) -> float:
         objective = self.training.objective(neurons)
         if objective < self.lowest:
             self.found, self.lowest = neurons, objective
+        return objective
 
 
 def _first(training: Training, rng: np.random.Generator) -> Neurons:
@@ -102,8 +114,10 @@ def _first(training: Training, rng: np.random.Generator) -> Neurons:
     return Neurons(neurons.hidden, neurons.out * (wanted / size if size > 0.0 else 1.0), neurons.outputs).balanced()
 
 
-def _priced(training: Training, neurons: Neurons, pricer: Pricer, unit: float, rng: np.random.Generator) -> Neurons:
-    """Return small neurons at the highest prices that were found above the strength."""
+def _priced(
+    training: Training, neurons: Neurons, pricer: Pricer, unit: float, rng: np.random.Generator
+) -> tuple[Neurons, float]:
+    """Return small neurons at the highest prices found above the strength, and the highest over the strength."""
     theta = training.slope(neurons)
     values, points = pricer.search(theta, np.zeros((0, training.rows.shape[1])), rng)
     chosen = new_gates(training.rows, points[values > training.strength * unit], set(), ADDED)
@@ -111,4 +125,5 @@ def _priced(training: Training, neurons: Neurons, pricer: Pricer, unit: float, r
     outputs = np.abs(heights).argmax(axis=1)
     signs = np.sign(heights[np.arange(len(chosen)), outputs])
     size = np.sqrt(SMALL * (neurons.costs.mean() if len(neurons) else 1.0))
-    return Neurons(size * chosen, size * signs, outputs)
+    highest = float(values[0]) / (training.strength * unit)
+    return Neurons(size * chosen, size * signs, outputs), highest

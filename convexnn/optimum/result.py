@@ -13,7 +13,7 @@ from convexnn.theory.widths import width_needed
 
 @dataclass(frozen=True)
 class OptimumProgress(Progress):
-    """State after one round, handed to ``callback(progress)``, and kept in ``rounds``.
+    """State after a turn of local training or a round, handed to ``callback(progress)``, and kept in ``rounds``.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class OptimumProgress(Progress):
     bound : float
         The best lower bound of the optimum over all patterns that is proven so far.
     gates : int
-        Gates held.
+        Gates held, or neurons of the network.
     worst : float
         The largest price met or proven in the round, over the strength: at 1 no gate is missing.
     proven : bool
@@ -52,7 +52,7 @@ class GlobalOptimum(Solution):
     Attributes
     ----------
     rounds : tuple of OptimumProgress
-        One a round of pricing.
+        One a turn of local training, then one a round of pricing.
     reason : str
         Why the proof ended where it did.
 
@@ -63,7 +63,7 @@ class GlobalOptimum(Solution):
     >>> X = np.random.default_rng(0).standard_normal((40, 2))
     >>> best = cx.global_optimum(X, np.maximum(X[:, 0], 0), strength=0.01)
     >>> bool(best.bound <= best.objective), best.width, best.to_network().n_inputs
-    (True, 2, 2)
+    (True, 1, 2)
     """
 
     _told = (*Solution._told, "bound", "width")

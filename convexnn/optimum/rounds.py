@@ -150,7 +150,7 @@ class ColumnGeneration:
             return
         deadline = self.options.deadline
         worth, until = WORTH * self.goal, Deadline(deadline.share(TRAINED))
-        descent = AlternatingDescent(self.program, pricer, self.rng, worth, until)
+        descent = AlternatingDescent(self.program, pricer, self.rng, worth, until, self._note)
         try:
             descent.run()
         finally:
@@ -186,7 +186,7 @@ class ColumnGeneration:
         over = False
         if not added and not (level is None and pricer.exact and self._tighten()):
             worst, proven, over = self._proved(pricer, solution, level, beat)
-        self._note(solution, float(worst) / strength, proven)
+        self._note(solution.objective, len(solution.program.patterns), float(worst) / strength, proven)
         return over
 
     def _proved(self, pricer: Pricer, solution: Solution, level: float | None, beat: float) -> tuple[float, bool, bool]:
@@ -252,15 +252,15 @@ class ColumnGeneration:
     def _rounding(self) -> float:
         return objective_rounding(self.best.program, self.best.objective)
 
-    def _note(self, solution: Solution, worst: float, proven: bool) -> None:
+    def _note(self, objective: float, gates: int, worst: float, proven: bool = False) -> None:
         """Keep how the round went, and tell the caller."""
         now = OptimumProgress(
             iteration=len(self.rounds) + 1,
-            objective=solution.objective,
-            best=self.best.objective,
+            objective=objective,
+            best=min([self.best.objective, objective, *(one.best for one in self.rounds[-1:])]),
             seconds=self.options.deadline.seconds,
             bound=self.bound,
-            gates=len(solution.program.patterns),
+            gates=gates,
             worst=worst,
             proven=proven,
         )

@@ -42,7 +42,11 @@ def polish(rows: Floats, theta: Floats, point: Floats) -> Floats:
         if not waiting:
             break
         active = waiting.pop(0)
-        peak, multipliers = _best_of_cell(rows, theta, active)
+        try:
+            peak, multipliers = _best_of_cell(rows, theta, active)
+        except RuntimeError:
+            # Its pivots turned in circles: another cell, or the point as it is.
+            continue
         value = _value(rows, theta, peak)
         if value > highest:
             best, highest = peak if peak.any() else best, value

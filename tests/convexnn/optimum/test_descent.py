@@ -89,7 +89,9 @@ def test_turns_end_far_below_the_first_network_whatever_the_units() -> None:
     for unit in (1.0, 1e6):
         task = Task(unit * X, y, "squared", "group_l1", 0.01 * unit, True, False)
         program = task.program(X[:1])
-        descent = AlternatingDescent(program, pricer_for(program), np.random.default_rng(0), 1e-6, Deadline(None))
+        descent = AlternatingDescent(
+            program, pricer_for(program), np.random.default_rng(0), 1e-6, Deadline(None), lambda *_: None
+        )
         before = descent.lowest
         descent.run()
         found = network_solution(task, descent.best, 0.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from convexnn.checks import Floats
+from convexnn.pricing import polishing
 from convexnn.pricing.polishing import polish
 
 
@@ -49,3 +50,12 @@ def test_nothing_to_gain_leaves_the_point(point: list[float]) -> None:
     rows, theta = np.array([[1.0, 0.0]]), np.array([-1.0])
     peak = polish(rows, theta, np.array(point))
     assert value(rows, theta, peak[None])[0] == 0.0
+
+
+def test_a_program_that_does_not_end_leaves_the_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turning(*_: object) -> None:
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr(polishing, "nnls", turning)
+    rows, start = np.eye(2), np.array([3.0, 4.0])
+    np.testing.assert_allclose(polishing.polish(rows, np.ones(2), start), [0.6, 0.8])
