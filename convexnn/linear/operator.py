@@ -167,6 +167,17 @@ class PatternOperator:
             gram += columns @ columns.T
         return gram if self.owned is not None else gram.mul_(self.X @ self.X.T)
 
+    def column_gram(self) -> Tensor:
+        """Return A^T A (w, w) of the w weights that the patterns own, in order, for heads of ones."""
+        n, m = len(self.X), self.in_shape[0]
+        owned = torch.ones(self.in_shape, dtype=torch.bool, device=self.device) if self.owned is None else self.owned
+        j, i = torch.nonzero(owned, as_tuple=True)
+        gram = self.X.new_zeros((len(j), len(j)))
+        for rows in row_tiles(n, len(j), GRAM_ENTRIES):
+            columns = self.X[rows][:, i] * self.masks.tile(rows, slice(0, m))[:, j]
+            gram += columns.T @ columns
+        return gram
+
     def cast(self, dtype: str, basis: Floats | None = None) -> PatternOperator:
         """Return this operator in another precision, on the same masks; with `basis` T (d, d), of c with U = c T^T.
 

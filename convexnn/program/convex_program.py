@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -206,6 +206,14 @@ class ConvexProgram:
             raise ValueError(f"strength is {strength!r} for a program with {kind}; expected a program with a strength")
         other = copy(self)
         object.__setattr__(other, "strength", _strength(strength, self.penalty.name))
+        return other
+
+    def with_gates(self, gates: NDArray[np.int64]) -> ConvexProgram:
+        """Return this program with those of its gates alone, in that order: nothing else is copied or checked anew."""
+        kept = self.patterns
+        other = copy(self)
+        part = replace(kept, generators=kept.generators[gates], features=kept.features[gates])
+        object.__setattr__(other, "patterns", part)
         return other
 
     def parts(self, neurons: Any) -> Any:

@@ -80,6 +80,7 @@ SOLVERS = {
     ),
     "admm": Solver("convexnn.solvers.convex.admm", "admm", gated=True, cone=True),
     "fista": Solver("convexnn.solvers.convex.fista", "fista", gated=True),
+    "working_set": Solver("convexnn.solvers.convex.working_set", "working_set", gated=True, penalties=("group_l1",)),
     "cvxpy": Solver("convexnn.solvers.convex.cvxpy_reference", "reference", gated=True, cone=True),
 }
 
@@ -95,8 +96,9 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         For budgets: ``hard_thresholding`` (the best of pursuit on whitened rows, normalised IHT, reweighting and
         swaps), its parts and rivals ``htp``, ``cosamp``, ``niht`` and ``iht``, ``stable_iht`` (small programs of any
         loss; the one that can do a ridge), and ``exact`` (the proven optimum). For convex programs: ``admm`` (whitened
-        rows; gated or with cones), ``fista`` (accelerated proximal gradients; gated), ``interior_point`` (cones),
-        ``cvxpy`` (the reference, for all of them). ``auto``: the first of :func:`able_solvers` whose answer meets its
+        rows; gated or with cones), ``fista`` (accelerated proximal gradients; gated), ``working_set``
+        (FISTA on the gates that may live; gated, group_l1), ``interior_point`` (cones), ``cvxpy`` (the reference, for
+        all of them). ``auto``: the first of :func:`able_solvers` whose answer meets its
         tolerance, else the best of their answers. ``cvxpy`` is asked where an interior point method has failed on
         cones, and elsewhere last, with those of the options that it has.
     **options
@@ -104,14 +106,15 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         ``stable_iht`` and ``exact``: `max_iterations`, `whiten`, `ridge`, `start` (weights or a Solution), `device`,
         `dtype`, `memory_limit`, `seed`, `callback`; ``stable_iht``: `step`, `n_starts`, `polish`, `swaps`, `tolerance`,
         `max_iterations`, `start`, `memory_limit`, `seed`, `callback`; ``exact``: `engine`, `max_nodes`, `callback`.
-        ``admm`` and ``fista``: `start`, `max_iterations`, `device`, `memory_limit`, `callback`; ``fista``: `dtype`;
-        ``interior_point``: `max_iterations`, `memory_limit`, `callback`; ``cvxpy``: `engine`, `round_below`,
-        `memory_limit`. The functions, with their docstrings, are
+        ``admm``, ``fista`` and ``working_set``: `start`, `max_iterations`, `device`, `memory_limit`, `callback`;
+        ``fista``: `dtype`; ``interior_point``: `max_iterations`, `memory_limit`, `callback`; ``cvxpy``: `engine`,
+        `round_below`, `memory_limit`. The functions, with their docstrings, are
         :func:`~convexnn.solvers.thresholding.hard_thresholding.hard_thresholding`,
         :func:`~convexnn.solvers.thresholding.htp.htp`, :func:`~convexnn.solvers.thresholding.cosamp.cosamp`,
         :func:`~convexnn.solvers.thresholding.niht.niht`, :func:`~convexnn.solvers.thresholding.iht.iht`,
         :func:`~convexnn.solvers.thresholding.stable_iht.stable_iht`, :func:`~convexnn.solvers.subset.exact.exact`,
         :func:`~convexnn.solvers.convex.admm.admm`, :func:`~convexnn.solvers.convex.fista.fista`,
+        :func:`~convexnn.solvers.convex.working_set.working_set`,
         :func:`~convexnn.solvers.convex.interior_point.interior_point` and
         :func:`~convexnn.solvers.convex.cvxpy_reference.reference`.
 
@@ -150,16 +153,23 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
     return _run(program, solver, options)
 
 
+# Weights an output for each row from which on working sets pay.
+MANY = 10
+
+
 def able_solvers(program: ConvexProgram) -> list[str]:
     """Return the names of the solvers that can do a program, in the order in which ``auto`` tries them.
 
     Measured: with the squared loss the whitened rows of ``admm`` take tens of iterations where ``fista`` takes hundreds
-    or thousands; with the other losses it is the other way round. For budgets ``hard_thresholding`` alone reaches
-    every row of ``benchmarks/recovery.py fixed`` that any of the others does.
+    or thousands; with the other losses it is the other way round. Where weights are many for the rows, few gates live,
+    and ``working_set`` is the fastest; elsewhere it is behind the other two. For budgets ``hard_thresholding`` alone
+    reaches every row of ``benchmarks/recovery.py fixed`` that any of the others does.
     """
     able = [name for name, entry in SOLVERS.items() if entry.can(program)]
     last = "fista" if program.loss.name == "squared" else "admm"
-    return sorted(able, key=lambda name: (name == "cvxpy", name == last))
+    many = len(program.patterns) * program.rows.shape[1] >= MANY * len(program.rows)
+    place = {"working_set": -1 if many else 2, last: 1, "cvxpy": 3}
+    return sorted(able, key=lambda name: place.get(name, 0))
 
 
 # Ends of a run that another solver may better.

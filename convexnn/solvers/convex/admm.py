@@ -1,4 +1,4 @@
-"""ADMM with whitened rows: for every convex program whose rows fit an n x n factorisation, with or without cones."""
+"""ADMM with whitened rows: for every convex program whose rows or weights fit a factorisation, cones or not."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from convexnn.solvers.common.certificate import (
     lower_bound,
 )
 from convexnn.solvers.common.descent import Callback, Limits, descend
-from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
 from convexnn.solvers.convex.basis_penalty import BasisPenalty
 from convexnn.solvers.convex.cone_projection import ConeProjector
+from convexnn.solvers.convex.whitened import check_memory, whitened
 
 # Over-relaxation, and the iterations between two looks at the gap.
 RELAXATION = 1.6
@@ -96,7 +96,8 @@ def admm(
     device : str, default "cpu"
         A torch device; the cones are projected onto on the CPU.
     memory_limit : int, default 2^30
-        Bytes for the masks, and for the n x n factor: 16 n^2 must fit, else an UnsuitedError.
+        Bytes for the masks, and for the factor: 16 min(n, w)^2 must fit, for n rows and w weights of an output, else an
+        UnsuitedError.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
         in it or from outside, returns the best iterate so far; the start, or zero weights, before there is one.
@@ -110,7 +111,8 @@ def admm(
     -----
     min L(p) + strength R(z) subject to p = A w, z = w, all in float64. With q = z - dual the step for w is
     w = q + A^T (A A^T + (n rho / c) I)^-1 (b - A q): the rows are whitened, so that the number of iterations hardly
-    depends on how coherent the patterns are, and an iteration costs one product with A and one with A^T. For the
+    depends on how coherent the patterns are, and an iteration costs one product with A and one with A^T. Where an
+    output has fewer weights than rows the same step is (A^T A + (n rho / c) I)^-1 (A^T b + (n rho / c) q). For the
     squared loss b = y; for others the prediction is split off as well, with weight c/n, c the smoothness of the loss.
     With cones, the step for z projects each neuron onto its cone, exactly, then shrinks it: for penalties that scale a
     neuron as a whole that is the proximal map of both, for the others the cone has a copy of its own.
@@ -134,9 +136,7 @@ def admm(
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     neurons = start_neurons(program, start)
-    n = len(program.rows)
-    if 16 * n * n > memory_limit:
-        raise UnsuitedError(f"memory_limit is {memory_limit}; admm expects at least 16 n^2 = {16 * n * n} bytes")
+    check_memory(program, memory_limit)
     try:
         operator = NeuronOperator(program, device=device, memory_limit=memory_limit)
         problem = Splitting(program, operator, tolerance, memory_limit)
@@ -171,7 +171,7 @@ class Splitting:
         self.targets = operator.tensor(program.targets)
         self.penalty, self.strength = BasisPenalty(program, self.targets, memory_limit, CURVED), program.strength or 0.0
         self.operator = operator.cast("float64", self.penalty.basis.matrix)
-        self.gram = self.operator.patterns.row_gram() * program.n_parts
+        self.system = whitened(self.operator)
         self.curvature = program.loss.smoothness / len(self.targets)
         self.splits_prediction = program.loss.name != "squared" or program.intercept
         # Then the map of the penalty and the cone together is that of the penalty after the projection.
@@ -182,7 +182,6 @@ class Splitting:
         # One for the neurons, and one for the slopes of each dual candidate: each remembers its own active rows.
         spaces = (self.rows, program.rows, program.rows) if program.cone else ()
         self.projectors = [ConeProjector(program, rows) for rows in spaces]
-        self._factor: tuple[float, Tensor] | None = None
 
     def begin(self, neurons: Floats | None) -> AdmmIterate:
         """Return the first iterate, at weights (q, d) or zero, with duals that would keep an optimum."""
@@ -190,7 +189,7 @@ class Splitting:
         weights = self.penalty.coordinates(start)
         prediction = self.operator.forward(weights)
         # In the units of A: the mean curvature of the loss along a weight, which rho trades against.
-        mean = float(self.gram.diagonal().sum()) / max(1, int(self.program.owned.sum()))
+        mean = self.system.trace / max(1, int(self.program.owned.sum()))
         rho = max(0.1 * self.curvature * mean, 1e-300)
         theta = -self.program.loss.gradient(prediction, self.targets)
         duals = torch.zeros((self.n_copies, *weights.shape), dtype=weights.dtype, device=weights.device)
@@ -216,14 +215,11 @@ class Splitting:
         """Return the next iterate; every few iterations it comes with its objective, gap, and a new rho."""
         centre = (now.copies - now.duals).mean(dim=0)
         goal = now.prediction - now.prediction_dual if self.splits_prediction else self.targets
-        missing = goal - self.operator.forward(centre)
-        dual = self.solve(self.shift(now.rho), missing)
-        weights = centre + self.operator.adjoint(dual)
-        # y - A w = shift * dual, and -dL/dp of the squared loss is 1/n of it.
-        theta = self.curvature * self.shift(now.rho) * dual
-        after = replace(now, theta=theta, iteration=now.iteration + 1)
+        weights, prediction = self.system.step(centre, goal, self.shift(now.rho))
+        # -dL/dp of the squared loss is 1/n of y - A w.
+        after = replace(now, theta=self.curvature * (goal - prediction), iteration=now.iteration + 1)
         if self.splits_prediction:
-            after = self._split_prediction(after, goal - self.shift(now.rho) * dual)
+            after = self._split_prediction(after, prediction)
         copies, duals = self._split_weights(now, weights)
         after = replace(after, copies=copies, duals=duals)
         if after.iteration % CHECK:
@@ -233,14 +229,6 @@ class Splitting:
     def shift(self, rho: float) -> float:
         """Return what is added to the diagonal of A A^T."""
         return rho * self.n_copies / self.curvature
-
-    def solve(self, shift: float, right: Tensor) -> Tensor:
-        """Return (A A^T + shift I)^-1 right; the factor is kept until the shift changes."""
-        if self._factor is None or self._factor[0] != shift:
-            matrix = self.gram.clone()
-            matrix.diagonal().add_(shift)
-            self._factor = shift, torch.linalg.cholesky(matrix)
-        return torch.cholesky_solve(right, self._factor[1])
 
     def _split_prediction(self, now: AdmmIterate, prediction: Tensor) -> AdmmIterate:
         relaxed = RELAXATION * prediction + (1.0 - RELAXATION) * now.prediction + now.prediction_dual

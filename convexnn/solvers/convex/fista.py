@@ -20,9 +20,16 @@ from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, KKTRes
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
 from convexnn.solvers.convex.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.live_steps import LiveNewton
 
 # Each iteration first tries a step longer by this factor, so that the step follows the local curvature.
 LENGTHEN = 1.05
+
+# Least iterations between two Newton steps, and how often one is shortened by half before it is given up.
+SELDOM, HALVINGS = 10, 4
+
+# A Newton step has helped where the gap at the next is below this share of that before.
+HELPED = 0.5
 
 # Iterations without a better gap after which float32 has given what it can.
 STALLED = 200
@@ -38,6 +45,7 @@ class FistaProblem:
     targets: Tensor
     tolerance: float
     residual: KKTResidual | None
+    newton: LiveNewton
 
     @property
     def strength(self) -> float:
@@ -50,7 +58,8 @@ class FistaIterate:
     """An iterate: `coordinates` (q, d) with their prediction, and `ahead`, where momentum leads, with its prediction.
 
     `curvature` is the local bound on the Hessian (1 / step), `momentum` FISTA's t; `gap` is the objective less the
-    best lower bound so far (or the KKT residual, relative), proven by `theta`.
+    best lower bound so far (or the KKT residual, relative), proven by `theta`. The last Newton step, `waited`
+    iterations ago, began at the gap `leapt_at`; the next is `due` after so many, where `alive` neurons still live.
     """
 
     coordinates: Tensor
@@ -65,6 +74,10 @@ class FistaIterate:
     gap: float = float("inf")
     best_gap: float = float("inf")
     stale: int = 0
+    waited: int = 0
+    alive: int = -1
+    due: int = SELDOM
+    leapt_at: float = float("inf")
     final: bool = False
 
 
@@ -116,7 +129,9 @@ def fista(
     curvature, the least (up to 5 % a step) with (c/n) ||A(w+ - z)||^2 <= L ||w+ - z||^2 and c the smoothness of the
     loss. All this in coordinates w = T c in which the data are round, with the proximal map of R(T c), as in
     :func:`convexnn.solvers.convex.admm.admm`. A z is carried along by linearity, so an iteration costs one product
-    with A and one with its adjoint; the adjoint at z also gives the dual point, so the gap costs none.
+    with A and one with its adjoint; the adjoint at z also gives the dual point, so the gap costs none. Where the same
+    neurons live for some iterations, a Newton step on these is tried (squared and logistic loss; group_l1, ridge and
+    none): :mod:`convexnn.solvers.convex.live_steps`.
 
     Examples
     --------
@@ -175,7 +190,7 @@ def fista_step(problem: FistaProblem, now: FistaIterate) -> FistaIterate:
         curvature=curvature,
         objective=_objective(problem, coordinates, prediction),
     )
-    return _judged(problem, _accelerated(now, after))
+    return _leapt(problem, _judged(problem, _accelerated(now, after)))
 
 
 def prepare(
@@ -187,7 +202,8 @@ def prepare(
     target = operator.tensor(program.targets)
     penalty = BasisPenalty(program, target, memory_limit)
     inside = operator.cast(str(target.dtype).removeprefix("torch."), penalty.basis.matrix)
-    return FistaProblem(program, penalty, inside, target, tolerance, residual)
+    newton = LiveNewton(inside, penalty, program.strength or 0.0, memory_limit)
+    return FistaProblem(program, penalty, inside, target, tolerance, residual, newton)
 
 
 def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
@@ -245,6 +261,34 @@ def _accelerated(now: FistaIterate, after: FistaIterate) -> FistaIterate:
         ahead_prediction=after.prediction + share * (after.prediction - now.prediction),
         momentum=momentum,
     )
+
+
+def _leapt(problem: FistaProblem, now: FistaIterate) -> FistaIterate:
+    """Return the iterate after a Newton step on its live neurons, where that is due and lowers the objective.
+
+    It is due once the iterations since the last have cost as much, so that it never doubles the time of a run, and
+    as many neurons live as when it was asked for before. Where the last did not help, the next is due later.
+    """
+    newton, waited = problem.newton, now.waited + 1
+    if now.final or waited < now.due or waited % SELDOM:
+        return replace(now, waited=waited)
+    alive = len(newton.live(now.coordinates))
+    if alive != now.alive or waited < newton.cost(alive):
+        return replace(now, waited=waited, alive=alive)
+    due = SELDOM if now.gap < HELPED * now.leapt_at else 2 * now.due
+    after = replace(now, waited=0, due=due, leapt_at=now.gap)
+    gradient = problem.program.loss.gradient(now.prediction, problem.targets)
+    direction = newton.direction(now.coordinates, gradient, problem.operator.adjoint(gradient))
+    if direction is None:
+        return after
+    for halving in range(HALVINGS):
+        coordinates = now.coordinates + 0.5**halving * direction
+        prediction = problem.operator.forward(coordinates)
+        objective = _objective(problem, coordinates, prediction)
+        if objective < now.objective:
+            point = replace(after, coordinates=coordinates, prediction=prediction, objective=objective)
+            return replace(point, ahead=coordinates, ahead_prediction=prediction, momentum=1.0)
+    return after
 
 
 def _judged(problem: FistaProblem, now: FistaIterate) -> FistaIterate:

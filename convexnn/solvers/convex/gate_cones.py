@@ -79,15 +79,24 @@ class GateCones:
 
     def blocks(self, weights: Floats, penalty: Floats | float = 0.0) -> Floats:
         """Return X^T diag(w_j) X + penalty for weights (n, q), (q, d, d), the identity where not owned."""
-        own, (i, j) = self.owned, self.upper
-        entries = (weights * self.bound).T @ self.squares
-        blocks = np.empty((len(own), own.shape[1], own.shape[1]))
-        blocks[:, i, j] = blocks[:, j, i] = entries
+        own = self.owned
+        blocks = self._filled((weights * self.bound).T @ self.squares)
         blocks += penalty
         blocks *= own[:, :, None] & own[:, None, :]
         diagonal = np.einsum("bii->bi", blocks)
         # Nothing penalised and no active row would leave a block singular.
         diagonal += np.where(own, 1e-13 * diagonal.max(axis=1, keepdims=True), 1.0)
+        return blocks
+
+    def loss_blocks(self, root: Floats) -> Floats:
+        """Return X^T D_j diag(root)^2 X of every gate, (m, d, d)."""
+        return self._filled((self.gates * np.square(root)[:, None]).T @ self.squares)
+
+    def _filled(self, entries: Floats) -> Floats:
+        """Return the symmetric blocks (b, d, d) of which `entries` (b, d (d + 1) / 2) are the upper halves."""
+        d, (i, j) = self.X.shape[1], self.upper
+        blocks = np.empty((len(entries), d, d))
+        blocks[:, i, j] = blocks[:, j, i] = entries
         return blocks
 
     def interior_points(self) -> Floats:

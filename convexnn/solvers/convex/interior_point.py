@@ -14,7 +14,8 @@ from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.convex.interior_steps import TILE, InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.newton_system import TILE
 from convexnn.solvers.convex.softmax_steps import SoftmaxPoint
 
 # Rows from which threads pay: numpy and scipy bring a BLAS each, and on 500 rows, where every call is short, their
@@ -48,8 +49,8 @@ def interior_point(
     time_limit : float, optional
         Seconds for the iterations.
     memory_limit : int, default 2^30
-        Bytes of the arrays that the method holds: 16 n^2 for its systems and as many as 192 n m for slacks and
-        multipliers, at least; tiles shrink to fit.
+        Bytes of the arrays that the method holds: 16 n^2 for its systems, or 16 w^2 + 16 n w where the w = m d
+        weights are fewer, and as many as 192 n m for slacks and multipliers, at least; tiles shrink to fit.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
         in it or from outside, returns the best iterate so far, a point of the cones; zero weights before there is one.
@@ -116,11 +117,14 @@ def _methods(program: ConvexProgram, tolerance: float, tile: int) -> list[Interi
 def tile_within(program: ConvexProgram, memory_limit: int) -> int:
     """Return the entries of a tile of the Newton system such that a run stays within the bytes of a limit."""
     n, d = program.rows.shape
-    q, coupled = 2 * len(program.patterns), n * (program.n_outputs if program.loss.name == "softmax" else 1)
-    # Two systems of the coupled rows, squares of the data, slacks, multipliers and what a step makes of them, blocks.
+    q, weights = 2 * len(program.patterns), int(program.patterns.features.sum())
+    coupled = n * program.n_outputs if program.loss.name == "softmax" else min(n, weights)
+    # Two systems of the coupled rows, or of the weights where these are fewer, squares of the data, slacks, multipliers
+    # and what a step makes of them, blocks.
     fixed = 8 * (2 * coupled**2 + program.n_outputs * (n * d * (d + 5) // 2 + 12 * n * q + 8 * q * d * d))
-    # The columns of a tile, and what is made of them on the way.
+    # The columns of a tile, and what is made of them on the way; and those of all weights where these are fewer.
     least = 24 * n * d
+    fixed += 16 * n * weights if weights < n else 0
     if fixed + least > memory_limit:
         raise UnsuitedError(
             f"memory_limit is {memory_limit}; interior_point expects at least {fixed + least} bytes for this program"

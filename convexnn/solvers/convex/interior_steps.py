@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from convexnn.checks import Floats
-from convexnn.patterns.activation_patterns import gate_tiles
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.penalties import into_ball
 from convexnn.solvers.convex.barriers import Barrier, barrier_of
 from convexnn.solvers.convex.gate_cones import GateCones
+from convexnn.solvers.convex.newton_system import TILE, NewtonSystem
 
 # Share of the way to the boundary of the cones and the dual ball that a step may take.
 FRACTION_TO_BOUNDARY = 0.98
@@ -26,14 +25,11 @@ TIMID = 0.1
 # Share of the gap asked for at which complementarity is no longer pressed.
 HELD = 0.01
 
+# Accuracy of the predictor, which only tells how far a step gets.
+ROUGHLY = 1e-4
+
 # A change of the neurons by less than this share of the largest is rounding: the certificate has the last word.
 STALLED = 1e-12
-
-# Most rounds of conjugate gradients of each Newton step, and the share of the right side left at which they end.
-REFINEMENTS, SOLVED = 12, 1e-13
-
-# Most entries of one tile of the n x n system's factor.
-TILE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ class InteriorPoint:
         system = self._system(now, weights, linearised)
         slope = self.cones.adjoint(self._gradient(now.neurons))
         pure = self.barrier.target(now.neurons, 0.0)
-        move = system.solve(-slope - pure)
+        move = system.solve(-slope - pure, ROUGHLY)
         change = NewtonStep(self, now, system, move, np.zeros_like(now.slacks), pure)
         reach = change.longest()
         quadratic = self.loss.name == "squared"
@@ -219,81 +215,6 @@ class InteriorPoint:
         """Return the lower bound that theta (n,) proves with its adjoint less an element of the polar cones, (q, d)."""
         factor = into_ball(self.penalty.dual_norm(slope), self.strength)
         return self.loss.dual(factor * theta, self.y) - self.penalty.conjugate(factor * slope, self.strength)
-
-
-class NewtonSystem:
-    """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows; `root` is H^1/2."""
-
-    def __init__(self, cones: GateCones, root: Floats, weights: Floats, penalty: Floats, tile: int) -> None:
-        self.cones, self.root, self.weights, self.penalty, self.tile = cones, root, weights, penalty, tile
-        own = cones.owned
-        pairs = own[:, :, None] & own[:, None, :]
-        inverse = np.linalg.inv(cones.blocks(weights, penalty)) * pairs
-        self.inverse: Floats = (inverse + inverse.transpose(0, 2, 1)) / 2
-        self.factor = cho_factor(self._gram())
-
-    def solve(self, right: Floats) -> Floats:
-        """Return the neurons (q, d) that the matrix maps to `right`, by conjugate gradients from its factors.
-
-        Late in a run the blocks span so many orders of magnitude that the factors, which need a little more on the
-        diagonal, are the matrix only roughly; products with it are exact.
-        """
-        found, left = np.zeros_like(right), right * self.cones.owned
-        size = float(np.abs(left).max(initial=0.0))
-        along = step = self._solve(left)
-        fall = float((left * step).sum())
-        for _ in range(REFINEMENTS):
-            image = self._apply(along)
-            bend = float((along * image).sum())
-            if not bend > 0.0:
-                break
-            found, left = found + (fall / bend) * along, left - (fall / bend) * image
-            if float(np.abs(left).max(initial=0.0)) <= SOLVED * size:
-                break
-            step = self._solve(left)
-            fall, before = float((left * step).sum()), fall
-            along = step + (fall / before) * along
-        return found
-
-    def _solve(self, right: Floats) -> Floats:
-        plain = np.einsum("bij,bj->bi", self.inverse, right)
-        dual = cho_solve(self.factor, self._inwards(self.cones.forward(plain)))
-        return plain - np.einsum("bij,bj->bi", self.inverse, self.cones.adjoint(self._outwards(dual)))
-
-    def _apply(self, neurons: Floats) -> Floats:
-        cones = self.cones
-        along = cones.adjoint(self._outwards(self._inwards(cones.forward(neurons))))
-        pushed = cones.slack_adjoint(self.weights * cones.sides * (cones.X @ neurons.T) * cones.bound)
-        result: Floats = (np.einsum("bij,bj->bi", self.penalty, neurons) + pushed + along) * cones.owned
-        return result
-
-    def _inwards(self, prediction: Floats) -> Floats:
-        """Return H^1/2 times a prediction, as one vector."""
-        return self.root * prediction
-
-    def _outwards(self, dual: Floats) -> Floats:
-        """Return H^1/2 times a vector, as a residual."""
-        return self.root * dual
-
-    def _gram(self) -> Floats:
-        """Return I + H^1/2 A B^-1 A^T H^1/2, (n, n)."""
-        gram: Floats = np.eye(len(self.cones.X)) + kernel(self.cones, self.inverse, self.root, self.tile)
-        return gram
-
-
-def kernel(cones: GateCones, inverse: Floats, root: Floats, tile: int) -> Floats:
-    """Return diag(root) A B^-1 A^T diag(root) of one output's neurons, from B^-1 (2 m, d, d), as (n, n)."""
-    n, d = cones.X.shape
-    own = cones.owned[: cones.m, :, None]
-    factors = np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(d) * ~own) * own
-    total = np.zeros((n, n))
-    for gates in gate_tiles(n, cones.m, max(1, tile // d)):
-        part = factors[gates]
-        columns = (cones.X @ part.transpose(1, 0, 2).reshape(d, -1)).reshape(n, len(part), d)
-        columns *= (cones.gates[:, gates] * root[:, None])[:, :, None]
-        flat = cones.centred(columns.reshape(n, -1))
-        total += flat @ flat.T
-    return total
 
 
 class NewtonStep:

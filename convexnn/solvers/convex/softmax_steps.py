@@ -9,7 +9,8 @@ from convexnn.mapping.cones import least_distance
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common.unsuited import UnsuitedError
 from convexnn.solvers.convex.gate_cones import GateCones
-from convexnn.solvers.convex.interior_steps import TILE, InteriorIterate, InteriorPoint, NewtonSystem, kernel
+from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
+from convexnn.solvers.convex.newton_system import TILE, Factor, NewtonSystem, RowFactor, block_roots, kernel
 
 # Most rows times classes: the system is a dense matrix of that size, and its factor takes seconds at 4,000.
 MOST_ROWS = 4000
@@ -74,23 +75,26 @@ class SoftmaxPoint(InteriorPoint):
 class CoupledSystem(NewtonSystem):
     """The Newton matrix with H^1/2 = diag(R_1, ..., R_n), (n, k, k)."""
 
-    def _inwards(self, prediction: Floats) -> Floats:
+    def inwards(self, prediction: Floats) -> Floats:
         """Return R^T times a prediction (n, k), as one vector (n k,)."""
         result: Floats = np.einsum("ica,ic->ia", self.root, prediction).ravel()
         return result
 
-    def _outwards(self, dual: Floats) -> Floats:
+    def outwards(self, dual: Floats) -> Floats:
         """Return R times a vector (n k,), as a residual (n, k)."""
         n, k = self.root.shape[:2]
         result: Floats = np.einsum("ica,ia->ic", self.root, dual.reshape(n, k))
         return result
 
-    def _gram(self) -> Floats:
-        """Return I + R^T A B^-1 A^T R, (n k, n k): A B^-1 A^T is one n x n matrix for each output."""
+    def _factor(self) -> Factor:
+        """Return the factor of I + R^T A B^-1 A^T R, (n k, n k): A B^-1 A^T is one n x n matrix for each output."""
         n, k = self.root.shape[:2]
         gram = np.zeros((n, k, n, k))
         for output, inverse in enumerate(np.split(self.inverse, k)):
-            plain, root = kernel(self.cones, inverse, np.ones(n), self.tile), self.root[:, output]
+            plain, root = (
+                kernel(self.cones, block_roots(self.cones, inverse), np.ones(n), self.tile),
+                self.root[:, output],
+            )
             for a in range(k):
                 gram[:, a] += (root[:, a, None] * plain)[:, :, None] * root
-        return gram.reshape(n * k, n * k) + np.eye(n * k)
+        return RowFactor(self, gram.reshape(n * k, n * k) + np.eye(n * k))

@@ -9,7 +9,7 @@ import pytest
 
 import convexnn as cx
 from convexnn.program.losses import LOSSES
-from convexnn.solvers.convex import interior_steps
+from convexnn.solvers.convex import newton_system
 from convexnn.solvers.registry import able_solvers
 from tests.helpers import zoo
 
@@ -207,7 +207,7 @@ def test_data_far_from_zero_do_not_stop_the_interior_point(offset: float) -> Non
 
 
 def test_where_the_interior_point_fails_the_reference_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interior_steps, "REFINEMENTS", 0)
+    monkeypatch.setattr(newton_system, "REFINEMENTS", 0)
     program = far_from_zero(1e2)
     assert cx.solve(program, solver="interior_point").status is not cx.Status.CONVERGED
     solution = cx.solve(program)

@@ -1,0 +1,201 @@
+"""The Newton systems of the interior point method: a block for each neuron, and the loss's rows across them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from convexnn.checks import Bools, Floats
+from convexnn.patterns.activation_patterns import gate_tiles
+from convexnn.solvers.convex.gate_cones import GateCones
+
+# Most rounds of conjugate gradients of each Newton step, and the share of the right side left at which they end.
+REFINEMENTS, SOLVED = 40, 1e-13
+
+# Most entries of one tile of the system's factor.
+TILE = 1 << 24
+
+# Directions of the neurons whose curvature under the loss adds up to less than this, beside the 1 of their blocks, are
+# left to the conjugate gradients: the factor of the others is then within a factor of two of the matrix.
+LEFT_OUT = 0.25
+
+
+class Factor(Protocol):
+    """What the loss adds to the blocks, factored."""
+
+    def correction(self, plain: Floats) -> Floats:
+        """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d), or nearly."""
+
+
+class NewtonSystem:
+    """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows; `root` is H^1/2."""
+
+    def __init__(self, cones: GateCones, root: Floats, weights: Floats, penalty: Floats, tile: int) -> None:
+        self.cones, self.root, self.weights, self.penalty, self.tile = cones, root, weights, penalty, tile
+        own = cones.owned
+        pairs = own[:, :, None] & own[:, None, :]
+        inverse = np.linalg.inv(cones.blocks(weights, penalty)) * pairs
+        self.inverse: Floats = (inverse + inverse.transpose(0, 2, 1)) / 2
+        self.factor = self._factor()
+
+    def solve(self, right: Floats, share: float = SOLVED) -> Floats:
+        """Return the neurons (q, d) that the matrix maps to `right`, by conjugate gradients from its factors.
+
+        They end where this share of the right side is left. The factors are the matrix only roughly: they leave
+        directions out, and late in a run the blocks span so many orders of magnitude that they need a little more on
+        the diagonal. Products with the matrix are exact.
+        """
+        found, left = np.zeros_like(right), right * self.cones.owned
+        size = float(np.abs(left).max(initial=0.0))
+        along = step = self._solve(left)
+        fall = float((left * step).sum())
+        for _ in range(REFINEMENTS):
+            image = self._apply(along)
+            bend = float((along * image).sum())
+            if not bend > 0.0:
+                break
+            found, left = found + (fall / bend) * along, left - (fall / bend) * image
+            if float(np.abs(left).max(initial=0.0)) <= share * size:
+                break
+            step = self._solve(left)
+            fall, before = float((left * step).sum()), fall
+            along = step + (fall / before) * along
+        return found
+
+    def _solve(self, right: Floats) -> Floats:
+        plain = np.einsum("bij,bj->bi", self.inverse, right)
+        return plain - self.factor.correction(plain)
+
+    def _apply(self, neurons: Floats) -> Floats:
+        cones = self.cones
+        along = cones.adjoint(self.outwards(self.inwards(cones.forward(neurons))))
+        pushed = cones.slack_adjoint(self.weights * cones.sides * (cones.X @ neurons.T) * cones.bound)
+        result: Floats = (np.einsum("bij,bj->bi", self.penalty, neurons) + pushed + along) * cones.owned
+        return result
+
+    def inwards(self, prediction: Floats) -> Floats:
+        """Return H^1/2 times a prediction, as one vector."""
+        return self.root * prediction
+
+    def outwards(self, dual: Floats) -> Floats:
+        """Return H^1/2 times a vector, as a residual."""
+        return self.root * dual
+
+    def _factor(self) -> Factor:
+        """Return the factor of the smaller side: rows, or directions of the neurons that the loss curves."""
+        directions = Directions.of(self.cones, self.inverse, self.root)
+        if directions.count < len(self.cones.X):
+            return DirectionFactor(self, directions)
+        gram = kernel(self.cones, directions.roots, self.root, self.tile)
+        return RowFactor(self, gram + np.eye(len(gram)))
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """The blocks of u_j - v_j, K_j = B_u^-1 + B_v^-1 = V diag(sizes) V^T, with those directions that the loss curves.
+
+    `vectors` V (m, d, d) in columns, `sizes` (m, d), `kept` (m, d).
+    """
+
+    vectors: Floats
+    sizes: Floats
+    kept: Bools
+
+    @classmethod
+    def of(cls, cones: GateCones, inverse: Floats, root: Floats) -> Directions:
+        """Return them from B^-1 (2 m, d, d), and the root (n,) of the loss's Hessian."""
+        sizes, vectors = np.linalg.eigh(inverse[: cones.m] + inverse[cones.m :])
+        sizes = np.maximum(sizes, 0.0)
+        # The curvature of the loss along each: size * ||H^1/2 D_j X v||^2.
+        curved = sizes * np.einsum("jia,jib,jba->ja", vectors, cones.loss_blocks(root), vectors, optimize=True)
+        order = np.argsort(curved, axis=None)
+        kept = np.ones(curved.size, dtype=bool)
+        kept[order] = np.cumsum(curved.flat[order]) > LEFT_OUT
+        return cls(vectors, sizes, kept.reshape(curved.shape))
+
+    @property
+    def count(self) -> int:
+        """How many are kept."""
+        return int(self.kept.sum())
+
+    @property
+    def roots(self) -> Floats:
+        """L (m, d, d) with L_j L_j^T = K_j but for what is left out."""
+        return self.vectors * (np.sqrt(self.sizes) * self.kept)[:, None, :]
+
+
+class RowFactor:
+    """By the rows: B^-1 A^T H^1/2 (I + H^1/2 A B^-1 A^T H^1/2)^-1 H^1/2 A B^-1, given the matrix in between.
+
+    (Woodbury.) Where directions are left out of that matrix, what they add up to is below 1: B^-1 less this is positive
+    definite.
+    """
+
+    def __init__(self, system: NewtonSystem, gram: Floats) -> None:
+        self.system, self.factor = system, cho_factor(gram, overwrite_a=True)
+
+    def correction(self, plain: Floats) -> Floats:
+        """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d)."""
+        system = self.system
+        dual = cho_solve(self.factor, system.inwards(system.cones.forward(plain)), check_finite=False)
+        along = system.cones.adjoint(system.outwards(dual))
+        result: Floats = np.einsum("bij,bj->bi", system.inverse, along)
+        return result
+
+
+class DirectionFactor:
+    """By the directions F = H^1/2 D_j X V sizes^1/2 that are kept: B^-1 A^T Q (I - (I + F^T F)^-1) Q^T A B^-1.
+
+    Here A stands for u - v, and Q = V sizes^-1/2, so that Q^T (B_u^-1 + B_v^-1) Q = I: B^-1 less this is positive
+    definite whatever is left out.
+    """
+
+    def __init__(self, system: NewtonSystem, directions: Directions) -> None:
+        self.system, self.directions = system, directions
+        columns = np.concatenate(list(kept_columns(system.cones, directions.roots, system.root, system.tile)))
+        gram = columns @ columns.T
+        np.einsum("ii->i", gram)[:] += 1.0
+        self.factor = cho_factor(gram, overwrite_a=True)
+        scales = np.divide(1.0, np.sqrt(directions.sizes), out=np.zeros_like(directions.sizes), where=directions.kept)
+        self.frames: Floats = directions.vectors * scales[:, None, :]
+
+    def correction(self, plain: Floats) -> Floats:
+        """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d), but for what is left out."""
+        m, kept = self.system.cones.m, self.directions.kept
+        difference = plain[:m] - plain[m:]
+        asked = np.einsum("jia,ji->ja", self.frames, difference)[kept]
+        given = np.zeros(kept.shape)
+        given[kept] = asked - cho_solve(self.factor, asked, check_finite=False)
+        back = np.einsum("jia,ja->ji", self.frames, given)
+        result: Floats = np.einsum("bij,bj->bi", self.system.inverse, np.concatenate([back, -back]))
+        return result
+
+
+def kernel(cones: GateCones, roots: Floats, root: Floats, tile: int) -> Floats:
+    """Return diag(root) C K C^T diag(root), (n, n), with C = [D_1 X, ..., D_m X] and K_j = L_j L_j^T, `roots` L."""
+    total = np.zeros((len(cones.X), len(cones.X)))
+    for columns in kept_columns(cones, roots, root, tile):
+        total += columns.T @ columns
+    return total
+
+
+def block_roots(cones: GateCones, inverse: Floats) -> Floats:
+    """Return L (m, d, d) with L_j L_j^T = B_u^-1 + B_v^-1, from B^-1 (2 m, d, d) of one output's neurons."""
+    own = cones.owned[: cones.m, :, None]
+    return np.asarray(np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(own.shape[1]) * ~own) * own)
+
+
+def kept_columns(cones: GateCones, roots: Floats, root: Floats, tile: int) -> Iterator[Floats]:
+    """Yield the columns of diag(root) D_j X L_j that are not zeros, as rows, gates in order, a tile at a time."""
+    n, d = cones.X.shape
+    kept: Bools = (roots != 0.0).any(axis=1)
+    active = np.multiply(cones.gates.T, root, order="C")
+    for gates in gate_tiles(n, cones.m, max(1, tile // d)):
+        own = kept[gates]
+        columns = roots[gates].transpose(0, 2, 1)[own] @ cones.X.T
+        columns *= active[gates][np.nonzero(own)[0]]
+        yield cones.centred(columns.T).T
