@@ -17,6 +17,7 @@ from convexnn.network import SparseReLUNetwork
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.intercepts import LabelInterceptLoss
 from convexnn.program.losses import InterceptLoss, Loss, loss_named
 from convexnn.records import Record
 
@@ -219,7 +220,7 @@ class Solution(Record):
     def intercept(self) -> Floats:
         """The constant of each output, that nothing penalises, () or (k,); 0 where the program has none."""
         program = self.program
-        if not isinstance(program.loss, InterceptLoss):
+        if not isinstance(program.loss, InterceptLoss | LabelInterceptLoss):
             return np.zeros(program.y.shape[1:])
         return np.asarray(program.loss.intercept(self._gated(program.rows), program.y))
 
@@ -277,9 +278,15 @@ class Solution(Record):
         """Return the mapping; an intercept is the bias of its outputs."""
         if not self.program.intercept:
             return self._paired(exact, self.program.y, self.program.loss)
-        mapping = self._paired(exact, self.program.y - self.intercept, loss_named(self.program.loss.name))
+        loss, y, lifted = self.program.loss, self.program.y, self.intercept
+        if isinstance(loss, LabelInterceptLoss):
+            mapping = self._paired(exact, y, loss)
+            # The best for the network's own outputs, whose loss the mapping has.
+            lifted = loss.intercept(mapping.network.predict(self.program.X), y)
+        else:
+            mapping = self._paired(exact, y - lifted, loss_named(loss.name))
         *hidden, (weight, bias) = mapping.network.layers
-        return replace(mapping, network=SparseReLUNetwork([*hidden, (weight, bias + self.intercept)]))
+        return replace(mapping, network=SparseReLUNetwork([*hidden, (weight, bias + lifted)]))
 
     def _paired(self, exact: bool, y: Floats, loss: Loss) -> Mapping:
         program, live, patterns = self.program, self.live, self.program.patterns

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from convexnn.checks import Floats, as_count, as_flag, as_matrix, as_moderate, as_nonnegative
 from convexnn.linear.columns import SupportColumns, columns_of
 from convexnn.patterns.activation_patterns import ActivationPatterns
-from convexnn.program.losses import InterceptLoss, Loss, loss_named
+from convexnn.program.intercepts import with_intercept
+from convexnn.program.losses import Loss, loss_named
 from convexnn.program.penalties import Penalty, into_ball, penalty_named
 from convexnn.program.targets import encode
 
@@ -57,7 +58,7 @@ class ConvexProgram:
         The ReLU program instead of the gated one; needs a penalty. Its neurons are ReLU neurons as they are.
     intercept : bool, default False
         A constant for each output that nothing penalises, beside the weights: L is then the least loss over it. Needs
-        a penalty and the squared loss. :attr:`convexnn.solution.Solution.intercept` has it, networks as the bias of
+        a penalty. :attr:`convexnn.solution.Solution.intercept` has it, networks as the bias of
         their outputs.
     bias : bool, optional
         Whether gates and weights see a column of ones; default: as the patterns were sampled, and it must agree.
@@ -123,7 +124,7 @@ class ConvexProgram:
             "y": _kept(target.values),
             "classes": target.classes,
             "patterns": matching,
-            "loss": InterceptLoss() if _intercept(intercept, measure, budget) else measure,
+            "loss": with_intercept(measure.name) if _intercept(intercept, budget) else measure,
             "budget": _budget(budget, penalty, n_weights),
             "budget_per_neuron": _budget_per_neuron(budget_per_neuron, budget),
             "penalty": None if penalty is None else penalty_named(penalty),
@@ -334,16 +335,11 @@ def _cone(cone: Any, budget: int | None) -> bool:
     return bool(cone)
 
 
-def _intercept(intercept: Any, loss: Loss, budget: int | None) -> bool:
+def _intercept(intercept: Any, budget: int | None) -> bool:
     if not as_flag(intercept, "intercept"):
         return False
     if budget is not None:
         raise ValueError("intercept is True with a budget; expected a penalty, or intercept=False and centred targets")
-    if loss.name != "squared":
-        raise ValueError(
-            f"intercept is True with loss {loss.name!r}; expected loss='squared', or patterns with bias=True, whose "
-            "bias is penalised"
-        )
     return True
 
 

@@ -101,7 +101,7 @@ class InterceptLoss(SquaredLoss):
         """Return -L*(-theta) = <theta, t> - n/2 ||theta||^2 for a theta of sum 0; minus infinity for others."""
         size = float(abs(theta).sum())
         sums = theta.sum(0) if theta.ndim > 1 else theta.sum()
-        if float(abs(sums).max()) > _leeway(theta) * size:
+        if float(abs(sums).max()) > leeway(theta) * size:
             return -float("inf")
         return super().dual(theta, _centred(target))
 
@@ -194,7 +194,7 @@ class SoftmaxLoss:
 
     def dual(self, theta: Any, target: Any) -> float:
         """Return -L*(-theta) = 1/n sum_i H(t_i - n theta_i), with the entropy H(q) = -sum_c q_c log q_c."""
-        if float(abs(theta.sum(1)).max()) * len(target) > _leeway(theta):
+        if float(abs(theta.sum(1)).max()) * len(target) > leeway(theta):
             return -float("inf")
         return _entropy(target - len(target) * theta) / len(target)
 
@@ -267,14 +267,14 @@ def _softmax(values: Any) -> Any:
     return weights / weights.sum(1)[:, None]
 
 
-def _leeway(array: Any) -> float:
+def leeway(array: Any) -> float:
     """Return what rounding explains in a share, in the precision of the array."""
     return 1e3 * float(_library(array).finfo(array.dtype).eps)
 
 
 def _entropy(shares: Any) -> float:
     """Return -sum s log s over shares of at least 0 up to rounding, 0 log 0 = 0; minus infinity below."""
-    if float(shares.min()) < -_leeway(shares):
+    if float(shares.min()) < -leeway(shares):
         return -float("inf")
     library = _library(shares)
     positive = _where(shares > 0.0, shares, 1.0)

@@ -24,7 +24,7 @@ from convexnn.solvers.common.certificate import (
 )
 from convexnn.solvers.common.descent import Callback, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
-from convexnn.solvers.convex.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
 from convexnn.solvers.convex.cone_projection import ConeProjector
 from convexnn.solvers.convex.whitened import check_memory, whitened
 
@@ -119,7 +119,7 @@ def admm(
 
     Neurons are coordinates w = T c in which the data are round, so that offsets and units of features cost little:
     the rows are X T, and the proximal map is that of the stated penalty, R(T c)
-    (:mod:`convexnn.solvers.convex.basis_prox`). T is a rotation where penalties are of whole neurons, centres and
+    (:mod:`convexnn.solvers.convex.basis.basis_prox`). T is a rotation where penalties are of whole neurons, centres and
     scales for ``l1``, scales alone for ``feature_l1`` and where there is no bias to take up a centre.
 
     Examples

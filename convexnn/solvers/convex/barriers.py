@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from convexnn.checks import Floats
-from convexnn.solvers.convex.round_basis import RoundBasis
+from convexnn.solvers.convex.basis.round_basis import RoundBasis
 
 
 class Barrier(Protocol):

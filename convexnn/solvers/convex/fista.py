@@ -19,8 +19,8 @@ from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, KKTResidual, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
-from convexnn.solvers.convex.basis_penalty import BasisPenalty
-from convexnn.solvers.convex.live_steps import LiveNewton
+from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.basis.live_steps import LiveNewton
 
 # Each iteration first tries a step longer by this factor, so that the step follows the local curvature.
 LENGTHEN = 1.05
@@ -131,7 +131,7 @@ def fista(
     :func:`convexnn.solvers.convex.admm.admm`. A z is carried along by linearity, so an iteration costs one product
     with A and one with its adjoint; the adjoint at z also gives the dual point, so the gap costs none. Where the same
     neurons live for some iterations, a Newton step on these is tried (squared and logistic loss; group_l1, ridge and
-    none): :mod:`convexnn.solvers.convex.live_steps`.
+    none): :mod:`convexnn.solvers.convex.basis.live_steps`.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from convexnn.mapping.cones import least_distance
 from convexnn.patterns.activation_patterns import masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common.unsuited import UnsuitedError
-from convexnn.solvers.convex.round_basis import penalty_curvature, round_basis
+from convexnn.solvers.convex.basis.round_basis import penalty_curvature, round_basis
 
 # Share of the penalty's curvature that the basis counts as if it were the data's. Where a penalty rules out what the
 # data would ask for, such as a bias in the units of features of a million, a basis that is round for the data alone

@@ -32,10 +32,15 @@ class Factor(Protocol):
 
 
 class NewtonSystem:
-    """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows; `root` is H^1/2."""
+    """The Newton matrix B + A^T H A of one iterate, factored by blocks and by rows; `root` is H^1/2.
+
+    With an intercept the loss does not curve along it: H is H^1/2 (I - e e^T) H^1/2 with the columns of `along` for e,
+    an orthonormal basis of what H^1/2 makes of constants.
+    """
 
     def __init__(self, cones: GateCones, root: Floats, weights: Floats, penalty: Floats, tile: int) -> None:
         self.cones, self.root, self.weights, self.penalty, self.tile = cones, root, weights, penalty, tile
+        self.along: Floats | None = self._along() if cones.intercept else None
         own = cones.owned
         pairs = own[:, :, None] & own[:, None, :]
         inverse = np.linalg.inv(cones.blocks(weights, penalty)) * pairs
@@ -79,18 +84,25 @@ class NewtonSystem:
 
     def inwards(self, prediction: Floats) -> Floats:
         """Return H^1/2 times a prediction, as one vector."""
-        return self.root * prediction
+        return self.projected(self.root * prediction)
 
     def outwards(self, dual: Floats) -> Floats:
         """Return H^1/2 times a vector, as a residual."""
-        return self.root * dual
+        return self.root * self.projected(dual)
+
+    def projected(self, values: Floats) -> Floats:
+        """Return values (n,) less what an intercept takes up."""
+        return values if self.along is None else values - self.along @ (self.along.T @ values)
+
+    def _along(self) -> Floats:
+        return self.root[:, None] / max(float(np.linalg.norm(self.root)), 1e-300)
 
     def _factor(self) -> Factor:
         """Return the factor of the smaller side: rows, or directions of the neurons that the loss curves."""
         directions = Directions.of(self.cones, self.inverse, self.root)
         if directions.count < len(self.cones.X):
             return DirectionFactor(self, directions)
-        gram = kernel(self.cones, directions.roots, self.root, self.tile)
+        gram = kernel(self.cones, directions.roots, self.root, self.tile, self.along)
         return RowFactor(self, gram + np.eye(len(gram)))
 
 
@@ -156,7 +168,9 @@ class DirectionFactor:
 
     def __init__(self, system: NewtonSystem, directions: Directions) -> None:
         self.system, self.directions = system, directions
-        columns = np.concatenate(list(kept_columns(system.cones, directions.roots, system.root, system.tile)))
+        columns = np.concatenate(
+            list(kept_columns(system.cones, directions.roots, system.root, system.tile, system.along))
+        )
         gram = columns @ columns.T
         np.einsum("ii->i", gram)[:] += 1.0
         self.factor = cho_factor(gram, overwrite_a=True)
@@ -175,10 +189,13 @@ class DirectionFactor:
         return result
 
 
-def kernel(cones: GateCones, roots: Floats, root: Floats, tile: int) -> Floats:
-    """Return diag(root) C K C^T diag(root), (n, n), with C = [D_1 X, ..., D_m X] and K_j = L_j L_j^T, `roots` L."""
+def kernel(cones: GateCones, roots: Floats, root: Floats, tile: int, along: Floats | None = None) -> Floats:
+    """Return diag(root) C K C^T diag(root), (n, n), with C = [D_1 X, ..., D_m X] and K_j = L_j L_j^T, `roots` L.
+
+    Projected onto what is orthogonal to the columns of `along` (n, c).
+    """
     total = np.zeros((len(cones.X), len(cones.X)))
-    for columns in kept_columns(cones, roots, root, tile):
+    for columns in kept_columns(cones, roots, root, tile, along):
         total += columns.T @ columns
     return total
 
@@ -189,7 +206,7 @@ def block_roots(cones: GateCones, inverse: Floats) -> Floats:
     return np.asarray(np.linalg.cholesky(inverse[: cones.m] + inverse[cones.m :] + np.eye(own.shape[1]) * ~own) * own)
 
 
-def kept_columns(cones: GateCones, roots: Floats, root: Floats, tile: int) -> Iterator[Floats]:
+def kept_columns(cones: GateCones, roots: Floats, root: Floats, tile: int, along: Floats | None) -> Iterator[Floats]:
     """Yield the columns of diag(root) D_j X L_j that are not zeros, as rows, gates in order, a tile at a time."""
     n, d = cones.X.shape
     kept: Bools = (roots != 0.0).any(axis=1)
@@ -198,4 +215,4 @@ def kept_columns(cones: GateCones, roots: Floats, root: Floats, tile: int) -> It
         own = kept[gates]
         columns = roots[gates].transpose(0, 2, 1)[own] @ cones.X.T
         columns *= active[gates][np.nonzero(own)[0]]
-        yield cones.centred(columns.T).T
+        yield columns if along is None else columns - (columns @ along) @ along.T

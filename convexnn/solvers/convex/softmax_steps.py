@@ -77,14 +77,19 @@ class CoupledSystem(NewtonSystem):
 
     def inwards(self, prediction: Floats) -> Floats:
         """Return R^T times a prediction (n, k), as one vector (n k,)."""
-        result: Floats = np.einsum("ica,ic->ia", self.root, prediction).ravel()
-        return result
+        return self.projected(np.einsum("ica,ic->ia", self.root, prediction).ravel())
 
     def outwards(self, dual: Floats) -> Floats:
         """Return R times a vector (n k,), as a residual (n, k)."""
         n, k = self.root.shape[:2]
-        result: Floats = np.einsum("ica,ia->ic", self.root, dual.reshape(n, k))
+        result: Floats = np.einsum("ica,ia->ic", self.root, self.projected(dual).reshape(n, k))
         return result
+
+    def _along(self) -> Floats:
+        """Return a basis (n k, k - 1) of R^T times constants of each output: of all outputs alike R^T makes nothing."""
+        n, k = self.root.shape[:2]
+        basis, sizes, _ = np.linalg.svd(self.root.transpose(0, 2, 1).reshape(n * k, k), full_matrices=False)
+        return np.asarray(basis[:, sizes > 1e-12 * sizes[0]])
 
     def _factor(self) -> Factor:
         """Return the factor of I + R^T A B^-1 A^T R, (n k, n k): A B^-1 A^T is one n x n matrix for each output."""
@@ -97,4 +102,5 @@ class CoupledSystem(NewtonSystem):
             )
             for a in range(k):
                 gram[:, a] += (root[:, a, None] * plain)[:, :, None] * root
-        return RowFactor(self, gram.reshape(n * k, n * k) + np.eye(n * k))
+        projected = self.projected(self.projected(gram.reshape(n * k, n * k)).T)
+        return RowFactor(self, projected + np.eye(n * k))

@@ -37,7 +37,7 @@ CASES = [
     for cone in (False, True)
     for outputs in (1, 2)
     for solver in able_solvers(program(penalty, cone, outputs))
-    if solver != "cvxpy" and not (cone and outputs == 2) and (penalty, solver) != ("none", "fista")
+    if solver != "cvxpy" and not (cone and outputs == 2)
 ]
 
 
@@ -97,7 +97,6 @@ def test_from_strength_max_on_the_intercept_alone_is_left() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"loss": "logistic", "penalty": "l1", "strength": 0.1}, "intercept is True with loss 'logistic'"),
         ({"budget": 5}, "intercept is True with a budget"),
         ({"intercept": 1, "penalty": "none"}, "intercept"),
     ],

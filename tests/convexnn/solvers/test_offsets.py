@@ -11,7 +11,7 @@ import torch
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.solvers.convex.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
 
 # Offsets and units of the features.
 PLACES = [(10.0, 1.0), (100.0, 1.0), (1e4, 1.0), (0.0, 1e-6), (0.0, 1e6), (100.0, 1e6), (1e4, 1e6)]

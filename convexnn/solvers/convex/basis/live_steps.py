@@ -9,7 +9,7 @@ from torch import Tensor
 from convexnn.checks import Ints
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.program.penalties import row_norms
-from convexnn.solvers.convex.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
 
 # An iteration costs about as much time as this many multiplications beside its own products.
 OVERHEAD = 5e6
@@ -37,7 +37,7 @@ class LiveNewton:
         self.operator, self.penalty, self.strength = operator, penalty, strength
         self.program, self.memory_limit = operator.program, memory_limit
         program = self.program
-        known = program.loss.name == "squared" or (program.loss.name == "logistic" and not program.intercept)
+        known = program.loss.name in ("squared", "logistic")
         self.suited = known and penalty.penalty.name in ("group_l1", "ridge", "none")
 
     def live(self, coordinates: Tensor) -> Ints:
@@ -74,7 +74,12 @@ class LiveNewton:
 
     def _solved(self, chosen: Ints, coordinates: Tensor, gradient: Tensor, slope: Tensor) -> Tensor | None:
         owned = torch.as_tensor(self.program.owned[chosen], device=slope.device)
-        columns = self._columns(chosen % len(self.program.patterns), owned) * self._root(gradient)[:, None]
+        root = self._root(gradient)[:, None]
+        columns = self._columns(chosen % len(self.program.patterns), owned) * root
+        if self.program.intercept:
+            # What an intercept takes up curves nothing.
+            along = root / root.norm().clamp_min(1e-300)
+            columns -= along * (along.T @ columns)
         matrix = columns.T @ columns
         pushed, bent = self._penalty(coordinates)
         place = torch.nonzero(owned.flatten())[:, 0]
@@ -92,8 +97,7 @@ class LiveNewton:
         patterns = self.operator.patterns
         active = patterns.masks.columns(torch.as_tensor(gates, device=patterns.device), slice(0, len(patterns.X)))
         columns = (patterns.X.double()[:, None, :] * active.double()[:, :, None]).flatten(1)
-        columns = columns if bool(owned.all()) else columns[:, owned.flatten()]
-        return columns - columns.mean(0) if self.program.intercept else columns
+        return columns if bool(owned.all()) else columns[:, owned.flatten()]
 
     def _root(self, gradient: Tensor) -> Tensor:
         """Return the root of the loss's curvature at each row (n,), from dL/dp."""

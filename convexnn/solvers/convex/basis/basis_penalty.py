@@ -10,7 +10,7 @@ from torch import Tensor
 from convexnn.checks import Bools
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.penalties import Penalty
-from convexnn.solvers.convex.basis_prox import (
+from convexnn.solvers.convex.basis.basis_prox import (
     EntriesInUnits,
     FeaturesInUnits,
     NormsInBasis,
@@ -18,7 +18,13 @@ from convexnn.solvers.convex.basis_prox import (
     Spectrum,
     SquaresInBasis,
 )
-from convexnn.solvers.convex.round_basis import RoundBasis, penalty_curvature, plain_basis, round_basis, unit_basis
+from convexnn.solvers.convex.basis.round_basis import (
+    RoundBasis,
+    penalty_curvature,
+    plain_basis,
+    round_basis,
+    unit_basis,
+)
 
 
 class BasisPenalty:

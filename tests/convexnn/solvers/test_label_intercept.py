@@ -1,0 +1,118 @@
+"""An intercept of labels that nothing penalises: against cvxpy, its proximal map, its dual, to the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+import convexnn as cx
+from convexnn.checks import Floats
+from convexnn.program.intercepts import with_intercept
+from convexnn.program.losses import Loss, loss_named
+from convexnn.program.penalties import penalty_named
+from convexnn.solvers.registry import able_solvers
+from tests.helpers import zoo
+
+X, Y = zoo.data(60, 4)
+LABELS = {
+    "logistic": (np.quantile(Y, 0.85) < Y).astype(int),
+    "softmax": np.digitize(Y, np.quantile(Y, [0.6, 0.9])),
+}
+PENALTIES = {"group_l1": 0.02, "feature_l1": 0.02, "l1": 0.01, "ridge": 0.05}
+
+
+def program(loss: str, penalty: str = "group_l1", cone: bool = False) -> cx.ConvexProgram:
+    strength = PENALTIES[penalty]
+    patterns = cx.sample_patterns(X, 8)
+    return cx.ConvexProgram(
+        X, LABELS[loss], patterns, loss=loss, penalty=penalty, strength=strength, cone=cone, intercept=True
+    )
+
+
+CASES = [
+    pytest.param(loss, penalty, cone, solver, id=f"{loss}-{penalty}-{'cone' if cone else 'gated'}-{solver}")
+    for loss in LABELS
+    for penalty in PENALTIES
+    for cone in (False, True)
+    for solver in able_solvers(program(loss, penalty, cone))
+    # The splitting takes thousands of iterations for the softmax.
+    if solver != "cvxpy" and (loss, solver) not in [("softmax", "admm")]
+]
+
+
+@pytest.mark.parametrize(("loss", "penalty", "cone", "solver"), CASES)
+def test_it_agrees_with_cvxpy(loss: str, penalty: str, cone: bool, solver: str) -> None:
+    asked = program(loss, penalty, cone)
+    solution, reference = cx.solve(asked, solver), cx.solve(asked, "cvxpy")
+    assert solution.status is cx.Status.CONVERGED
+    assert solution.objective == pytest.approx(reference.objective, abs=2e-6 * asked.zero_loss)
+    assert solution.gap is not None
+    assert solution.gap <= 1e-6 * asked.zero_loss
+    # The stated loss at the model with its intercept, and the penalty of the weights alone.
+    parts = asked.neurons(np.stack(solution.pair or (solution.weights,)))
+    penalised = PENALTIES[penalty] * penalty_named(penalty).value(parts)
+    stated = loss_named(loss).value(solution.predict(X), asked.y)
+    assert solution.objective == pytest.approx(stated + penalised, rel=1e-9)
+    assert solution.dual is not None
+    assert np.abs(solution.dual.sum(axis=0)).max() <= 1e-12
+
+
+@pytest.mark.parametrize("loss", LABELS)
+def test_without_weights_the_shares_are_those_of_the_classes(loss: str) -> None:
+    asked = program(loss)
+    solution = cx.solve(asked.with_strength(1.01 * cx.strength_max(asked)))
+    shares = np.bincount(LABELS[loss]) / len(X)
+    assert solution.nnz == 0
+    assert asked.zero_loss == pytest.approx(-float((shares * np.log(shares)).sum()))
+    logits = np.append(0.0, solution.intercept) if loss == "logistic" else solution.intercept
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), shares, atol=1e-12)
+
+
+def numbers(loss: str) -> tuple[Loss, Floats, Floats]:
+    """Return the loss, a target and predictions."""
+    target = program(loss).targets
+    return with_intercept(loss), target, 3.0 * np.random.default_rng(0).standard_normal(target.shape)
+
+
+@pytest.mark.parametrize("loss", LABELS)
+@pytest.mark.parametrize("weight", [0.01, 0.25, 4.0])
+def test_the_proximal_map_is_a_minimum(loss: str, weight: float) -> None:
+    measure, target, point = numbers(loss)
+    found = measure.prox(point, target, weight)
+    slope = len(target) * measure.gradient(found, target) + weight * (found - point)
+    assert np.abs(slope).max() < 1e-6
+
+
+@pytest.mark.parametrize("loss", LABELS)
+def test_the_intercept_is_the_best_and_the_gradient_that_of_the_value(loss: str) -> None:
+    measure, target, point = numbers(loss)
+    stated = loss_named(loss)
+    best = minimize(lambda b: stated.value(point + b, target), np.zeros(target.shape[1]), tol=1e-12)
+    assert measure.value(point, target) == pytest.approx(best.fun, abs=1e-10)
+    along = np.random.default_rng(1).standard_normal(point.shape)
+    moved = [measure.value(point + step * along, target) for step in (1e-5, -1e-5)]
+    slope = float((measure.gradient(point, target) * along).sum())
+    assert (moved[0] - moved[1]) / 2e-5 == pytest.approx(slope, abs=1e-8)
+    assert measure.value(point + 7.0, target) == pytest.approx(measure.value(point, target), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", LABELS)
+def test_a_dual_point_of_less_precision_is_moved_into_the_domain(loss: str) -> None:
+    measure, target, point = numbers(loss)
+    exact = -measure.gradient(10.0 * point, target)
+    rough = exact.astype(np.float32).astype(np.float64) + 1e-7 / len(target)
+    assert measure.dual(rough, target) == -float("inf")
+    moved = measure.into_domain(rough, target)
+    assert measure.dual(moved, target) == pytest.approx(measure.dual(exact, target), abs=1e-4)
+    # Fenchel and Young: a dual point bounds the loss at every prediction.
+    assert measure.value(point, target) >= measure.dual(moved, target) + float((-moved * point).sum())
+
+
+@pytest.mark.parametrize("cone", [False, True])
+@pytest.mark.parametrize("loss", LABELS)
+def test_the_network_has_it_as_the_bias_of_its_outputs(loss: str, cone: bool) -> None:
+    solution = cx.solve(program(loss, cone=cone))
+    network = solution.to_network()
+    np.testing.assert_allclose(network.predict(X), solution.predict(X), atol=1e-8)
+    assert solution.mapping_loss == pytest.approx(loss_named(loss).value(network.predict(X), solution.program.y))
