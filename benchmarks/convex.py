@@ -3,6 +3,8 @@
     python benchmarks/convex.py gated     # n=500, d=20, 100 gates: to 1e-6 of the optimum
     python benchmarks/convex.py cone      # the ReLU program there: to 1e-3, 1e-4 and 1e-6; --clarabel runs Clarabel too
     python benchmarks/convex.py large     # n=5000, d=100, 500 gates: time an iteration, and to 1e-6 of the optimum
+    python benchmarks/convex.py adelie    # gated programs where few neurons live, to 1e-2, 1e-4 and 1e-6, beside adelie
+    python benchmarks/convex.py rows      # cones with thousands of rows; --clarabel: Clarabel too, 5 minutes each
     python benchmarks/convex.py offsets   # every solver on features with offsets and units, 12 seeds, beside Clarabel
 
 Options: --repeats N (default 5, medians; of offsets: seeds, default 12), --strength S (default 1e-3), --seed (default
@@ -10,6 +12,9 @@ Options: --repeats N (default 5, medians; of offsets: seeds, default 12), --stre
 it is installed (pip install --no-deps --pre linalg_backends pyscnn); else the figures recorded for it are printed. Both
 sides get the same data, gates and threads, scnn in its default float32 and with unitize_data=False, so that the
 programs are the same; its clock is its own, and stops at its first logged objective within 1e-6 of the optimum.
+adelie (pip install adelie), a group lasso by screening and block coordinate descent in C++, gets the columns as one
+dense matrix; making it counts, as the masks do on our side. Both are asked for the loosest tolerance that comes as
+close.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ import common
 
 # isort: split
 import warnings
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
@@ -152,6 +158,94 @@ def scnn(program: cx.ConvexProgram, optimum: float, repeats: int, max_iterations
     show("admm, as far as scnn", common.median_seconds(work, repeats), work(), optimum)
 
 
+# Rows, features, gates, and the strength as a share of the one that leaves nothing.
+FEW = [(500, 20, 100, 0.1), (300, 5, 300, 0.05), (500, 20, 1000, 0.2), (2000, 20, 200, 0.1), (2000, 20, 200, 0.02)]
+ACCURACIES = (1e-2, 1e-4, 1e-6)
+
+
+def few_live(repeats: int, seed: int) -> None:
+    """Print CPU seconds to each share above the optimum, ours and adelie's, where it is installed."""
+    print("| rows | features | gates | strength | live | solver | " + " | ".join(f"{a:.0e}" for a in ACCURACIES) + " |")
+    print("|" + "---|" * (6 + len(ACCURACIES)))
+    for n, d, m, share in FEW:
+        X, y, patterns = problem(n, d, m, seed)
+        program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=1.0)
+        program = program.with_strength(share * cx.strength_max(program))
+        best = cx.solve(program, "fista", tolerance=1e-9)
+        works: dict[str, Callable[[float], float]] = {
+            name: partial(by_ours, program, name) for name in ("working_set", "fista", "admm")
+        }
+        works |= {"adelie": partial(by_adelie, program)} if find_spec("adelie") else {}
+        live = len(np.unique(best.support // program.rows.shape[1]))
+        for name, work in works.items():
+            cells = [f"{cpu_to(work, (1.0 + accuracy) * best.objective, repeats):.3f}" for accuracy in ACCURACIES]
+            print(f"| {n} | {d} | {m} | {share} | {live} | {name} | {' | '.join(cells)} |", flush=True)
+
+
+def cpu_to(work: Callable[[float], float], goal: float, repeats: int) -> float:
+    """Return the median CPU seconds with the loosest tolerance, by half powers of 10, that reaches an objective."""
+    for power in range(2, 30):
+        tolerance = 10.0 ** (-power / 2)
+        if work(tolerance) <= goal:
+            return median([cpu_of(work, tolerance) for _ in range(repeats)])
+    return float("inf")
+
+
+def cpu_of(work: Callable[[float], float], tolerance: float) -> float:
+    """Return the CPU seconds of one call."""
+    began = process_time()
+    work(tolerance)
+    return process_time() - began
+
+
+def by_ours(program: cx.ConvexProgram, solver: str, tolerance: float) -> float:
+    """Return the objective that a solver reaches with a tolerance."""
+    return cx.solve(program, solver, tolerance=tolerance).objective
+
+
+def by_adelie(program: cx.ConvexProgram, tolerance: float) -> float:
+    """Return the objective that adelie reaches at one strength."""
+    import adelie
+
+    gates = program.patterns.masks(program.X)
+    (n, d), m = program.rows.shape, len(program.patterns)
+    columns = np.asfortranarray((program.rows[:, None, :] * gates[:, :, None]).reshape(n, m * d))
+    state = adelie.grpnet(
+        adelie.matrix.dense(columns, n_threads=1),
+        adelie.glm.gaussian(program.y),
+        groups=np.arange(0, m * d, d),
+        penalty=np.ones(m),
+        lmda_path=np.array([program.strength]),
+        intercept=False,
+        early_exit=False,
+        tol=tolerance**2,
+        progress_bar=False,
+    )
+    weights = state.betas.toarray()[-1].reshape(m, d)
+    return program.objective((gates * (program.X @ weights.T)).sum(axis=1), weights)
+
+
+# Rows, features and gates of programs with cones.
+TALL = [(1000, 10, 10), (4000, 10, 10), (1000, 10, 100), (2000, 20, 200)]
+
+
+def tall(seed: int, clarabel: bool) -> None:
+    """Print CPU seconds and gaps of the interior point method on cones with thousands of rows, and of Clarabel."""
+    print("| rows | features | gates | solver | status | iterations | gap | CPU s |")
+    print("|" + "---|" * 8)
+    for n, d, m in TALL:
+        X, y, patterns = problem(n, d, m, seed)
+        program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=1e-3, cone=True)
+        for solver in ("interior_point", "cvxpy") if clarabel else ("interior_point",):
+            limits = {"time_limit": 300.0, "memory_limit": 1 << 33} if solver == "cvxpy" else {}
+            began = process_time()
+            solution = cx.solve(program, solver, **limits)
+            seconds = process_time() - began
+            share = float("nan") if solution.gap is None else solution.gap / program.zero_loss
+            cells = [n, d, m, solver, solution.status.name, solution.iterations, f"{share:.0e}", f"{seconds:.2f}"]
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
 # Offsets (in units of the spread) and units of the features.
 PLACES = [(0, 1), (10, 1), (100, 1), (1e4, 1), (0, 1e-6), (0, 1e6), (100, 1e-6), (100, 1e6), (1e4, 1e6)]
 
@@ -208,7 +302,7 @@ def timed(program: cx.ConvexProgram, solver: str) -> tuple[float, cx.Solution | 
 def main() -> None:
     """Run one of the comparisons."""
     parser = common.option_parser(__doc__)
-    parser.add_argument("what", choices=[*SIZES, "offsets"])
+    parser.add_argument("what", choices=[*SIZES, "adelie", "rows", "offsets"])
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--strength", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -219,6 +313,12 @@ def main() -> None:
         offsets(given.repeats or 12)
         return
     given.repeats = given.repeats or 5
+    if given.what == "adelie":
+        few_live(given.repeats, given.seed)
+        return
+    if given.what == "rows":
+        tall(given.seed, given.clarabel)
+        return
     X, y, patterns = problem(*SIZES[given.what], given.seed)
     is_cone = given.what == "cone"
     program = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=given.strength, cone=is_cone)

@@ -132,8 +132,8 @@ CASES = {
     "niht": Case(niht, {"n": 20000, "d": 50, "m": 50, "s": 200}, "ndms"),
     "recover": Case(recover, {"n": 1000, "d": 40, "m": 10, "s": 12}, "ndms"),
     "fit_network": Case(fit_network, {"n": 10000, "d": 200, "m": 100, "s": 1000, "k": 5}, "ndmsk"),
-    "admm": Case(admm, {"n": 2000, "d": 20, "m": 20}, "ndm"),
-    "interior_point": Case(interior_point, {"n": 1000, "d": 10, "m": 10}, "ndm"),
+    "admm": Case(admm, {"n": 8000, "d": 20, "m": 20}, "ndm"),
+    "interior_point": Case(interior_point, {"n": 4000, "d": 10, "m": 10}, "ndm"),
     "find_adversarial": Case(find_adversarial, {"d": 200, "m": 400, "k": 10}, "dmk"),
 }
 
