@@ -43,7 +43,7 @@ PYTHON = {
     "docs/guides/budget.md": (r"^budget \d+: accuracy 0\.9\d on unseen rows$",),
     "docs/guides/convex_programs.md": (
         r"^gap \de-(0[7-9]|1\d) of the loss at zero, cones violated by 0e\+00$",
-        r"All 3 solvers that converged end within",
+        r"All 4 solvers that converged end within",
         r"^fista: objective 0\.\d+, gap \de-\d\d, intercept \d\.\d+$",
     ),
     "docs/guides/theorems.md": (
@@ -63,7 +63,7 @@ PYTHON = {
     "docs/tutorials/cluster.md": (r"^100 rows: accuracy 9", r"^\[\(6, 'EXACT'\), \(6, 'EXACT'\)"),
     "docs/tutorials/convex_program.md": (
         r"^at most \de-0[6-9] of the loss at zero above the optimum$",
-        r"All 3 solvers that converged end within",
+        r"All 4 solvers that converged end within",
         r"cones violated by 0e\+00$",
         r"^exact: squared loss, at most 4 of 210 weights",
     ),
@@ -148,7 +148,7 @@ def test_the_page_of_a_recorded_study_is_what_its_table_says(path: Path) -> None
 
 # Every example, with words that it prints where it does what it says.
 EXAMPLES = {
-    "convex_programs.py": "All 3 solvers that converged end within",
+    "convex_programs.py": "All 4 solvers that converged end within",
     "estimators.py": "the same predictions after loading: True",
     "optimise_inputs.py": "the network promises 2.1",
     "recover_and_verify.py": "COUNTEREXAMPLE",
