@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -50,8 +51,8 @@ class Pricer(Protocol):
 class NeuronPricer:
     """Cone programs: |sum_i theta_i relu(x_i . u)| over the ball of the penalty."""
 
-    def __init__(self, rows: Floats, ball: str, strength: float) -> None:
-        self.rows, self.ball, self.strength = rows, ball, strength
+    def __init__(self, rows: Floats, ball: str, strength: float, stop: Callable[[], bool] = lambda: False) -> None:
+        self.rows, self.ball, self.strength, self.stop = rows, ball, strength, stop
 
     @property
     def exact(self) -> bool:
@@ -69,8 +70,8 @@ class NeuronPricer:
         starts = _starts(self.rows, neurons, rng)
         if self.ball == "l1":
             starts = np.concatenate([starts, np.eye(starts.shape[1]), -np.eye(starts.shape[1])])
-        values, points = ascend(self.rows, theta, starts, self.ball)
-        if self.ball == "l1" or self.rows.shape[1] > POLISHED_INPUTS:
+        values, points = ascend(self.rows, theta, starts, self.ball, self.stop)
+        if self.stop() or self.ball == "l1" or self.rows.shape[1] > POLISHED_INPUTS:
             return values, points
         best = points[:POLISHED]
         peaks = np.array([self._polished(theta, point) for point in best[best.any(axis=1)]]).reshape(
@@ -126,8 +127,8 @@ class GatePricer:
 
     exact = False
 
-    def __init__(self, rows: Floats, norm: str) -> None:
-        self.rows, self.norm = rows, norm
+    def __init__(self, rows: Floats, norm: str, stop: Callable[[], bool] = lambda: False) -> None:
+        self.rows, self.norm, self.stop = rows, norm, stop
 
     def prices(self, theta: Floats, gates: Floats) -> Floats:
         """Return the dual norms."""
@@ -160,6 +161,8 @@ class GatePricer:
             best, where[better] = np.where(better, values, best), gates[better]
             pull = (_dual_directions(slopes, self.norm) @ weighted.T) * np.exp(-0.5 * (products / width) ** 2)
             gates = _units(gates + width * _units(pull @ units))
+            if self.stop():
+                break
         return best, where
 
     def prove(self, theta: Floats, target: float, beat: float, seconds: float | None) -> Pricing:
@@ -169,18 +172,18 @@ class GatePricer:
         return Pricing(bound, 0.0, np.zeros((0, self.rows.shape[1])), np.zeros(0), 0, reason)
 
 
-def pricer_for(program: ConvexProgram) -> Pricer:
-    """Return the pricer of a program with penalty group_l1 or l1."""
+def pricer_for(program: ConvexProgram, stop: Callable[[], bool] = lambda: False) -> Pricer:
+    """Return the pricer of a program with penalty group_l1 or l1; where `stop` says so its searches end early."""
     assert program.penalty is not None
     assert program.strength is not None
     ball = "l1" if program.penalty.name == "l1" else "l2"
     if program.cone:
-        return NeuronPricer(program.rows, ball, program.strength)
+        return NeuronPricer(program.rows, ball, program.strength, stop)
     lines = distinct_lines(program.rows)
     if len(lines) and count_patterns(len(lines), len(row_space(lines))) <= ENUMERABLE:
         cells = sample_patterns(program.X, kind="enumerate", bias=program.patterns.bias)
         return CellPricer(program.rows, cells.generators, ball)
-    return GatePricer(program.rows, ball)
+    return GatePricer(program.rows, ball, stop)
 
 
 def dual_point(solution: Solution) -> Floats:

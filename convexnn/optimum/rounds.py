@@ -32,6 +32,9 @@ WORTH = 0.1
 # What the proof aims at, as a share of the gap asked for, and the share of the time left for it at the end.
 AIM, LEFT = 0.9, 0.3
 
+# Multiplications a second of projections onto cones: a low guess.
+RATE = 5e9
+
 # The share of the time that local training may take, before any program is solved.
 TRAINED = 0.4
 
@@ -87,7 +90,7 @@ class ColumnGeneration:
     def run(self) -> GlobalOptimum:
         """Return the best solution and the best bound, whatever ended the run."""
         try:
-            pricer = pricer_for(self.program)
+            pricer = pricer_for(self.program, self.options.deadline.is_over)
             if not self._zero_is_optimal(pricer):
                 self._generate(pricer)
                 if self.status is Status.CONVERGED:
@@ -131,13 +134,15 @@ class ColumnGeneration:
         self._train(pricer)
         stalled, deadline = 0, self.options.deadline
         while stalled < PATIENCE:
-            if self._is_late(pricer):
+            if self._is_late(pricer) or not self._has_time_to_solve():
                 break
             before = self.best.objective
             solution = self._solved()
             if solution.status is Status.INTERRUPTED:
                 self.status = Status.INTERRUPTED
                 return
+            if deadline.is_over():
+                break
             stalled = 0 if before - self.best.objective > 0.01 * self.goal else stalled + 1
             if self._priced(pricer, solution):
                 return
@@ -165,6 +170,16 @@ class ColumnGeneration:
         deadline = self.options.deadline
         share = LEFT if pricer.exact else 0.0
         return deadline.time_limit is not None and deadline.seconds >= (1.0 - share) * deadline.time_limit
+
+    def _has_time_to_solve(self) -> bool:
+        """Whether one iteration and the certificate, which ask no clock, fit into what is left.
+
+        With cones each projects every neuron, by as many steps as there are rows or inputs.
+        """
+        left, (n, d) = self.options.deadline.share(1.0), self.program.rows.shape
+        neurons = self.program.n_outputs * self.program.n_parts * len(self.gates)
+        steps = min(n, d) if self.task.cone else 1
+        return left is None or neurons * n * d * steps <= RATE * left
 
     def _solved(self) -> Solution:
         """Solve over the gates held; keep the best."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from convexnn.checks import Floats
@@ -25,7 +27,9 @@ def random_starts(rows: Floats, count: int, rng: np.random.Generator) -> Floats:
     return np.concatenate([free, near + 0.3 * spread * rng.standard_normal(near.shape)])
 
 
-def ascend(rows: Floats, theta: Floats, starts: Floats, ball: str = "l2") -> tuple[Floats, Floats]:
+def ascend(
+    rows: Floats, theta: Floats, starts: Floats, ball: str = "l2", stop: Callable[[], bool] = lambda: False
+) -> tuple[Floats, Floats]:
     """Climb |sum_i theta_ic relu(x_i . u)| for every column c of theta and both signs, from every start.
 
     Parameters
@@ -38,6 +42,8 @@ def ascend(rows: Floats, theta: Floats, starts: Floats, ball: str = "l2") -> tup
         Where to begin; zero rows stay where they are.
     ball : {"l2", "l1"}
         The ball whose norm the points have.
+    stop : callable
+        Asked after each step: whether paths end where they are.
 
     Returns
     -------
@@ -55,7 +61,7 @@ def ascend(rows: Floats, theta: Floats, starts: Floats, ball: str = "l2") -> tup
     signed = np.concatenate([theta, -theta], axis=1)
     step = max(1, TILE_ENTRIES // max(1, len(rows)))
     found = [
-        _paths(rows, column, starts[first : first + step], ball)
+        _paths(rows, column, starts[first : first + step], ball, stop)
         for column in signed.T
         for first in range(0, len(starts), step)
     ]
@@ -65,7 +71,7 @@ def ascend(rows: Floats, theta: Floats, starts: Floats, ball: str = "l2") -> tup
     return values[order], points[order]
 
 
-def _paths(rows: Floats, theta: Floats, starts: Floats, ball: str) -> tuple[Floats, Floats]:
+def _paths(rows: Floats, theta: Floats, starts: Floats, ball: str, stop: Callable[[], bool]) -> tuple[Floats, Floats]:
     """Return the best value (s,) and point (s, d) of each path of f = sum_i theta_i relu(x_i . u)."""
     points = _on_sphere(starts, ball)
     weighted = theta[:, None] * rows
@@ -78,6 +84,8 @@ def _paths(rows: Floats, theta: Floats, starts: Floats, ball: str) -> tuple[Floa
         towards = _on_sphere(slopes, ball) if ball == "l2" else _vertices(slopes)
         points = MEMORY * points + towards if length == np.inf else points + length * towards
         points = _on_sphere(points, ball)
+        if stop():
+            break
     return best, where
 
 
