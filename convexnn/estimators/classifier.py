@@ -25,6 +25,7 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
     ----------
     budget, width, depth, bias, ridge, epochs, batch_size, n_restarts, patience, time_limit, random_state, device
         As in :class:`SparseReLURegressor`; a class counts as an output, two classes as one; `patience` has no effect.
+        The default `ridge` is held against rows held out where there are two classes of 50 rows or more and no margin.
     margin : float, default 0
         How far each feature may move, in the units of X, without the label changing: as in
         :func:`convexnn.fit_network`. One number for all features, so bring them to one scale where they differ.

@@ -17,8 +17,8 @@ EPOCHS, STEPS = 40, 800
 # zero, and weakened those of a signal; on tables without much signal both did as well (benchmarks/tables.py).
 RIDGE_SHARE = 0.5
 
-# Target values in the data for each weight of the network.
-ROWS_PER_WEIGHT = 8
+# Target values in the data for each weight of the network, and for each of a linear model that is to fit in besides.
+ROWS_PER_WEIGHT, ROWS_PER_LINEAR_WEIGHT = 8, 4
 
 # Most weights for each input and output, and one more: 8 % of those of a dense network of 100 hidden neurons.
 WEIGHTS_PER_UNIT = 8
@@ -32,8 +32,9 @@ def network_size(
 ) -> tuple[int, int]:
     """Return budget and width: those given or, where None, those that the size of the data suggests.
 
-    The budget is one weight for every 8 target values, at most 8 for each input and output and one more, at least 10
-    for each output; never more than the weights that the network has. The width is that of ``fit_network``.
+    The budget is one weight for every 8 target values, or as many as a linear model has where those are one for every 4
+    or fewer; at most 8 for each input and output and one more, at least 10 for each output; never more than the weights
+    that the network has. The width is that of ``fit_network``.
 
     Raises
     ------
@@ -43,8 +44,10 @@ def network_size(
     layers = as_count(depth, "depth")
     least = max(n_outputs, layers + 1)
     if budget is None:
-        most = WEIGHTS_PER_UNIT * (n_inputs + n_outputs + 1)
-        asked = max(min(n_rows * n_outputs // ROWS_PER_WEIGHT, most), LEAST_PER_OUTPUT * n_outputs, least)
+        most, values = WEIGHTS_PER_UNIT * (n_inputs + n_outputs + 1), n_rows * n_outputs
+        linear = (n_inputs + layers) * n_outputs
+        held = linear if linear <= values // ROWS_PER_LINEAR_WEIGHT else 0
+        asked = max(min(max(values // ROWS_PER_WEIGHT, held), most), LEAST_PER_OUTPUT * n_outputs, least)
     else:
         asked = as_count(budget, "budget")
         if asked < least:

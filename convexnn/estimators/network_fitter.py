@@ -14,6 +14,7 @@ from convexnn.estimators.folds import HELD_OUT, fold_of, held_out_folds
 from convexnn.estimators.progress import Report, each_pass
 from convexnn.fitting.fit_network import fit_network
 from convexnn.fitting.result import NetworkFit
+from convexnn.fitting.weighting import mean_loss
 from convexnn.program.losses import LOSSES
 from convexnn.program.targets import encode
 from convexnn.solution import Status
@@ -26,9 +27,16 @@ PROBES, PROBE_PASSES, PROBE_TIME = 2, 0.25, 0.15
 # layers stay at zero, and all of the target seems noise from then on.
 FIRST = 0.1
 
-# Multiples of that ridge under which numbers that are held out are predicted: powers of STEP, the exponent at most MOST
-# either way. Passes of such a fit, and the share of the time for it where there is a limit.
-STEP, MOST, FOLD_PASSES, FOLD_TIME = 3.0, 2, 0.25, 0.03
+# The ridge of the noise, a ninth and nine times it predict rows that are held out; the multiple taken is a third to
+# three. Wider steps, or the best of those tried, follow the chance in short fits (benchmarks/tables.py).
+SPAN, MOST = 9.0, 3.0
+
+# The same for labels, and the fewest of the rarer: under stronger ridges rare labels are fitted less well than by a
+# logistic regression.
+MOST_LABELS, FEWEST_LABELS = 1.75, 50
+
+# Passes of a fit for that, and the share of the time for it where there is a limit.
+FOLD_PASSES, FOLD_TIME = 0.25, 0.03
 
 
 class _UnfinishedError(Exception):
@@ -108,9 +116,10 @@ class NetworkFitter:
     def find_ridge(self) -> tuple[float, NetworkFit | None]:
         """Return the ridge of the noise that short fits leave, the first under that of a tenth of the target.
 
-        What a network leaves may be misfit, too: for numbers the ridge is then multiplied by what predicts rows that
-        are held out best. An interruption ends it: the ridge is then that of the fit to all rows that was interrupted,
-        or was the last before, which comes with it. So does the end of the time, without a fit.
+        What a network leaves may be misfit, too, and labels that are rare are fitted better than they are predicted:
+        for numbers and two labels the ridge is then multiplied by what predicts rows that are held out best. An
+        interruption ends it: the ridge is then that of the fit to all rows that was interrupted, or was the last
+        before, which comes with it. So does the end of the time, without a fit.
         """
         loss, target = LOSSES[self.loss], encode(self.target, self.loss, len(self.rows)).values
         weights = self.options["sample_weight"]
@@ -125,7 +134,7 @@ class NetworkFitter:
                 return ridge, probe
             deviation = noise_deviation(loss, probe.network.predict(self.rows), target, probe.nnz, weights)
         ridge = noise_ridge(deviation, *self.rows.shape)
-        if self.loss != "squared" or ridge == 0.0 or len(self.rows) < HELD_OUT:
+        if ridge == 0.0 or not self._can_hold_out():
             return ridge, None
         try:
             return ridge * self._best_multiple(ridge), None
@@ -135,35 +144,33 @@ class NetworkFitter:
             return ridge, replace(probe, status=error.status)
 
     def _best_multiple(self, ridge: float) -> float:
-        """Return the multiple of a ridge that predicts rows held out best.
+        """Return the multiple of a ridge, 1/3 to 3 (labels: 1.75), under which rows held out are predicted best.
 
-        It is tried downwards, then upwards, as long as it pays, and lies where the parabola through the best and its
-        neighbours is lowest, in the logarithm.
+        It is the lowest point of the parabola through the logarithms of the losses under 1/9, 1 and 9 times the ridge.
         """
-        losses = {0: self._held_out_loss(ridge)}
-        for step in (-1, 1):
-            level = step
-            while abs(level) <= MOST:
-                losses[level] = self._held_out_loss(ridge * STEP**level)
-                if losses[level] >= losses[level - step]:
-                    break
-                level += step
-            if level != step:
-                break
-        best = min(losses, key=lambda level: losses[level])
-        if best - 1 not in losses or best + 1 not in losses:
-            return float(STEP**best)
-        before, after = losses[best - 1] - losses[best], losses[best + 1] - losses[best]
-        shift = 0.5 * (before - after) / (before + after) if before + after > 0.0 else 0.0
-        return float(STEP ** (best + shift))
+        losses = [self._held_out_loss(ridge * SPAN**level) for level in (-1, 0, 1)]
+        below, here, above = np.log(np.maximum(losses, np.finfo(float).tiny))
+        slope, curvature = 0.5 * (above - below), above + below - 2.0 * here
+        level = -slope / curvature if curvature > 0.0 else -np.inf * np.sign(slope) if slope else 0.0
+        most = MOST if self.loss == "squared" else MOST_LABELS
+        return float(np.clip(SPAN ** np.clip(level, -1.0, 1.0), 1.0 / MOST, most))
+
+    def _can_hold_out(self) -> bool:
+        """Whether there are enough rows, or rows of each of two labels, to hold some out; more labels take too long."""
+        if self.loss == "logistic":
+            # A margin is fitted on the worst case.
+            many = np.bincount(self.target).min() >= FEWEST_LABELS
+            return bool(many and not np.any(self.options.get("margin", 0.0)))
+        return self.loss == "squared" and len(self.rows) >= HELD_OUT
 
     def _held_out_loss(self, ridge: float) -> float:
-        """Return the weighted mean square error on rows held out; their noise is that of fewer rows, and so the ridge.
+        """Return the weighted mean loss on rows held out; the noise is that of fewer rows, and so the ridge.
 
         Raises _UnfinishedError where time is up or an interruption comes.
         """
         folds, row_weights = fold_of(self.target), self.options["sample_weight"]
         weights = np.ones(len(folds)) if row_weights is None else row_weights
+        target = encode(self.target, self.loss, len(folds)).values
         total, counted = 0.0, 0.0
         for fold in held_out_folds(len(folds)):
             out = folds == fold
@@ -173,10 +180,9 @@ class NetworkFitter:
             if fit.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
                 raise _UnfinishedError(fit.status)
             outputs = fit.network.predict(self.rows[out])
-            squares = np.square(outputs - self.target[out].reshape(outputs.shape))
-            total += float((weights[out] @ squares).sum())
+            total += mean_loss(LOSSES[self.loss], outputs, target[out], weights[out]) * np.count_nonzero(out)
             counted += float(weights[out].sum())
-        self.report(f"rows held out: mean square error {total / counted:.6g} with ridge {ridge:.3g}")
+        self.report(f"rows held out: loss {total / counted:.6g} with ridge {ridge:.3g}")
         return total / counted
 
     def _part(self, kept: NDArray[np.bool_]) -> NetworkFitter:

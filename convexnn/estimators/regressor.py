@@ -20,8 +20,9 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
     Parameters
     ----------
     budget : int, optional
-        Most nonzero weights, of all layers together; biases come on top. Default: one for every 8 target values, at
-        most 8 for each feature and output and one more. A budget beyond the weights that there are is clamped.
+        Most nonzero weights, of all layers together; biases come on top. Default: one for every 8 target values, or
+        as many as a linear model has where those are one for every 4 or fewer; at most 8 for each feature and output
+        and one more. A budget beyond the weights that there are is clamped.
     width : int, optional
         Most neurons of each hidden layer; default 1.8 times the root of the budget, at most 100.
     depth : int, default 1
@@ -31,7 +32,7 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         inside, without them they are divided by their root mean square.
     ridge : float, optional
         Strength of half the squares of all weights, on scaled features and targets. Default: the noise that the fit
-        leaves times sqrt(ln(d) / n) / 2, found in two shorter fits, times what predicts rows held out best, 1/9 to 9:
+        leaves times sqrt(ln(d) / n) / 2, found in two shorter fits, times what predicts rows held out best, 1/3 to 3:
         that tells misfit from noise, in short fits to two thirds of the rows (from 30 rows on). 0 fits without.
     epochs, batch_size : int, optional
         Of :func:`convexnn.fit_network`.
