@@ -33,7 +33,7 @@ WORTH = 0.1
 AIM, LEFT = 0.9, 0.3
 
 # Multiplications a second of projections onto cones: a low guess.
-RATE = 5e9
+RATE = 1e9
 
 # The share of the time that local training may take, before any program is solved.
 TRAINED = 0.4
@@ -147,7 +147,8 @@ class ColumnGeneration:
             if self._priced(pricer, solution):
                 return
         self._last_proof(pricer)
-        self.status = Status.TIME_LIMIT if deadline.time_limit is not None and self._is_late(pricer) else self.status
+        cut = deadline.time_limit is not None and (self._is_late(pricer) or not self._has_time_to_solve())
+        self.status = Status.TIME_LIMIT if cut and self.status is not Status.CONVERGED else self.status
 
     def _train(self, pricer: Pricer) -> None:
         """Begin with the gates of a network that was trained locally, where such a network can be priced."""

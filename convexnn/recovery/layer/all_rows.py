@@ -90,8 +90,9 @@ class AllRows:
         return np.ascontiguousarray(values[:, :-1]), values[:, -1].copy()
 
     def scaled(self, rows: Floats, target: Floats) -> Problem:
-        """Return the problem of some rows, at unit scale."""
-        inputs = torch.as_tensor(rows / self.scale, device=self.device)
+        """Return the problem of some rows, at unit scale; rows that are a copy already are scaled where they are."""
+        out = None if np.may_share_memory(rows, self.rows) else rows
+        inputs = torch.as_tensor(np.divide(rows, self.scale, out=out), device=self.device)
         return Problem(inputs, torch.as_tensor(target / self.height, device=self.device))
 
     def _read(self, weights: Tensor) -> Tensor:
