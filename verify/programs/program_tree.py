@@ -149,6 +149,8 @@ class ProgramTree:
         phases = np.zeros(len(self.program.relaxed.neurons), dtype=np.int8)
         self.program.suppose(phases)
         root = self._solved(None, left)
+        if root is None and left() <= 0.0:
+            return False  # it begins next time
         if root is not None:
             root = self.program.cut(root, self._least, left())
         nothing = np.zeros(len(self.program.heights))

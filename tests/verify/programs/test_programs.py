@@ -141,6 +141,19 @@ def test_a_search_that_stops_says_what_is_proven_and_goes_on(sizes: tuple[int, .
     assert tree.stuck
 
 
+def test_a_search_without_time_for_its_first_program_begins_when_there_is_some() -> None:
+    relaxed, functions, box = relaxed_of((5, 4, 3, 2), 5)
+    truth = enumerated_maximum(functions.network, box.lower, box.upper, functions.row(0)) + float(functions.offsets[0])
+    tree = ProgramTree(relaxed, lambda shown: False, truth + 0.01)
+    assert not tree.run(lambda: False, lambda: 0.0)
+    assert not tree.over
+    assert tree.upper >= truth
+    assert not tree.run(lambda: False, lambda: 10.0)
+    assert tree.over
+    assert not tree.stuck
+    assert tree.upper == truth + 0.01
+
+
 def test_what_an_engine_gets_wrong_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     relaxed, functions, box = relaxed_of((3, 4, 4, 2), 3)
     truth = enumerated_maximum(functions.network, box.lower, box.upper, functions.row(0)) + float(functions.offsets[0])
