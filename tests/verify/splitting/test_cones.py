@@ -124,3 +124,13 @@ def test_bounds_are_taken_back_and_forth_outward() -> None:
         assert function.at_most(unit) <= value * (1.0 + 1e-12)
         exact = Fraction(unit) * Fraction(7) + Fraction(0.3)
         assert Fraction(function.at_most(unit)) >= exact + Fraction(1e-12)
+
+
+def test_weights_that_underflow_are_paid_for() -> None:
+    # 1e-200 times 1e-125 is 0 in floating point, and 1e-226 of the function.
+    rows = np.array([[1e99, 0.0], [1e-150, 1e-150], [-1e-150, 0.0]])
+    net = SparseReLUNetwork([(rows, None), (np.array([[1e-125, 1e110, 1e110]]), None)])
+    function = conic_function(inquiry(net, verify.L2Ball(np.zeros(2), 1.0), np.array([[1e-200]])), 0)
+    assert function is not None
+    truth = Fraction(1e-200) * (Fraction(1e-125) * Fraction(1e99) + Fraction(1e110) * Fraction(1e-150))
+    assert Fraction(function.at_most(float(np.maximum(rows[:, 0], 0.0) @ function.theta))) >= truth
