@@ -22,8 +22,8 @@ MOST_INPUTS = 5
 # Hidden neurons per input up to which splitting them is over sooner.
 FEW = 3
 
-# Sizes of what is cut into cones: far from where products overflow or underflow.
-SMALLEST, LARGEST = 1e-100, 1e100
+# Sizes of what is cut into cones: squares of products of two do not overflow or underflow.
+SMALLEST, LARGEST = 1e-75, 1e75
 
 # Most searches, each of which but the last finds a larger value, and the part of the time left for all of them.
 CLIMBS, SHARE = 5, 0.1

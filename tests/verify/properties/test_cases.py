@@ -80,6 +80,14 @@ def test_points_tried_at_a_limit_are_no_witness_by_values_before_a_sigmoid(monke
     assert by_order.status is Holding.VIOLATED
 
 
+def test_points_tried_at_a_limit_may_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = cx.SparseReLUNetwork([(np.full((2, 2), 1e200), None), (1e200 * np.eye(2), None)])
+    ends = "".join(f"(assert (<= X_{index} 1)) (assert (>= X_{index} 0))" for index in range(2))
+    text = f"{HEAD}{ends}(assert (or (>= X_0 2) (>= X_0 0.25))) (assert (or (>= X_1 3) (>= (- Y_0 Y_1) 1)))"
+    monkeypatch.setattr(Clock, "overdue", lambda self: True)
+    assert verify.check_vnnlib(network, verify.parse_property(text), time_limit=0.0).status is Holding.UNKNOWN
+
+
 def test_alternatives_that_no_time_is_left_for_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
     parts = " ".join(f"(and (>= X_0 {index / 500}) (<= X_0 1))" for index in range(300))
