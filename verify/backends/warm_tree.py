@@ -87,7 +87,10 @@ class WarmTree:
         # Its clock runs on from one subproblem to the next.
         engine.setOptionValue("time_limit", engine.getRunTime() + max(seconds, 0.0))
         engine.setOptionValue("objective_bound", -level)
-        engine.run()
+        if engine.run() == self.highspy.HighsStatus.kError:
+            # Whoever used HiGHS first chose the threads of all that it does in this process: it refuses other numbers.
+            engine.setOptionValue("threads", 0)
+            engine.run()
         status, solution = engine.getModelStatus(), engine.getSolution()
         if status not in (kinds.kOptimal, kinds.kObjectiveBound, kinds.kInfeasible) or not solution.dual_valid:
             return None

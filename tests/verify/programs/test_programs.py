@@ -154,6 +154,26 @@ def test_a_search_without_time_for_its_first_program_begins_when_there_is_some()
     assert tree.upper == truth + 0.01
 
 
+def test_whoever_used_the_engine_before_with_more_threads_is_no_hindrance() -> None:
+    import highspy
+
+    relaxed, functions, box = relaxed_of((5, 4, 3, 2), 5)
+    truth = enumerated_maximum(functions.network, box.lower, box.upper, functions.row(0)) + float(functions.offsets[0])
+    highspy.Highs.resetGlobalScheduler(True)
+    try:
+        other = highspy.Highs()
+        other.silent()
+        other.setOptionValue("threads", 2)
+        other.addVar(0.0, 1.0)
+        other.run()
+        tree = ProgramTree(relaxed, lambda shown: False, truth + 0.01)
+        tree.run(lambda: False, lambda: 10.0)
+    finally:
+        highspy.Highs.resetGlobalScheduler(True)
+    assert tree.over
+    assert not tree.stuck
+
+
 def test_what_an_engine_gets_wrong_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     relaxed, functions, box = relaxed_of((3, 4, 4, 2), 3)
     truth = enumerated_maximum(functions.network, box.lower, box.upper, functions.row(0)) + float(functions.offsets[0])
