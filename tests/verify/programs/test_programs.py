@@ -169,10 +169,12 @@ def test_whoever_used_the_engine_before_with_more_threads_is_no_hindrance() -> N
         other.run()
         tree = ProgramTree(relaxed, lambda shown: False, truth + 0.01)
         tree.run(lambda: False, lambda: 10.0)
+        lines, programs = (verify.bound(functions.network, box, method=method)[-1] for method in ("crown", "lp"))
     finally:
         highspy.Highs.resetGlobalScheduler(True)
     assert tree.over
     assert not tree.stuck
+    assert (programs.upper < lines.upper - 1e-4).all()
 
 
 def test_what_is_stuck_takes_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
