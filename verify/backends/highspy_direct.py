@@ -24,7 +24,7 @@ def maximise(milp: Milp, request: Request) -> EngineResult:
         _accepted(highspy, engine.setOptionValue(option, value), f"the option {option}")
     _accepted(highspy, hand_over(highspy, engine, milp), "the model")
     stopped = _listen(engine, request)
-    engine.run()
+    run(highspy, engine)
     return _outcome(highspy, engine, milp, bool(stopped))
 
 
@@ -48,6 +48,16 @@ def hand_over(highspy: Any, engine: Any, milp: Milp) -> Any:
         rows.data,
         np.where(milp.integer, whole, 0).astype(np.int32),
     )
+
+
+def run(highspy: Any, engine: Any) -> None:
+    """Let HiGHS run, whatever the number of threads that it was used with before.
+
+    Who uses it first chooses the threads of all that it does in this process: it refuses other numbers, but for 0.
+    """
+    if engine.run() == highspy.HighsStatus.kError:
+        engine.setOptionValue("threads", 0)
+        engine.run()
 
 
 def _options(request: Request) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.backends import scipy_milp
-from verify.backends.highspy_direct import hand_over
+from verify.backends.highspy_direct import hand_over, run
 from verify.milp.model import Milp
 from verify.milp.request import Request
 
@@ -48,7 +48,7 @@ class WarmHighs(WarmEngine):
         engine.changeColsCost(len(cost), self.places, cost)
         # Its clock runs on from one objective to the next.
         engine.setOptionValue("time_limit", engine.getRunTime() + max(seconds, 0.0))
-        engine.run()
+        run(self.highspy, engine)
         solution = engine.getSolution()
         if engine.getModelStatus() != self.highspy.HighsModelStatus.kOptimal or not solution.dual_valid:
             return None

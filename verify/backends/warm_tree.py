@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
-from verify.backends.highspy_direct import hand_over
+from verify.backends.highspy_direct import hand_over, run
 from verify.milp.model import Milp
 
 # Programs here are small, scaled, and begin near their optimum: what pays in the long run costs more than it gains.
@@ -87,7 +87,7 @@ class WarmTree:
         # Its clock runs on from one subproblem to the next.
         engine.setOptionValue("time_limit", engine.getRunTime() + max(seconds, 0.0))
         engine.setOptionValue("objective_bound", -level)
-        engine.run()
+        run(self.highspy, engine)
         status, solution = engine.getModelStatus(), engine.getSolution()
         if status not in (kinds.kOptimal, kinds.kObjectiveBound, kinds.kInfeasible) or not solution.dual_valid:
             return None

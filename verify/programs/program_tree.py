@@ -16,7 +16,7 @@ from verify.programs.proofs import Phases, proven
 from verify.programs.relaxed import Relaxed
 from verify.regions.intervals import EPS
 
-# Proofs computed at a time, and numbers in open subproblems (half a gigabyte) beyond which the search ends.
+# Proofs computed at a time, and numbers in the subproblems kept (half a gigabyte) beyond which the search ends.
 BATCH, LARGEST = 64, 1 << 26
 
 # By what share of its largest value a neuron is to be missed to be split.
@@ -101,9 +101,9 @@ class ProgramTree:
 
     @property
     def full(self) -> bool:
-        """Whether the open subproblems take all the memory that they may."""
+        """Whether the subproblems that are open or stuck take all the memory that they may."""
         numbers = 3 * len(self.program.heights) + len(self.program.width)
-        return len(self.heap) * numbers > LARGEST
+        return (len(self.heap) + len(self.stuck)) * numbers > LARGEST
 
     def run(self, stop: Callable[[], bool], left: Callable[[], float]) -> bool:
         """Go on until a point is taken, nothing is open, or `stop` says so; `left` tells the seconds for a program."""
@@ -149,6 +149,8 @@ class ProgramTree:
         phases = np.zeros(len(self.program.relaxed.neurons), dtype=np.int8)
         self.program.suppose(phases)
         root = self._solved(None, left)
+        if root is None and left() <= 0.0:
+            return False  # it begins next time
         if root is not None:
             root = self.program.cut(root, self._least, left())
         nothing = np.zeros(len(self.program.heights))

@@ -81,7 +81,8 @@ class Property:
 
         None where none does.
         """
-        found = held_at(self.asserted, x, y)
+        with np.errstate(all="ignore"):
+            found = held_at(self.asserted, x, y)
         return None if found is None else replace(self, asserted=tuple(found))
 
     def without_alternatives(self) -> Property:

@@ -121,10 +121,14 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
 
 def _network_for(network: SparseReLUNetwork, cases: Sequence[Case]) -> tuple[SparseReLUNetwork, str]:
     """Return the network that answers a property, and why a final function does not matter; ValueError if it does."""
-    conditions = [condition for case in cases for condition in case.conditions]
-    if all(condition.inputs is None and is_order(condition.rows, condition.levels) for condition in conditions):
+    if all(map(_asks_for_order, cases)):
         return with_order(network)
     return with_values(network, "a condition of the property"), ""
+
+
+def _asks_for_order(case: Case) -> bool:
+    """Whether the conditions of a case compare outputs, and ask for nothing else of them."""
+    return all(part.inputs is None and is_order(part.rows, part.levels) for part in case.conditions)
 
 
 class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
@@ -238,6 +242,9 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         alternative = self.written.holding_at(x, y)
         cases = () if alternative is None else tuple(case.settled() for case in alternative.cases)
         for case in cases:
+            # Outputs are those before a final function: their order alone says something of what the property is about.
+            if self.order and not _asks_for_order(case):
+                continue
             try:
                 opened = OpenCase(self.network, case, case.region(), self.resources)
             except EmptyError:

@@ -13,7 +13,7 @@ from convexnn.pricing.polishing import polish
 from convexnn.pricing.price import price_exactly
 from verify.answers.answer import Proof
 from verify.regions.balls import L2Ball
-from verify.regions.intervals import EPS
+from verify.regions.intervals import EPS, TINY
 from verify.splitting.inquired import Inquired
 
 # Inputs up to which cones are cut: their number grows some tenfold with each one.
@@ -22,8 +22,8 @@ MOST_INPUTS = 5
 # Hidden neurons per input up to which splitting them is over sooner.
 FEW = 3
 
-# Sizes of what is cut into cones: far from where products overflow or underflow.
-SMALLEST, LARGEST = 1e-100, 1e100
+# Sizes of what is cut into cones: squares of products of two do not overflow or underflow.
+SMALLEST, LARGEST = 1e-75, 1e75
 
 # Most searches, each of which but the last finds a larger value, and the part of the time left for all of them.
 CLIMBS, SHARE = 5, 0.1
@@ -78,10 +78,10 @@ def conic_function(inquiry: Inquired, index: int) -> ConicFunction | None:
     if bias.any():
         return None
     row, rows = inquiry.functions.row(index), hidden.toarray()
-    # Sums of k terms, and the constant one more.
+    # Sums of k terms, and the constant one more; products may underflow, and so may the squares of a Euclidean length.
     theta, offset = row @ last, float(row @ constants + inquiry.functions.offsets[index])
     lost = (len(row) + 4) * EPS
-    most = float(np.abs(row) @ abs(last) @ np.sqrt(np.square(rows).sum(axis=1))) * region.radius
+    most = float((np.abs(row) @ abs(last) + TINY) @ np.abs(rows).sum(axis=1)) * region.radius
     slack = 2.0 * lost * (most + float(np.abs(row) @ np.abs(constants)) + abs(inquiry.functions.offsets[index]))
     sizes = np.array([region.radius, np.abs(rows).max(initial=0.0), np.abs(theta).max(initial=0.0)])
     usual = bool(((sizes > SMALLEST) & (sizes < LARGEST)).all())

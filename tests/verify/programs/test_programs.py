@@ -15,6 +15,7 @@ from convexnn.checks import Floats
 from tests.helpers.zoo import enumerated_maximum, network
 from verify.bounds.functions import Functions
 from verify.bounds.layer_bounds import crown_bounds
+from verify.programs import program_tree
 from verify.programs.program_tree import ProgramTree
 from verify.programs.proofs import proven
 from verify.programs.relaxed import Relaxed, relax
@@ -139,6 +140,55 @@ def test_a_search_that_stops_says_what_is_proven_and_goes_on(sizes: tuple[int, .
     # What is above the level is reached, and cannot be closed.
     assert tree.over
     assert tree.stuck
+
+
+def test_a_search_without_time_for_its_first_program_begins_when_there_is_some() -> None:
+    relaxed, functions, box = relaxed_of((5, 4, 3, 2), 5)
+    truth = enumerated_maximum(functions.network, box.lower, box.upper, functions.row(0)) + float(functions.offsets[0])
+    tree = ProgramTree(relaxed, lambda shown: False, truth + 0.01)
+    assert not tree.run(lambda: False, lambda: 0.0)
+    assert not tree.over
+    assert tree.upper >= truth
+    assert not tree.run(lambda: False, lambda: 10.0)
+    assert tree.over
+    assert not tree.stuck
+    assert tree.upper == truth + 0.01
+
+
+def test_whoever_used_the_engine_before_with_more_threads_is_no_hindrance() -> None:
+    import highspy
+
+    relaxed, functions, box = relaxed_of((5, 4, 3, 2), 5)
+    truth = enumerated_maximum(functions.network, box.lower, box.upper, functions.row(0)) + float(functions.offsets[0])
+    highspy.Highs.resetGlobalScheduler(True)
+    try:
+        other = highspy.Highs()
+        other.silent()
+        other.setOptionValue("threads", 2)
+        other.addVar(0.0, 1.0)
+        other.run()
+        tree = ProgramTree(relaxed, lambda shown: False, truth + 0.01)
+        tree.run(lambda: False, lambda: 10.0)
+        lines, programs = (verify.bound(functions.network, box, method=method)[-1] for method in ("crown", "lp"))
+    finally:
+        highspy.Highs.resetGlobalScheduler(True)
+    assert tree.over
+    assert not tree.stuck
+    assert (programs.upper < lines.upper - 1e-4).all()
+
+
+def test_what_is_stuck_takes_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The sum of |x| - |x|, which is 0 everywhere: each of the 2^8 cells is a tie that nothing closes.
+    eye, ones = np.eye(8), np.ones(8)
+    hidden, last = np.concatenate([eye, -eye, eye, -eye]), np.concatenate([ones, ones, -ones, -ones])
+    net, box = cx.SparseReLUNetwork([(hidden, None), (last[None], None)]), verify.Box(-ones, ones)
+    relaxed = relax(Functions(sp.csr_matrix([[1.0]]), np.zeros(1), net), 0, box, crown_bounds(net, box))
+    tree = ProgramTree(relaxed, lambda shown: False, 0.0)
+    monkeypatch.setattr(program_tree, "LARGEST", 200 * (3 * len(tree.program.heights) + len(tree.program.width)))
+    tree.run(lambda: False, lambda: 10.0)
+    assert tree.full
+    assert len(tree.heap) + len(tree.stuck) <= 210
+    assert tree.upper >= 0.0
 
 
 def test_what_an_engine_gets_wrong_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,26 @@ def test_boxes_of_contradictions_are_tried_by_what_all_alternatives_share(monkey
     assert found.status is Holding.VIOLATED
 
 
+def test_points_tried_at_a_limit_are_no_witness_by_values_before_a_sigmoid(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No output is above 1; before the sigmoid they are up to 5. What is multiplied out in time asks about no output.
+    network = cx.SparseReLUNetwork([(np.eye(2), None), (5.0 * np.eye(2), None)], final="sigmoid")
+    ends = "".join(f"(assert (<= X_{index} 1)) (assert (>= X_{index} 0))" for index in range(2))
+    text = f"{HEAD}{ends}(assert (or (>= X_0 2) (>= X_0 0.25))) (assert (or (>= X_1 3) %s))"
+    monkeypatch.setattr(Clock, "overdue", lambda self: True)
+    by_value = verify.check_vnnlib(network, verify.parse_property(text % "(>= Y_0 2)"), time_limit=0.0)
+    assert by_value.status is Holding.UNKNOWN
+    by_order = verify.check_vnnlib(network, verify.parse_property(text % "(>= Y_0 Y_1)"), time_limit=0.0)
+    assert by_order.status is Holding.VIOLATED
+
+
+def test_points_tried_at_a_limit_may_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = cx.SparseReLUNetwork([(np.full((2, 2), 1e200), None), (1e200 * np.eye(2), None)])
+    ends = "".join(f"(assert (<= X_{index} 1)) (assert (>= X_{index} 0))" for index in range(2))
+    text = f"{HEAD}{ends}(assert (or (>= X_0 2) (>= X_0 0.25))) (assert (or (>= X_1 3) (>= (- Y_0 Y_1) 1)))"
+    monkeypatch.setattr(Clock, "overdue", lambda self: True)
+    assert verify.check_vnnlib(network, verify.parse_property(text), time_limit=0.0).status is Holding.UNKNOWN
+
+
 def test_alternatives_that_no_time_is_left_for_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     network = cx.SparseReLUNetwork([(np.eye(2), None), (np.eye(2), None)])
     parts = " ".join(f"(and (>= X_0 {index / 500}) (<= X_0 1))" for index in range(300))

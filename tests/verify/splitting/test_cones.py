@@ -124,3 +124,23 @@ def test_bounds_are_taken_back_and_forth_outward() -> None:
         assert function.at_most(unit) <= value * (1.0 + 1e-12)
         exact = Fraction(unit) * Fraction(7) + Fraction(0.3)
         assert Fraction(function.at_most(unit)) >= exact + Fraction(1e-12)
+
+
+def test_weights_that_underflow_are_paid_for() -> None:
+    # 1e-200 times 1e-125 is 0 in floating point, and 1e-251 of the function.
+    rows = np.array([[1e74, 0.0], [1e-200, 1e-200], [-1e-200, 0.0]])
+    net = SparseReLUNetwork([(rows, None), (np.array([[1e-125, 1e130, 1e130]]), None)])
+    function = conic_function(inquiry(net, verify.L2Ball(np.zeros(2), 1.0), np.array([[1e-200]])), 0)
+    assert function is not None
+    truth = Fraction(1e-200) * (Fraction(1e-125) * Fraction(1e74) + Fraction(1e130) * Fraction(1e-200))
+    assert Fraction(function.at_most(float(np.maximum(rows[:, 0], 0.0) @ function.theta))) >= truth
+
+
+@pytest.mark.parametrize("scale", [1e60, 1e90])
+def test_huge_weights_overflow_nowhere(scale: float) -> None:
+    net, hidden, out = network(2, 8, 3)
+    net = SparseReLUNetwork([(scale * hidden, None), (scale * out[None], None)])
+    answer = verify.maximize(net, verify.L2Ball(np.zeros(2), 1.0), time_limit=2.0)
+    truth = scale * scale * largest_of_all_cells(hidden, out, 1.0)
+    assert answer.value <= truth * (1.0 + 1e-9)
+    assert answer.bound >= truth * (1.0 - 1e-9)
