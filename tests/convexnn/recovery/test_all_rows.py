@@ -235,3 +235,9 @@ def test_a_read_only_map_is_kept_and_a_writable_one_is_copied(tmp_path: Path) ->
         program = cx.ConvexProgram(given, X[:, 0], patterns, penalty="l1", strength=0.1)
         assert np.shares_memory(program.X, given) is kept
         assert not program.X.flags.writeable
+
+
+def test_a_group_that_is_none_is_refused() -> None:
+    X, y = np.eye(4), np.arange(4.0)
+    with pytest.raises(ValueError, match=r"group is 'world'; expected .* init_process_group"):
+        cx.recover(X, y, budget=1, group="world")
