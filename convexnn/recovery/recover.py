@@ -104,7 +104,8 @@ def recover(
         The first searches on a sample of all rows, the others wait for it; the scale of the features and the last fit
         are of all rows. Each rank returns the same network, as the Solution of the program of its own rows, so that its
         loss is that of those. Limits, `callback`, interruptions and checkpoints are those of the first rank; how long
-        the others wait is the time limit of the group.
+        the others wait is the time limit of the group. KeyboardInterrupt in the last fit is raised, as it is on the
+        ranks that wait.
 
     Returns
     -------
