@@ -161,7 +161,12 @@ class NetworkFitter:
             # A margin is fitted on the worst case.
             many = np.bincount(self.target).min() >= FEWEST_LABELS
             return bool(many and not np.any(self.options.get("margin", 0.0)))
-        return self.loss == "squared" and len(self.rows) >= HELD_OUT
+        return self.loss == "squared" and len(self.rows) >= HELD_OUT and self._others_vary()
+
+    def _others_vary(self) -> bool:
+        """Whether without each fold a target is left that varies: not so where a single row, or few, differ."""
+        folds = fold_of(self.target)
+        return all(np.ptp(self.target[folds != fold], axis=0).any() for fold in held_out_folds(len(folds)))
 
     def _held_out_loss(self, ridge: float) -> float:
         """Return the weighted mean loss on rows held out; the noise is that of fewer rows, and so the ridge.

@@ -59,8 +59,7 @@ class ConvexProgram:
         The ReLU program instead of the gated one; needs a penalty. Its neurons are ReLU neurons as they are.
     intercept : bool, default False
         A constant for each output that nothing penalises, beside the weights: L is then the least loss over it. Needs
-        a penalty. :attr:`convexnn.solution.Solution.intercept` has it, networks as the bias of
-        their outputs.
+        a penalty. :attr:`convexnn.solution.Solution.intercept` has it, networks as the bias of their outputs.
     bias : bool, optional
         Whether gates and weights see a column of ones; default: as the patterns were sampled, and it must agree.
 
@@ -340,7 +339,7 @@ def _intercept(intercept: Any, budget: int | None) -> bool:
     if not as_flag(intercept, "intercept"):
         return False
     if budget is not None:
-        raise ValueError("intercept is True with a budget; expected a penalty, or intercept=False and centred targets")
+        raise ValueError("intercept is True with a budget; expected a penalty, or patterns with bias=True")
     return True
 
 

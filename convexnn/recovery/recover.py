@@ -100,10 +100,12 @@ def recover(
         budget.
     group : torch.distributed.ProcessGroup, optional
         Processes (``torchrun``), such as ``torch.distributed.group.WORLD``, each of which calls this with rows of its
-        own and the same other arguments. The first searches on a sample of all rows, the others wait for it; the scale
-        of the features and the last fit are of all rows. Each rank returns the same network, as the Solution of the
-        program of its own rows, so that its loss is that of those. Limits, `callback`, interruptions and checkpoints
-        are those of the first rank; how long the others wait is the time limit of the group.
+        own and the same other arguments. Before ``init_process_group`` that name is None, and each process is alone.
+        The first searches on a sample of all rows, the others wait for it; the scale of the features and the last fit
+        are of all rows. Each rank returns the same network, as the Solution of the program of its own rows, so that its
+        loss is that of those. Limits, `callback`, interruptions and checkpoints are those of the first rank; how long
+        the others wait is the time limit of the group. KeyboardInterrupt in the last fit is raised, as it is on the
+        ranks that wait.
 
     Returns
     -------
@@ -195,9 +197,9 @@ def _data(X: ArrayLike, y: ArrayLike, bias: bool) -> tuple[Floats, Floats]:
 
 def _agreed_rows(group: Any, rows: Floats, asked: tuple[Any, ...]) -> int:
     """Return the number of rows of all ranks, which must ask for the same of the same features."""
-    from convexnn.recovery.layer.ranks import Ranks
+    from convexnn.recovery.layer.ranks import ranks_of
 
-    ranks, words = Ranks(group), repr((rows.shape[1], *asked))
+    ranks, words = ranks_of(group), repr((rows.shape[1], *asked))
     differ = ranks.shared(lambda: words) != words
     if any(ranks.counts(int(differ))):
         raise ValueError("the ranks of group differ in their arguments or features; expected the same on each of them")

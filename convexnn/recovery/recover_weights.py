@@ -73,10 +73,15 @@ def _searched(
 
 
 def _fitted(every: AllRows, hidden: HiddenLayer, status: Status) -> tuple[HiddenLayer, Status]:
-    """Return a network that was found on some rows fitted to all of them, and what is known then."""
+    """Return a network that was found on some rows fitted to all of them, and what is known then.
+
+    Of several ranks an interruption is raised: the others are in the middle of an exchange with this one.
+    """
     try:
         hidden, loss = polish(every, hidden, LAST_ROUNDS, stop=lambda: every.ranks.agreed(every.stop))
     except KeyboardInterrupt:
+        if every.ranks.group is not None:
+            raise
         return hidden, Status.INTERRUPTED
     if status is Status.EXACT and loss > EXACT:
         # A row that was not seen is missed: the search has ended all the same.

@@ -28,7 +28,7 @@ from convexnn.cli.common.regions import RegionOptions
 from convexnn.cli.files.batch import fingerprint, run_batch
 from convexnn.cli.files.json_records import answer_record
 from convexnn.cli.files.points import parse_numbers
-from convexnn.cli.files.writable import writable_if_given
+from convexnn.cli.files.writable import refuse_twice, writable_if_given
 
 if TYPE_CHECKING:
     import verify
@@ -77,6 +77,7 @@ def attack(
     kept = kept_labels(points, label, labels)
     regions = Regions(network, points, RegionOptions(radius, norm, radii, box, clip, constraints))
     read = [*regions.inputs, labels]
+    refuse_twice(report=report, witness=witness, log=log)
     page = AttackReport(writable_if_given(report, read), image_shape, _asked(network, points, options))
 
     def options_of(count: int) -> list[dict[str, Any]]:

@@ -21,6 +21,15 @@ def writable(path: Path, inputs: Iterable[Path | None] = ()) -> Path:
     return path
 
 
+def refuse_twice(**written: Path | None) -> None:
+    """Raise where two of the options name one file: the later would be written over the other."""
+    places = [path.resolve() for path in written.values() if path is not None]
+    for place in places:
+        if places.count(place) > 1:
+            names = ", ".join(list(written)[:-1]) + f" and {list(written)[-1]}"
+            raise ValueError(f"{place.name} is named twice; expected another file for each of {names}")
+
+
 def writable_if_given(path: Path | None, inputs: Iterable[Path | None] = ()) -> Path | None:
     """Return the path of an option, tried now as :func:`writable` does, where the option is given."""
     return None if path is None else writable(path, inputs)

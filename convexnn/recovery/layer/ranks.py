@@ -107,6 +107,19 @@ class Ranks:
         return moved.to(values.device)
 
 
+def ranks_of(group: Any) -> Ranks:
+    """Return the ranks of what a user gives as a group, which must be one (ValueError)."""
+    import torch.distributed as dist
+
+    # Without this the error is one of torch, about things that the user did not name.
+    if not (dist.is_available() and dist.is_initialized() and isinstance(group, dist.ProcessGroup)):
+        raise ValueError(
+            f"group is {group!r}; expected a group of torch.distributed that this process belongs to, such as "
+            "torch.distributed.group.WORLD after init_process_group"
+        )
+    return Ranks(group)
+
+
 # This process by itself.
 ALONE = Ranks()
 

@@ -188,6 +188,13 @@ class TestReport:
         assert "the box" in words
         assert "ROBUST" in words
 
+    @pytest.mark.parametrize("other", [["--witness"], ["--rows", "all", "--log"]])
+    def test_a_page_has_a_file_of_its_own(self, other: list[str], network: Path, points: Path, tmp_path: Path) -> None:
+        page = tmp_path / "page.html"
+        result = call("attack", network, points, "--radius", 0.5, "--report", page, *other, page)
+        complained(result, "is named twice; expected another file for each of report, witness and log")
+        assert not page.exists()
+
     @pytest.mark.parametrize("rows", [[], ["--rows", "all"]])
     def test_images_of_another_size_are_refused_before_the_work(
         self, rows: list[str], network: Path, points: Path, tmp_path: Path

@@ -151,3 +151,13 @@ def test_too_few_labels_or_a_margin_leave_the_ridge_of_the_noise(monkeypatch: py
     assert cx.SparseReLUClassifier(epochs=2, random_state=0, margin=0.1).fit(X, X[:, 0] > 0.0).ridge_ > 0.0
     assert cx.SparseReLUClassifier(epochs=2, random_state=0).fit(X, np.arange(60) % 3).ridge_ > 0.0
     assert cx.SparseReLURegressor(epochs=2, random_state=0).fit(X[:29], X[:29, 0]).ridge_ > 0.0
+
+
+@pytest.mark.parametrize("n_others", [1, 2])
+def test_a_target_that_few_rows_vary_holds_none_out(n_others: int) -> None:
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    y = np.zeros(40)
+    y[:n_others] = 1.0
+    model = cx.SparseReLURegressor(epochs=2, random_state=0).fit(X, y)
+    assert model.ridge_ > 0.0
+    assert np.isfinite(model.predict(X)).all()

@@ -212,6 +212,31 @@ def test_a_rank_that_has_gone_is_one_line(tmp_path: Path) -> None:
     assert ".cc:" not in out
 
 
+STOPPED = """
+import convexnn.recovery.restarts as restarts
+from convexnn.recovery.layer.all_rows import AllRows
+restarts.MOST_ROWS = 700
+
+def interrupted(*given):
+    raise KeyboardInterrupt
+
+if rank == 0:
+    AllRows.equations = interrupted
+X = np.random.default_rng(rank).standard_normal((3000, 3))
+try:
+    cx.recover(X, np.maximum(X[:, 0], 0.0) + 0.1 * X[:, 1] ** 2, 2, 2, n_restarts=1, group=dist.group.WORLD)
+except (KeyboardInterrupt, OSError) as error:
+    print(type(error).__name__, flush=True)
+    os._exit(0)
+"""
+
+
+def test_an_interruption_of_the_last_fit_of_several_ranks_is_raised(tmp_path: Path) -> None:
+    """Half of what the ranks tell each other is told: what one of them asks next would be answered by the rest."""
+    told = [rank.communicate(timeout=120)[0].strip() for rank in run_ranks(2, STOPPED, tmp_path)]
+    assert told == ["KeyboardInterrupt", "OSError"]
+
+
 DIFFER = """
 X = np.random.default_rng(rank).standard_normal((100, 3))
 try:
@@ -235,3 +260,9 @@ def test_a_read_only_map_is_kept_and_a_writable_one_is_copied(tmp_path: Path) ->
         program = cx.ConvexProgram(given, X[:, 0], patterns, penalty="l1", strength=0.1)
         assert np.shares_memory(program.X, given) is kept
         assert not program.X.flags.writeable
+
+
+def test_a_group_that_is_none_is_refused() -> None:
+    X, y = np.eye(4), np.arange(4.0)
+    with pytest.raises(ValueError, match=r"group is 'world'; expected .* init_process_group"):
+        cx.recover(X, y, budget=1, group="world")
