@@ -23,6 +23,7 @@ from convexnn.studies.methods.point_searches import (
     DENSE,
     FIELDS,
     KEYS,
+    PERTURBED,
     PORTFOLIO,
     RELAXATION,
     SPARSE,
@@ -62,15 +63,16 @@ evaluates each incumbent in the network.
 
 Methods, each with the limit of time in `runs.csv`: the network's own MILP (*dense*); that of a copy without 50 to 95 %
 of its weights (*sparse*); of one pruned at random, for seed 0; gradient ascent that begins anew until the time
-is over (*pgd*); the point of the linear relaxation (*lp*), which the paper logs and does not plot; and
-`verify.maximize` with surrogates (*portfolio*). Every point is worth what the dense network says.
+is over (*pgd*); ascent of one point that is perturbed wherever it stands still (*ppga*), an idea of the paper's authors
+(arXiv 2512.24295) rebuilt without their code; the point of the linear relaxation (*lp*), which the paper logs and does
+not plot; and `verify.maximize` with surrogates (*portfolio*). Every point is worth what the dense network says.
 """
 
 
 def runs(scale: Scale, limit: float | None = None, engine: str = "highspy") -> list[Run]:
     """Return a run for every method and network; `limit` in seconds and the MILP engine may be chosen."""
     seconds = LIMITS[scale.size] if limit is None else limit
-    methods = [PORTFOLIO, ASCENT, RELAXATION, DENSE, *SPARSE, "random 0.9"]
+    methods = [PORTFOLIO, ASCENT, PERTURBED, RELAXATION, DENSE, *SPARSE, "random 0.9"]
     return [
         run_of(dict(zip(NETWORK, (*shape, seed), strict=True)), seconds, engine, method)
         for method, seed, shape in product(methods, scale.seeds, SHAPES[scale.size])

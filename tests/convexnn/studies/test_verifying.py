@@ -19,7 +19,13 @@ from convexnn.studies.harness.study import Run, Scale, Size
 from convexnn.studies.methods import textbook_milp as textbook
 from convexnn.studies.methods.baselines import OURS, TRAINED
 from convexnn.studies.methods.perceptron import perceptron
-from convexnn.studies.methods.point_searches import Question, by_ascent, by_milp, by_relaxation
+from convexnn.studies.methods.point_searches import (
+    Question,
+    by_ascent,
+    by_milp,
+    by_perturbed_ascent,
+    by_relaxation,
+)
 from convexnn.studies.methods.textbook_milp import by_textbook
 from tests.helpers.study_pages import check_page, written
 from verify.milp.engine_result import EngineResult, EngineStatus
@@ -160,14 +166,22 @@ class TestQuestion:
         dense = by_milp(asked, asked.network, "highspy")
         assert dense["best"] == pytest.approx(known.value, rel=1e-6)
         short = Question(asked.network, asked.region, asked.objective, np.inf, 0.5, 0)
-        for found in (by_ascent(short), by_relaxation(asked, "highspy")):
+        for found in (by_ascent(short), by_perturbed_ascent(short), by_relaxation(asked, "highspy")):
             assert found["best"] <= known.bound
             assert found["found"] == 0
             assert found["first"] is None
 
+    def test_perturbed_ascent_reaches_the_maximum_of_a_small_network(self, asked: Question) -> None:
+        known = verify.maximize(asked.network, asked.region)
+        short = Question(asked.network, asked.region, asked.objective, known.value - 1e-6, 5.0, 0)
+        found = by_perturbed_ascent(short)
+        assert found["found"] == 1
+        assert found["best"] == pytest.approx(known.value, abs=1e-6)
+
     def test_a_level_that_is_exceeded_is_found_with_its_time(self, asked: Question) -> None:
         low = Question(asked.network, asked.region, asked.objective, -100.0, 5.0, 0)
-        for found in (by_ascent(low), by_milp(low, asked.network, "highspy"), by_relaxation(low, "highspy")):
+        by_engine = (by_milp(low, asked.network, "highspy"), by_relaxation(low, "highspy"))
+        for found in (by_ascent(low), by_perturbed_ascent(low), *by_engine):
             assert found["found"] == 1
             assert 0.0 <= found["first"] <= found["seconds"]
 
