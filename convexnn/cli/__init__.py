@@ -29,13 +29,14 @@ def main(arguments: list[str] | None = None) -> int:
         require("typer", "typer", "the command convexnn")
         require("rich", "rich", "the command convexnn")
         from convexnn.cli.app import run
+        from convexnn.cli.common.termination import termination_as_interrupt
     except ImportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
-    with python_stdout_alone():
+    with python_stdout_alone(), termination_as_interrupt():
         return run(arguments)
 
 

@@ -80,7 +80,7 @@ def budget_path(
     if len(path):
         _write(path, points, plot, save, table)
     if not path.complete:
-        print_remark("cut short by Ctrl-C: these are the budgets done by then")
+        print_remark("cut short by Ctrl-C or SIGTERM: these are the budgets done by then")
         raise typer.Exit(CUT_SHORT)
 
 

@@ -26,7 +26,7 @@ TASKS = ("auto", "classify", "regress")
 # What is said of a fit that was cut short, by the name of its status.
 CUT_SHORT_BY = {
     "TIME_LIMIT": "cut short by the time limit: this is the best network by then; raise --time-limit for a better one",
-    "INTERRUPTED": "cut short by Ctrl-C: this is the best network by then; fit anew for a better one",
+    "INTERRUPTED": "cut short by Ctrl-C or SIGTERM: this is the best network by then; fit anew for a better one",
 }
 
 # Distinct whole numbers up to which a target of numbers looks like labels.
@@ -91,8 +91,8 @@ def fit(
 
     Example: convexnn fit data.csv --target price --budget 40 --save model.npz
 
-    Exit code 0: fitted; 4: cut short by the time limit or by Ctrl-C, what it had by then is shown and written; 2: bad
-    input; 130: interrupted before there was a network.
+    Exit code 0: fitted; 4: cut short by the time limit, Ctrl-C or SIGTERM, what it had by then is shown and written; 2:
+    bad input; 130: interrupted before there was a network.
     """
     if not 0.0 <= as_nonnegative(test_share, "test_share") < 1.0:
         raise ValueError(f"test_share is {test_share}; expected a share of at least 0 and below 1")

@@ -54,8 +54,8 @@ def recover(
 
     Example: convexnn recover data.csv --target y --budget 30 --save net.npz
 
-    Exit code 0: the search came to its own end; 4: cut short by the time limit or by Ctrl-C, the best network by then
-    is shown and written; 2: bad input; 130: interrupted before there was a network.
+    Exit code 0: the search came to its own end; 4: cut short by the time limit, Ctrl-C or SIGTERM, the best network by
+    then is shown and written; 2: bad input; 130: interrupted before there was a network.
     """
     import convexnn as cx
 

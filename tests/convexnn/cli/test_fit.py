@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sklearn.datasets import load_diabetes, load_wine
 
 import convexnn as cx
 import verify
+from convexnn.cli import main
 from convexnn.cli.files.data_file import read_rows
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.fitting.training import _Trainer
@@ -146,10 +149,27 @@ def test_a_fit_that_is_cut_short_says_so(folder: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(_Trainer, "run_epoch", stopped)
     interrupted = call("fit", table, "--budget", 40, "--json")
     assert interrupted.exit_code == 4
-    assert interrupted.stderr.startswith("cut short by Ctrl-C: this is the best network by then")
+    assert interrupted.stderr.startswith("cut short by Ctrl-C or SIGTERM: this is the best network by then")
     assert json.loads(interrupted.stdout)["status"] == "INTERRUPTED"
     help_text = " ".join(call("fit", "--help").stdout.split())
-    assert "4: cut short by the time limit or by Ctrl-C" in help_text
+    assert "4: cut short by the time limit, Ctrl-C or SIGTERM" in help_text
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_sigterm_ends_a_fit_as_ctrl_c_does(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignored: bool
+) -> None:
+    # In the background of a shell SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    monkeypatch.setattr(_Trainer, "run_epoch", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    kept, model = signal.getsignal(signal.SIGTERM), tmp_path / "m.npz"
+    try:
+        code = main(["fit", str(folder / "diabetes.csv"), "--budget", "40", "--save", str(model)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 4
+    assert cx.SparseReLURegressor.load(model).network_.n_inputs == 10
+    assert signal.getsignal(signal.SIGTERM) is kept
 
 
 def test_a_truth_between_the_labels_is_not_met(tmp_path: Path) -> None:
