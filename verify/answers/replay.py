@@ -11,7 +11,7 @@ import numpy as np
 
 from convexnn.checks import Floats, as_file
 from convexnn.network import SparseReLUNetwork
-from verify.reading.onnx_files.entry import entry_of, output_of
+from verify.reading.onnx_files.entry import entries_of, output_of
 from verify.reading.onnx_files.model_files import is_model, is_model_file, load_model
 from verify.reading.onnx_files.running import part_of, runner_of
 from verify.reading.onnx_files.walk import live_nodes
@@ -140,7 +140,7 @@ def _replay_by_torch(module: Any) -> Replay:
 def _replay_by_onnx(source: Any) -> Replay:
     # The whole model, a softmax or sigmoid at its end among it.
     model = load_model(source)
-    entry, wanted = entry_of(model, None), output_of(model, None)
-    part = part_of(model.proto, entry.name, live_nodes(model.proto.graph.node, wanted), wanted)
-    runner = runner_of(part, entry.name, model.name, model.n_bytes)
-    return Replay(lambda x: runner.run(entry.array(x[None])), entry.kind, runner.name)
+    entries, wanted = entries_of(model, None), output_of(model, None)
+    part = part_of(model.proto, entries, live_nodes(model.proto.graph.node, wanted), wanted)
+    runner = runner_of(part, model.name, model.n_bytes)
+    return Replay(lambda x: runner.run(entries.feeds(x[None])), entries.kind, runner.name)

@@ -10,7 +10,7 @@ from verify.reading.graph.layering import network_of
 from verify.reading.graph.limits import Allowance, as_size
 from verify.reading.graph.values import Shape
 from verify.reading.onnx_files.comparison import compare
-from verify.reading.onnx_files.entry import Entry, entry_of, output_of, size_of, whole
+from verify.reading.onnx_files.entry import Entries, entries_of, output_of, size_of
 from verify.reading.onnx_files.model_files import Model, constants_of, load_model
 from verify.reading.onnx_files.running import Runner, part_of, runner_of
 from verify.reading.onnx_files.scope import Scope, Signal
@@ -25,8 +25,8 @@ class Reading:
     ----------
     network : SparseReLUNetwork
         The function of one row; the last softmax or sigmoid is left out.
-    entry : Entry
-        The input of the model.
+    entries : Entries
+        The inputs of the model.
     signal : Signal
         The output.
     runner : Runner
@@ -34,7 +34,7 @@ class Reading:
     """
 
     network: SparseReLUNetwork
-    entry: Entry
+    entries: Entries
     signal: Signal
     runner: Runner
 
@@ -45,7 +45,8 @@ def read_onnx(source: Any, input_shape: Shape | None = None, output: str | None 
     The nodes are those of :mod:`verify.reading.onnx_files.rules`; nodes on which the output does not depend are not
     looked at. A softmax, log-softmax or sigmoid at the very end is left out and named (``final``). The model is run on
     a few rows, by onnxruntime where it is installed and else by onnx's reference, and must agree with the network in
-    values and shape: this catches what the nodes do not show (a batch that is mixed).
+    values and shape: this catches what the nodes do not show (a batch that is mixed). Several inputs lie one after the
+    other in the input of the network.
 
     Parameters
     ----------
@@ -68,36 +69,36 @@ def read_onnx(source: Any, input_shape: Shape | None = None, output: str | None 
 def read_model(source: Any, input_shape: Shape | None = None, output: str | None = None) -> Reading:
     """Return the network of an ONNX model with what runs the model; arguments and errors as of :func:`read_onnx`."""
     model = load_model(source)
-    entry, wanted = entry_of(model, input_shape), output_of(model, output)
+    entries, wanted = entries_of(model, input_shape), output_of(model, output)
     try:
-        return _read(model, entry, wanted)
+        return _read(model, entries, wanted)
     except ValueError:
-        if not entry.batched or entry.batch < 2:
+        if not any(entry.batched and entry.batch > 1 for entry in entries.parts):
             raise
         try:
-            # A matrix or column that has no batch.
-            return _read(model, whole(entry), wanted)
+            # Matrices or columns that have no batch.
+            return _read(model, entries.whole(), wanted)
         except ValueError:
             pass
         raise
 
 
-def _read(model: Model, entry: Entry, wanted: str) -> Reading:
+def _read(model: Model, entries: Entries, wanted: str) -> Reading:
     allowance, nodes = Allowance(model.n_bytes), model.proto.graph.node
-    as_size(size_of(entry), f"the input of {model.name}", allowance.value)
+    as_size(size_of(entries), f"the input of {model.name}", allowance.value)
     live = live_nodes(nodes, wanted)
     names = {name for place in live for name in nodes[place].input} | {wanted}
     scope = Scope(dict(constants_of(model, names)), model.proto.opset_import, allowance)
-    start(scope, entry.name, entry.shape, entry.kind)
+    start(scope, entries)
     signal = follow(nodes, live, wanted, scope)
     if not signal.value.size:
         raise ValueError(f"{model.name} has an output of shape {signal.shape}; expected one number at least")
     network = network_of(signal.value, allowance, _notes(signal), final=signal.final)
     last = signal.logits or wanted
-    part = part_of(model.proto, entry.name, live_nodes(nodes, last), last)
-    runner = runner_of(part, entry.name, model.name, model.n_bytes)
-    compare(model.name, entry, signal, network, runner)
-    return Reading(network, entry, signal, runner)
+    part = part_of(model.proto, entries, live_nodes(nodes, last), last)
+    runner = runner_of(part, model.name, model.n_bytes)
+    compare(model.name, entries, signal, network, runner)
+    return Reading(network, entries, signal, runner)
 
 
 def _notes(signal: Signal) -> list[str]:

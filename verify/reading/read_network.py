@@ -34,7 +34,8 @@ def read_network(
         must agree with what was read.
     input_shape : sequence of int, optional
         The shape of one row of a torch module or ONNX model, without the batch, such as (3, 32, 32); needed where the
-        source does not tell it. The network takes these entries in row-major order.
+        source does not tell it. The network takes these entries in row-major order, and those of several inputs of an
+        ONNX model one after the other, in the order in which it names them.
     output : str, optional
         The name of one of several outputs of an ONNX model.
 

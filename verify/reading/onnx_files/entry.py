@@ -1,8 +1,9 @@
-"""The input of a model: its shape for one row, its type, its batch; and which output is asked for."""
+"""The inputs of a model: their shapes for one row, types, batches; and which output is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ from verify.reading.onnx_files.scope import ML, shown
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """The input of a model.
+    """One input of a model.
 
     Attributes
     ----------
@@ -40,23 +41,73 @@ class Entry:
 
     def array(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return flat rows as an input of the model."""
-        return rows.reshape(len(rows), *self.shape[1:]) if self.batched else rows[0].reshape(self.shape)
+        shape = (len(rows), *self.shape[1:]) if self.batched else self.shape
+        return (rows if self.batched else rows[0]).reshape(shape).astype(self.kind, copy=False)
+
+    def whole(self) -> Entry:
+        """Return the input with a first axis that is no batch: all of it is one row."""
+        return self if self.batch < 2 else replace(self, shape=(self.batch, *self.shape[1:]), batched=False)
 
 
-def entry_of(model: Model, input_shape: Shape | None) -> Entry:
-    """Return the one input of a model; `input_shape` tells the sizes of a row that the model does not.
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """The inputs of a model, one after the other in a flat row: `parts`, in the order in which the model names them."""
+
+    parts: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers a flat row has."""
+        return sum(prod(entry.shape) for entry in self.parts)
+
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """The type of the numbers, the coarsest where there are several."""
+        return min((entry.kind for entry in self.parts), key=lambda kind: np.finfo(kind).nmant)
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first axis of every input is the batch, of one size."""
+        return all(entry.batched for entry in self.parts) and len({entry.batch for entry in self.parts}) == 1
+
+    @property
+    def batch(self) -> int:
+        """The size of the batch that the model states; 0 where it states none, 1 where it takes a row at a time."""
+        return self.parts[0].batch if self.batched else 1
+
+    def feeds(self, rows: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        """Return flat rows as the inputs of the model, by name."""
+        ends = np.cumsum([prod(entry.shape) for entry in self.parts])
+        pieces = np.split(rows, ends[:-1], axis=1)
+        return {entry.name: entry.array(piece) for entry, piece in zip(self.parts, pieces, strict=True)}
+
+    def whole(self) -> Entries:
+        """Return the inputs with first axes that are no batches."""
+        return Entries(tuple(entry.whole() for entry in self.parts))
+
+
+def entries_of(model: Model, input_shape: Shape | None) -> Entries:
+    """Return the inputs of a model; `input_shape` tells the sizes of a row that a model of one input does not.
 
     Raises
     ------
     ValueError
-        Several inputs, sizes that nobody tells or that contradict each other, or a type that is no real number.
+        No input, sizes that nobody tells or that contradict each other, or a type that is no real number.
     """
     weights = {tensor.name for tensor in model.proto.graph.initializer}
     inputs = [value for value in model.proto.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        names = ", ".join(shown(value.name) for value in inputs[:8]) or "none"
-        raise ValueError(f"{model.name} has {len(inputs)} inputs ({names}); expected one")
-    tensor = inputs[0]
+    if not inputs:
+        raise ValueError(f"{model.name} has no input; expected one at least")
+    if len(inputs) > 1 and input_shape is not None:
+        names = ", ".join(shown(value.name) for value in inputs[:8])
+        raise ValueError(
+            f"input_shape is given, and {model.name} has {len(inputs)} inputs ({names}); expected a model that states "
+            "the shapes of several inputs itself"
+        )
+    return Entries(tuple(_entry_of(model, tensor, input_shape) for tensor in inputs))
+
+
+def _entry_of(model: Model, tensor: Any, input_shape: Shape | None) -> Entry:
     kind = _kind(model, tensor)
     stated = [dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
     if any(size < 0 for size in stated):
@@ -64,11 +115,6 @@ def entry_of(model: Model, input_shape: Shape | None) -> Entry:
     batched = len(stated) > 1 or (input_shape is not None and len(stated) == 0)
     row = _row(tensor.name, stated, batched, input_shape)
     return Entry(tensor.name, (1, *row) if batched else row, kind, batched, stated[0] if batched and stated else 0)
-
-
-def whole(entry: Entry) -> Entry:
-    """Return an input whose first axis is no batch: all of it is one row."""
-    return Entry(entry.name, (entry.batch, *entry.shape[1:]), entry.kind, False, entry.batch)
 
 
 def _row(name: str, stated: list[int], batched: bool, input_shape: Shape | None) -> Shape:
@@ -142,6 +188,6 @@ def _is_real(value: Any, makers: dict[str, Any]) -> bool:
     return value.type.tensor_type.elem_type in (0, 1, 10, 11, 16)
 
 
-def size_of(entry: Entry) -> int:
+def size_of(entries: Entries) -> int:
     """Return how many numbers a model takes at once."""
-    return prod(entry.shape) * max(entry.batch if entry.batched else 1, 1)
+    return sum(prod(entry.shape) * max(entry.batch if entry.batched else 1, 1) for entry in entries.parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify.reading.onnx_files.entry import Entries
 from verify.reading.onnx_files.scope import STOCK, first_line
 
 Arrays = NDArray[Any]
+Feeds = Mapping[str, Arrays]
 
 # Bytes of a model of which copies are made to give it to onnxruntime; a larger one is run as it lies in memory.
 MOST_COPIED = 1 << 26
@@ -25,25 +27,26 @@ class Runner:
     Attributes
     ----------
     run : callable
-        Takes the input in the model's shape and type, returns the output.
+        Takes the inputs by name, in the model's shapes and types, and returns the output.
     name : str
         Who runs it.
     """
 
-    run: Callable[[Arrays], Arrays]
+    run: Callable[[Feeds], Arrays]
     name: str
 
 
-def part_of(model: Any, tensor: str, live: Sequence[int], wanted: str) -> Any:
-    """Return the model that computes the value `wanted` of the input `tensor` alone, by the nodes at `live`."""
+def part_of(model: Any, entries: Entries, live: Sequence[int], wanted: str) -> Any:
+    """Return the model that computes the value `wanted` of its inputs alone, by the nodes at `live`."""
     import onnx
 
     graph = model.graph
-    if len(live) == len(graph.node) and [value.name for value in graph.output] == [wanted]:
+    if list(live) == list(range(len(graph.node))) and [value.name for value in graph.output] == [wanted]:
         return model
     nodes = [graph.node[place] for place in live]
     names = {name for node in nodes for name in node.input} | {wanted}
-    inputs = [value for value in graph.input if value.name == tensor]
+    tensors = {entry.name for entry in entries.parts}
+    inputs = [value for value in graph.input if value.name in tensors]
     output = next((value for value in graph.output if value.name == wanted), None)
     part = onnx.helper.make_graph(
         nodes,
@@ -57,8 +60,8 @@ def part_of(model: Any, tensor: str, live: Sequence[int], wanted: str) -> Any:
     return onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=max(model.ir_version, 3))
 
 
-def runner_of(part: Any, tensor: str, name: str, n_bytes: int) -> Runner:
-    """Return what runs a model of the input `tensor` and one output; `n_bytes` is its size.
+def runner_of(part: Any, name: str, n_bytes: int) -> Runner:
+    """Return what runs a model of one output; `n_bytes` is its size.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def runner_of(part: Any, tensor: str, name: str, n_bytes: int) -> Runner:
     ways = (_by_onnxruntime, _by_reference) if n_bytes < MOST_COPIED else (_by_reference,)
     for make in ways:
         try:
-            made = make(part, tensor)
+            made = make(part)
         except Exception as error:
             failure = failure or error
             continue
@@ -79,7 +82,7 @@ def runner_of(part: Any, tensor: str, name: str, n_bytes: int) -> Runner:
     raise ValueError(f"{name} cannot be evaluated ({first_line(failure)})")
 
 
-def _by_onnxruntime(part: Any, tensor: str) -> Runner | None:
+def _by_onnxruntime(part: Any) -> Runner | None:
     if find_spec("onnxruntime") is None:
         return None
     import onnxruntime
@@ -92,18 +95,18 @@ def _by_onnxruntime(part: Any, tensor: str) -> Runner | None:
     session = onnxruntime.InferenceSession(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
     )
-    return Runner(lambda rows: np.asarray(session.run(None, {tensor: rows})[0]), "onnxruntime")
+    return Runner(lambda feeds: np.asarray(session.run(None, dict(feeds))[0]), "onnxruntime")
 
 
-def _by_reference(part: Any, tensor: str) -> Runner:
+def _by_reference(part: Any) -> Runner:
     from onnx.reference import ReferenceEvaluator
 
     opset = max((int(stated.version) for stated in part.opset_import if stated.domain in STOCK), default=1)
     evaluator: Any = ReferenceEvaluator(part, new_ops=[_batch_norm()] if 7 <= opset < 14 else [])
 
-    def run(rows: Arrays) -> Arrays:
+    def run(feeds: Feeds) -> Arrays:
         with np.errstate(all="ignore"):
-            return np.asarray(evaluator.run(None, {tensor: rows})[0])
+            return np.asarray(evaluator.run(None, dict(feeds))[0])
 
     return Runner(run, "onnx's reference")
 

@@ -1,16 +1,19 @@
-"""The walk over a graph, from its input to the output that is asked for."""
+"""The walk over a graph, from its inputs to the output that is asked for."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from verify.reading.graph.limits import as_size
-from verify.reading.graph.values import Node, Shape, Value, pinned
+from verify.reading.graph.values import Value, input_value, pinned, reshaped, selected
 from verify.reading.onnx_files.constants import fold, is_folded
+from verify.reading.onnx_files.entry import Entries
 from verify.reading.onnx_files.rules import LOOKING, PASSING, refusal, rule_of
 from verify.reading.onnx_files.scope import STOCK, Scope, Signal, first_line, shown
 
@@ -22,16 +25,27 @@ SHAPES = ("Shape", "Size")
 
 
 def live_nodes(nodes: Sequence[Any], wanted: str) -> list[int]:
-    """Return the positions of the nodes on which the value `wanted` depends, in order."""
+    """Return the positions of the nodes on which the value `wanted` depends, each behind those that it needs.
+
+    A model that lists them in another order, as some writers do, has them in the order of need; a circle stays as it is
+    listed, and the walk finds the value that is missing.
+    """
     makers = {name: position for position, node in enumerate(nodes) for name in node.output if name}
-    found: set[int] = set()
+    needs: dict[int, set[int]] = {}
     names = [wanted]
     while names:
         position = makers.get(names.pop(), -1)
-        if position >= 0 and position not in found:
-            found.add(position)
-            names += [name for name in nodes[position].input if name]
-    return sorted(found)
+        if position >= 0 and position not in needs:
+            given = [name for name in nodes[position].input if name]
+            needs[position] = {makers[name] for name in given if name in makers}
+            names += given
+    listed = sorted(needs)
+    if all(need < position for position in listed for need in needs[position]):
+        return listed
+    try:
+        return list(TopologicalSorter({position: sorted(needs[position]) for position in listed}).static_order())
+    except CycleError:
+        return listed
 
 
 def follow(nodes: Sequence[Any], live: Sequence[int], wanted: str, scope: Scope) -> Signal:
@@ -125,7 +139,12 @@ def named(position: int, node: Any) -> str:
     return f"ONNX node {position}{name} ({node.op_type[:40]})"
 
 
-def start(scope: Scope, name: str, shape: Shape, kind: np.dtype[Any]) -> None:
-    """Begin a walk at an input."""
-    size = int(np.prod(shape, dtype=int))
-    scope.signals[name] = Signal(Value(shape, ((Node("input", size), None),)), kind)
+def start(scope: Scope, entries: Entries) -> None:
+    """Begin a walk at the inputs, which lie one after the other in the input of the network."""
+    row = input_value((entries.size,))
+    first = 0
+    for entry in entries.parts:
+        places = first + np.arange(prod(entry.shape)).reshape(entry.shape)
+        value = reshaped(row, entry.shape) if places.size == row.size else selected(row, places)
+        scope.signals[entry.name] = Signal(value, entry.kind)
+        first += places.size
