@@ -140,7 +140,7 @@ def _replay_by_torch(module: Any) -> Replay:
 def _replay_by_onnx(source: Any) -> Replay:
     # The whole model, a softmax or sigmoid at its end among it.
     model = load_model(source)
-    entries, wanted = entries_of(model, None), output_of(model, None)
+    entries, wanted = entries_of(model), output_of(model, None)
     part = part_of(model.proto, entries, live_nodes(model.proto.graph.node, wanted), wanted)
     runner = runner_of(part, model.name, model.n_bytes)
     return Replay(lambda x: runner.run(entries.feeds(x[None])), entries.kind, runner.name)

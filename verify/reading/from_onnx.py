@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Reading:
     runner: Runner
 
 
-def read_onnx(source: Any, input_shape: Shape | None = None, output: str | None = None) -> SparseReLUNetwork:
+def read_onnx(source: Any, shapes: Sequence[Shape] = (), output: str | None = None) -> SparseReLUNetwork:
     """Return the network of an ONNX model: a graph of affine and piecewise linear nodes.
 
     The nodes are those of :mod:`verify.reading.onnx_files.rules`; nodes on which the output does not depend are not
@@ -52,8 +53,8 @@ def read_onnx(source: Any, input_shape: Shape | None = None, output: str | None 
     ----------
     source : path, bytes or onnx.ModelProto
         A file may be compressed (``.onnx.gz``).
-    input_shape : tuple of int, optional
-        The shape of one row, without the batch, where the model leaves sizes open.
+    shapes : sequence of tuple of int, optional
+        The shape of one row of each input, without the batch, where the model leaves sizes open.
     output : str, optional
         The name of one of several outputs.
 
@@ -63,13 +64,13 @@ def read_onnx(source: Any, input_shape: Shape | None = None, output: str | None 
         The source is no ONNX model, a node is unsupported (named, with its position), or the graph computes another
         function than its nodes.
     """
-    return read_model(source, input_shape, output).network
+    return read_model(source, shapes, output).network
 
 
-def read_model(source: Any, input_shape: Shape | None = None, output: str | None = None) -> Reading:
+def read_model(source: Any, shapes: Sequence[Shape] = (), output: str | None = None) -> Reading:
     """Return the network of an ONNX model with what runs the model; arguments and errors as of :func:`read_onnx`."""
     model = load_model(source)
-    entries, wanted = entries_of(model, input_shape), output_of(model, output)
+    entries, wanted = entries_of(model, shapes), output_of(model, output)
     try:
         return _read(model, entries, wanted)
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from math import prod
@@ -18,6 +18,7 @@ from verify.reading.graph.agreement import N_ROWS, TOLERANCE, finished, gap_betw
 from verify.reading.graph.layering import network_of
 from verify.reading.graph.limits import Allowance
 from verify.reading.graph.values import Shape, Value
+from verify.reading.torch_modules.joined import Joined, check_inputs
 from verify.reading.torch_modules.parts import Final
 from verify.reading.torch_modules.tracing import (
     first_of,
@@ -32,7 +33,7 @@ from verify.reading.torch_modules.tracing import (
 WHOLE = 1 << 50
 
 
-def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseReLUNetwork:
+def read_module(module: nn.Module, shapes: Sequence[Shape] = ()) -> SparseReLUNetwork:
     """Return the network of a torch module, as it computes in eval mode.
 
     A chain of layers (Sequential, nested) is read as it stands; any other module is traced by torch.fx, whose graph
@@ -43,8 +44,9 @@ def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseRe
     ----------
     module : torch.nn.Module
         It keeps its modes and its statistics.
-    input_shape : tuple of int, optional
-        The shape of one row, without the batch; needed where the first layer does not tell it (convolutions).
+    shapes : sequence of tuple of int, optional
+        The shape of one row of each input, without the batch; needed where the first layer does not tell it
+        (convolutions), and with several inputs, which lie one after the other in the input of the network.
 
     Raises
     ------
@@ -52,9 +54,13 @@ def read_module(module: nn.Module, input_shape: Shape | None = None) -> SparseRe
         A layer or operation of another kind (named, with its position), an entry that is not finite, or a module that
         computes another function than its layers.
     """
+    check_inputs(module, max(len(shapes), 1))
+    if len(shapes) > 1:
+        joined = Joined(module, shapes)
+        module, shapes = joined, [(joined.size,)]
     # Weights that are computed when they are looked at (parametrizations) depend on the mode too.
     with _evaluating(module):
-        follow, start = _way(module, input_shape)
+        follow, start = _way(module, shapes[0] if shapes else None)
         follow()
         rows = sample_rows(prod(start))
         expected = _run(module, rows.reshape(N_ROWS, *start))

@@ -9,13 +9,14 @@ from typing import Any
 
 from convexnn.checks import as_count, as_file
 from convexnn.network import SparseReLUNetwork
+from verify.reading.graph.values import Shape
 from verify.reading.onnx_files.model_files import is_model, is_model_file
 from verify.reading.simplify import simplify
 from verify.relu_graph import load_network
 
 
 def read_network(
-    source: Any, *, input_shape: Sequence[int] | None = None, output: str | None = None
+    source: Any, *, input_shape: Sequence[int] | Sequence[Sequence[int]] | None = None, output: str | None = None
 ) -> SparseReLUNetwork:
     """Return any supported network as one of (csr weight, bias) layers.
 
@@ -32,10 +33,10 @@ def read_network(
         by ``save`` of our own networks; a file ``.onnx`` or ``.onnx.gz``, the bytes of one, or an ``onnx.ModelProto``
         (its nodes: :mod:`verify.reading.onnx_files.rules`). Modules, estimators and models are run on a few rows and
         must agree with what was read.
-    input_shape : sequence of int, optional
+    input_shape : sequence of int, or of such sequences, optional
         The shape of one row of a torch module or ONNX model, without the batch, such as (3, 32, 32); needed where the
-        source does not tell it. The network takes these entries in row-major order, and those of several inputs of an
-        ONNX model one after the other, in the order in which it names them.
+        source does not tell it. The network takes these entries in row-major order. Of several inputs one shape each,
+        such as [(3,), (2,)], which a torch module needs: the network takes them one after the other.
     output : str, optional
         The name of one of several outputs of an ONNX model.
 
@@ -75,7 +76,7 @@ def read_network(
     return network if ours else simplify(network)
 
 
-def read_whole(source: Any, input_shape: Sequence[int] | None = None, output: str | None = None) -> SparseReLUNetwork:
+def read_whole(source: Any, input_shape: Any = None, output: str | None = None) -> SparseReLUNetwork:
     """Return the same with all of its hidden neurons, those that cannot matter among them."""
     path = as_file(source, "network") if isinstance(source, str | os.PathLike) else None
     model = is_model(source) or (path is not None and is_model_file(path))
@@ -83,26 +84,26 @@ def read_whole(source: Any, input_shape: Sequence[int] | None = None, output: st
         raise ValueError("output is given; expected it with an ONNX model alone")
     if input_shape is not None and not (model or _is_torch(source)):
         raise ValueError("input_shape is given; expected it with a torch module or an ONNX model alone")
-    shape = None if input_shape is None else _as_shape(input_shape)
+    shapes = () if input_shape is None else _as_shapes(input_shape)
     if model:
         from verify.reading.from_onnx import read_onnx
 
-        return read_onnx(source if path is None else path, shape, output)
+        return read_onnx(source if path is None else path, shapes, output)
     if path is not None:
         if _is_ours(path):
             return load_network(path)
         raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz")
-    return _read_object(source, shape)
+    return _read_object(source, shapes)
 
 
-def _read_object(source: Any, shape: tuple[int, ...] | None) -> SparseReLUNetwork:
+def _read_object(source: Any, shapes: tuple[Shape, ...]) -> SparseReLUNetwork:
     """Return the network of an object of another library, or our own as it is."""
     if isinstance(source, SparseReLUNetwork):
         return source
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
-        return read_module(source, shape)
+        return read_module(source, shapes)
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
         from verify.reading.from_sklearn import read_estimator
 
@@ -118,8 +119,18 @@ def read_simple(source: Any) -> SparseReLUNetwork:
     return simplify(read_network(source))
 
 
-def _as_shape(sizes: Any) -> tuple[int, ...]:
-    if not isinstance(sizes, Sequence) or isinstance(sizes, str) or not sizes:
+def _as_shapes(given: Any) -> tuple[Shape, ...]:
+    """Return the shape of each input; sizes alone are the shape of the only one."""
+    several = _is_sizes(given) and any(map(_is_sizes, given))
+    return tuple(_as_shape(one) for one in given) if several else (_as_shape(given),)
+
+
+def _is_sizes(given: Any) -> bool:
+    return isinstance(given, Sequence) and not isinstance(given, str)
+
+
+def _as_shape(sizes: Any) -> Shape:
+    if not _is_sizes(sizes) or not sizes:
         raise TypeError(f"input_shape is {sizes!r}; expected the sizes of one row, such as (3, 32, 32)")
     return tuple(as_count(size, "input_shape") for size in sizes)
 

@@ -91,7 +91,6 @@ def test_a_question_and_its_replay_know_all_inputs(tmp_path: Path) -> None:
     onnx.save(two(), file)
     box = verify.Box(-np.ones(5), np.ones(5))
     found = verify.maximize(file, box, 1)
-    assert found.witness is not None
     corners = np.array(np.meshgrid(*[[-1.0, 1.0]] * 5)).reshape(5, -1).T
     assert found.status is verify.Status.OPTIMAL
     assert found.value == pytest.approx(verify.read_network(file).predict(corners)[:, 1].max(), rel=1e-6)
@@ -101,9 +100,13 @@ def test_a_question_and_its_replay_know_all_inputs(tmp_path: Path) -> None:
     assert replay.outputs(found.witness) == pytest.approx(outputs, abs=1e-5)
 
 
-def test_a_shape_for_several_inputs_is_refused_in_a_line() -> None:
-    with pytest.raises(ValueError, match="has 2 inputs \\('x', 'z'\\); expected a model that states the shapes"):
-        verify.read_network(two(), input_shape=(3,))
+def test_sizes_that_the_model_leaves_open_are_told_for_each_input() -> None:
+    model = with_inputs(model_of(TWO, W=W, V=V), {"x": ("n", "k"), "z": ("n", "l")})
+    network = verify.read_network(model, input_shape=[(3,), (2,)])
+    rows = RNG.standard_normal((5, 5))
+    assert np.array_equal(network.predict(rows), verify.read_network(two()).predict(rows))
+    with pytest.raises(ValueError, match=r"has 2 inputs \('x', 'z'\); expected a shape for each"):
+        verify.read_network(model, input_shape=(3,))
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from math import prod
 from typing import Any
 
@@ -86,25 +87,27 @@ class Entries:
         return Entries(tuple(entry.whole() for entry in self.parts))
 
 
-def entries_of(model: Model, input_shape: Shape | None) -> Entries:
-    """Return the inputs of a model; `input_shape` tells the sizes of a row that a model of one input does not.
+def entries_of(model: Model, shapes: Sequence[Shape] = ()) -> Entries:
+    """Return the inputs of a model; `shapes`, one for each, tell the sizes of a row that the model does not.
 
     Raises
     ------
     ValueError
-        No input, sizes that nobody tells or that contradict each other, or a type that is no real number.
+        No input, another number of them than of shapes, sizes that nobody tells or that contradict each other, or a
+        type that is no real number.
     """
     weights = {tensor.name for tensor in model.proto.graph.initializer}
     inputs = [value for value in model.proto.graph.input if value.name not in weights]
     if not inputs:
         raise ValueError(f"{model.name} has no input; expected one at least")
-    if len(inputs) > 1 and input_shape is not None:
+    if shapes and len(shapes) != len(inputs):
         names = ", ".join(shown(value.name) for value in inputs[:8])
         raise ValueError(
-            f"input_shape is given, and {model.name} has {len(inputs)} inputs ({names}); expected a model that states "
-            "the shapes of several inputs itself"
+            f"input_shape has {len(shapes)} shapes, and {model.name} has {len(inputs)} inputs ({names}); expected a "
+            "shape for each, such as [(3,), (2,)]"
         )
-    return Entries(tuple(_entry_of(model, tensor, input_shape) for tensor in inputs))
+    pairs = zip_longest(inputs, shapes)
+    return Entries(tuple(_entry_of(model, tensor, shape) for tensor, shape in pairs))
 
 
 def _entry_of(model: Model, tensor: Any, input_shape: Shape | None) -> Entry:

@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from verify.reading.graph.values import Shape, Value, input_value, pinned
 from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING
+from verify.reading.torch_modules.joined import Joined
 from verify.reading.torch_modules.layers import KNOWN, NEUTRAL, RULES, kind_of, own_code
 from verify.reading.torch_modules.parts import Final
 
@@ -150,7 +151,7 @@ def traced(module: nn.Module) -> tuple[fx.Graph, nn.Module]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            root = _Root(module)
+            root = module if isinstance(module, Joined) else _Root(module)
             return _Tracer().trace(root), root
     except Exception as error:
         name = type(module).__name__
@@ -202,10 +203,6 @@ def _words(node: fx.Node) -> str:
 def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, Any]) -> Any:
     """Return what a node makes of what is known."""
     if node.op == "placeholder":
-        if any(isinstance(given, Value) for given in known.values()):
-            if not node.args:
-                raise ValueError("it is a second input; expected one")
-            return node.args[0]
         return input_value((1, *shape))
     if node.op == "get_attr":
         return _attribute(module, str(node.target))
