@@ -158,14 +158,15 @@ def _goes_on(text: str, more: str) -> bool:
 
 
 def several_of(names: Names) -> str:
-    """Return which networks, inputs or outputs a file is about, where it is not one of each; else nothing."""
+    """Return what a file is about, where that is not one network with inputs and one output; else nothing."""
     if len(names.networks) > 1:
         return f"{len(names.networks)} networks, {' and '.join(names.networks)}"
     for network, found in names.networks.items():
-        for letter, kind in (("X", "inputs"), ("Y", "outputs")):
-            if len(found[letter]) != 1:
-                listed = f", {' and '.join(found[letter])}" if found[letter] else ""
-                return f"{len(found[letter])} {kind} of the network {network}{listed}"
+        if not found["X"]:
+            return f"the network {network} without an input"
+        if len(found["Y"]) != 1:
+            listed = f", {' and '.join(found['Y'])}" if found["Y"] else ""
+            return f"{len(found['Y'])} outputs of the network {network}{listed}"
     return ""
 
 

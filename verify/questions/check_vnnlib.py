@@ -104,7 +104,7 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
     asked = question if isinstance(question, Property) else read_property(question)
     if asked.several:
         where = f"{asked.path}: " if asked.path else ""
-        raise ValueError(f"{where}the property is about {asked.several}; expected one network, one input, one output")
+        raise ValueError(f"{where}the property is about {asked.several}; expected one network with inputs and one output")
     net = read_simple(network)
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
         if have != want:

@@ -247,11 +247,23 @@ class TestTensors:
         with pytest.raises(ValueError, match="is about 2 networks, teacher and student; expected one network"):
             verify.check_vnnlib(NETWORK, asked)
 
-    def test_several_inputs_are_refused_by_name(self) -> None:
-        text = """(declare-network N (declare-input image Real [2]) (declare-input more Real [1])
-            (declare-output Y Real [1])) (assert (<= Y[0] 1))"""
-        with pytest.raises(ValueError, match="is about 2 inputs of the network N, image and more"):
-            verify.check_vnnlib(NETWORK, verify.parse_property(text))
+    def test_several_inputs_lie_one_after_the_other(self) -> None:
+        text = """(declare-network N (declare-input image Real [1]) (declare-input more Real [1, 1])
+            (declare-output Y Real [2])) (assert (and (<= -1 image[0] 1) (<= {} more[0,0] 1))) (assert (>= Y[0] {}))"""
+        for low, level in ((-1, 0.5), (0.5, 0.5), (-1, 5)):
+            single = f"{DECLARED}(assert (<= -1 X_0 1))(assert (<= {low} X_1 1))(assert (>= Y_0 {level}))"
+            asked, same = (verify.parse_property(form) for form in (text.format(low, level), single))
+            assert asked.cases[0].lower.tolist() == [-1, low]
+            assert verify.check_vnnlib(NETWORK, asked).status is verify.check_vnnlib(NETWORK, same).status
+
+    def test_several_outputs_or_no_input_are_refused_by_name(self) -> None:
+        for tensors, words in (
+            ("(declare-input X Real [2]) (declare-output Y Real [1]) (declare-output Z Real [1])", "Y and Z; expected"),
+            ("(declare-output Y Real [2])", "the network N without an input; expected"),
+        ):
+            asked = verify.parse_property(f"(declare-network N {tensors}) (assert (<= Y[0] 1))")
+            with pytest.raises(ValueError, match=words):
+                verify.check_vnnlib(NETWORK, asked)
 
     def test_an_unbounded_entry_is_named_as_declared(self) -> None:
         text = TENSORS.replace("(<= X[0,0] 1.0)", "") + "(assert (>= Y[0] 0))"
