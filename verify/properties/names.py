@@ -21,16 +21,28 @@ LETTERS, MOST_ENTRIES = {"declare-input": "X", "declare-output": "Y"}, 10_000_00
 TYPES = ("real", "float64", "double", "float32", "float", "float16", "bfloat16")
 
 
+@dataclass(frozen=True)
+class DeclaredNetwork:
+    """A network of a file: its name, how many inputs and outputs it has, and the name of the one that it equals."""
+
+    name: str
+    n_inputs: int
+    n_outputs: int
+    equals: str = ""
+
+
 @dataclass
 class Names:
     """The variables of a file: `find` says which one a word is.
 
-    `single` has those declared one by one, `tensors` those of networks: the letter, the first index and the shape.
+    `single` has those declared one by one, `tensors` those of networks: the letter, the first index and the shape;
+    `equals` has the networks that are said to be another one, by name.
     """
 
     single: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
     tensors: dict[str, tuple[str, int, tuple[int, ...]]] = field(default_factory=dict)
     networks: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    equals: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=lambda: {"X": 0, "Y": 0})
 
     def find(self, word: Word) -> Variable | None:
@@ -97,10 +109,36 @@ class Names:
                 found[LETTERS[head]].append(self._declare_tensor(part, LETTERS[head]))
             elif head == "declare-hidden":
                 raise VnnlibError(part.line, "a hidden tensor is declared; expected inputs and outputs alone")
-            elif head not in ("isomorphic-to", "equal-to"):
+            elif isinstance(part, Group) and head == "equal-to":
+                self.equals[name] = self._known_network(part)
+            elif head != "isomorphic-to":
                 what = shown(head or "(...)") if isinstance(part, Group) else part.shown
                 raise VnnlibError(part.line, f"{what} stands in a network; expected {form}")
         self.networks[name] = found
+        self._check_equal(name, command)
+
+    def _known_network(self, group: Group) -> str:
+        """Return the network that another one is said to equal."""
+        name = group.parts[1].text if len(group.parts) == 2 and isinstance(group.parts[1], Word) else ""
+        if name not in self.networks:
+            raise VnnlibError(group.line, f"a network is equal to {shown(name)}; expected one declared before it")
+        return self.equals.get(name, name)
+
+    def _check_equal(self, name: str, command: Group) -> None:
+        if name in self.equals and self._counts(name) != self._counts(self.equals[name]):
+            raise VnnlibError(
+                command.line, f"{_brief(name)} is equal to {self.equals[name]}; expected as many inputs and outputs"
+            )
+
+    def _counts(self, network: str) -> tuple[int, int]:
+        """Return how many entries the inputs and the outputs of a network have."""
+        found = self.networks[network]
+        inputs, outputs = (sum(prod(self.tensors[name][2]) for name in found[letter]) for letter in "XY")
+        return inputs, outputs
+
+    def declared(self) -> tuple[DeclaredNetwork, ...]:
+        """Return the networks, in the order of the file."""
+        return tuple(DeclaredNetwork(name, *self._counts(name), self.equals.get(name, "")) for name in self.networks)
 
     def _declare_tensor(self, group: Group, letter: str) -> str:
         """Take the declaration of an input or an output of a network; return its name."""
@@ -157,10 +195,8 @@ def _goes_on(text: str, more: str) -> bool:
     return opened or (more.startswith("[") and NAME.fullmatch(text) is not None)
 
 
-def several_of(names: Names) -> str:
-    """Return what a file is about, where that is not one network with inputs and one output; else nothing."""
-    if len(names.networks) > 1:
-        return f"{len(names.networks)} networks, {' and '.join(names.networks)}"
+def refusal_of(names: Names) -> str:
+    """Return which network of a file lacks an input, or has not one output; nothing where all are as they should be."""
     for network, found in names.networks.items():
         if not found["X"]:
             return f"the network {network} without an input"

@@ -15,6 +15,7 @@ from verify.properties.at_point import held_at, in_all_alternatives
 from verify.properties.case import Case
 from verify.properties.cases import MOST_CASES, Cases, RulesOut, TooManyError, cases_of
 from verify.properties.formulas import Formula, size_of
+from verify.properties.names import DeclaredNetwork
 
 # Alternatives beyond which bounds of a network are asked which of them can be met, before all are multiplied out.
 MANY = 1000
@@ -30,12 +31,16 @@ class Property:
         As declared.
     asserted : tuple
         The formulas of linear constraints that an input and its outputs must all meet to violate it.
-    several : str
-        What a file declares that is about more than one network, input or output; no question takes such a property.
+    refusal : str
+        What a file declares that no question takes, such as a network with two outputs; else nothing.
     path : str
         The file, or nothing.
     tensors : tuple
         The names and shapes of inputs that VNN-LIB 2.0 declares, in order.
+    networks : tuple
+        The networks that VNN-LIB 2.0 declares, in order: their inputs lie one after the other, and so do their outputs.
+    labels : tuple of str
+        What the inputs are called, where they are not those of `tensors`, X_0 and so on.
 
     Examples
     --------
@@ -49,9 +54,11 @@ class Property:
     n_inputs: int
     n_outputs: int
     asserted: tuple[Formula, ...]
-    several: str = ""
+    refusal: str = ""
     path: str = ""
     tensors: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    networks: tuple[DeclaredNetwork, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -91,6 +98,8 @@ class Property:
 
     def input_name(self, index: int) -> str:
         """Return what the file calls an input."""
+        if self.labels:
+            return self.labels[index]
         for name, shape in self.tensors:
             if index < prod(shape):
                 places = np.unravel_index(index, shape) if shape else ()

@@ -14,7 +14,7 @@ def read_property(path: str | os.PathLike[str]) -> Property:
     Parameters
     ----------
     path : str or path
-        VNN-LIB 1.0, or 2.0 about one network with one input and one output: linear constraints on inputs, on outputs
+        VNN-LIB 1.0, or 2.0 about networks with inputs and one output each: linear constraints on inputs, on outputs
         and on both, with ``and``, ``or``, ``not``, ``=>``, ``ite``, ``xor``, ``let`` and definitions without arguments.
         Numbers are the float64 numbers nearest to what is written; what is computed from them is exact.
 
@@ -58,4 +58,5 @@ def parse_property(text: str) -> Property:
 
 
 def _property(document: Document, path: str) -> Property:
-    return Property(document.n_inputs, document.n_outputs, document.asserted, document.several, path, document.tensors)
+    counts, more = (document.n_inputs, document.n_outputs), (document.tensors, document.networks)
+    return Property(*counts, document.asserted, document.refusal, path, *more)

@@ -14,7 +14,7 @@ from convexnn.checks import as_file
 from convexnn.files import unpacked
 from verify.properties.formulas import Formula
 from verify.properties.logic import Reader
-from verify.properties.names import Names, several_of, with_indices
+from verify.properties.names import DeclaredNetwork, Names, refusal_of, with_indices
 from verify.properties.s_expressions import Group, VnnlibError, Word, groups, shown
 
 SILENT = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value")
@@ -29,15 +29,16 @@ MOST_BYTES = 1 << 29
 class Document:
     """What a file says: how many inputs and outputs there are, and the formulas that must hold together.
 
-    `several` names the networks, inputs or outputs of a file that is about more than one of them, or is empty;
-    `tensors` has the names and shapes of inputs that are tensors.
+    `refusal` says what no question takes, and is empty where there is nothing of the kind; `tensors` has the names and
+    shapes of inputs that are tensors, `networks` those that VNN-LIB 2.0 declares.
     """
 
     n_inputs: int
     n_outputs: int
     asserted: tuple[Formula, ...]
-    several: str = ""
+    refusal: str = ""
     tensors: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    networks: tuple[DeclaredNetwork, ...] = ()
 
 
 def read_document(path: str | os.PathLike[str]) -> Document:
@@ -75,7 +76,8 @@ def parse(text: str) -> Document:
         else:
             _take(command, reader)
     tensors = tuple((name, shape) for name, (letter, _, shape) in names.tensors.items() if letter == "X")
-    return Document(names.count("X"), names.count("Y"), tuple(asserted), several_of(names), tensors)
+    counts = names.count("X"), names.count("Y")
+    return Document(*counts, tuple(asserted), refusal_of(names), tensors, names.declared())
 
 
 def _asserted(command: Group, reader: Reader) -> Formula:

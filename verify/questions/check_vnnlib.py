@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convexnn.checks import Floats, as_nonnegative
+from convexnn.checks import Floats, Ints, as_nonnegative
 from convexnn.network import SparseReLUNetwork
 from verify.answers.answer import Event, Proof
 from verify.answers.checked_result import CheckedResult
@@ -23,6 +23,7 @@ from verify.properties.case import Case
 from verify.properties.cases import Cases
 from verify.properties.property import Property
 from verify.properties.read_property import read_property
+from verify.properties.several_networks import joined_question
 from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.open_case import OpenCase, OpenCondition, cases_for
 from verify.questions.resources import INTERRUPTION, Resources, answer_of, resources_of
@@ -51,8 +52,9 @@ def check_vnnlib(
 
     Parameters
     ----------
-    network : SparseReLUNetwork, torch module, or path
-        Anything that :func:`verify.read_network` takes.
+    network : SparseReLUNetwork, torch module, path, or sequence of them
+        Anything that :func:`verify.read_network` takes; for a property about several networks one for each, in the
+        order in which it declares them, those that are ``equal-to`` another one left out or not.
     question : Property or path
         A VNN-LIB file as :func:`verify.read_property` takes it, or what that returns.
     time_limit, backend, seed, model
@@ -102,10 +104,10 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
     """Return the question, read."""
     time_limit, backend, seed, model = options
     asked = question if isinstance(question, Property) else read_property(question)
-    if asked.several:
+    if asked.refusal:
         where = f"{asked.path}: " if asked.path else ""
-        raise ValueError(f"{where}the property is about {asked.several}; expected one network with inputs and one output")
-    net = read_simple(network)
+        raise ValueError(f"{where}the property is about {asked.refusal}; expected networks with inputs and one output")
+    net, asked, places = _one_network(network, asked, model)
     for name, have, want in (("inputs", asked.n_inputs, net.n_inputs), ("outputs", asked.n_outputs, net.n_outputs)):
         if have != want:
             raise ValueError(f"the property has {have} {name}; expected {want}, as the network has")
@@ -116,7 +118,18 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
     resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
     # Multiplying out counts.
     resources = replace(resources, clock=clock)
-    return _PropertyCheck(net, asked, cases, notes, resources, order)
+    return _PropertyCheck(net, asked, cases, notes, resources, order, places)
+
+
+def _one_network(given: Any, asked: Property, model: Any) -> tuple[SparseReLUNetwork, Property, Ints | None]:
+    """Return the network that a property is about, several as one; for each input of the file which of its it is."""
+    if len(asked.networks) > 1:
+        if model is not None:
+            raise ValueError("model is given for a property of several networks; expected it for one network alone")
+        return joined_question(given, asked)
+    if isinstance(given, list | tuple):
+        raise ValueError(f"{len(given)} networks are given for a property of one; expected one network, not in a list")
+    return read_simple(given), asked, None
 
 
 def _network_for(network: SparseReLUNetwork, cases: Sequence[Case]) -> tuple[SparseReLUNetwork, str]:
@@ -142,8 +155,10 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         notes: Sequence[str],
         resources: Resources,
         order: str,
+        places: Ints | None = None,
     ) -> None:
         super().__init__()
+        self.places = places
         self.network, self.written, self.resources, self.order = network, written, resources, order
         self.asked, self.whole = asked
         self.cases: list[OpenCase] = []
@@ -360,7 +375,7 @@ class _PropertyCheck(WitnessSearch[OpenCondition, Check]):
         replay = self.resources.replay
         return Check(
             status=status,
-            witness=witness,
+            witness=witness if witness is None or self.places is None else witness[self.places],
             outputs=None if witness is None else self.network.activations(witness[None])[-1][0],
             replayed=None if witness is None or replay is None else replay.outputs(witness),
             bound=self.highest,

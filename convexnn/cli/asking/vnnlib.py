@@ -37,6 +37,10 @@ def vnnlib(
     properties: Annotated[
         list[Path], typer.Argument(help="VNN-LIB files, packed or not; several have a JSON line each.")
     ],
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another network of a property about several, in the order in which it declares them."),
+    ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds for each property, reading it among them.")] = 60.0,
     backend: shared.Backend = "auto",
     seed: shared.AscentSeed = 0,
@@ -65,6 +69,8 @@ def vnnlib(
     asked = [verify.read_property(path) for path in properties]
     if len(asked) > 1:
         refuse_witness_of_many(witness, "several properties")
+        if also:
+            raise ValueError("also is given with several properties; expected it with one property of several networks")
         network_key = file_key("network", network)
         work = [job_of(network_key, file_key("property", path), path, options) for path in properties]
         kept = writable_if_given(log, [network, *properties])
@@ -75,8 +81,9 @@ def vnnlib(
         raise typer.Exit(worst_code(verdicts, VNNLIB_CODES))
     refuse_batch_of_one(log, jobs, dask, "property", "several")
     place = Path(f"{properties[0].stem}.witness.txt") if witness is None else witness
-    file = writable(place, [network, *properties])
-    check = _check(network, fingerprint(network), asked[0], options, began)
+    networks = [network, *(also or [])]
+    file = writable(place, [*networks, *properties])
+    check = _check(networks, asked[0], options, began)
     written = None if check.witness is None else _write_witness(file, check)
     record = {**check_record(check), "witness_file": None if written is None else str(written)}
     print_result(_words(check, written), record, as_json)
@@ -88,14 +95,17 @@ def check_one(network: Path, digest: str, path: Path, options: dict[str, Any]) -
     import verify
 
     began = perf_counter()
-    return check_record(_check(network, digest, verify.read_property(path), options, began))
+    return check_record(_check([network], verify.read_property(path), options, began, digest))
 
 
-def _check(network: Path, digest: str, asked: verify.Property, options: dict[str, Any], began: float) -> verify.Check:
+def _check(
+    networks: list[Path], asked: verify.Property, options: dict[str, Any], began: float, digest: str | None = None
+) -> verify.Check:
     import verify
 
-    net = load_network(network, digest)
-    return verify.check_vnnlib(net, asked, model=replay_model(network), **what_is_left(options, began))
+    read = [load_network(path, fingerprint(path) if digest is None else digest) for path in networks]
+    model = None if len(asked.networks) > 1 else replay_model(networks[0])
+    return verify.check_vnnlib(read if len(read) > 1 else read[0], asked, model=model, **what_is_left(options, began))
 
 
 def _write_witness(file: Path, check: verify.Check) -> Path:

@@ -335,5 +335,20 @@ class TestVnnlib:
         assert complained(
             call("vnnlib", network, "holds.vnnlib", "--log", "x"), "log or jobs or dask is given for a single"
         )
-        several = ("holds.vnnlib", "violated.vnnlib", "--witness", "x")
-        assert complained(call("vnnlib", network, *several), "witness is given with several properties")
+        several = ("holds.vnnlib", "violated.vnnlib")
+        assert complained(call("vnnlib", network, *several, "--witness", "x"), "witness is given with several")
+        assert complained(call("vnnlib", network, *several, "--also", network), "also is given with several properties")
+        two = call("vnnlib", network, "holds.vnnlib", "--also", network)
+        assert complained(two, "2 networks are given for a property of one")
+
+    def test_a_property_of_two_networks(self, network: Path) -> None:
+        box = "".join(f"(assert (<= 0 a[{i}] 1))(assert (== a[{i}] c[{i}]))" for i in range(2))
+        networks = "".join(
+            f"(declare-network {name} (declare-input {x} Real [2]) (declare-output {y} Real [2]))"
+            for name, x, y in ("fab", "gcd")
+        )
+        for level, code in ((0.1, 0), (-0.1, 1)):
+            Path("two.vnnlib").write_text(f"{networks}{box}(assert (>= b[0] (+ d[0] {level})))")
+            assert call("vnnlib", network, "two.vnnlib", "--also", network).exit_code == code
+        assert Path("two.witness.txt").read_text().count("X_") == 4
+        assert complained(call("vnnlib", network, "two.vnnlib"), "about 2 networks, f and g, and 1 is given")

@@ -238,15 +238,6 @@ class TestTensors:
         (case,) = verify.parse_property(f"{text}{bounds}(assert (>= b 0))").cases
         assert case.lower.tolist() == [0, 1, 2, 3, 4, 5]
 
-    def test_two_networks_are_read_and_refused_by_name(self) -> None:
-        text = """(vnnlib-version <2.0>)
-            (declare-network teacher (declare-input A Real [1]) (declare-output B Real [1]))
-            (declare-network student (equal-to teacher) (declare-input C Real [1]) (declare-output D Real [1]))
-            (assert (== A[0] C[0])) (assert (<= 0 A[0] 1)) (assert (> B[0] D[0]))"""
-        asked = verify.parse_property(text)
-        with pytest.raises(ValueError, match="is about 2 networks, teacher and student; expected one network"):
-            verify.check_vnnlib(NETWORK, asked)
-
     def test_several_inputs_lie_one_after_the_other(self) -> None:
         text = """(declare-network N (declare-input image Real [1]) (declare-input more Real [1, 1])
             (declare-output Y Real [2])) (assert (and (<= -1 image[0] 1) (<= {} more[0,0] 1))) (assert (>= Y[0] {}))"""
