@@ -72,12 +72,12 @@ def run(name: str, splits: int) -> tuple[str, ...]:
             scores[seed, place] = model.score(fresh, truth)
             if kind is own:
                 weights[seed, place], turning[seed, place] = model.network_.nnz, turned(model, fresh, signs)
-    cells = [f"{100 * score:.1f}" for score in scores.mean(axis=0)]
+    free, monotone, *beside = (f"{100 * score:.1f}" for score in scores.mean(axis=0))
     cost = 100 * (scores[:, 1] - scores[:, 0])
     difference = f"{cost.mean():+.1f} +- {cost.std(ddof=1) / splits**0.5:.1f}"
     shares = [f"{100 * share:.1f} %" for share in turning.mean(axis=0)]
     counts = [f"{count:.0f}" for count in weights.mean(axis=0)]
-    return (name.replace("_", " "), RISING[name][1], *cells[:2], difference, *cells[2:], *shares, *counts)
+    return (name.replace("_", " "), RISING[name][1], free, monotone, difference, *beside, *shares, *counts)
 
 
 def main() -> None:
@@ -86,8 +86,8 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--markdown", action="store_true")
     given = parser.parse_args()
-    header = ("data", "signs", "free", "monotone", "difference", "trees", "monotone trees")
-    header += ("turned, free", "turned, monotone", "nonzeros", "monotone nonzeros")
+    scores = ("free", "monotone", "difference", "trees", "monotone trees")
+    header = ("data", "signs", *scores, "turned, free", "turned, monotone", "nonzeros", "monotone nonzeros")
     rows = Table.of(header, [run(name, given.splits) for name in given.data])
     print(rows.to_markdown() if given.markdown else rows.to_text())
 

@@ -64,8 +64,9 @@ class Layers:
 
     def turned(self, monotonic: Tensor) -> Layers:
         """Return layers with signs turned as :meth:`monotone_signs` wants them, every other neuron of either sign."""
-        self.weights[-1].abs_()[:, 1::2] *= -1.0
-        signs = self.monotone_signs(monotonic)
+        even = self.with_parameters(self.parameters.clone())
+        even.weights[-1].abs_()[:, 1::2] *= -1.0
+        signs = even.monotone_signs(monotonic)
         return self.with_parameters(torch.where(signs == 0.0, self.parameters, self.parameters.abs() * signs))
 
     def keeping(self, signs: Tensor | None) -> Layers:
