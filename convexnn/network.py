@@ -164,6 +164,23 @@ class SparseReLUNetwork(Record):
                 hidden = self.activate(index, values[-1])
         return values
 
+    def slope_bounds(self) -> tuple[Floats, Floats]:
+        """Return bounds (k, d) below and above each output's slope in each input, whatever all inputs are.
+
+        A slope is a sum over paths, each the product of its weights, where a ReLU lets it through or not; the bounds
+        let each unit do either, whatever others do. A lower bound of 0 proves that the output never falls.
+        """
+        below = above = self._layers[-1][0].toarray()
+        for index in reversed(range(len(self._layers) - 1)):
+            linear = self.linear_units(index)
+            passing = np.zeros(below.shape[1], dtype=bool) if linear is None else linear
+            below = np.where(passing, below, np.minimum(below, 0.0))
+            above = np.where(passing, above, np.maximum(above, 0.0))
+            weight = self._layers[index][0]
+            positive, negative = weight.maximum(0.0), (-weight).maximum(0.0)
+            below, above = below @ positive - above @ negative, above @ positive - below @ negative
+        return below, above
+
     def to_torch(self, dtype: str = "float32") -> torch.nn.Sequential:
         """Return a torch Sequential of Linear and ReLU (dense weights) of the given precision, in eval mode.
 

@@ -39,6 +39,7 @@ PYTHON = {
         r"^accuracy 0\.9\d; sparse ReLU network 30-\d+-1: ",
         r"^uses .*worst",
         r"^h0 = relu\(.*worst",
+        r"^slopes at most \[0\.0, 0\.0, 0\.0\]$",
     ),
     "docs/guides/budget.md": (r"^budget \d+: accuracy 0\.9\d on unseen rows$",),
     "docs/guides/convex_programs.md": (

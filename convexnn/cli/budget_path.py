@@ -14,7 +14,7 @@ from convexnn.cli.common.exit_codes import CUT_SHORT
 from convexnn.cli.common.printing import print_json, print_plain, print_remark
 from convexnn.cli.files.data_file import DataFile
 from convexnn.cli.files.writable import writable
-from convexnn.cli.fit import estimator_and_target, read_table
+from convexnn.cli.fit import estimator_and_target, monotonic_signs, read_table
 from convexnn.files import replacing
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def budget_path(
         int | None, typer.Option(help="Most neurons of a hidden layer. (default: from the budget)")
     ] = None,
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
+    monotonic: shared.Monotonic = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds of each fit. (default: none)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and of the search.")] = 0,
     jobs: shared.Jobs = 1,
@@ -68,7 +69,8 @@ def budget_path(
         require("matplotlib", "matplotlib", "--plot").use("agg")
     reading = {"missing": missing, "separator": separator, "comment": comment}
     table = read_table(data, target, drop, task, reading)
-    options = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
+    options: dict[str, Any] = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
+    options |= {"monotonic_cst": monotonic_signs(monotonic, table.features)}
     model, y = estimator_and_target(table, task, options)
     chosen = None if budgets is None else _whole_numbers(budgets)
     with workers(jobs, dask) as n_jobs:

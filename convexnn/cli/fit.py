@@ -71,6 +71,7 @@ def fit(
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 1,
     bias: Annotated[bool, typer.Option(help="Whether neurons and outputs have biases.")] = True,
     ridge: Annotated[float | None, typer.Option(help="Strength of the ridge. (default: from the noise)")] = None,
+    monotonic: shared.Monotonic = None,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds, reading the table among them. (default: none)")
     ] = None,
@@ -103,7 +104,12 @@ def fit(
     table = read_table(data, target, drop, task, {"missing": missing, "separator": separator, "comment": comment})
     reading = perf_counter() - began
     options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
-    options |= {"time_limit": time_limit, "random_state": seed, "device": device}
+    options |= {
+        "monotonic_cst": monotonic_signs(monotonic, table.features),
+        "time_limit": time_limit,
+        "random_state": seed,
+        "device": device,
+    }
     model, y = estimator_and_target(table, task, options)
     fitted = _fitted(model, table, y, test_share, seed, reading)
     if hint := _hint(table, task):
@@ -145,6 +151,23 @@ def estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) ->
         return SparseReLURegressor(**options), table.y
     whole = numbers and bool((table.y == np.round(table.y)).all())
     return SparseReLUClassifier(**options), table.y.astype(np.int64) if whole else table.y
+
+
+def monotonic_signs(text: str | None, features: Sequence[str]) -> list[int] | None:
+    """Return -1, 0 or 1 for each feature, from words such as debt=-1,income=+1."""
+    if text is None:
+        return None
+    signs = dict.fromkeys(features, 0)
+    for word in text.split(","):
+        # The name of a feature of a text column has an = of its own.
+        name, _, sign = word.strip().rpartition("=")
+        if name not in signs:
+            known = ", ".join(map(repr, features[:FEW])) + (", ..." if len(features) > FEW else "")
+            raise ValueError(f"monotonic is {text!r}, and {name!r} is no feature; expected NAME=SIGN of {known}")
+        if sign not in ("-1", "0", "1", "+1"):
+            raise ValueError(f"monotonic gives {name!r} the sign {sign!r}; expected +1, 0 or -1")
+        signs[name] = int(sign)
+    return list(signs.values())
 
 
 def _hint(table: DataFile, task: str) -> str:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
 from convexnn.estimators.defaults import network_size, passes
 from convexnn.estimators.files import read_estimator, write_estimator
+from convexnn.estimators.monotonic import as_monotonic
 from convexnn.estimators.network_fitter import NetworkFitter
 from convexnn.estimators.progress import Report, as_verbosity, reporting
 from convexnn.estimators.rows import by_tiles, counted_rows, dense
@@ -42,6 +43,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         patience: int = 0,
         time_limit: float | None = None,
         warm_start: bool = False,
+        monotonic_cst: Any = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
@@ -57,6 +59,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self.patience = patience
         self.time_limit = time_limit
         self.warm_start = warm_start
+        self.monotonic_cst = monotonic_cst
         self.verbose = verbose
         self.random_state = random_state
         self.device = device
@@ -66,7 +69,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
 
         The file holds the network, exact to the last bit, the names of features and classes, how the command line made
         features of the columns of a table (``columns_``, where it was fitted there), the features' importance, and the
-        parameters (a ``random_state`` that is not a whole number becomes None, as does a dict of class weights).
+        parameters (a ``random_state`` that is not a whole number becomes None, as do weights of classes that are no
+        text).
         :meth:`convexnn.SparseReLUNetwork.load` and ``verify.read_network`` read it too, as the network alone.
         """
         return write_estimator(self, path)
@@ -135,6 +139,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             self.feature_importances_ = np.zeros(X.shape[1])
             return
         options = {"start": self._start(inputs, outputs), "sample_weight": weights, **self._options(inputs)}
+        signs = self._monotonic(X.shape[1], len(constant))
+        options["monotonic_cst"] = None if signs is None else signs[inputs.varies]
         fit = self._fitted(inputs.apply(X), y, loss, options)
         self.network_ = to_raw(fit.network, inputs, outputs)
         self.status_, self.n_iter_, self.loss_curve_ = fit.status, len(fit.history), fit.history
@@ -149,6 +155,14 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         same_ends = (before.n_inputs, before.n_outputs) == (sizes[0], sizes[-1])
         small_enough = len(before.sizes) == len(sizes) and max(before.sizes[1:-1]) <= self.width_
         return to_scaled(before, inputs, outputs) if same_ends and small_enough else None
+
+    def _monotonic(self, n_features: int, n_outputs: int) -> Floats | None:
+        """Return the signs of the slopes in the features (d,), where any is to have one."""
+        signs = as_monotonic(self.monotonic_cst, n_features, getattr(self, "feature_names_in_", None))
+        if signs is not None and n_outputs > 1:
+            what = f"{n_outputs} classes" if hasattr(self, "classes_") else f"{n_outputs} targets"
+            raise ValueError(f"monotonic_cst is for one output, and y has {what}; expected one target, or two classes")
+        return signs
 
     def _options(self, inputs: Scaling) -> dict[str, Any]:
         """Return further options of `fit_network`, for features as they are scaled."""

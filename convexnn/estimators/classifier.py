@@ -31,6 +31,8 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
         :func:`convexnn.fit_network`. One number for all features, so bring them to one scale where they differ.
     warm_start : bool, default False
         As in :class:`SparseReLURegressor`.
+    monotonic_cst : array_like (d,) or dict, optional
+        As in :class:`SparseReLURegressor`, of the logit and so of the probability of ``classes_[1]``; for two classes.
     class_weight : dict, "balanced" or None, default None
         What the rows of a class count more than others, ``{label: weight}`` (1 where a label is left out); "balanced"
         lets all classes count alike.
@@ -82,6 +84,7 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
         patience: int = 0,
         time_limit: float | None = None,
         warm_start: bool = False,
+        monotonic_cst: Any = None,
         class_weight: dict[Any, float] | str | None = None,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -99,6 +102,7 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
             patience=patience,
             time_limit=time_limit,
             warm_start=warm_start,
+            monotonic_cst=monotonic_cst,
             verbose=verbose,
             random_state=random_state,
             device=device,

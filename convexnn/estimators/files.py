@@ -102,7 +102,14 @@ def _of_size(arrays: dict[str, NDArray[Any]], name: str, size: int) -> NDArray[A
 
 def _plain(value: Any) -> Any:
     """Return a parameter as JSON takes it; what JSON has no words for, such as a random generator, is None."""
-    plain = value.item() if isinstance(value, np.generic) else value
+    plain = (
+        value.item() if isinstance(value, np.generic) else value.tolist() if isinstance(value, np.ndarray) else value
+    )
+    if isinstance(plain, list | tuple):
+        return [_plain(entry) for entry in plain]
+    if isinstance(plain, dict):
+        has_texts = all(isinstance(name, str) for name in plain)
+        return {name: _plain(entry) for name, entry in plain.items()} if has_texts else None
     return plain if isinstance(plain, bool | int | float | str) else None
 
 

@@ -63,6 +63,7 @@ def fit_network(
     linear: bool = True,
     polish: bool = True,
     sample_weight: ArrayLike | None = None,
+    monotonic_cst: ArrayLike | None = None,
     n_jobs: int | None = None,
 ) -> NetworkFit:
     """Fit a ReLU network with at most `budget` nonzero weights, those of hidden and output layers together.
@@ -120,6 +121,9 @@ def fit_network(
     sample_weight : array_like (n,), optional
         How much each row counts, at least 0: the loss is the weighted mean. Rows of weight 0 are left out; the search
         for hidden layers takes the others alike, all fits after it weigh them.
+    monotonic_cst : array_like (d,) of -1, 0 and 1, optional
+        Features in which the output is to rise everywhere (1), or fall (-1), with one output alone: all paths from such
+        a feature to the output then have that sign, so that the network keeps it for all inputs. Nothing is searched.
     n_jobs : int, optional
         Starts at a time, as of :func:`convexnn.recover`.
 
@@ -182,6 +186,7 @@ def fit_network(
     as_count(patience, "patience", at_least=0)
     limits = Limits(as_count(n_restarts, "n_restarts"), time_limit)
     reach = _margin(margin, matrix.shape[1], loss)
+    slopes = None if monotonic_cst is None else _slopes(monotonic_cst, matrix.shape[1], outputs)
     # It is not loaded before it is used, and comes with what follows.
     deadline = Deadline(limits.time_limit, began + seconds_to_import("torch"))
     from convexnn.fitting.problem import FitProblem
@@ -191,7 +196,7 @@ def fit_network(
     from convexnn.linear.operator import as_device
 
     values = target.values.reshape(len(matrix), outputs)
-    problem = FitProblem.make(matrix, values, function, bias, as_device(device), reach, weights)
+    problem = FitProblem.make(matrix, values, function, bias, as_device(device), reach, weights, slopes)
 
     def measure(network: SparseReLUNetwork) -> float:
         return mean_loss(function, network.predict(matrix), target.values, weights)
@@ -271,6 +276,19 @@ def _margin(margin: float | ArrayLike, n_features: int, loss: str) -> Floats:
     if loss == "squared" and reach.any():
         raise ValueError(f"margin is {margin!r}; expected 0 with the squared loss: it keeps labels, not numbers")
     return reach
+
+
+def _slopes(monotonic_cst: ArrayLike, n_features: int, n_outputs: int) -> Floats:
+    """Return the sign of the slope in each feature (d,)."""
+    signs = as_vector(monotonic_cst, "monotonic_cst", n_features, "feature of X")
+    strange = signs[~np.isin(signs, (-1.0, 0.0, 1.0))]
+    if len(strange):
+        raise ValueError(f"monotonic_cst holds {strange[0]:g}; expected -1, 0 or 1 for each feature of X")
+    if n_outputs > 1 and signs.any():
+        raise ValueError(
+            f"monotonic_cst is for one output, and y makes {n_outputs}; expected one target, or two labels"
+        )
+    return signs
 
 
 def _check_start(start: SparseReLUNetwork, sizes: tuple[int, ...]) -> None:

@@ -40,15 +40,17 @@ def joint_polish(
 
     Levenberg and Marquardt: (J^T H J + damping diag) step = -gradient over the nonzero parameters and the biases, H the
     curvature of the loss, taken if the loss falls, else the damping grows; it ends when a round lowers the loss by less
-    than `least_fall` of it. Without hidden layers these are Newton's steps. An interruption comes out as an
-    :class:`InterruptedPolishError`.
+    than `least_fall` of it. Without hidden layers these are Newton's steps. Where parameters have to have signs, a step
+    ends at zero for those that would lose theirs, and those that lie there and are driven further sit the round out. An
+    interruption comes out as an :class:`InterruptedPolishError`.
     """
-    free = free_parameters(layers)
+    free, signs = free_parameters(layers), problem.signs(layers)
     try:
         loss, damping = penalised_loss(problem, layers, ridge), FIRST_DAMPING
         for _ in range(rounds if len(free) else 0):
             system = _penalised_equations(problem, layers, free, ridge)
-            moved, damping = _take_step(problem, layers, system, (loss, ridge), damping)
+            system = system if signs is None else _moving(layers, system, signs)
+            moved, damping = _take_step(problem, layers, system, signs, (loss, ridge), damping)
             if moved is None:
                 break
             layers, before, loss = moved[0], loss, moved[1]
@@ -68,6 +70,13 @@ def _penalised_equations(
     slope[inside] += ridge * layers.parameters[free[inside]]
     gram.diagonal()[inside] += ridge
     return free, gram, slope
+
+
+def _moving(layers: Layers, system: tuple[Tensor, Tensor, Tensor], signs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the normal equations without the parameters at zero that a descent would give the wrong sign."""
+    free, gram, slope = system
+    moving = (layers.parameters[free] != 0.0) | (slope * signs[free] <= 0.0)
+    return free[moving], gram[moving][:, moving], slope[moving]
 
 
 def free_parameters(layers: Layers) -> Tensor:
@@ -135,6 +144,7 @@ def _take_step(
     problem: FitProblem,
     layers: Layers,
     system: tuple[Tensor, Tensor, Tensor],
+    signs: Tensor | None,
     measure: tuple[float, float],
     damping: float,
 ) -> tuple[tuple[Layers, float] | None, float]:
@@ -147,7 +157,7 @@ def _take_step(
         if not failed:
             parameters = layers.parameters.clone()
             parameters[free] -= torch.cholesky_solve(slope[:, None], factor)[:, 0]
-            candidate = layers.with_parameters(parameters)
+            candidate = layers.with_parameters(parameters).keeping(signs)
             lower = penalised_loss(problem, candidate, ridge)
             if lower < loss:
                 return (candidate, lower), max(damping / 5.0, least)

@@ -47,6 +47,32 @@ class Layers:
         """Return layers of these sizes with other parameters (N,)."""
         return Layers(self.sizes, parameters, self.bias)
 
+    def monotone_signs(self, monotonic: Tensor) -> Tensor:
+        """Return the sign (N,) that each parameter has to have where outputs rise in some inputs and fall in others.
+
+        `monotonic` (d,) is 1 where they are to rise, -1 where they are to fall, 0 where they may do as they like, and
+        so is what is returned. Each neuron gets the sign that its weights on the way to the outputs have most of, s,
+        those of inputs are given and those of outputs 1: with s_a w_ab s_b >= 0 for all weights w_ab, every path from
+        an input to an output has the input's sign, and the slope is a sum over paths.
+        """
+        signs = [self.parameters.new_ones(self.sizes[-1])]
+        for weight in reversed(self.weights[1:]):
+            signs.insert(0, torch.where(signs[0] @ weight < 0.0, -1.0, 1.0).to(weight))
+        signs.insert(0, monotonic.to(self.parameters))
+        parts = [torch.outer(after, before).flatten() for before, after in pairwise(signs)]
+        return torch.cat([*parts, self.parameters[self.n_weights :] * 0.0])
+
+    def turned(self, monotonic: Tensor) -> Layers:
+        """Return layers with signs turned as :meth:`monotone_signs` wants them, every other neuron of either sign."""
+        even = self.with_parameters(self.parameters.clone())
+        even.weights[-1].abs_()[:, 1::2] *= -1.0
+        signs = even.monotone_signs(monotonic)
+        return self.with_parameters(torch.where(signs == 0.0, self.parameters, self.parameters.abs() * signs))
+
+    def keeping(self, signs: Tensor | None) -> Layers:
+        """Return layers without the parameters that do not have the `signs` (N,) they are to have, if any."""
+        return self if signs is None else self.with_parameters(with_signs(self.parameters, signs))
+
     def narrowed(self, width: int) -> Layers:
         """Return the layers without the weakest neurons of hidden layers of more than `width`."""
         chosen = [torch.arange(self.sizes[0], device=self.parameters.device)]
@@ -119,3 +145,8 @@ class Layers:
             idle[index] |= useless[:, None]
             idle[index + 1] |= useless
         return torch.cat([part.flatten() for part in idle]) & (kept[: self.n_weights] > 0.0)
+
+
+def with_signs(parameters: Tensor, signs: Tensor) -> Tensor:
+    """Return parameters (N,), those at zero that do not have their sign in `signs` (N,), where 0 is any."""
+    return torch.where(parameters * signs < 0.0, 0.0, parameters)

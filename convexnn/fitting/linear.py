@@ -66,7 +66,8 @@ def _beginning(problem: FitProblem, bias: bool) -> Layers:
     layers = problem.constant((problem.rows.shape[1], problem.target.shape[1]), bias)
     layers = layers.with_parameters(layers.parameters.to(problem.rows.device))
     layers.weights[0][:, problem.rows.any(0)] = DUST
-    return layers
+    signs = problem.signs(layers)
+    return layers if signs is None else layers.with_parameters(torch.where(signs < 0.0, -1.0, 1.0) * layers.parameters)
 
 
 def _fitted(problem: FitProblem, model: Layers, ridge: float, stop: Callable[[], bool]) -> Layers:

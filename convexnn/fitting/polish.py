@@ -50,7 +50,7 @@ def descend_on_support(problem: FitProblem, layers: Layers, ridge: float, stop: 
     """Return layers of lower loss with the same zeros, by L-BFGS in the nonzero weights and the biases."""
     from scipy.optimize import minimize
 
-    free = free_parameters(layers)
+    free, signs = free_parameters(layers), problem.signs(layers)
     last = layers.parameters[free].cpu().numpy()
 
     def at(entries: Floats) -> Layers:
@@ -67,11 +67,18 @@ def descend_on_support(problem: FitProblem, layers: Layers, ridge: float, stop: 
             raise StopIteration
 
     try:
-        found = minimize(measure, last, jac=True, method="L-BFGS-B", callback=watch, options={"maxiter": GRADIENTS})
+        bounds = None if signs is None else _bounds(signs[free].cpu().numpy())
+        options = {"maxiter": GRADIENTS}
+        found = minimize(measure, last, jac=True, method="L-BFGS-B", bounds=bounds, callback=watch, options=options)
     except KeyboardInterrupt:
         raise InterruptedPolishError(at(last)) from None
     candidate = at(found.x)
     return candidate if penalised_loss(problem, candidate, ridge) <= penalised_loss(problem, layers, ridge) else layers
+
+
+def _bounds(signs: Floats) -> list[tuple[float | None, float | None]]:
+    """Return the range of parameters that have to have signs (f,), 0 for any."""
+    return [(0.0 if sign > 0.0 else None, 0.0 if sign < 0.0 else None) for sign in signs]
 
 
 def loss_and_gradient(problem: FitProblem, layers: Layers, ridge: float) -> tuple[float, Tensor]:

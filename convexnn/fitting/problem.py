@@ -58,7 +58,8 @@ class Units:
 @dataclass(frozen=True, eq=False)
 class FitProblem:
     """Rows (n, d) and a target (n, k) in working units; the units; the loss; how far rows may move (d,), if at all;
-    weights (n,) of mean 1 of the rows, None where all count alike.
+    weights (n,) of mean 1 of the rows, None where all count alike; the sign (d,) of the outputs' slope in each feature,
+    0 for any, None where no feature has one.
 
     The loss of a program takes vectors where there is one output; here every target is (n, k).
     """
@@ -69,6 +70,7 @@ class FitProblem:
     loss: Loss
     reach: Tensor | None = None
     weights: Tensor | None = None
+    monotonic: Tensor | None = None
 
     @classmethod
     def make(
@@ -80,10 +82,11 @@ class FitProblem:
         device: torch.device,
         margin: Floats | None = None,
         weights: Floats | None = None,
+        monotonic: Floats | None = None,
     ) -> FitProblem:
         """Return the problem for data (n, d), a target (n, k) as the loss takes it, and a margin (d,) of each feature.
 
-        A margin of zeros is none; weights (n,) have mean 1.
+        A margin of zeros is none, and so are `monotonic` signs of zero; weights (n,) have mean 1.
         """
         units = Units.of(X, y, loss.name == "squared", bias, weights)
         rows, target = (X - units.center) / units.scale, (y - units.level) / units.height
@@ -100,12 +103,17 @@ class FitProblem:
         radius, row_weights = (
             None if part is None else torch.as_tensor(part, dtype=kind, device=device) for part in (reach, weights)
         )
-        return cls(tensors[0], tensors[1], units, loss, radius, row_weights)
+        slopes = None if monotonic is None or not monotonic.any() else torch.as_tensor(monotonic, device=device)
+        return cls(tensors[0], tensors[1], units, loss, radius, row_weights, slopes)
 
     def to(self, dtype: torch.dtype) -> FitProblem:
         """Return this problem in another precision."""
         reach, weights = (None if part is None else part.to(dtype) for part in (self.reach, self.weights))
         return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype), reach=reach, weights=weights)
+
+    def signs(self, layers: Layers) -> Tensor | None:
+        """Return the signs (N,) that the parameters have to have, 0 for any; None where all may have any."""
+        return None if self.monotonic is None else layers.monotone_signs(self.monotonic)
 
     def part(self, index: Any) -> Rows:
         """Return some rows with target and weights."""

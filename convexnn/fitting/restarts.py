@@ -159,9 +159,10 @@ class MultistartFit:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         schedule = replace(self.schedule, epochs=max(1, round(share * self.schedule.epochs)))
         if start is None:
-            layers = Layers.random(self.sizes, self.bias, self.problem_float32.rows, generator)
+            layers = self._random(self.sizes, generator)
         else:
             layers = self.problem_float32.layers(start, self.sizes, self.bias)
+            layers = layers.keeping(self.problem.signs(layers))
             schedule = replace(schedule, slack=max(1.0, float(layers.nnz) / schedule.budget))
         return self._trained(layers, schedule, generator)
 
@@ -169,9 +170,13 @@ class MultistartFit:
         """Train layers of more neurons, among which those of the network are found more easily, down to the width."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         ends, hidden = (self.sizes[0], self.sizes[-1]), len(self.sizes) - 2
-        layers = Layers.random((ends[0], *[width] * hidden, ends[1]), self.bias, self.problem_float32.rows, generator)
+        layers = self._random((ends[0], *[width] * hidden, ends[1]), generator)
         weights = sum(before * after for before, after in pairwise(self.sizes))
         return self._trained(layers, self.schedule.narrowing(self.sizes[1], weights), generator)
+
+    def _random(self, sizes: tuple[int, ...], generator: torch.Generator) -> Layers:
+        layers = Layers.random(sizes, self.bias, self.problem_float32.rows, generator)
+        return layers if self.problem.monotonic is None else layers.turned(self.problem.monotonic)
 
     def _trained(self, layers: Layers, schedule: Schedule, generator: torch.Generator) -> Status:
         status = train(self.problem_float32, layers, schedule, generator, self._after_epoch)
@@ -179,8 +184,8 @@ class MultistartFit:
         return status
 
     def _search(self, rng: np.random.Generator) -> Status:
-        """Search hidden layers one by one, each in a random combination of the outputs; not for labels."""
-        if not self.patience or self.problem.loss.name != "squared":
+        """Search hidden layers one by one, each in a random combination of the outputs; not for labels, nor signs."""
+        if not self.patience or self.problem.loss.name != "squared" or self.problem.monotonic is not None:
             return Status.SEARCH_ENDED
         options = RecoveryOptions(
             budget=self.schedule.budget,

@@ -10,7 +10,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from convexnn.fitting.layers import Layers
+from convexnn.fitting.layers import Layers, with_signs
 from convexnn.fitting.problem import FitProblem, Rows
 from convexnn.fitting.schedule import Schedule
 from convexnn.fitting.weighting import weighted_slope, weighted_value
@@ -53,11 +53,12 @@ def train(
 
     Every few steps the budget's largest |w| (E g^2)^(1/4) are kept: the geometric mean of magnitude and of the
     saliency |w| (E g^2)^(1/2) of optimal brain damage with Adam's estimate of the curvature. Gradients of dropped
-    weights are not followed. Layers that are wider than the schedule's width end with weights on so many neurons alone,
-    and keep their sizes: :meth:`Layers.narrowed` takes the other neurons out. `after_epoch(mean loss)` is called after
-    each pass over the rows and says whether to stop.
+    weights are not followed, and weights that lose a sign that they have to have are zero. Layers that are wider than
+    the schedule's width end with weights on so many neurons alone, and keep their sizes: :meth:`Layers.narrowed` takes
+    the other neurons out. `after_epoch(mean loss)` is called after each pass over the rows and says whether to stop.
     """
-    trainer = _Trainer(layers, Adam(layers.parameters), torch.ones_like(layers.parameters), schedule)
+    adam, kept = Adam(layers.parameters), torch.ones_like(layers.parameters)
+    trainer = _Trainer(layers, adam, kept, schedule, problem.signs(layers))
     steps = schedule.epochs * -(-problem.n_rows // schedule.batch)
     state = layers.parameters, trainer.adam.squares
     safe = [part.clone() for part in state]
@@ -83,12 +84,13 @@ def train(
 
 @dataclass(eq=False)
 class _Trainer:
-    """The state of a training: layers, their optimiser, which parameters are kept (N,), the step."""
+    """The state of a training: layers, their optimiser, which parameters are kept (N,), their signs (N,), the step."""
 
     layers: Layers
     adam: Adam
     kept: Tensor
     schedule: Schedule
+    signs: Tensor | None = None
     step: int = 0
 
     def run_epoch(self, problem: FitProblem, steps: int, generator: torch.Generator) -> float:
@@ -151,6 +153,8 @@ class _Trainer:
             gradient[:count].add_(parameters[:count], alpha=self.schedule.ridge)
         gradient *= self.kept
         self.adam.step(parameters, gradient, self.schedule.rate_at(self.step, steps))
+        if self.signs is not None:
+            parameters.copy_(with_signs(parameters, self.signs))
         self.step += 1
         if self.step > self.schedule.settled * steps:
             parameters *= self.kept

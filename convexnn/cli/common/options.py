@@ -24,6 +24,14 @@ Comment = Annotated[
     str | None,
     typer.Option(help="Lines that begin with this are skipped; '': none. (default: a row with # is an error)"),
 ]
+Monotonic = Annotated[
+    str | None,
+    typer.Option(
+        help="Features in which the output never falls (+1), or never rises (-1): debt=-1,income=+1. Of two labels the "
+        "second in their order is the one that grows likelier.",
+        metavar="NAME=SIGN,...",
+    ),
+]
 
 # Of commands that ask about a network.
 NetworkFile = Annotated[Path, typer.Argument(help="The network: .npz written by convexnn, .onnx or .onnx.gz.")]

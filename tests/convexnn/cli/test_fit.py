@@ -241,3 +241,28 @@ def test_bad_models_and_tables_are_refused_by_predict(folder: Path, tmp_path: Pa
     cx.SparseReLURegressor.load(model).network_.save(tmp_path / "net.npz")
     assert complained(call("predict", tmp_path / "net.npz", table), "holds a network alone; expected an estimator")
     assert complained(call("predict", model, table, "--csv", table), "is an input of the command")
+
+
+def test_a_model_is_monotone_where_asked(folder: Path, tmp_path: Path) -> None:
+    options = ["--target", "kind", "--budget", 30, "--test-share", 0]
+    shown = call("fit", folder / "diabetes.csv", *options, "--monotonic", "bmi=+1, s1=-1", "--save", tmp_path / "m.npz")
+    assert shown.exit_code == 0, shown.stderr
+    model = cx.SparseReLURegressor.load(tmp_path / "m.npz")
+    at = {name: place for place, name in enumerate(load_diabetes().feature_names)}
+    below, above = model.network_.slope_bounds()
+    assert below[0, at["bmi"]] == 0.0 < above[0, at["bmi"]]
+    assert above[0, at["s1"]] == 0.0
+    path = call("budget-path", folder / "diabetes.csv", "--budgets", 4, "--test-share", 0.3, "--monotonic", "bmi=-1")
+    assert path.exit_code == 0, path.stderr
+
+
+@pytest.mark.parametrize(
+    ("monotonic", "words"),
+    [
+        ("weight=1", "monotonic is 'weight=1', and 'weight' is no feature; expected NAME=SIGN of 'age', 'sex', 'bmi'"),
+        ("bmi", "and '' is no feature; expected NAME=SIGN"),
+        ("bmi=2", "monotonic gives 'bmi' the sign '2'; expected +1, 0 or -1"),
+    ],
+)
+def test_signs_that_are_none_are_refused(monotonic: str, words: str, folder: Path) -> None:
+    assert complained(call("fit", folder / "diabetes.csv", "--monotonic", monotonic), words)
