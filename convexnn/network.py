@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Layer = tuple[sp.csr_matrix, Floats]
 
 # What may follow the outputs: functions that keep their order.
-FINALS = ("softmax", "log_softmax", "sigmoid")
+FINALS = ("softmax", "log_softmax", "sigmoid", "tanh")
 
 
 class SparseReLUNetwork(Record):
@@ -36,7 +36,7 @@ class SparseReLUNetwork(Record):
     layers : iterable of (weight, bias)
         Weight (out, in), scipy.sparse or dense; bias (out,) or None for zeros. At least one layer; the input size
         of each is the output size of the one before. Exact zeros are not stored.
-    final : {"softmax", "log_softmax", "sigmoid"}, optional
+    final : {"softmax", "log_softmax", "sigmoid", "tanh"}, optional
         A function of the outputs that the network was read with, and that :meth:`predict` leaves out.
     notes : sequence of str, optional
         How the network was read.
@@ -111,7 +111,7 @@ class SparseReLUNetwork(Record):
 
     @property
     def final(self) -> str | None:
-        """The function of the outputs that is left out: softmax, log_softmax or sigmoid; None where there is none."""
+        """The function of the outputs that is left out: softmax, log_softmax, sigmoid or tanh; or None."""
         return self._final
 
     @property
@@ -353,8 +353,10 @@ def _as_final(final: Any, n_outputs: int) -> str | None:
     if final is None:
         return None
     name = as_known(final, "final", FINALS)
-    if name != "sigmoid" and n_outputs == 1:
-        raise ValueError(f"final is {name!r} for one output, which is constant; expected 'sigmoid', or more outputs")
+    if name not in ("sigmoid", "tanh") and n_outputs == 1:
+        raise ValueError(
+            f"final is {name!r} for one output, which is constant; expected 'sigmoid' or 'tanh', or more outputs"
+        )
     return name
 
 

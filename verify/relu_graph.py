@@ -37,7 +37,7 @@ class ReLUGraph(SparseReLUNetwork):
         As of a :class:`convexnn.SparseReLUNetwork`.
     linear : sequence of array_like (out,) of bool
         One mask a hidden layer: True where a unit passes its value on as it is, False where it is a ReLU.
-    final : {"softmax", "log_softmax", "sigmoid"}, optional
+    final : {"softmax", "log_softmax", "sigmoid", "tanh"}, optional
         A function of the outputs that the network was read with, and that :meth:`predict` leaves out.
     notes : sequence of str, optional
         How the network was read.

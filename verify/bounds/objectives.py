@@ -1,4 +1,4 @@
-"""Objectives: which functions of the outputs a question is about, and what a final softmax or sigmoid leaves of it."""
+"""Objectives: which functions of the outputs a question is about, and what a final function leaves of it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def with_values(network: SparseReLUNetwork, question: str) -> SparseReLUNetwork:
 def with_order(network: SparseReLUNetwork) -> tuple[SparseReLUNetwork, str]:
     """Return a network whose outputs are asked for their order, and why a final function does not matter.
 
-    A softmax and its logarithm keep the order of outputs, a sigmoid too; of one output it is above 1/2 where the output
-    is positive.
+    A softmax and its logarithm keep the order of outputs, a sigmoid and a tanh too; of one output the sigmoid is above
+    1/2, and the tanh above 0, where the output is positive.
     """
     if network.final is None:
         return network, ""

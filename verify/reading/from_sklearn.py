@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,16 @@ def _fitted(estimator: Any) -> bool:
     return hasattr(estimator, "n_features_in_")
 
 
+def _named(estimator: Any, rows: Floats) -> Any:
+    """Return rows as the estimator knows them: with names of columns, where it was fitted on such and asks for them."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None or find_spec("pandas") is None:
+        return rows
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(names))
+
+
 def _compare(estimator: Any, network: SparseReLUNetwork) -> None:
     """Raise ValueError where the estimator and the network differ on random rows."""
     rows, kind = sample_rows(network.n_inputs), type(estimator).__name__
@@ -164,17 +175,22 @@ def _compare(estimator: Any, network: SparseReLUNetwork) -> None:
         raise ValueError(f"the {kind} returns shape {expected.shape} where its weights give {found.shape}")
     gap = gap_between(expected, found)
     if not gap <= TOLERANCE * scale:
-        raise ValueError(f"the {kind} differs from its weights by {gap:.3g} on random rows")
+        raise ValueError(
+            f"the {kind} differs from its weights by {gap:.3g} on random rows; expected one whose answers are affine or "
+            "piecewise linear in its inputs, without another function at the end (such as the exponential of a Poisson "
+            "model)"
+        )
 
 
 def _answers(estimator: Any, rows: Floats, layers: list[Floats]) -> tuple[Floats, Floats, float]:
     """Return what an estimator answers for rows, what its network does, and what their difference is relative to."""
+    named = _named(estimator, rows)
     if hasattr(estimator, "decision_function"):
-        answers = estimator.decision_function(rows)
+        answers = estimator.decision_function(named)
     elif hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict_proba(rows)), _probabilities(layers[-1]), 1.0
+        return np.asarray(estimator.predict_proba(named)), _probabilities(layers[-1]), 1.0
     else:
-        answers = estimator.predict(rows)
+        answers = estimator.predict(named)
     return np.asarray(answers, dtype=np.float64).reshape(N_ROWS, -1), layers[-1], largest_size([rows, *layers])
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import chain
 from math import prod
-from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from convexnn.checks import Floats
 from convexnn.network import SparseReLUNetwork
@@ -21,11 +22,11 @@ from verify.reading.graph.values import Shape, Value
 from verify.reading.torch_modules.joined import Joined, check_inputs
 from verify.reading.torch_modules.parts import Final
 from verify.reading.torch_modules.tracing import (
-    first_of,
     first_shape,
     follow_graph,
     follow_layers,
     layers_of,
+    one_of,
     traced,
 )
 
@@ -33,7 +34,7 @@ from verify.reading.torch_modules.tracing import (
 WHOLE = 1 << 50
 
 
-def read_module(module: nn.Module, shapes: Sequence[Shape] = ()) -> SparseReLUNetwork:
+def read_module(module: nn.Module, shapes: Sequence[Shape] = (), output: str | None = None) -> SparseReLUNetwork:
     """Return the network of a torch module, as it computes in eval mode.
 
     A chain of layers (Sequential, nested) is read as it stands; any other module is traced by torch.fx, whose graph
@@ -47,6 +48,8 @@ def read_module(module: nn.Module, shapes: Sequence[Shape] = ()) -> SparseReLUNe
     shapes : sequence of tuple of int, optional
         The shape of one row of each input, without the batch; needed where the first layer does not tell it
         (convolutions), and with several inputs, which lie one after the other in the input of the network.
+    output : str, optional
+        The name or place of one of several outputs.
 
     Raises
     ------
@@ -54,16 +57,20 @@ def read_module(module: nn.Module, shapes: Sequence[Shape] = ()) -> SparseReLUNe
         A layer or operation of another kind (named, with its position), an entry that is not finite, or a module that
         computes another function than its layers.
     """
+    if any(is_lazy(parameter) for parameter in module.parameters()):
+        raise ValueError(
+            "the torch module has lazy layers whose sizes are not known; expected a module that has run once"
+        )
     check_inputs(module, max(len(shapes), 1))
     if len(shapes) > 1:
         joined = Joined(module, shapes)
         module, shapes = joined, [(joined.size,)]
     # Weights that are computed when they are looked at (parametrizations) depend on the mode too.
     with _evaluating(module):
-        follow, start = _way(module, shapes[0] if shapes else None)
+        follow, start = _way(module, shapes[0] if shapes else None, output)
         follow()
         rows = sample_rows(prod(start))
-        expected = _run(module, rows.reshape(N_ROWS, *start))
+        expected = _run(module, rows.reshape(N_ROWS, *start), output)
         result = follow()
     value, final = (result.value, result.kind) if isinstance(result, Final) else (result, None)
     if not value.terms:
@@ -73,15 +80,14 @@ def read_module(module: nn.Module, shapes: Sequence[Shape] = ()) -> SparseReLUNe
     return network
 
 
-def _way(module: nn.Module, input_shape: Shape | None) -> tuple[Callable[[], Value | Final], Shape]:
+def _way(module: nn.Module, input_shape: Shape | None, output: str | None) -> tuple[Callable[[], Value | Final], Shape]:
     """Return what follows a module on a row, and the shape of the row."""
     layers = layers_of(module)
     if layers is not None:
         start = first_shape(layers) if input_shape is None else input_shape
         return lambda: follow_layers(layers, start), start
-    graph, root = traced(module)
-    shape = first_shape(first_of(graph, root)) if input_shape is None else input_shape
-    return lambda: follow_graph(graph, root, shape), shape
+    graph, root, shape = traced(module, input_shape)
+    return lambda: follow_graph(graph, root, shape, output), shape
 
 
 def _notes(final: str | None) -> list[str]:
@@ -115,16 +121,17 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _run(module: nn.Module, rows: Floats) -> Floats:
-    """Return the outputs of the module for rows in its own precision."""
+def _run(module: nn.Module, rows: Floats, output: str | None) -> Floats:
+    """Return the outputs of the module for rows in its own precision, or in float32 where that is lower."""
     numbers = (tensor for tensor in chain(module.parameters(), module.buffers()) if tensor.is_floating_point())
     first = next(numbers, torch.zeros(1))
+    if first.dtype in (torch.float16, torch.bfloat16):
+        module, first = deepcopy(module).float(), first.float()
     try:
         with warnings.catch_warnings():
             # torch warns of slow ways to compute (padding 'same' of an even kernel), which is no concern here.
             warnings.simplefilter("ignore", UserWarning)
-            result: Any = module(torch.tensor(rows, dtype=first.dtype, device=first.device))
-            result = result[0] if isinstance(result, list | tuple) and len(result) == 1 else result
-            return result.double().cpu().numpy()
+            result = module(torch.tensor(rows, dtype=first.dtype, device=first.device))
+            return one_of(result, output).double().cpu().numpy()
     except Exception as error:
         raise ValueError(f"the torch module cannot be run on rows of numbers: {str(error).splitlines()[0]}") from None

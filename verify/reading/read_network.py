@@ -38,12 +38,13 @@ def read_network(
         source does not tell it. The network takes these entries in row-major order. Of several inputs one shape each,
         such as [(3,), (2,)], which a torch module needs: the network takes them one after the other.
     output : str, optional
-        The name of one of several outputs of an ONNX model.
+        The name of one of several outputs of an ONNX model, or the name or place ("0", "1") of one that a torch module
+        returns in a dict or tuple.
 
     Returns
     -------
     SparseReLUNetwork
-        A softmax, log-softmax or sigmoid at the very end is left out, and named by ``final``; ``notes`` say so.
+        A softmax, log-softmax, sigmoid or tanh at the very end is left out, and named by ``final``; ``notes`` say so.
 
     Raises
     ------
@@ -80,8 +81,8 @@ def read_whole(source: Any, input_shape: Any = None, output: str | None = None) 
     """Return the same with all of its hidden neurons, those that cannot matter among them."""
     path = as_file(source, "network") if isinstance(source, str | os.PathLike) else None
     model = is_model(source) or (path is not None and is_model_file(path))
-    if output is not None and not model:
-        raise ValueError("output is given; expected it with an ONNX model alone")
+    if output is not None and not (model or _is_torch(source)):
+        raise ValueError("output is given; expected it with a torch module or an ONNX model alone")
     if input_shape is not None and not (model or _is_torch(source)):
         raise ValueError("input_shape is given; expected it with a torch module or an ONNX model alone")
     shapes = () if input_shape is None else _as_shapes(input_shape)
@@ -93,17 +94,17 @@ def read_whole(source: Any, input_shape: Any = None, output: str | None = None) 
         if _is_ours(path):
             return load_network(path)
         raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz")
-    return _read_object(source, shapes)
+    return _read_object(source, shapes, output)
 
 
-def _read_object(source: Any, shapes: tuple[Shape, ...]) -> SparseReLUNetwork:
+def _read_object(source: Any, shapes: tuple[Shape, ...], output: str | None) -> SparseReLUNetwork:
     """Return the network of an object of another library, or our own as it is."""
     if isinstance(source, SparseReLUNetwork):
         return source
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
-        return read_module(source, shapes)
+        return read_module(source, shapes, output)
     if hasattr(source, "coefs_") or any(base.__module__.startswith("sklearn.") for base in type(source).__mro__):
         from verify.reading.from_sklearn import read_estimator
 

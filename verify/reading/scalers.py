@@ -77,6 +77,14 @@ def _identity(model: Any, value: Value) -> Value:
     return value
 
 
+def _imputed(model: Any, value: Value) -> Value:
+    """Return what is left of numbers where missing ones are filled: all of them, but for columns that had none."""
+    missing = model.missing_values
+    if not (isinstance(missing, float) and np.isnan(missing)) or model.add_indicator:
+        raise ValueError("it fills other cells than NaN, or tells where; expected missing_values=nan alone")
+    return selected(value, places_of(value)[:, ~np.isnan(_numbers(model.statistics_))])
+
+
 def _selection(model: Any, value: Value) -> Value:
     return selected(value, places_of(value)[:, np.flatnonzero(model.get_support())])
 
@@ -132,6 +140,7 @@ TRANSFORMS: dict[str, Transform] = {
     "TruncatedSVD": _singular,
     "LinearDiscriminantAnalysis": _linear_discriminant,
     "FunctionTransformer": _identity,
+    "SimpleImputer": _imputed,
     "ColumnTransformer": _columns,
     "FeatureUnion": _union,
     "Pipeline": _chain,

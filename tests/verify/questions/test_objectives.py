@@ -46,11 +46,16 @@ def module_of(network: cx.SparseReLUNetwork, last: torch.nn.Module) -> torch.nn.
     return torch.nn.Sequential(*network.to_torch("float64"), last)
 
 
-@pytest.mark.parametrize("final", ["softmax", "log_softmax", "sigmoid"])
+@pytest.mark.parametrize("final", ["softmax", "log_softmax", "sigmoid", "tanh"])
 @pytest.mark.parametrize("radius", [0.02, 2.0])
 def test_the_order_is_that_of_the_values_before(final: str, radius: float) -> None:
     network, region = zoo.network((2, 6, 3), seed=2), verify.LinfBall([0.1, -0.2], radius)
-    last = {"softmax": torch.nn.Softmax(1), "log_softmax": torch.nn.LogSoftmax(1), "sigmoid": torch.nn.Sigmoid()}[final]
+    last = {
+        "softmax": torch.nn.Softmax(1),
+        "log_softmax": torch.nn.LogSoftmax(1),
+        "sigmoid": torch.nn.Sigmoid(),
+        "tanh": torch.nn.Tanh(),
+    }[final]
     plain = verify.find_adversarial(network, region)
     found = verify.find_adversarial(ending(network, final), region, model=module_of(network, last))
     assert (found.status, found.label) == (plain.status, plain.label)

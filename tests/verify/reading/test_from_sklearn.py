@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_regression
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     Lasso,
     LinearRegression,
@@ -234,6 +236,19 @@ def test_a_pipeline_is_read_in_raw_units(name: str) -> None:
     model = make_pipeline(STEPS[name], MLPRegressor(**SMALL)).fit(RAW, numbers())
     rows = FRESH * [1.0, 20.0, 0.1, 3.0] + [0.0, 5.0, 9.0, -4.0]
     assert np.allclose(verify.read_network(model).predict(rows), model.predict(rows), atol=1e-8)
+
+
+def test_columns_are_chosen_by_their_names() -> None:
+    frame = pd.DataFrame(RAW, columns=["age", "income", "rooms", "year"][: RAW.shape[1]])
+    chosen = ColumnTransformer([("a", StandardScaler(), ["rooms", "age"])], remainder="passthrough")
+    model = make_pipeline(chosen, SimpleImputer(), MLPRegressor(**SMALL)).fit(frame, numbers())
+    assert np.allclose(verify.read_network(model).predict(RAW), model.predict(frame), atol=1e-8)
+
+
+def test_an_imputer_that_tells_what_was_missing_is_refused() -> None:
+    model = make_pipeline(SimpleImputer(missing_values=-1.0), MLPRegressor(**SMALL)).fit(RAW, numbers())
+    with pytest.raises(ValueError, match="'simpleimputer'.*fills other cells than NaN"):
+        verify.read_network(model)
 
 
 def test_what_stands_around_an_estimator_is_read() -> None:

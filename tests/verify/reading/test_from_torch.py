@@ -51,7 +51,7 @@ def test_a_torch_module_keeps_its_function(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.Tanh())), "layer 1.0 is a Tanh; expected Linear, ReLU"),
+        (nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.GELU())), "layer 1.0 is a GELU; expected Linear, ReLU"),
         (nn.GELU(), "the module is a GELU; expected Linear, ReLU"),
         (nn.Sequential(nn.ReLU()), "the torch module has no affine layer"),
         (nn.Sequential(nn.Linear(6, 4), nn.Linear(5, 2)), "layer 1 (Linear) cannot be read: it takes 5 entries; 4"),
@@ -61,7 +61,6 @@ def test_a_torch_module_keeps_its_function(name: str) -> None:
         (nn.Sequential(nn.Flatten(0), nn.Linear(6, 4)), "layer 0 (Flatten) cannot be read: it flattens axes 0 to -1"),
         (nn.Sequential(nn.Linear(6, 4), nn.Flatten(), nn.BatchNorm1d(3)), "layer 2 (BatchNorm1d) cannot be read"),
         (nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False)), "it keeps no running statistics"),
-        (nn.Sequential(nn.Linear(6, 4), nn.LazyLinear(2)), "layer 1 (LazyLinear) has a forward hook"),
     ],
 )
 def test_an_unsupported_torch_layer_is_named_with_its_position(module: nn.Module, words: str) -> None:
@@ -79,7 +78,7 @@ def test_weights_that_are_not_finite_are_refused_even_where_a_zero_hides_them() 
 
 class Leaky(nn.ReLU):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.where(x > 0, x, 0.01 * x)
+        return torch.where(x > 0, x, 0.01 * x - 1e-9)
 
 
 def hooked() -> nn.Module:
@@ -110,7 +109,7 @@ class Called(nn.Linear):
     ],
 )
 def test_a_module_that_computes_something_else_than_its_layers_is_refused(module: nn.Module) -> None:
-    with pytest.raises(ValueError, match=r"has a forward hook; expected|\((gt|lt)\) cannot be read|cannot be traced"):
+    with pytest.raises(ValueError, match=r"has a forward hook; expected|it chooses between values|looks at shapes"):
         verify.read_network(module)
 
 

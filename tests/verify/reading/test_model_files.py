@@ -93,7 +93,7 @@ def test_an_output_is_asked_for_by_its_name() -> None:
         verify.read_network(model)
     with pytest.raises(ValueError, match=r"output is 'q'; expected one of the outputs of the ONNX model: 'y', 'p'"):
         verify.read_network(model, output="q")
-    with pytest.raises(ValueError, match="output is given; expected it with an ONNX model alone"):
+    with pytest.raises(ValueError, match="output is given; expected it with a torch module or an ONNX model alone"):
         verify.read_network(verify.read_network(model, output="y"), output="y")
 
 

@@ -57,6 +57,48 @@ CASES: dict[str, Case] = {
         ROW,
         {"a": ints(1, -1), "b": ints(-1)},
     ),
+    "Where by a comparison": (
+        [NODE("Greater", ["x", "e"], ["g"]), NODE("Mul", ["x", "k"], ["s"]), NODE("Where", ["g", "x", "s"], ["y"])],
+        ROW,
+        {"e": np.float32(0.0), "k": np.float32(0.1)},
+    ),
+    "Where by a negated comparison": (
+        [NODE("LessOrEqual", ["x", "e"], ["l"]), NODE("Not", ["l"], ["g"]), NODE("Where", ["g", "x", "e"], ["y"])],
+        ROW,
+        {"e": np.float32(0.25)},
+    ),
+    "Where by a constant": ([NODE("Where", ["m", "x", "k"], ["y"])], ROW, {"m": draw(6) > 0, "k": draw(6)}),
+    "a product with a comparison": (
+        [
+            NODE("Less", ["x", "e"], ["l"]),
+            NODE("Cast", ["l"], ["c"], to=TensorProto.FLOAT),
+            NODE("Mul", ["c", "x"], ["y"]),
+        ],
+        ROW,
+        {"e": np.float32(0.0)},
+    ),
+    "Einsum": ([NODE("Einsum", ["x", "w"], ["y"], equation="bi,oi->bo")], ROW, {"w": draw(4, 6)}),
+    "MatMul with several matrices": ([NODE("MatMul", ["x", "w"], ["y"])], (1, 2, 3, 4), {"w": draw(2, 4, 5)}),
+    "several matrices before": ([NODE("MatMul", ["w", "x"], ["y"])], (1, 2, 3, 4), {"w": draw(2, 5, 3)}),
+    "CumSum": ([NODE("CumSum", ["x", "a"], ["y"])], LINE, {"a": ints(-1)}),
+    "GatherND": (
+        [
+            NODE("Transpose", ["x"], ["t"], perm=[1, 0]),
+            NODE("GatherND", ["t", "i"], ["g"]),
+            NODE("Transpose", ["g"], ["y"], perm=[1, 0]),
+        ],
+        ROW,
+        {"i": np.array([[3], [0], [3]])},
+    ),
+    "weight norm": (
+        [
+            NODE("ReduceL2", ["w"], ["n"], axes=[1], keepdims=1),
+            NODE("Div", ["w", "n"], ["u"]),
+            NODE("Gemm", ["x", "u"], ["y"], transB=1),
+        ],
+        ROW,
+        {"w": draw(4, 6)},
+    ),
     "Squeeze of all": ([NODE("Unsqueeze", ["x", "a"], ["u"]), NODE("Squeeze", ["u"], ["y"])], ROW, {"a": ints(1)}),
     "Squeeze and Unsqueeze of old": (
         [NODE("Unsqueeze", ["x"], ["u"], axes=[1]), NODE("Squeeze", ["u"], ["y"], axes=[1])],
@@ -201,7 +243,7 @@ CASES: dict[str, Case] = {
     "a value twice": ([NODE("Add", ["x", "x"], ["y"])], ROW, {}),
     "ReLU alone": ([NODE("Relu", ["x"], ["y"])], ROW, {}),
     "nothing but a shape": ([NODE("Flatten", ["x"], ["y"])], IMAGE, {}),
-    "a dead branch": ([NODE("Relu", ["x"], ["y"]), NODE("Tanh", ["x"], ["t"])], ROW, {}),
+    "a dead branch": ([NODE("Relu", ["x"], ["y"]), NODE("Exp", ["x"], ["t"])], ROW, {}),
     "the output in between": ([NODE("Relu", ["x"], ["y"]), NODE("Exp", ["y"], ["z"])], ROW, {}),
     "a batch from the shape": (
         [
@@ -306,6 +348,28 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, Any], 
         IMAGE,
         {},
         "it acts on 2 of 40 entries at a time",
+    ),
+    "a choice that jumps": (
+        [NODE("Greater", ["x", "e"], ["g"]), NODE("Where", ["g", "x", "k"], ["y"])],
+        ROW,
+        {"e": np.float32(0.0), "k": np.float32(1.0)},
+        "ONNX node 1 (Where): it chooses between values that are not known to be equal where its condition changes",
+    ),
+    "a comparison as a number": (
+        [
+            NODE("Greater", ["x", "e"], ["g"]),
+            NODE("Cast", ["g"], ["c"], to=TensorProto.FLOAT),
+            NODE("Add", ["c", "x"], ["y"]),
+        ],
+        ROW,
+        {"e": np.float32(0.0)},
+        "ONNX node 2 (Add): it acts on a comparison ('c'); expected Where, or a product with it",
+    ),
+    "a comparison at the end": (
+        [NODE("Greater", ["x", "e"], ["g"]), NODE("Cast", ["g"], ["y"], to=TensorProto.FLOAT)],
+        ROW,
+        {"e": np.float32(0.0)},
+        "the output 'y' is a comparison",
     ),
     "a jump": ([NODE("Sign", ["x"], ["y"])], ROW, {}, "ONNX node 0 (Sign) is not supported; it is not continuous"),
     "a threshold": (

@@ -43,6 +43,16 @@ class Block(nn.Module):
         return F.relu(self.norm(self.one(x)) + x)
 
 
+def looking(m: Any, x: Tensor) -> Tensor:
+    """Code that looks at shapes, goes through parts, and makes constants of shapes."""
+    assert x.shape[-1] == 6
+    x = x if x.dim() == 2 else x.unsqueeze(0)
+    rows, *_ = x.shape
+    total = sum((part.relu() for part in x.chunk(3, dim=1)), torch.zeros(rows, 2))
+    kept = torch.maximum(m.a(x), torch.zeros(len(x), 4)) / np.sqrt(x.shape[1])
+    return torch.cat([total, kept, x.new_ones(rows, 1)], 1)
+
+
 torch.manual_seed(0)
 LIN, ROW, IMAGE = nn.Linear, (6,), (2, 5, 4)
 
@@ -110,6 +120,80 @@ FORWARDS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         IMAGE,
     ),
     "dropout": (Function(lambda m, x: F.dropout(m.d(torch.relu(x)), training=m.training), d=nn.Dropout()), ROW),
+    "choices": (
+        Function(
+            lambda m, x: (
+                torch.where(x > 0.25, x, torch.tensor(0.25))
+                + torch.where(x <= 0, 0.3 * x, x)
+                + x * (x > 0)
+                + x.masked_fill(x < 0, 0.0)
+                + torch.where(m.weight[:, 0] > 0, x, -x)
+            )
+        ),
+        ROW,
+    ),
+    "clamps between arrays": (Function(lambda m, x: torch.clamp(x, m.weight[:, 0], m.weight[:, 0].exp())), ROW),
+    "rarer activations": (
+        nn.Sequential(LIN(6, 5), nn.RReLU(), nn.Softshrink(0.2), Function(lambda m, x: F.threshold(x, 0.1, 0.1))),
+        ROW,
+    ),
+    "products by indices": (
+        Function(
+            lambda m, x: (
+                torch.einsum("bi,io->bo", x, m.weight)
+                + torch.bmm(x.unsqueeze(1), m.weight.unsqueeze(0).expand(x.size(0), -1, -1)).squeeze(1)
+                + torch.tensordot(x, m.weight, dims=([1], [0]))
+                + torch.inner(x, m.weight.t())
+                + torch.addmm(m.weight[0], x, m.weight, beta=2, alpha=0.5)
+                + torch.matmul(x.view(-1, 1, 1, 6), m.weight.expand(1, 1, 6, 4)).flatten(1)
+            )
+        ),
+        ROW,
+    ),
+    "moved entries": (
+        Function(
+            lambda m, x: (
+                torch.flip(x, [1])
+                + torch.roll(x, 2, 1)
+                + x.index_select(1, torch.tensor([5, 0, 0, 3, 2, 1]))
+                + x.select(1, 4).unsqueeze(1)
+                + x.view(-1, 2, 3).movedim(1, 2).flatten(1)
+                + torch.hstack(x.tensor_split(3, dim=1))
+                + x[:, :3].repeat_interleave(2, dim=1)
+                + torch.cumsum(x, 1)
+                + torch.lerp(x, -x, 0.25)
+            )
+        ),
+        ROW,
+    ),
+    "norms": (
+        Function(
+            lambda m, x: torch.norm(x, p=1, dim=1, keepdim=True) - torch.linalg.vector_norm(x, float("inf"), 1)[:, None]
+        ),
+        ROW,
+    ),
+    "values of extremes": (Function(lambda m, x: x.view(x.shape[0], 3, 2).max(dim=2).values), ROW),
+    "code that looks at shapes": (
+        Function(looking, a=LIN(6, 4)),
+        ROW,
+    ),
+    "patches and borders": (
+        nn.Sequential(
+            nn.ReplicationPad2d(1),
+            nn.CircularPad2d((1, 0, 0, 1)),
+            nn.Conv2d(2, 4, 2, padding=1, padding_mode="circular"),
+            nn.ChannelShuffle(2),
+            nn.Conv2d(4, 1, 2, padding="same", padding_mode="reflect"),
+            nn.InstanceNorm2d(1, track_running_stats=True),
+            nn.Unfold(2, stride=2),
+        ),
+        IMAGE,
+    ),
+    "smooth upsampling": (
+        nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.PixelUnshuffle(2), nn.ReLU()),
+        IMAGE,
+    ),
+    "tanh": (Function(lambda m, x: torch.tanh(m.a(x)), a=LIN(6, 3)), ROW),
     "softmax": (Function(lambda m, x: torch.softmax(m.a(x), dim=-1), a=LIN(6, 3)), ROW),
     "log-softmax of a block": (nn.Sequential(Function(lambda m, x: x - x.relu()), LIN(6, 3), nn.LogSoftmax(1)), ROW),
     "sigmoid, and a shape": (Function(lambda m, x: torch.sigmoid(m.a(x)).squeeze(-1), a=LIN(6, 1)), ROW),
@@ -157,8 +241,20 @@ def deciding(m: Function, x: Tensor) -> Tensor:
     [
         (Function(lambda m, x: x * torch.relu(x)), "the operation mul (mul) cannot be read: it multiplies two values"),
         (Function(lambda m, x: x / x), "cannot be read: it divides by a value that the network computes"),
-        (Function(lambda m, x: torch.tanh(x)), "the operation tanh (tanh) cannot be read: it is not continuous and pi"),
-        (Function(lambda m, x: torch.softmax(x, 1) * 2.0), "it acts on what a softmax or sigmoid makes"),
+        (Function(lambda m, x: torch.exp(x)), "the operation exp (exp) cannot be read: it is not continuous and pi"),
+        (
+            Function(lambda m, x: torch.where(x > 1, x, 0.1 * x)),
+            "it chooses between values that are not known to be eq",
+        ),
+        (
+            Function(lambda m, x: torch.where(x > 0, x + 1, x)),
+            "it chooses between values that are not known to be equal",
+        ),
+        (Function(lambda m, x: x * (x > 1)), "it chooses between values that are not known to be equal"),
+        (Function(lambda m, x: m.a(x).argmax(1), a=LIN(6, 3)), "it sorts entries or gives their places"),
+        (Function(lambda m, x: torch.einsum("bi,bi->b", x, x)), "it multiplies two values that the network computes"),
+        (nn.Sequential(nn.LazyLinear(3)), "has lazy layers whose sizes are not known; expected a module that has run"),
+        (Function(lambda m, x: torch.softmax(x, 1) * 2.0), "it acts on what a softmax, sigmoid or tanh makes"),
         (
             Function(lambda m, x: m.a(torch.sigmoid(x)), a=LIN(6, 2)),
             "layer a cannot be read: it acts on what a sigmoid",
@@ -166,7 +262,7 @@ def deciding(m: Function, x: Tensor) -> Tensor:
         (Function(lambda m, x: F.dropout(x)), "it is in training mode, as F.dropout is by default"),
         (Function(deciding), "the module (Function) cannot be traced by torch.fx"),
         (Function(lambda m, x: m.a(x), a=nn.GELU()), "layer a cannot be read: it is a GELU; expected Linear, ReLU"),
-        (Function(lambda m, x: (x, x)), "the torch module returns a tuple; expected one array"),
+        (Function(lambda m, x: (x, x)), "the torch module returns several outputs; expected output= one of: '0', '1'"),
         (Function(lambda m, x: x.sum(0, keepdim=True)), "the torch module returns shape"),
         (Function(lambda m, x: m.weight), "the torch module returns a Parameter; expected one array that depends on x"),
         (
@@ -180,6 +276,43 @@ def test_what_is_not_piecewise_linear_is_named(module: nn.Module, words: str) ->
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         verify.read_network(module, input_shape=ROW)
     assert "\n" not in str(caught.value)
+
+
+class TwoInputs(nn.Module):
+    """A module of two inputs."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+def test_a_module_of_two_inputs_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes the inputs x, y; expected a shape for each"):
+        verify.read_network(TwoInputs())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_module_of_short_numbers_is_held_against_itself_in_float32(kind: torch.dtype) -> None:
+    module = nn.Sequential(LIN(6, 5), nn.ReLU(), LIN(5, 2)).to(kind)
+    rows = torch.randn(4, 6)
+    network = verify.read_network(module)
+    with torch.no_grad():
+        expected = nn.Sequential(LIN(6, 5), nn.ReLU(), LIN(5, 2))
+        expected.load_state_dict(module.state_dict())
+        assert np.allclose(network.predict(rows), expected(rows), atol=1e-5)
+    assert all(parameter.dtype == kind for parameter in module.parameters())
+
+
+def test_one_of_several_outputs() -> None:
+    pair = Function(lambda m, x: (m.a(x), x.relu()), a=LIN(6, 3))
+    assert verify.read_network(pair, output="1").n_outputs == 6
+    named = Function(lambda m, x: {"scores": m.a(x), "hidden": x.relu()}, a=LIN(6, 3))
+    assert verify.read_network(named, output="scores").n_outputs == 3
+    with pytest.raises(ValueError, match="no output 'score'; expected output= one of: 'scores', 'hidden'"):
+        verify.read_network(named, output="score")
+
+
+def test_a_scaled_input_tells_the_shape_of_a_row() -> None:
+    assert verify.read_network(Function(lambda m, x: m.a((x.float() - 0.5) / 2.0), a=LIN(6, 3))).n_inputs == 6
 
 
 def test_a_module_stays_as_it_was() -> None:

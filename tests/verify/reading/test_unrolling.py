@@ -300,7 +300,6 @@ def test_a_convolution_of_many_entries_stays_sparse() -> None:
         (nn.Conv2d(1, 1, 3), (1, 2, 9), "the module (Conv2d) cannot be read: it has a kernel of shape"),
         (nn.Conv2d(2, 1, 3), (1, 9, 9), "it takes 2 channels in 1 groups; 1 come in"),
         (nn.Conv2d(9, 1, 3), (9, 9), "it has a kernel of shape (1, 9, 3, 3) for an array of shape (9, 9)"),
-        (nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), (1, 9, 9), "padding_mode 'reflect'; expected 'zeros'"),
         (nn.Sequential(nn.Identity(), nn.BatchNorm2d(3)), (2, 4, 4), "layer 1 (BatchNorm2d) cannot be read: it norm"),
         (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv1d(2, 1, 1)), (6,), "layer 0 (Unflatten) cannot be read"),
     ],

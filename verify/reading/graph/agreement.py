@@ -30,10 +30,12 @@ def largest_size(arrays: Iterable[Floats]) -> float:
 
 
 def finished(scores: Floats, final: str) -> Floats:
-    """Return a final function (softmax, log_softmax or sigmoid) of scores (n, k)."""
+    """Return a final function (softmax, log_softmax, sigmoid or tanh) of scores (n, k)."""
     with np.errstate(all="ignore"):
         if final == "sigmoid":
             return np.asarray(1.0 / (1.0 + np.exp(-scores)))
+        if final == "tanh":
+            return np.asarray(np.tanh(scores))
         shares = scores - scores.max(axis=1, keepdims=True)
         total = np.exp(shares).sum(axis=1, keepdims=True)
         return np.asarray(shares - np.log(total) if final == "log_softmax" else np.exp(shares) / total)

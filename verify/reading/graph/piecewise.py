@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse as sp
 
 from convexnn.checks import Floats, Ints
 from verify.reading.graph.values import (
@@ -16,6 +17,7 @@ from verify.reading.graph.values import (
     concatenated,
     constant_value,
     expanded,
+    matrix_of,
     pinned,
     places_of,
     relu,
@@ -24,6 +26,9 @@ from verify.reading.graph.values import (
     selected,
     shifted,
 )
+
+# What rounding may leave of the difference of two values that are multiples of a third, relative to it.
+ROUNDING = 1e-12
 
 
 def clipped(value: Value, lower: float, upper: float) -> Value:
@@ -87,6 +92,40 @@ def minimum(left: Value, right: Value) -> Value:
     one, other = pinned(left), pinned(right)
     result = combined([other, relu(combined([other, one], [1.0, -1.0]))], [1.0, -1.0])
     return _known(result, left.nonnegative and right.nonnegative)
+
+
+def chosen(test: Value, positive: Value, negative: Value) -> Value:
+    """Return `positive` where the test is above zero and `negative` below: negative + slope relu(test).
+
+    Raises
+    ------
+    ValueError
+        The two differ by more than a multiple of the test, entry by entry, so that they may jump where it is zero.
+    """
+    shape = np.broadcast_shapes(test.shape, positive.shape, negative.shape)
+    edge, one, other = (expanded(value, shape) for value in (test, positive, negative))
+    slopes = _slopes(combined([one, other], [1.0, -1.0]), edge)
+    return combined([other, scaled(relu(edge), slopes.reshape(shape))], [1.0, 1.0])
+
+
+def _slopes(value: Value, base: Value) -> Floats:
+    """Return how often each entry of `base` goes into that of a value, all of which it must be but for rounding."""
+    nodes = list(dict.fromkeys(node for node, _ in (*value.terms, *base.terms)))
+    parts = [
+        sp.csr_matrix(sp.hstack([*(matrix_of(each, node) for node in nodes), each.offsets[:, None]], format="csr"))
+        for each in (value, base)
+    ]
+    asked, given = parts
+    squares = np.asarray(given.multiply(given).sum(axis=1)).ravel()
+    products = np.asarray(asked.multiply(given).sum(axis=1)).ravel()
+    slopes = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0.0)
+    rest = abs(asked - sp.diags(slopes) @ given).max(axis=1).toarray().ravel()
+    if (rest > ROUNDING * abs(asked).max(axis=1).toarray().ravel()).any():
+        raise ValueError(
+            "it chooses between values that are not known to be equal where its condition changes; expected such as "
+            "where(x > 0, x, 0.1 * x)"
+        )
+    return np.asarray(slopes)
 
 
 def largest(value: Value, groups: Ints) -> Value:

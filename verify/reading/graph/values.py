@@ -234,7 +234,7 @@ def concatenated(values: Sequence[Value], axis: int) -> Value:
     places = [places_of(value) + start for value, start in zip(values, starts, strict=False)]
     joined = np.concatenate(places, axis=axis)
     nodes = dict.fromkeys(node for value in values for node, _ in value.terms)
-    terms = tuple((node, _stacked([_part(value, node) for value in values])) for node in nodes)
+    terms = tuple((node, _stacked([matrix_of(value, node) for value in values])) for node in nodes)
     bias = None
     if any(value.bias is not None for value in values):
         bias = np.concatenate([value.offsets for value in values])
@@ -242,7 +242,7 @@ def concatenated(values: Sequence[Value], axis: int) -> Value:
     return selected(flat, joined) if (np.diff(joined.ravel()) != 1).any() else reshaped(flat, joined.shape)
 
 
-def _part(value: Value, node: Node) -> sp.csr_matrix:
+def matrix_of(value: Value, node: Node) -> sp.csr_matrix:
     """Return the matrix of a node in a value, zeros where the value does not know it."""
     for other, matrix in value.terms:
         if other is node:

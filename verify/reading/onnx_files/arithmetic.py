@@ -123,6 +123,9 @@ def cast(scope: Scope, node: Any) -> Signal:
 
     signal = scope.signal(node)
     kind = np.dtype(helper.tensor_dtype_to_np_dtype(int(options_of(node)["to"])))
+    if signal.kind == np.dtype(bool):
+        # Zeros and ones: what takes them asks whether they come of a comparison.
+        return signal
     if kind.kind != "f":
         raise ValueError(f"it makes numbers of type {kind.name} of real ones; expected a type of real numbers")
     return Signal(signal.value, kind, signal.final, signal.logits)

@@ -77,7 +77,18 @@ FOLDED: dict[str, Sizes | None] = {
                 "Split",
             ),
             *("Neg", "Sqrt", "Abs", "Exp", "Log", "Floor", "Ceil", "Reciprocal", "Not", "Relu", "Clip", "Sigmoid"),
-            *("ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean", "Shape", "Size", "Dropout"),
+            *(
+                "ReduceSum",
+                "ReduceProd",
+                "ReduceMax",
+                "ReduceMin",
+                "ReduceMean",
+                "ReduceL1",
+                "ReduceL2",
+                "Shape",
+                "Size",
+                "Dropout",
+            ),
         )
     ),
     **dict.fromkeys(

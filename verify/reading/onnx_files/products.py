@@ -9,6 +9,7 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.reading.graph.affine import Affine
+from verify.reading.graph.probing import probed
 from verify.reading.graph.unrolling import (
     convolution,
     matrix_on_last,
@@ -48,6 +49,8 @@ def matmul(scope: Scope, node: Any) -> Signal:
     matrix = scope.reals(node, 1 - place, signal.kind)
     while matrix.ndim > 2 and len(matrix) == 1:
         matrix = matrix[0]
+    if matrix.ndim > 2:
+        return signal.of(_batched(signal.value, matrix, place))
     value, cut = signal.value, None
     if matrix.ndim == 1:
         matrix, cut = (matrix[None] if place else matrix[:, None]), (-2 if place else -1)
@@ -58,6 +61,11 @@ def matmul(scope: Scope, node: Any) -> Signal:
     if cut is not None:
         result = reshaped(result, tuple(np.delete(result.shape, cut).tolist()))
     return signal.of(result)
+
+
+def _batched(value: Value, matrices: Floats, place: int) -> Value:
+    """Return the products with several matrices."""
+    return probed(value, lambda entries: matrices @ entries if place else entries @ matrices)
 
 
 def _product(matrix: Floats, shape: Shape, place: int) -> tuple[Affine, Shape]:

@@ -155,3 +155,9 @@ def sigmoid(scope: Scope, node: Any) -> Signal:
     """Read a sigmoid of the outputs; nothing else may follow."""
     signal = scope.signal(node)
     return Signal(signal.value, signal.kind, "sigmoid", node.input[0])
+
+
+def hyperbolic(scope: Scope, node: Any) -> Signal:
+    """Read a tanh of the outputs; nothing else may follow."""
+    signal = scope.signal(node)
+    return Signal(signal.value, signal.kind, "tanh", node.input[0])

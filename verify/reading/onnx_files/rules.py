@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from verify.reading.onnx_files import arithmetic, products, relus, shapes
+from verify.reading.onnx_files import arithmetic, choices, products, relus, shapes
 from verify.reading.onnx_files.scope import ML, STOCK, Scope, Signal
 from verify.reading.onnx_files.tables import TABLE_RULES
 
@@ -46,6 +46,15 @@ RULES: dict[str, Rule] = {
     "ReduceL1": relus.reduce_l1,
     "HardSigmoid": relus.hard_sigmoid,
     "Shrink": relus.shrink,
+    "Greater": choices.greater,
+    "GreaterOrEqual": choices.greater,
+    "Less": choices.less,
+    "LessOrEqual": choices.less,
+    "Not": choices.negated,
+    "Where": choices.where,
+    "Einsum": choices.einsum,
+    "CumSum": choices.cumulative,
+    "GatherND": shapes.gather_nd,
     "Flatten": shapes.flatten,
     "Reshape": shapes.reshape,
     "Squeeze": shapes.squeeze,
@@ -65,18 +74,19 @@ RULES: dict[str, Rule] = {
     "Softmax": relus.softmax,
     "LogSoftmax": relus.softmax,
     "Sigmoid": relus.sigmoid,
+    "Tanh": relus.hyperbolic,
 }
 
-# What may follow a softmax or sigmoid: nodes that leave all numbers as they are. Others look for themselves.
+# What may follow a softmax, sigmoid or tanh: nodes that leave all numbers as they are. Others look for themselves.
 PASSING = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "CastLike")
 LOOKING = ("Sub", "Concat", "Normalizer")
 
 JUMPS = (
-    *("Sign", "Floor", "Ceil", "Round", "Where", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"),
+    *("Sign", "Floor", "Ceil", "Round", "Equal", "And", "Or", "Xor", "IsNaN", "IsInf"),
     *("ThresholdedRelu", "ArgMax", "ArgMin", "TopK", "OneHot", "Hardmax", "Binarizer", "QuantizeLinear"),
 )
 CURVED = (
-    *("Tanh", "Exp", "Log", "Sqrt", "Pow", "Erf", "Gelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Swish"),
+    *("Exp", "Log", "Sqrt", "Pow", "Erf", "Gelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Swish"),
     *("HardSwish", "Mish", "Sin", "Cos", "Reciprocal", "LRN", "LpNormalization", "LayerNormalization"),
     *("InstanceNormalization", "GroupNormalization", "ReduceL2", "ReduceSumSquare", "LSTM", "GRU", "RNN"),
 )
@@ -98,7 +108,7 @@ def refusal(node: Any) -> str:
     if node.op_type in CURVED:
         return (
             "is not supported; it is not piecewise linear, expected Relu, LeakyRelu, Clip, Max or others of that kind "
-            "there, and a Softmax or Sigmoid at the very end alone"
+            "there, and a Softmax, Sigmoid or Tanh at the very end alone"
         )
     names = TABLE_RULES if node.domain == ML else [*RULES, "Constant"]
     return f"is not supported; expected one of: {', '.join(names)}"

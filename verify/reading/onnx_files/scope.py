@@ -31,8 +31,8 @@ class Signal:
     kind : dtype
         Of its numbers in the model.
     final : str or None
-        The function of the value that the signal is, where it is no longer piecewise linear: softmax, log_softmax or
-        sigmoid.
+        The function of the value that the signal is, where it is no longer piecewise linear: softmax, log_softmax,
+        sigmoid or tanh.
     logits : str or None
         The name of the signal before that function, where the model has one.
     """

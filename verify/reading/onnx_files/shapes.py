@@ -101,6 +101,17 @@ def gather(scope: Scope, node: Any) -> Signal:
     return signal.of(taken(signal.value, np.take(places_of(signal.value), indices.astype(np.int64), axis=axis)))
 
 
+def gather_nd(scope: Scope, node: Any) -> Signal:
+    """Read entries, or parts, at constant places along the first axes."""
+    signal = scope.signal(node)
+    indices = scope.constant(node, 1)
+    if indices.dtype.kind not in "iu" or not indices.ndim or options_of(node).get("batch_dims", 0):
+        raise ValueError("its places are no constant whole numbers for all axes; expected those, and batch_dims of 0")
+    keys = tuple(np.moveaxis(indices.astype(np.int64), -1, 0))
+    as_size(prod(indices.shape[:-1]) * prod(signal.shape[len(keys) :]), "its result", MOST_PLACES)
+    return signal.of(taken(signal.value, np.asarray(places_of(signal.value)[keys])))
+
+
 def split(scope: Scope, node: Any) -> list[Signal]:
     """Read the parts of an array along an axis."""
     signal = scope.signal(node)

@@ -12,6 +12,7 @@ import numpy as np
 
 from verify.reading.graph.limits import as_size
 from verify.reading.graph.values import Value, input_value, pinned, reshaped, selected
+from verify.reading.onnx_files.choices import TAKING, TRUTH, masked
 from verify.reading.onnx_files.constants import fold, is_folded
 from verify.reading.onnx_files.entry import Entries
 from verify.reading.onnx_files.rules import LOOKING, PASSING, refusal, rule_of
@@ -65,6 +66,8 @@ def follow(nodes: Sequence[Any], live: Sequence[int], wanted: str, scope: Scope)
     if wanted not in scope.signals:
         what = "is a constant" if wanted in scope.constants else "is computed by no node"
         raise ValueError(f"the output {shown(wanted)} {what}; expected one that depends on the input")
+    if scope.signals[wanted].kind == TRUTH:
+        raise ValueError(f"the output {shown(wanted)} is a comparison; expected numbers that depend on the input")
     return scope.signals[wanted]
 
 
@@ -85,6 +88,7 @@ def _made(position: int, node: Any, scope: Scope) -> dict[str, Signal]:
         raise ValueError(f"{where} does not give a result; expected a name for it")
     try:
         _check_finals(node, scope)
+        rule = _rule_by_truth(node, rule, scope)
         with np.errstate(all="ignore"):
             made = rule(scope, node)
         signals = [made] if isinstance(made, Signal) else list(made)
@@ -102,6 +106,16 @@ def _shape_of(node: Any, shape: Any) -> Any:
         return np.array(shape.prod(), dtype=np.int64)
     options = options_of(node)
     return shape[options.get("start", 0) : options.get("end", len(shape))]
+
+
+def _rule_by_truth(node: Any, rule: Any, scope: Scope) -> Any:
+    """Return the rule of a node, another one for a product with a comparison; ValueError where it takes none."""
+    truths = [name for name in node.input if name in scope.signals and scope.signals[name].kind == TRUTH]
+    if not truths or (node.op_type == "Where" and truths == [node.input[0]]):
+        return rule
+    if node.op_type not in TAKING or node.op_type == "Where":
+        raise ValueError(f"it acts on a comparison ({shown(truths[0])}); expected Where, or a product with it")
+    return masked if node.op_type == "Mul" else rule
 
 
 def _check_finals(node: Any, scope: Scope) -> None:

@@ -30,6 +30,14 @@ def as_value(operand: Any) -> Value:
     return constant_value(finite(operand) if isinstance(operand, Tensor) else np.asarray(float(operand)))
 
 
+def checked(result: Value, *operands: Any) -> Value:
+    """Refuse a result in which the rows of a batch are mixed with others."""
+    shapes = [operand.shape for operand in operands if isinstance(operand, Value)]
+    if any(len(result.shape) > len(shape) or (shape and result.shape[0] > shape[0]) for shape in shapes[:1]):
+        raise ValueError(f"it makes shape {result.shape} of {shapes[0]}; expected broadcasting that keeps the batch")
+    return result
+
+
 def taken(value: Value, places: Ints) -> Value:
     """Return the entries at some places, a mere change of shape where their order stays."""
     if not places.size:

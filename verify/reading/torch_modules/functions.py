@@ -13,12 +13,14 @@ from torch import Tensor
 
 from convexnn.checks import Floats
 from verify.reading.graph.affine import Affine
-from verify.reading.graph.piecewise import absolute, clipped, largest, leaky, maximum, minimum, rows_of
-from verify.reading.graph.pooling import averaged, max_pooled, mean_pooled, summed
+from verify.reading.graph.piecewise import absolute, clipped, leaky
+from verify.reading.graph.pooling import max_pooled, mean_pooled
 from verify.reading.graph.unrolling import matrix_on_rows
-from verify.reading.graph.values import Shape, Value, combined, mapped, relu, reshaped, scaled
-from verify.reading.torch_modules import arrays, parts
-from verify.reading.torch_modules.layers import adaptive, hard_sigmoid, leaky_by_channel
+from verify.reading.graph.values import Value, combined, mapped, relu, scaled
+from verify.reading.torch_modules import arrays, choices, parts, reductions
+from verify.reading.torch_modules.choices import Mask
+from verify.reading.torch_modules.layers import adaptive, hard_sigmoid, leaky_by_channel, soft_shrink, threshold
+from verify.reading.torch_modules.moving import linear, moving
 from verify.reading.torch_modules.parts import Final, finite
 
 
@@ -27,26 +29,18 @@ def _numbers(operand: Any) -> Floats:
     return finite(operand) if isinstance(operand, Tensor) else np.asarray(float(operand))
 
 
-def _checked(result: Value, *operands: Any) -> Value:
-    """Refuse a result in which the rows of a batch are mixed with others."""
-    shapes = [operand.shape for operand in operands if isinstance(operand, Value)]
-    if any(len(result.shape) > len(shape) or (shape and result.shape[0] > shape[0]) for shape in shapes[:1]):
-        raise ValueError(f"it makes shape {result.shape} of {shapes[0]}; expected broadcasting that keeps the batch")
-    return result
-
-
 def _add(left: Any, right: Any, *, alpha: Any = 1) -> Any:
     if isinstance(left, Final) or isinstance(right, Final):
-        raise ValueError("it acts on what a softmax or sigmoid makes; expected that at the very end alone")
+        raise ValueError("it acts on what a softmax, sigmoid or tanh makes; expected that at the very end alone")
     other = arrays.as_value(right)
     other = other if alpha == 1 else scaled(other, np.array(float(alpha)))
-    return _checked(combined([arrays.as_value(left), other], [1.0, 1.0]), left, right)
+    return arrays.checked(combined([arrays.as_value(left), other], [1.0, 1.0]), left, right)
 
 
 def _subtract(left: Any, right: Any, *, alpha: Any = 1) -> Value:
     other = arrays.as_value(right)
     other = other if alpha == 1 else scaled(other, np.array(float(alpha)))
-    return _checked(combined([arrays.as_value(left), other], [1.0, -1.0]), left, right)
+    return arrays.checked(combined([arrays.as_value(left), other], [1.0, -1.0]), left, right)
 
 
 def _reversed_subtract(left: Any, right: Any) -> Value:
@@ -54,10 +48,13 @@ def _reversed_subtract(left: Any, right: Any) -> Value:
 
 
 def _multiply(left: Any, right: Any) -> Value:
+    for mask, other in ((left, right), (right, left)):
+        if isinstance(mask, Mask):
+            return choices.masked(mask, other)
     if isinstance(left, Value) and isinstance(right, Value):
         raise ValueError("it multiplies two values that the network computes; expected a constant on one side")
     value, factor = (left, right) if isinstance(left, Value) else (right, left)
-    return _checked(scaled(value, _numbers(factor)), value)
+    return arrays.checked(scaled(value, _numbers(factor)), value)
 
 
 def _divide(left: Any, right: Any, *, rounding_mode: Any = None) -> Value:
@@ -66,7 +63,7 @@ def _divide(left: Any, right: Any, *, rounding_mode: Any = None) -> Value:
     divisor = _numbers(right)
     if not divisor.all():
         raise ValueError("its divisor has a zero; expected none")
-    return _checked(scaled(left, 1.0 / divisor), left)
+    return arrays.checked(scaled(left, 1.0 / divisor), left)
 
 
 def _negate(value: Value) -> Value:
@@ -81,18 +78,23 @@ def _matmul(left: Any, right: Any) -> Value:
         if matrix.ndim == 1:
             return arrays.squeezed(parts.linear(left, matrix[None], None), -1)
         if matrix.ndim != 2:
-            raise ValueError(f"its constant has shape {matrix.shape}; expected a matrix")
+            return linear(torch.matmul)(left, right)
         return parts.linear(left, matrix.T, None)
     weight, shape = matrix_on_rows(_numbers(left), right.shape)
-    return _checked(mapped(right, Affine(weight, np.zeros(weight.shape[0])), shape), right)
+    return arrays.checked(mapped(right, Affine(weight, np.zeros(weight.shape[0])), shape), right)
 
 
 def _linear(value: Value, weight: Tensor, bias: Any = None) -> Value:
     return parts.linear(value, finite(weight), None if bias is None else finite(bias))
 
 
-def _addmm(bias: Any, left: Any, right: Any) -> Value:
-    return _add(_matmul(left, right), bias)
+def _addmm(bias: Any, left: Any, right: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    product = scaled(_matmul(left, right), np.array(float(alpha)))
+    return _add(product, _multiply(bias, beta) if isinstance(bias, Value) else bias * beta)
+
+
+def _lerp(start: Any, end: Any, weight: Any) -> Any:
+    return _add(start, _multiply(_subtract(end, start), weight))
 
 
 def _convolve(
@@ -145,56 +147,9 @@ def _hard_sigmoid(value: Value, inplace: bool = False) -> Value:
 
 def _clamp(value: Value, min: Any = None, max: Any = None) -> Value:
     if isinstance(min, Value | Tensor) or isinstance(max, Value | Tensor):
-        raise ValueError("it clamps between arrays; expected numbers")
+        raised = value if min is None else reductions.larger(value, min)
+        return raised if max is None else reductions.smaller(raised, max)
     return clipped(value, -np.inf if min is None else float(min), np.inf if max is None else float(max))
-
-
-def _larger(left: Any, right: Any) -> Value:
-    return _checked(maximum(arrays.as_value(left), arrays.as_value(right)), left, right)
-
-
-def _smaller(left: Any, right: Any) -> Value:
-    return _checked(minimum(arrays.as_value(left), arrays.as_value(right)), left, right)
-
-
-def _axes(value: Value, dim: Any, keepdim: bool) -> tuple[list[int], Shape]:
-    stated = range(len(value.shape)) if dim is None else dim if isinstance(dim, list | tuple) else [dim]
-    axes = sorted({arrays.axis_of(value, axis) for axis in stated})
-    shape = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape) if keepdim or axis not in axes)
-    return axes, shape
-
-
-def _sum(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    axes, shape = _axes(value, dim, keepdim)
-    return summed(value, rows_of(value, axes)[0], shape)
-
-
-def _mean(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    axes, shape = _axes(value, dim, keepdim)
-    places = rows_of(value, axes)[0]
-    return averaged(value, places, np.full(len(places), places.shape[1]), shape)
-
-
-def _amax(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    axes, shape = _axes(value, dim, keepdim)
-    return reshaped(largest(value, rows_of(value, axes)[0]), shape)
-
-
-def _amin(value: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    return _negate(_amax(_negate(value), dim, keepdim))
-
-
-def _max(value: Value, dim: Any = None, keepdim: bool = False) -> Any:
-    """Return the largest entries; of an axis, in the first place of a pair whose second is not known."""
-    if isinstance(dim, Value | Tensor):
-        return _larger(value, dim)
-    return _amax(value) if dim is None else (_amax(value, dim, keepdim), None)
-
-
-def _min(value: Value, dim: Any = None, keepdim: bool = False) -> Any:
-    if isinstance(dim, Value | Tensor):
-        return _smaller(value, dim)
-    return _amin(value) if dim is None else (_amin(value, dim, keepdim), None)
 
 
 def _max_pool(
@@ -236,8 +191,8 @@ def _adaptive_max(value: Value, output_size: Any, return_indices: bool = False) 
 
 
 def _interpolate(value: Value, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **rest: Any) -> Value:
-    if any(option for option in rest.values()):
-        raise ValueError(f"it has options {sorted(rest)}; expected size, scale_factor and mode alone")
+    if any(option for option in rest.values()) or mode != "nearest":
+        return linear(F.interpolate)(value, size=size, scale_factor=scale_factor, mode=mode, **rest)
     return arrays.resized(value, size, scale_factor, mode)
 
 
@@ -263,6 +218,10 @@ def _sigmoid(value: Value) -> Final:
     return parts.final_of(value, "sigmoid", None)
 
 
+def _tanh(value: Value) -> Final:
+    return parts.final_of(value, "tanh", None)
+
+
 def _leave(value: Any, *rest: Any, **options: Any) -> Any:
     return value
 
@@ -284,10 +243,26 @@ def _attribute(value: Any, name: str) -> Any:
         return arrays.turned(value)
     if name in ("device", "dtype"):
         return None
-    raise ValueError(f"it asks for the attribute {name!r}; expected shape, ndim or T")
+    if isinstance(value, tuple) and name == "values":
+        return value[0]
+    raise ValueError(f"it asks for the attribute {name!r}; expected shape, ndim, T or values")
 
 
 Rule = Callable[..., Any]
+
+# Methods that move entries, that are linear, and that make constants of a shape.
+MOVING = (
+    *("flip", "fliplr", "flipud", "roll", "movedim", "moveaxis", "swapdims", "select", "unbind", "tensor_split"),
+    *("hsplit", "vsplit", "index_select", "tile", "repeat_interleave", "tril", "triu", "diagonal", "view_as"),
+)
+LINEAR = ("cumsum", "diff", "bmm", "baddbmm", "inner")
+CONSTANT = ("new_zeros", "new_ones", "new_full", "new_tensor")
+
+
+def constant(function: Callable[..., Tensor]) -> Rule:
+    """Return the rule of a function that looks at no number of its argument."""
+    return lambda value, *args, **options: function(torch.zeros(value.shape), *args, **options)
+
 
 # By the names of methods; functions of torch have the same names.
 METHODS: dict[str, Rule] = {
@@ -305,16 +280,27 @@ METHODS: dict[str, Rule] = {
     **dict.fromkeys(("view", "reshape"), arrays.shaped),
     **dict.fromkeys(("transpose", "swapaxes"), arrays.swapped),
     **dict.fromkeys(("contiguous", "detach", "clone", "float", "double", "half", "to", "type_as", "cpu"), _leave),
+    **dict.fromkeys(("gt", "ge", "greater", "greater_equal"), choices.above),
+    **dict.fromkeys(("lt", "le", "less", "less_equal"), choices.below),
+    **{name: moving(getattr(torch.Tensor, name)) for name in MOVING},
+    **{name: linear(getattr(torch.Tensor, name)) for name in LINEAR},
+    **{name: constant(getattr(torch.Tensor, name)) for name in CONSTANT},
+    "where": lambda value, condition, other: choices.where(condition, value, other),
+    "masked_fill": choices.filled,
+    "lerp": _lerp,
+    "norm": reductions.p_norm,
+    "positive": _leave,
+    "nan_to_num": _leave,
     "addmm": _addmm,
     "rsub": _reversed_subtract,
-    "maximum": _larger,
-    "minimum": _smaller,
-    "max": _max,
-    "min": _min,
-    "amax": _amax,
-    "amin": _amin,
-    "sum": _sum,
-    "mean": _mean,
+    "maximum": reductions.larger,
+    "minimum": reductions.smaller,
+    "max": reductions.highest,
+    "min": reductions.lowest,
+    "amax": reductions.amax,
+    "amin": reductions.amin,
+    "sum": reductions.total,
+    "mean": reductions.mean,
     "permute": arrays.permuted,
     "t": arrays.turned,
     "flatten": _flatten,
@@ -331,10 +317,23 @@ METHODS: dict[str, Rule] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "sigmoid": _sigmoid,
+    "tanh": _tanh,
 }
 
 FUNCTIONS: dict[Any, Rule] = {
     **{getattr(torch, name): rule for name, rule in METHODS.items() if hasattr(torch, name)},
+    **dict.fromkeys((operator.gt, operator.ge), choices.above),
+    **dict.fromkeys((operator.lt, operator.le), choices.below),
+    **{function: constant(function) for function in (torch.zeros_like, torch.ones_like, torch.full_like)},
+    **{function: moving(function) for function in (F.pixel_unshuffle, F.channel_shuffle, F.unfold)},
+    **{function: linear(function) for function in (torch.einsum, torch.tensordot, torch.sparse.mm, F.fold)},
+    torch.linalg.vector_norm: reductions.norm,
+    torch.where: choices.where,
+    operator.pos: _leave,
+    torch.atleast_2d: _leave,
+    F.softshrink: lambda value, lambd=0.5: soft_shrink(value, float(lambd)),
+    **dict.fromkeys((F.threshold, torch.threshold), threshold),
+    torch.norm: reductions.p_norm,
     **dict.fromkeys((operator.add, operator.iadd), _add),
     **dict.fromkeys((operator.sub, operator.isub), _subtract),
     **dict.fromkeys((operator.mul, operator.imul), _multiply),
@@ -366,7 +365,9 @@ FUNCTIONS: dict[Any, Rule] = {
     F.softmax: _softmax,
     F.log_softmax: _log_softmax,
     F.sigmoid: _sigmoid,
+    F.tanh: _tanh,
+    torch.hstack: lambda tensors: arrays.joined(tensors, 1),
 }
 
-# What may follow a softmax or sigmoid.
+# What may follow a softmax, sigmoid or tanh.
 PASSING = (*("flatten", "squeeze", "unsqueeze", "view", "reshape", "contiguous", "float", "double", "detach"),)

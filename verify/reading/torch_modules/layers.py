@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch.nn.functional as F
 from torch import nn
 
 from verify.reading.graph.piecewise import clipped, largest, leaky
 from verify.reading.graph.pooling import adaptive_places, averaged, max_pooled, mean_pooled
-from verify.reading.graph.values import Value, relu, reshaped, scaled, shifted
+from verify.reading.graph.values import Value, combined, relu, reshaped, scaled, shifted
 from verify.reading.torch_modules import arrays, parts
+from verify.reading.torch_modules.moving import linear, moving
 from verify.reading.torch_modules.parts import Final, finite
 
 Rule = Callable[[Any, Value], Value | Final]
@@ -26,10 +28,11 @@ def _linear(layer: nn.Linear, value: Value) -> Value:
 
 
 def _convolve(layer: Any, value: Value) -> Value:
+    kernel, padding = finite(layer.weight), layer.padding
     if layer.padding_mode != "zeros":
-        raise ValueError(f"it has padding_mode {layer.padding_mode!r}; expected 'zeros'")
-    kernel = finite(layer.weight)
-    return parts.convolved(value, kernel, _bias(layer), layer.stride, layer.padding, layer.dilation, layer.groups)
+        value = arrays.padded(value, layer._reversed_padding_repeated_twice, layer.padding_mode)
+        padding = 0
+    return parts.convolved(value, kernel, _bias(layer), layer.stride, padding, layer.dilation, layer.groups)
 
 
 def _convolve_back(layer: Any, value: Value) -> Value:
@@ -90,10 +93,41 @@ def _hard_sigmoid(layer: nn.Hardsigmoid, value: Value) -> Value:
     return hard_sigmoid(value)
 
 
+def threshold(value: Value, edge: float, fill: float, inplace: bool = False) -> Value:
+    """Return the value where it is above an edge, a number elsewhere; they must be equal."""
+    if fill != edge:
+        raise ValueError(f"it jumps from {fill:g} to {edge:g}; expected both equal")
+    return clipped(value, float(edge), np.inf)
+
+
 def _threshold(layer: nn.Threshold, value: Value) -> Value:
-    if layer.value != layer.threshold:
-        raise ValueError(f"it jumps from {layer.value:g} to {layer.threshold:g}; expected both equal")
-    return clipped(value, float(layer.threshold), np.inf)
+    return threshold(value, layer.threshold, layer.value)
+
+
+def soft_shrink(value: Value, edge: float) -> Value:
+    """Return x - edge above it, x + edge below -edge, 0 between: relu(x - edge) - relu(-x - edge)."""
+    below = scaled(value, np.array(-1.0))
+    return combined([relu(shifted(part, np.array(-edge))) for part in (value, below)], [1.0, -1.0])
+
+
+def _soft_shrink(layer: nn.Softshrink, value: Value) -> Value:
+    return soft_shrink(value, float(layer.lambd))
+
+
+def _leaky_by_mean(layer: nn.RReLU, value: Value) -> Value:
+    return leaky(value, np.array((float(layer.lower) + float(layer.upper)) / 2.0))
+
+
+def _unfold(layer: nn.Unfold, value: Value) -> Value:
+    return cast(Value, moving(F.unfold)(value, layer.kernel_size, layer.dilation, layer.padding, layer.stride))
+
+
+def _unshuffle(layer: nn.PixelUnshuffle, value: Value) -> Value:
+    return cast(Value, moving(F.pixel_unshuffle)(value, layer.downscale_factor))
+
+
+def _shuffle_channels(layer: nn.ChannelShuffle, value: Value) -> Value:
+    return cast(Value, moving(F.channel_shuffle)(value, layer.groups))
 
 
 def _max_pool(layer: Any, value: Value) -> Value:
@@ -137,8 +171,18 @@ def _reflect(layer: Any, value: Value) -> Value:
     return arrays.padded(value, layer.padding, "reflect", 0.0)
 
 
+def _replicate(layer: Any, value: Value) -> Value:
+    return arrays.padded(value, layer.padding, "replicate", 0.0)
+
+
+def _wrap(layer: Any, value: Value) -> Value:
+    return arrays.padded(value, layer.padding, "circular", 0.0)
+
+
 def _upsample(layer: nn.Upsample, value: Value) -> Value:
-    return arrays.resized(value, layer.size, layer.scale_factor, layer.mode)
+    if layer.mode == "nearest":
+        return arrays.resized(value, layer.size, layer.scale_factor, layer.mode)
+    return cast(Value, linear(layer.forward)(value))
 
 
 def _shuffle(layer: nn.PixelShuffle, value: Value) -> Value:
@@ -153,6 +197,10 @@ def _sigmoid(layer: nn.Sigmoid, value: Value) -> Final:
     return parts.final_of(value, "sigmoid", None)
 
 
+def _tanh(layer: nn.Tanh, value: Value) -> Final:
+    return parts.final_of(value, "tanh", None)
+
+
 # The layers that can be read. A subclass stands before its base.
 RULES: dict[type[nn.Module], Rule] = {
     nn.Linear: _linear,
@@ -163,6 +211,8 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.BatchNorm1d: _normalise,
     nn.BatchNorm2d: _normalise,
     nn.BatchNorm3d: _normalise,
+    nn.InstanceNorm1d: _normalise,
+    nn.InstanceNorm2d: _normalise,
     nn.Flatten: _flatten,
     nn.Unflatten: _unflatten,
     nn.Dropout: _leave,
@@ -179,6 +229,8 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.ReLU6: _clip,
     nn.Hardtanh: _clip,
     nn.Hardsigmoid: _hard_sigmoid,
+    nn.RReLU: _leaky_by_mean,
+    nn.Softshrink: _soft_shrink,
     nn.Threshold: _threshold,
     nn.MaxPool1d: _max_pool,
     nn.MaxPool2d: _max_pool,
@@ -196,18 +248,26 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.ConstantPad2d: _pad,
     nn.ReflectionPad1d: _reflect,
     nn.ReflectionPad2d: _reflect,
+    nn.ReplicationPad1d: _replicate,
+    nn.ReplicationPad2d: _replicate,
+    nn.CircularPad1d: _wrap,
+    nn.CircularPad2d: _wrap,
     nn.Upsample: _upsample,
     nn.PixelShuffle: _shuffle,
+    nn.PixelUnshuffle: _unshuffle,
+    nn.ChannelShuffle: _shuffle_channels,
+    nn.Unfold: _unfold,
     nn.Softmax: _softmax,
     nn.LogSoftmax: _softmax,
     nn.Sigmoid: _sigmoid,
+    nn.Tanh: _tanh,
 }
 
 # What errors say that there is.
 KNOWN = (
     "Linear, ReLU, Conv, ConvTranspose, BatchNorm, MaxPool, AvgPool, LeakyReLU, PReLU, ReLU6, Hardtanh, Hardsigmoid, "
-    "Flatten, Unflatten, Dropout, Identity, padding, Upsample, PixelShuffle, a final Softmax, LogSoftmax or Sigmoid, "
-    "or Sequential"
+    "Softshrink, Flatten, Unflatten, Dropout, Identity, padding, Unfold, Upsample, PixelShuffle, a final Softmax, "
+    "LogSoftmax, Sigmoid or Tanh, or Sequential"
 )
 
 # Layers that take rows of any shape.

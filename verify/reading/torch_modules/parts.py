@@ -19,7 +19,7 @@ from verify.reading.graph.windows import Window, same_padding
 
 @dataclass(frozen=True, eq=False)
 class Final:
-    """What a softmax or sigmoid makes of a value; nothing but a change of shape may follow."""
+    """What a softmax, sigmoid or tanh makes of a value; nothing but a change of shape may follow."""
 
     value: Value
     kind: str
@@ -119,7 +119,7 @@ def final_of(value: Value, kind: str, axis: int | None) -> Final:
             raise ValueError(f"its axis {axis} is out of range for rows of shape {value.shape[1:]}")
         if value.shape[axis] != value.size:
             raise ValueError(f"it acts on {value.shape[axis]} of {value.size} entries at a time; expected all outputs")
-    elif kind != "sigmoid":
+    elif kind not in ("sigmoid", "tanh"):
         return final_of(value, kind, 0 if len(value.shape) in (1, 3, 4) else 1)
     return Final(value, kind)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -12,10 +12,18 @@ import torch
 from torch import fx, nn
 
 from verify.reading.graph.values import Shape, Value, input_value, pinned
+from verify.reading.torch_modules.choices import Mask
 from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING
 from verify.reading.torch_modules.joined import Joined
 from verify.reading.torch_modules.layers import KNOWN, NEUTRAL, RULES, kind_of, own_code
 from verify.reading.torch_modules.parts import Final
+from verify.reading.torch_modules.shaped_tracing import ShapedTracer
+
+# Functions and methods that leave the shape of a row as it is, beside constants.
+KEEPING = (
+    *("add", "sub", "mul", "truediv", "div", "neg", "relu", "clamp", "clip", "to", "float", "double", "half", "detach"),
+    *("contiguous", "clone", "abs", "dropout"),
+)
 
 Layers = list[tuple[str, nn.Module]]
 ERRORS = (
@@ -118,14 +126,26 @@ def _applied(layer: nn.Module, value: Any) -> Value | Final:
     return RULES[kind](layer, value)
 
 
+def _is_leaf(module: nn.Module) -> bool:
+    """Return whether a module is read by a rule: every other one, and one with code of its own, is entered."""
+    kind = kind_of(module)
+    if kind is not None and kind is not nn.Sequential:
+        return own_code(module, kind) is None or _is_hooked(module)
+    return kind is None and _is_stock(module)
+
+
 class _Tracer(fx.Tracer):
-    """Enters every module that has no rule, or code of its own."""
+    """A tracer without shapes, whose graph holds for every input."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        kind = kind_of(m)
-        if kind is not None and kind is not nn.Sequential:
-            return own_code(m, kind) is None or _is_hooked(m)
-        return kind is None and _is_stock(m)
+        return _is_leaf(m)
+
+
+class _ShapedTracer(ShapedTracer):
+    """The same with the shapes of one row."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return _is_leaf(m)
 
 
 class _Root(nn.Module):
@@ -140,42 +160,78 @@ class _Root(nn.Module):
         return self.module(x)
 
 
-def traced(module: nn.Module) -> tuple[fx.Graph, nn.Module]:
-    """Return the graph of a module, and the module that its names start from.
+def traced(module: nn.Module, shape: Shape | None) -> tuple[fx.Graph, nn.Module, Shape]:
+    """Return the graph of a module, the module that its names start from, and the shape of a row.
+
+    It is traced without shapes first, and where its code looks at these, with those of one row.
 
     Raises
     ------
     ValueError
-        torch.fx cannot trace it, for instance where numbers decide what is computed.
+        torch.fx cannot trace it, for instance where numbers decide what is computed; or the shape is not known.
     """
+    root, tracer = module if isinstance(module, Joined) else _Root(module), _Tracer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph = tracer.trace(root)
+        except Exception as error:
+            seen = getattr(tracer, "graph", None)
+            start = _start(seen, root, shape, error)
+            return _traced_with(module, root, start), root, start
+    return graph, root, _start(graph, root, shape)
+
+
+def _traced_with(module: nn.Module, root: nn.Module, shape: Shape) -> fx.Graph:
+    """Return the graph of a module for one row of a shape."""
+    first = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), torch.zeros(1))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            root = module if isinstance(module, Joined) else _Root(module)
-            return _Tracer().trace(root), root
+        return _ShapedTracer(shape, first.dtype, first.device).trace(root)
     except Exception as error:
-        name = type(module).__name__
+        raise _refusal(module, error) from None
+
+
+def _refusal(module: nn.Module, error: Exception) -> ValueError:
+    return ValueError(
+        f"the module ({type(module).__name__}) cannot be traced by torch.fx ({_first_line(error).split('. ')[0]}); "
+        "expected a forward without branches on numbers: export it to ONNX, or write it as layers"
+    )
+
+
+def _start(graph: fx.Graph | None, root: nn.Module, shape: Shape | None, error: Exception | None = None) -> Shape:
+    """Return the shape of a row, as it is stated or as the first layer of a graph, or of a part of it, tells it."""
+    if shape is not None:
+        return shape
+    try:
+        return first_shape(_first_of(graph, root))
+    except ValueError:
+        if error is None or graph is None:
+            raise
         raise ValueError(
-            f"the module ({name}) cannot be traced by torch.fx ({_first_line(error)}); expected a forward without "
-            "branches on numbers: export it to ONNX, or write it as layers"
+            f"the code of the module looks at shapes ({_first_line(error).split('. ')[0]}); expected input_shape, as "
+            "in read_network(module, input_shape=(3, 32, 32))"
         ) from None
 
 
-def first_of(graph: fx.Graph, module: nn.Module) -> Layers:
-    """Return the layer that first acts on the input of a graph, to tell the shape of a row."""
-    for node in graph.nodes:
-        if node.op == "call_module" and all(given.op == "placeholder" for given in node.all_input_nodes):
+def _first_of(graph: fx.Graph | None, module: nn.Module) -> Layers:
+    """Return the layer that first acts on the input of a graph, after sums and products alone."""
+    same: set[fx.Node] = set()
+    for node in graph.nodes if graph is not None else ():
+        inner = set(node.all_input_nodes)
+        if node.op == "placeholder" or (inner & same and getattr(node.target, "__name__", node.target) in KEEPING):
+            same.add(node)
+        elif node.op == "call_module" and inner <= same:
             layer = module.get_submodule(str(node.target))
             return [(f"{_words(node)} ({type(layer).__name__})", layer)]
     return [("the module", module)]
 
 
-def follow_graph(graph: fx.Graph, module: nn.Module, shape: Shape) -> Value | Final:
-    """Return what a graph makes of a row of a shape."""
+def follow_graph(graph: fx.Graph, module: nn.Module, shape: Shape, output: str | None = None) -> Value | Final:
+    """Return what a graph makes of a row of a shape, or one of several results."""
     known: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.op == "output":
-            return _output(known, node)
+            return _output(known, node, output)
         try:
             made = _made(node, module, shape, known)
         except ERRORS as error:
@@ -184,12 +240,32 @@ def follow_graph(graph: fx.Graph, module: nn.Module, shape: Shape) -> Value | Fi
     raise ValueError("the torch module returns nothing; expected an array")
 
 
-def _output(known: dict[fx.Node, Any], node: fx.Node) -> Value | Final:
-    result = fx.node.map_arg(node.args[0], lambda given: known[given])
-    result = result[0] if isinstance(result, list | tuple) and len(result) == 1 else result
+def _output(known: dict[fx.Node, Any], node: fx.Node, output: str | None) -> Value | Final:
+    result = one_of(fx.node.map_arg(node.args[0], lambda given: known[given]), output)
     if not isinstance(result, Value | Final):
         raise ValueError(f"the torch module returns a {type(result).__name__}; expected one array that depends on x")
     return result
+
+
+def one_of(result: Any, output: str | None) -> Any:
+    """Return one of the results of a module: the only one, or that of a name or place.
+
+    Raises
+    ------
+    ValueError
+        There are several and none is asked for, or none of that name.
+    """
+    names = None
+    if isinstance(result, Mapping):
+        names, result = [str(name) for name in result], list(result.values())
+    elif isinstance(result, list | tuple):
+        names = [str(place) for place in range(len(result))]
+    if names is None or (output is None and len(names) == 1):
+        return result if names is None else result[0]
+    if output not in names:
+        asked = "several outputs" if output is None else f"no output {output!r}"
+        raise ValueError(f"the torch module returns {asked}; expected output= one of: {', '.join(map(repr, names))}")
+    return result[names.index(output)]
 
 
 def _words(node: fx.Node) -> str:
@@ -212,11 +288,13 @@ def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, A
         layer = module.get_submodule(str(node.target))
         check_layer(layer, "it")
         return _applied(layer, args[0])
-    moving = [given for given in _leaves([args, options]) if isinstance(given, Value | Final)]
+    moving = [given for given in _leaves([args, options]) if isinstance(given, Value | Final | Mask)]
     if not moving:
         return _constant(node, args, options)
     rule = FUNCTIONS.get(node.target) if node.op == "call_function" else METHODS.get(str(node.target))
     if rule is None:
+        if getattr(node.target, "__name__", node.target) in ("argmax", "argmin", "topk", "sort", "argsort"):
+            raise ValueError("it sorts entries or gives their places; expected the values before it")
         raise ValueError(
             "it is not continuous and piecewise linear, or not known; expected sums, products with constants, shapes, "
             "parts, pools, clamps, maxima and means"
@@ -229,7 +307,7 @@ def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, A
 def _after_final(node: fx.Node, rule: Any, args: Any, options: Any) -> Final:
     name = getattr(node.target, "__name__", str(node.target))
     if name not in PASSING or not isinstance(args[0], Final):
-        raise ValueError("it acts on what a softmax or sigmoid makes; expected that at the very end alone")
+        raise ValueError("it acts on what a softmax, sigmoid or tanh makes; expected that at the very end alone")
     return replace(args[0], value=rule(args[0].value, *args[1:], **options))
 
 
