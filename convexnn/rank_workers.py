@@ -158,7 +158,8 @@ class _Pool:
                 told.put((index, "failed", error))
                 return
             finally:
-                self.busy.discard(other)
+                with self.sending:
+                    self.busy.discard(other)
 
 
 # The ranks that wait for work of the code that runs.

@@ -175,14 +175,12 @@ def _recovered_on_disk(
             found = cx.recover(table.X, table.y, **options, group=group)
             gates = found.program.patterns.generators[found.live]
             network = network_of(gates, np.sign((gates * found.blocks).sum(axis=1)), bool(options["bias"]))
-            missed = sum(
-                float(np.square(table.y[part] - network.predict(table.X[part])).sum())
-                for part in row_tiles(*table.X.shape, entries=BLOCK)
-            )
+            missed = 0.0
+            for part in row_tiles(len(table.X), len(table.features), BLOCK):
+                missed += float(np.square(table.y[part] - network.predict(table.X[part])).sum())
             sums = ranks.summed(np.array([missed, table.y.sum(), np.square(table.y).sum(), len(table.y)]))
-    missed, total, size, count = (float(each) for each in sums)
-    spread = size - total * total / count
-    accuracy = Accuracy(missed / size, 1.0 - missed / spread)
+    left, total, size, count = (float(each) for each in sums)
+    accuracy = Accuracy(left / size, 1.0 - left / (size - total * total / count))
     words = f"recover: {accuracy} on {int(count):,} rows, {found.nnz} nonzeros; {found.iterations} iterations, "
     words += f"{found.seconds:.2f} s. {found.status.value}\n{network}"
     return Recovered(found, network, accuracy, table.target, table.features, words)
