@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_path, require
+from convexnn.checks import Floats, as_count, as_file, as_path, require
 from convexnn.files import replacing
 from convexnn.tiles import row_tiles
 
-# Numbers of a block: 32 MiB of float64.
-BLOCK = 1 << 22
+# Numbers of a block: 8 MiB of float64.
+BLOCK = 1 << 20
 
 
 def rows_on_disk(
@@ -27,8 +27,9 @@ def rows_on_disk(
 ) -> Floats:
     """Write rows to an ``.npy`` file of float64, block by block, and return them as a read-only memory map.
 
-    Of the rows no more than a block of 32 MiB is held. Such a map :func:`convexnn.recover` reads in blocks, too, where
-    an array, a map of float32, or one that can be written to, would be copied to memory as a whole.
+    Of the rows no more than a block of 8 MiB is held, and of a Parquet file what pyarrow needs for one, some 100 MB.
+    Such a map :func:`convexnn.recover` reads in blocks, too, where an array, a map of float32, or one that can be
+    written to, would be copied to memory as a whole.
 
     Parameters
     ----------
@@ -90,7 +91,13 @@ def _opened(source: str | Path | ArrayLike, columns: Sequence[str] | None) -> _P
         return _ParquetTable(source, columns)
     if columns is not None:
         raise ValueError("columns are those of a Parquet file; expected none of them beside an array")
-    return _ArrayTable(np.load(source, mmap_mode="r") if isinstance(source, str | Path) else np.asarray(source))
+    if not isinstance(source, str | Path):
+        return _ArrayTable(np.asarray(source))
+    place = as_file(source, "source")
+    try:
+        return _ArrayTable(np.load(place, mmap_mode="r"))
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{source} cannot be read as rows of numbers ({error})") from None
 
 
 class _ArrayTable:
@@ -114,10 +121,9 @@ class _ParquetTable:
 
     def __init__(self, path: str | Path, columns: Sequence[str] | None) -> None:
         parquet = require("pyarrow.parquet", "pyarrow", f"reading the Parquet file {path}")
+        place = as_file(path, "source")
         try:
-            self.file = parquet.ParquetFile(path)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"Parquet file {path} cannot be read ({error.strerror or error})") from None
+            self.file = parquet.ParquetFile(place, pre_buffer=False, buffer_size=1 << 16)
         except Exception as error:
             # A damaged file fails in many ways; all of them mean the same.
             raise ValueError(f"{path} cannot be read as Parquet ({error})") from None
@@ -132,7 +138,7 @@ class _ParquetTable:
         begins = np.cumsum([0, *(self.file.metadata.row_group(i).num_rows for i in range(self.file.num_row_groups))])
         groups = [i for i, begin in enumerate(begins[:-1]) if begin < last and begins[i + 1] > first]
         row, size = int(begins[groups[0]]), max(1, BLOCK // max(1, self.n_columns))
-        for batch in self.file.iter_batches(batch_size=size, row_groups=groups, columns=self.names):
+        for batch in self.file.iter_batches(batch_size=size, row_groups=groups, columns=self.names, use_threads=False):
             part = slice(max(0, first - row), max(0, last - row))
             block = np.empty((len(batch), self.n_columns))
             for place, name in enumerate(self.names):
