@@ -172,6 +172,7 @@ EXTRAS = {
     "gurobipy": "gurobi",
     "pyscipopt": "scip",
     "distributed": "dask",
+    "pyarrow": "parquet",
 }
 
 

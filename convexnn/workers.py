@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 
 from convexnn.checks import as_count, require
+from convexnn.rank_workers import active_pool
 
 # What Dask raises, by name, for a run whose workers were killed again and again, and where a cluster has gone.
 GONE = ("KilledWorker", "CommClosedError", "FutureCancelledError", "CancelledError")
@@ -23,7 +24,12 @@ def as_jobs(n_jobs: int | None) -> int | None:
 
 
 def is_spread(n_jobs: int | None) -> bool:
-    """Whether work goes to other workers: not with `n_jobs` 1, nor with None where joblib is told nothing else."""
+    """Whether work goes to other workers: not with `n_jobs` 1, nor with None where joblib is told nothing else.
+
+    With None it goes to the ranks of :func:`convexnn.rank_workers.on_first_rank` where there are any.
+    """
+    if n_jobs is None and active_pool() is not None:
+        return True
     if n_jobs is not None or "joblib" not in sys.modules:
         return n_jobs not in (None, 1)
     backend, told = sys.modules["joblib"].parallel.get_active_backend()
@@ -37,12 +43,13 @@ def spread(
     *,
     ordered: bool = False,
     batch_size: int | str = 1,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any]]:
     """Yield ``index, work(*arguments[index])`` of every index as it is there, or in their order.
 
     With `n_jobs` None, ``joblib.parallel_config`` around the call says how many workers there are and of which kind:
-    processes, threads, a cluster of Dask or Ray; without it, or with 1, the work is done here, one after another. Work
-    inside of work is not spread again. Whoever stops listening, as after Ctrl-C, cancels what has not begun.
+    processes, threads, a cluster of Dask or Ray; without it, or with 1, the work is done here, one after another. Ranks
+    of torch.distributed that wait for work come before joblib. Work inside of work is not spread again. Whoever stops
+    listening, as after Ctrl-C, cancels what has not begun.
 
     A process that is killed takes the runs in flight with it. They are begun anew, in new processes, as long as others
     end in between; Dask does so by itself.
@@ -63,7 +70,7 @@ def spread(
     Raises
     ------
     OSError
-        A worker was killed twice with nothing done in between, or the cluster has gone.
+        A worker was killed twice with nothing done in between, or the cluster, or a rank, has gone.
 
     Examples
     --------
@@ -73,6 +80,10 @@ def spread(
     """
     if not is_spread(n_jobs):
         yield from ((index, work(*taken)) for index, taken in enumerate(arguments))
+        return
+    if n_jobs is None and (pool := active_pool()) is not None:
+        with closing(pool.spread(work, arguments, ordered)) as found:
+            yield from found
         return
     waiting, done_before = dict(enumerate(arguments)), -1
     while waiting:

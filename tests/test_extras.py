@@ -80,6 +80,7 @@ NEEDS = {
     "typer": ['main(["--version"])'],
     "rich": ['main(["--version"])'],
     "distributed": ['workers(1, "tcp://127.0.0.1:1").__enter__()'],
+    "pyarrow": ['rows_on_disk("never.parquet", "never.npy")'],
     "gurobipy": [f'verify.maximize({NETWORK}, verify.Box([-1.0], [2.0]), backend="gurobi")'],
     "pyscipopt": [f'verify.maximize({NETWORK}, verify.Box([-1.0], [2.0]), backend="scip")'],
 }
@@ -92,6 +93,7 @@ import verify.plots
 from convexnn import plots
 from convexnn.cli import main
 from convexnn.cli.common.cluster import workers
+from convexnn.datasets import rows_on_disk
 from convexnn.reports import Section, html_page
 
 for call in {calls!r}:
@@ -115,7 +117,7 @@ def run(gone: list[str], code: str) -> str:
 
 @pytest.mark.parametrize("engines", [("highspy", "scipy"), ("scipy",)], ids=["with highspy", "without, as on 3.14"])
 def test_the_base_does_its_work_without_any_extra(engines: tuple[str, ...]) -> None:
-    gone = [*EXTRAS, "pandas", "pyarrow", "onnxruntime", *{"highspy"}.difference(engines)]
+    gone = [*EXTRAS, "pandas", "onnxruntime", *{"highspy"}.difference(engines)]
     assert run(gone, f"BACKENDS = {('auto', 'branching', *engines)}\n{BASE}") == "done\n"
 
 

@@ -27,6 +27,7 @@ ROOMS = {
             "network",
             "explanation",
             "pricing",
+            "rank_workers",
             "workers",
         ),
         *("patterns", "linear", "program", "mapping", "solution"),

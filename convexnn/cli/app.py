@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from time import perf_counter
 from traceback import print_exc
@@ -26,13 +27,15 @@ from convexnn.cli.budget_path import budget_path
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import BAD_INPUT, DEFECT, INTERRUPTED
 from convexnn.cli.common.printing import print_json, print_plain
+from convexnn.cli.common.ranks import is_other_rank, never, on_all_ranks
 from convexnn.cli.crosscheck import crosscheck
 from convexnn.cli.files.writable import writable
 from convexnn.cli.fit import fit
 from convexnn.cli.predict import predict
-from convexnn.cli.recover import recover
+from convexnn.cli.recover import is_shared_out, recover
 from convexnn.cli.reproduce import reproduce
 from convexnn.files import replacing
+from convexnn.rank_workers import RankGoneError
 
 # Characters of an error that are shown; beyond it the middle is left out.
 LONGEST = 2000
@@ -50,7 +53,26 @@ app = typer.Typer(
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; whatever goes wrong is one line on standard error."""
+    """Run the command line and return its exit code; whatever goes wrong is one line on standard error.
+
+    Of the ranks of `torchrun` the first one alone prints, and exits with a code of its own; of the others one that has
+    lost a rank says so.
+    """
+    if not is_other_rank():
+        return _run(arguments)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            app(args=arguments, standalone_mode=False)
+        except RankGoneError as error:
+            lost = str(error)
+        except BaseException:
+            return 0
+        else:
+            return 0
+    return _complain(lost, BAD_INPUT)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = int(app(args=arguments, standalone_mode=False) or 0)
         return _complain("interrupted", code) if code == INTERRUPTED else code
@@ -146,4 +168,4 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 
 for command in COMMANDS:
-    app.command(context_settings=HELP)(command)
+    app.command(context_settings=HELP)(on_all_ranks(command, is_shared_out if command is recover else never))

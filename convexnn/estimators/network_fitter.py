@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +20,8 @@ from convexnn.fitting.weighting import mean_loss
 from convexnn.program.losses import LOSSES
 from convexnn.program.targets import encode
 from convexnn.solution import Status
-from convexnn.solvers.common.deadline import Deadline
+from convexnn.solvers.common.deadline import Deadline, SentDeadline
+from convexnn.workers import is_spread, spread
 
 # Fits that find the noise, the share of the passes that each takes, and of the time where there is a limit.
 PROBES, PROBE_PASSES, PROBE_TIME = 2, 0.25, 0.15
@@ -148,7 +151,7 @@ class NetworkFitter:
 
         It is the lowest point of the parabola through the logarithms of the losses under 1/9, 1 and 9 times the ridge.
         """
-        losses = [self._held_out_loss(ridge * SPAN**level) for level in (-1, 0, 1)]
+        losses = self._held_out_losses([ridge * SPAN**level for level in (-1, 0, 1)])
         below, here, above = np.log(np.maximum(losses, np.finfo(float).tiny))
         slope, curvature = 0.5 * (above - below), above + below - 2.0 * here
         level = -slope / curvature if curvature > 0.0 else -np.inf * np.sign(slope) if slope else 0.0
@@ -168,30 +171,72 @@ class NetworkFitter:
         folds = fold_of(self.target)
         return all(np.ptp(self.target[folds != fold], axis=0).any() for fold in held_out_folds(len(folds)))
 
-    def _held_out_loss(self, ridge: float) -> float:
-        """Return the weighted mean loss on rows held out; the noise is that of fewer rows, and so the ridge.
+    def _held_out_losses(self, ridges: list[float]) -> list[float]:
+        """Return the weighted mean loss on rows held out of each ridge, by fits here or on the workers that there are.
 
         Raises _UnfinishedError where time is up or an interruption comes.
         """
+        folds = held_out_folds(len(fold_of(self.target)))
+        asked = [(ridge, fold) for ridge in ridges for fold in folds]
+        sender, sent = self, None
+        if is_spread(None):
+            sender, sent = replace(self, report=_silent, verbosity=0), self.deadline.sent()
+        parts = list[tuple[float, float]]()
+        with (
+            _interruption_told(),
+            closing(spread(_held_out_part, [(sender, sent, *one) for one in asked], ordered=True)) as found,
+        ):
+            for _, part in found:
+                if isinstance(part, Status):
+                    raise _UnfinishedError(part)
+                parts.append(part)
+                if len(parts) % len(folds) == 0:
+                    total, counted = np.sum(parts[-len(folds) :], axis=0)
+                    ridge = ridges[len(parts) // len(folds) - 1]
+                    self.report(f"rows held out: loss {total / counted:.6g} with ridge {ridge:.3g}")
+        totals = np.reshape(parts, (len(ridges), len(folds), 2)).sum(axis=1)
+        return [float(loss) for loss in totals[:, 0] / totals[:, 1]]
+
+    def held_out_part(self, ridge: float, fold: int) -> tuple[float, float] | Status:
+        """Return the loss on the rows of a fold, times their number, and their weight; how a fit was cut short.
+
+        The noise is that of fewer rows, and so the ridge.
+        """
         folds, row_weights = fold_of(self.target), self.options["sample_weight"]
         weights = np.ones(len(folds)) if row_weights is None else row_weights
-        target = encode(self.target, self.loss, len(folds)).values
-        total, counted = 0.0, 0.0
-        for fold in held_out_folds(len(folds)):
-            out = folds == fold
-            if self.deadline.is_over():
-                raise _UnfinishedError(Status.TIME_LIMIT)
-            fit = self._part(~out).fit(ridge * np.mean(~out) ** -0.5, FOLD_PASSES, time_share=FOLD_TIME)
-            if fit.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
-                raise _UnfinishedError(fit.status)
-            outputs = fit.network.predict(self.rows[out])
-            total += mean_loss(LOSSES[self.loss], outputs, target[out], weights[out]) * np.count_nonzero(out)
-            counted += float(weights[out].sum())
-        self.report(f"rows held out: loss {total / counted:.6g} with ridge {ridge:.3g}")
-        return total / counted
+        target, out = encode(self.target, self.loss, len(folds)).values, folds == fold
+        if self.deadline.is_over():
+            return Status.TIME_LIMIT
+        fit = self._part(~out).fit(ridge * np.mean(~out) ** -0.5, FOLD_PASSES, time_share=FOLD_TIME)
+        if fit.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
+            return fit.status
+        outputs = fit.network.predict(self.rows[out])
+        loss = mean_loss(LOSSES[self.loss], outputs, target[out], weights[out])
+        return loss * np.count_nonzero(out), float(weights[out].sum())
 
     def _part(self, kept: NDArray[np.bool_]) -> NetworkFitter:
         """Return the fits to some of the rows; they do not begin at a network that may have seen the others."""
         weights = self.options["sample_weight"]
         options = {**self.options, "start": None, "sample_weight": None if weights is None else weights[kept]}
         return replace(self, rows=self.rows[kept], target=self.target[kept], options=options)
+
+
+@contextmanager
+def _interruption_told() -> Iterator[None]:
+    """Raise _UnfinishedError for an interruption while fits are waited for that run elsewhere."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _UnfinishedError(Status.INTERRUPTED) from None
+
+
+def _held_out_part(
+    fitter: NetworkFitter, deadline: SentDeadline | None, ridge: float, fold: int
+) -> tuple[float, float] | Status:
+    """Return what the fitter says, here or on a worker, to which its deadline was sent."""
+    here = fitter if deadline is None else replace(fitter, deadline=deadline.received())
+    return here.held_out_part(ridge, fold)
+
+
+def _silent(message: str) -> None:
+    """Take a message of a worker, where nobody would read it."""

@@ -109,7 +109,8 @@ def map_back(
     bias : bool, default False
         Whether the last column of `rows` stands for the hidden biases; the network then takes D - 1 features.
     generators : ndarray (m, D), optional
-        The gates, for exact blocks whose shortest pair is out of reach or inaccurate.
+        The gates, for exact blocks whose shortest pair is out of reach or inaccurate, and to tell a network that has
+        been found with its gates: where each is its neuron's weights, to the last bit, nothing is refitted.
 
     Returns
     -------
@@ -119,7 +120,8 @@ def map_back(
     if exact:
         hidden, heads, unpaired = _map_exact(rows, active, features, blocks, generators)
     else:
-        hidden, heads, unpaired = *_map_refit(rows, target, active, blocks, loss), np.zeros(0, dtype=np.int64)
+        fitted = _map_refit(rows, target, active, blocks, loss, generators)
+        hidden, heads, unpaired = *fitted, np.zeros(0, dtype=np.int64)
     network, model = network_of(hidden, heads, bias), gated_output(rows, weights, active)
     output = network.predict(rows[:, :-1] if bias else rows).reshape(model.shape)
     return _mapping(network, "exact" if exact else "refit", model, output, loss.value(output, target), unpaired)
@@ -210,11 +212,15 @@ def _map_exact(
     return np.concatenate([plus, minus]), np.concatenate([heads, -heads], axis=-1), blocks.gates[lost]
 
 
-def _map_refit(rows: Floats, target: Any, active: Bools, blocks: _Blocks, loss: Loss) -> tuple[Floats, Floats]:
+def _map_refit(
+    rows: Floats, target: Any, active: Bools, blocks: _Blocks, loss: Loss, generators: Floats | None
+) -> tuple[Floats, Floats]:
     """Return hidden weights (b, D) on the support of the blocks, refitted, and their heads."""
     signs = better_signs(rows, active[:, blocks.gates], blocks.weights)
-    heads = blocks.heads() * signs
-    return refit(rows, target, signs[:, None] * blocks.weights, heads, loss), heads
+    heads, hidden = blocks.heads() * signs, signs[:, None] * blocks.weights
+    if generators is not None and np.array_equal(generators[blocks.gates], hidden):
+        return hidden, heads
+    return refit(rows, target, hidden, heads, loss), heads
 
 
 def _mapping(

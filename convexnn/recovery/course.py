@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -83,11 +84,12 @@ class Course:
             for number, start in enumerate(kept):
                 self._take(number, start, rngs[number], told=False)
             if not self._is_over:
-                for start in (self._in_turn if is_alone else self._spread)(problem, rngs, len(kept)):
-                    if checkpoint is not None and not start.is_cut:
-                        checkpoint.add(start)
-                    if self._is_over:
-                        break
+                with closing((self._in_turn if is_alone else self._spread)(problem, rngs, len(kept))) as starts:
+                    for start in starts:
+                        if checkpoint is not None and not start.is_cut:
+                            checkpoint.add(start)
+                        if self._is_over:
+                            break
         except KeyboardInterrupt:
             return Status.EXACT if self.best.loss <= EXACT else Status.INTERRUPTED
         if self.best.loss <= EXACT:
@@ -101,7 +103,7 @@ class Course:
         """Whether no further start is wanted."""
         return self.best.loss <= EXACT or self.at_noise_floor
 
-    def _in_turn(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Iterator[Start]:
+    def _in_turn(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Generator[Start]:
         """Yield starts as they end; none begins when time is up."""
         for number, rng in enumerate(rngs[first:], start=first):
             search, told = StartSearch(problem, self.options, rng), list[tuple[float, float, str]]()
@@ -119,13 +121,14 @@ class Course:
             if self.options.deadline.is_over():
                 return
 
-    def _spread(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Iterator[Start]:
+    def _spread(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Generator[Start]:
         """Yield the starts in their order, run by workers: what is not waited for after an exact one is given up."""
         options, deadline = replace(self.options, callback=None, group=None), self.options.deadline.sent()
         asked = [(problem, options, deadline, rng) for rng in rngs[first:]]
-        for place, start in spread(run_start, asked, options.n_jobs, ordered=True):
-            self._take(first + place, start, rngs[first + place])
-            yield start
+        with closing(spread(run_start, asked, options.n_jobs, ordered=True)) as found:
+            for place, start in found:
+                self._take(first + place, start, rngs[first + place])
+                yield start
 
     def _take(self, number: int, start: Start, rng: np.random.Generator, told: bool = True) -> None:
         """Go through a start that ran elsewhere, or earlier; the callback hears of it where it is to be told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats
 from convexnn.linear.operator import as_device
@@ -30,6 +31,9 @@ LAST_ROUNDS = 50
 # Rows times squared weights, the work of a step, from which there is no last fit once time is up: some 0.1 s.
 LATE_WORK = 500_000_000
 
+# Bits of the scale of many rows: whatever their number of ranks, it is the same, and so is the search.
+BITS = 26
+
 
 def recover_weights(
     rows: Floats, target: Floats, options: RecoveryOptions, rng: np.random.Generator
@@ -49,10 +53,12 @@ def recover_weights(
     common = ranks if seen[0] is rows else ALONE
     every = replace(every, scale=root_mean_squares(seen[0], common))
     every = replace(every, height=float(root_mean_squares(seen[1][:, None], common)[0]))
+    if seen[0] is rows:
+        every = replace(every, scale=in_few_bits(every.scale), height=float(in_few_bits(every.height)))
     problem = every.scaled(inputs, outputs)
     n_rows, n_inputs = rows.shape
     memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width, is_uncentred(problem, options.budget))
-    hidden, status, history = ranks.shared(lambda: _searched(problem, every.height, options, rng))
+    hidden, status, history = ranks.searched(lambda: _searched(problem, every.height, options, rng))
     if size < every.n_rows:
         hidden, status = _fitted(every, hidden, status)
     gates = hidden.weights.cpu().numpy() * (every.height / every.scale)
@@ -103,6 +109,13 @@ def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions) -
     if options.significant:
         hidden = drop_insignificant(problem, hidden, options.width * problem.rows.shape[1])
     return hidden.compact(options.width)
+
+
+def in_few_bits(values: ArrayLike) -> Floats:
+    """Return values rounded to a few bits: sums that other ranks take in another order come to the same then."""
+    fractions, exponents = np.frexp(values)
+    result: Floats = np.ldexp(np.round(fractions * 2.0**BITS), exponents - BITS)
+    return result
 
 
 def root_mean_squares(columns: Floats, ranks: Ranks = ALONE) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,6 +27,12 @@ STALE = 10
 
 # Rounds of the polish of a layer that was cut short.
 CUT_ROUNDS = 5
+
+# Weights a gate from which their columns are made gate by gate.
+FEW_GATES = 4
+
+# Numbers of products a row that take as long as a number that is gathered.
+CHEAP = 20
 
 # Loss, in units of the target's mean square, from which rounds do not come back.
 DIVERGED = 1e12
@@ -74,12 +80,33 @@ class InterruptedRoundsError(KeyboardInterrupt):
 
 
 @dataclass(eq=False)
+class _Room:
+    """Room for the columns of a support, which rounds use again: to ask the system for it anew takes longer."""
+
+    values: Tensor | None = None
+
+    def columns(self, problem: Problem, signed: Tensor, gates: Tensor, features: Tensor) -> Tensor:
+        """Return +-D_j x_i for each of the gates, in ascending order, and its feature: (s, n), until the next call."""
+        size = (len(gates), len(problem.target))
+        if self.values is None or len(self.values) < len(gates):
+            self.values = problem.columns.new_empty(size)
+        values = torch.index_select(problem.columns, 0, features, out=self.values[: len(gates)])
+        which, counts = torch.unique_consecutive(gates, return_counts=True)
+        if FEW_GATES * len(which) > len(gates):
+            return values.mul_(signed[gates])
+        for mask, part in zip(signed[which], values.split(counts.tolist()), strict=True):
+            part.mul_(mask)
+        return values
+
+
+@dataclass(eq=False)
 class _Course:
     """How far rounds are: the present layer, the best one within the budget, and its loss."""
 
     hidden: HiddenLayer
     best: HiddenLayer
     least: float = float("inf")
+    room: _Room = field(default_factory=_Room)
 
 
 def threshold_rounds(
@@ -118,7 +145,7 @@ def _run_rounds(
         if now.loss < course.least and course.hidden.nnz <= budget:
             course.best, course.least = course.hidden, now.loss
         most = budget if hurried else schedule.budget(budget, index)
-        hidden = merge_parallel(_select_and_fit(problem, now, most, schedule))
+        hidden = merge_parallel(_select_and_fit(problem, now, most, schedule, course.room))
         norms, renewed = now.norms, ~hidden.live
         course.hidden = _revive_empty(hidden, renewed, propose, now.residual)
 
@@ -128,21 +155,22 @@ def _best_polished(
 ) -> tuple[HiddenLayer, float]:
     """Return the better of the last layer, brought down to the budget, and the best one, polished, and its loss."""
     # What is worse before the polish may be better after it.
-    last, loss = polish(problem, _within_budget(problem, course.hidden, budget, schedule), stop=stop)
+    last, loss = polish(problem, _within_budget(problem, course, budget, schedule), stop=stop)
     if not loss < 1.0 and stop():
         # Time was up before the polish could mend what the rounds had left.
         last, loss = polish(problem, _well_scaled(problem, last), rounds=CUT_ROUNDS)
     return (last, loss) if loss < course.least else polish(problem, course.best, stop=stop)
 
 
-def _within_budget(problem: Problem, hidden: HiddenLayer, budget: int, schedule: Schedule) -> HiddenLayer:
-    """Return a layer that was cut short above the budget after a few rounds more, each on half as many weights.
+def _within_budget(problem: Problem, course: _Course, budget: int, schedule: Schedule) -> HiddenLayer:
+    """Return the layer; one that was cut short above the budget after a few rounds more, each on half as many weights.
 
     Its largest entries alone would not do: many weights that were fitted together cancel.
     """
+    hidden = course.hidden
     while hidden.nnz > budget:
         now = _round_state(problem, hidden, hidden.weights, torch.ones_like(hidden.live))
-        hidden = merge_parallel(_select_and_fit(problem, now, max(budget, hidden.nnz // 2), schedule))
+        hidden = merge_parallel(_select_and_fit(problem, now, max(budget, hidden.nnz // 2), schedule, course.room))
     return hidden
 
 
@@ -156,22 +184,22 @@ def _well_scaled(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
 
 def _round_state(problem: Problem, hidden: HiddenLayer, norms: Tensor, renewed: Tensor) -> _RoundState:
     """Return what a round needs; `norms` are kept but for the blocks `renewed` (p,)."""
-    linear = problem.linear(hidden.effective_gates)
-    residual = problem.target - problem.project(torch.relu(linear) @ (hidden.signs * hidden.live))
-    active = (linear > 0.0).to(linear.dtype).T
+    inputs = problem.inputs(hidden.effective_gates)
+    active = (inputs > 0.0).to(inputs.dtype)
+    residual = problem.target - problem.project((hidden.signs * hidden.live) @ inputs.relu_())
     norms = norms.clone()
     norms[renewed] = problem.column_squares(active[renewed]).sqrt_()
     return _RoundState(hidden, active * hidden.signs[:, None], residual, norms)
 
 
-def _select_and_fit(problem: Problem, now: _RoundState, budget: int, schedule: Schedule) -> HiddenLayer:
+def _select_and_fit(problem: Problem, now: _RoundState, budget: int, schedule: Schedule, room: _Room) -> HiddenLayer:
     """Return the layer after one selection and one fit; the gates of its live blocks follow the weights."""
     hidden, shape = now.hidden, now.norms.shape
     wanted, inverse = _wanted_entries(problem, now)
-    chosen = _top_indices(wanted, inverse > 0.0, budget)
+    chosen = _top_indices(wanted, inverse > 0.0, budget).sort().values
     gates, features = chosen // shape[1], chosen % shape[1]
     # Norms may be some rounds old; a column that has vanished since is left at zero.
-    columns, lengths = unit_columns(problem, problem.columns[features] * now.signed[gates])
+    columns, lengths = unit_columns(problem, room.columns(problem, now.signed, gates, features))
     inverse_lengths = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)
     start = (wanted * inverse).flatten()[chosen] * lengths
     start += schedule.fit(columns, problem.target - columns.combine(start))
@@ -215,8 +243,18 @@ def _step_size(problem: Problem, now: _RoundState, slope: Tensor, step: Tensor, 
     fall = float((direction * slope[gates, features]).sum())
     if fall <= 1e-12 * float(now.residual.square().sum()):
         return 1.0
-    change = (direction * inverse[gates, features]) @ (problem.columns[features] * now.signed[gates])
+    change = _combined(problem, now, (gates, features), direction * inverse[gates, features])
     return min(1.0, fall / max(float(problem.project(change).square().sum()), fall))
+
+
+def _combined(problem: Problem, now: _RoundState, support: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+    """Return the sum (n,) of the columns of a support by weights (s,): from all features where the weights are many."""
+    gates, features = support
+    if CHEAP * len(gates) < now.norms.numel():
+        return weights @ (problem.columns[features] * now.signed[gates])
+    dense = torch.zeros_like(now.norms)
+    dense[gates, features] = weights
+    return problem.inputs(dense).mul_(now.signed).sum(0)
 
 
 def _align_revived(before: HiddenLayer, after: HiddenLayer) -> HiddenLayer:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from convexnn.checks import require
+from convexnn.rank_workers import active_pool
 
 # Seconds that a cluster has to answer.
 PATIENCE = 10
@@ -15,6 +16,8 @@ PATIENCE = 10
 def workers(jobs: int, dask: str | None) -> Iterator[int | None]:
     """Give the `n_jobs` for the work of a block; with an address, None, and joblib is told of that cluster.
 
+    Under `torchrun` it is None too, unless jobs are asked for: the ranks do the work.
+
     Raises
     ------
     ValueError
@@ -23,7 +26,7 @@ def workers(jobs: int, dask: str | None) -> Iterator[int | None]:
         The cluster does not answer.
     """
     if dask is None:
-        yield jobs
+        yield None if jobs == 1 and active_pool() is not None else jobs
         return
     if jobs != 1:
         raise ValueError("both --jobs and --dask are given; expected at most one")

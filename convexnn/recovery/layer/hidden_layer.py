@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class HiddenLayer:
         """Return empty blocks for `gates` (p, d), to be revived with `signs` (p,)."""
         return cls(problem.rows.new_zeros(gates.shape), signs, gates)
 
-    @property
+    @cached_property
     def live(self) -> Tensor:
         """Which blocks hold a neuron, (p,)."""
         return (self.weights != 0.0).any(1)

@@ -34,6 +34,12 @@ def polish(
     each round, so that there is one where time is up already, of three steps at most. All rows, in blocks, ask the
     clock themselves, and the loss is infinite where there is no time for it.
     """
+    if not hidden.live.all():
+        # Empty blocks take their share of every product.
+        polished, loss = polish(problem, hidden.select(hidden.live), rounds, least_fall, stop)
+        weights = hidden.weights.clone()
+        weights[hidden.live] = polished.weights
+        return HiddenLayer(weights, hidden.signs, hidden.gates), loss
     gates, features = torch.nonzero(hidden.weights, as_tuple=True)
     now, damping = problem.evaluate(hidden.weights, hidden.signs), FIRST_DAMPING
     if now is None:

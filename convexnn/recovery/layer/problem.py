@@ -17,8 +17,8 @@ NEGLIGIBLE = {torch.float32: 1e-5, torch.float64: 1e-13}
 # Ridge on the second moments of columns of unit scale: those of groups of 0 and 1 add up, and have no inverse.
 MOMENT_RIDGE = 1e-4
 
-# Rows for which the derivative is held at one time.
-TILE_ROWS = 8192
+# Rows for which the derivative is held at one time: few enough that it stays in the cache.
+TILE_ROWS = 1024
 
 # Inputs from which products leave out those that no weight reads, where these are at least so many times the others.
 MANY_INPUTS, SPARE = 256, 4
@@ -109,12 +109,20 @@ class Problem:
 
     def linear(self, weights: Tensor) -> Tensor:
         """Return X W^T, (n, p)."""
-        n_inputs = weights.shape[1]
-        if n_inputs >= MANY_INPUTS:
-            read = torch.nonzero((weights != 0.0).any(0))[:, 0]
-            if SPARE * len(read) <= n_inputs:
-                return self.columns[read].T @ weights[:, read].T
-        return self.rows @ weights.T
+        read = self._read(weights)
+        return self.rows @ weights.T if read is None else self.columns[read].T @ weights[:, read].T
+
+    def inputs(self, weights: Tensor) -> Tensor:
+        """Return W X^T, (p, n): what goes into each of p neurons, row by row."""
+        read = self._read(weights)
+        return weights @ self.columns if read is None else weights[:, read] @ self.columns[read]
+
+    def _read(self, weights: Tensor) -> Tensor | None:
+        """Return the features that neurons read, None where they are many."""
+        if weights.shape[1] < MANY_INPUTS:
+            return None
+        read = torch.nonzero((weights != 0.0).any(0))[:, 0]
+        return read if SPARE * len(read) <= weights.shape[1] else None
 
     def residual(self, weights: Tensor, signs: Tensor) -> Tensor:
         """Return y - sum_j signs_j relu(X w_j), (n,)."""
@@ -187,15 +195,32 @@ def normal_equations(
     rows at a time: beside the data and the masks memory does not grow with n.
     """
     gates, features = support[0], support[1]
-    gram, slope = residual.new_zeros((len(gates), len(gates))), residual.new_zeros(len(gates))
+    half, slope = residual.new_zeros((len(gates), len(gates))), residual.new_zeros(len(gates))
     shadow = residual.new_zeros((len(gates), problem.basis.shape[1]))
     for start in range(0, len(residual), TILE_ROWS):
         tile = slice(start, start + TILE_ROWS)
         slopes = problem.columns[:, tile][features] * (active[tile].to(residual.dtype) * signs).T[gates]
-        gram += slopes @ slopes.T
+        half += lower_products(slopes)
         slope += slopes @ residual[tile]
         shadow += slopes @ problem.basis[tile]
-    return gram - shadow @ shadow.T, slope
+    half.tril_()
+    return half + torch.tril(half, -1).T - shadow @ shadow.T, slope
+
+
+def products(columns: Tensor) -> Tensor:
+    """Return C C^T (s, s) for C (s, n)."""
+    half = torch.tril(lower_products(columns))
+    return half + torch.tril(half, -1).T
+
+
+def lower_products(columns: Tensor) -> Tensor:
+    """Return a matrix whose lower triangle is that of C C^T (s, s) for C (s, n): on a CPU by half the products."""
+    if columns.device.type != "cpu" or not columns.numel():
+        return columns @ columns.T
+    from scipy.linalg.blas import dsyrk, ssyrk
+
+    syrk = ssyrk if columns.dtype == torch.float32 else dsyrk
+    return torch.as_tensor(syrk(1.0, columns.contiguous().numpy().T, trans=1).T)
 
 
 def mean_square(residual: Tensor) -> float:

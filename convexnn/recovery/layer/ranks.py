@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from convexnn.checks import Floats
+from convexnn.rank_workers import gone_in_a_line, on_first_rank
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that searches; the others wait for what it finds."""
+        """Whether this is the rank that searches; the others work for it, or wait."""
         if self.group is None:
             return True
         import torch.distributed as dist
@@ -65,9 +64,13 @@ class Ranks:
         import torch.distributed as dist
 
         holder = [make() if self.is_first else None]
-        with _gone_in_a_line():
+        with gone_in_a_line():
             dist.broadcast_object_list(holder, group=self.group, group_src=0)
         return holder[0]
+
+    def searched(self, search: Callable[[], Any]) -> Any:
+        """Return what the first rank finds, and do meanwhile what it spreads over the ranks."""
+        return search() if self.group is None else on_first_rank(self.group, search)
 
     def counts(self, count: int) -> list[int]:
         """Return the count of each rank."""
@@ -102,7 +105,7 @@ class Ranks:
         import torch.distributed as dist
 
         moved = values.to(self._device, copy=True)
-        with _gone_in_a_line():
+        with gone_in_a_line():
             dist.all_reduce(moved, getattr(dist.ReduceOp, operation), group=self.group)
         return moved.to(values.device)
 
@@ -122,14 +125,3 @@ def ranks_of(group: Any) -> Ranks:
 
 # This process by itself.
 ALONE = Ranks()
-
-
-@contextmanager
-def _gone_in_a_line() -> Iterator[None]:
-    """Tell an error of the group in one line."""
-    try:
-        yield
-    except RuntimeError as error:
-        # gloo begins with a place in its source, and goes on with advice.
-        words = re.sub(r"^\[[^\]]*\] *", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
-        raise OSError(f"a rank of the group has gone, or does not answer ({words})") from error

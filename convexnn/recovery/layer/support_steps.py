@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convexnn.recovery.layer.problem import NEGLIGIBLE, Problem
+from convexnn.recovery.layer.problem import NEGLIGIBLE, Problem, products
 
 # Least damping of the Gram matrix of unit columns, by precision: below it equal columns make Cholesky fail.
 LEAST_DAMPING = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -37,8 +37,8 @@ class UnitColumns:
 
     def gram(self) -> Tensor:
         """Return the products of all columns, (s, s)."""
-        products = self.values @ self.values.T
-        return products - self.shadows @ self.shadows.T if self.shadows.shape[1] else products
+        whole = products(self.values)
+        return whole - self.shadows @ self.shadows.T if self.shadows.shape[1] else whole
 
     def combine(self, weights: Tensor) -> Tensor:
         """Return the sum (n,) of the columns by weights (s,)."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from time import perf_counter, time
 
+from convexnn.rank_workers import is_cancelled
+
 
 @dataclass(frozen=True)
 class Deadline:
@@ -28,8 +30,8 @@ class Deadline:
         return perf_counter() - self.began
 
     def is_over(self) -> bool:
-        """Whether the time is up."""
-        return self.time_limit is not None and self.seconds >= self.time_limit
+        """Whether the time is up, or the result of all this is no longer wanted."""
+        return (self.time_limit is not None and self.seconds >= self.time_limit) or is_cancelled()
 
     def share(self, share: float) -> float | None:
         """Return that share of the time that is left, in seconds; None where there is no limit."""

@@ -53,12 +53,12 @@ def test_the_multiple_is_where_a_parabola_is_lowest(
 ) -> None:
     asked = list[float]()
 
-    def loss(self: Any, ridge: float) -> float:
-        asked.append(ridge)
-        return float(np.exp(0.1 * log(ridge / (0.02 * best)) ** 2))
+    def losses(self: Any, ridges: list[float]) -> list[float]:
+        asked.extend(ridges)
+        return [float(np.exp(0.1 * log(ridge / (0.02 * best)) ** 2)) for ridge in ridges]
 
     fits = fitter(*smooth(40))
-    monkeypatch.setattr(NetworkFitter, "_held_out_loss", loss)
+    monkeypatch.setattr(NetworkFitter, "_held_out_losses", losses)
     assert fits._best_multiple(0.02) == pytest.approx(expected)
     assert asked == pytest.approx([0.02 / SPAN, 0.02, 0.02 * SPAN])
 
@@ -70,8 +70,8 @@ def test_the_multiple_is_where_a_parabola_is_lowest(
 def test_errors_without_a_lowest_point_between(
     errors: list[float], expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits, left = fitter(*smooth(40)), iter(errors)
-    monkeypatch.setattr(NetworkFitter, "_held_out_loss", lambda self, ridge: next(left))
+    fits = fitter(*smooth(40))
+    monkeypatch.setattr(NetworkFitter, "_held_out_losses", lambda self, ridges: errors)
     assert fits._best_multiple(0.02) == pytest.approx(expected)
 
 
@@ -79,12 +79,12 @@ def test_the_loss_is_that_of_rows_held_out() -> None:
     """Under so strong a ridge the network is a constant: the error is the variance of the target, rows weighted."""
     X, y = smooth()
     fits = fitter(X, y)
-    assert fits._held_out_loss(1e3) == pytest.approx(0.5, abs=0.01)
+    assert fits._held_out_losses([1e3])[0] == pytest.approx(0.5, abs=0.01)
     weights = np.where(y > np.median(y), 1.5, 0.5)
     heavy = replace(fits, options={**fits.options, "sample_weight": weights})
     middle = np.average(fits.target[:, 0], weights=weights)
     expected = 0.5 * np.average(np.square(fits.target[:, 0] - middle), weights=weights)
-    assert heavy._held_out_loss(1e3) == pytest.approx(expected, rel=0.02)
+    assert heavy._held_out_losses([1e3])[0] == pytest.approx(expected, rel=0.02)
 
 
 def test_misfit_is_not_taken_for_noise() -> None:
