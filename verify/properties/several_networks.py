@@ -25,9 +25,9 @@ def joined_question(given: Any, asked: Property) -> tuple[SparseReLUNetwork, Pro
 
     Parameters
     ----------
-    given : network or sequence of them
-        Whatever :func:`verify.read_network` takes: one for each network that the property declares, in that order,
-        those that equal another one left out or not.
+    given : network, or sequence or dict of them
+        Whatever :func:`verify.read_network` takes: one for each network that the property declares, in that order or
+        by name, those that equal another one left out or not.
     asked : Property
         About several networks.
 
@@ -44,20 +44,27 @@ def joined_question(given: Any, asked: Property) -> tuple[SparseReLUNetwork, Pro
 
 def _networks(given: Any, asked: Property) -> list[SparseReLUNetwork]:
     """Return the networks of a property, read, one for each that it declares."""
-    names = [declared.name for declared in asked.networks]
-    own = [declared.name for declared in asked.networks if not declared.equals]
-    listed = list(given) if isinstance(given, list | tuple) else [given]
-    told = names if len(listed) == len(names) else own
-    if len(listed) != len(told):
-        raise ValueError(
-            f"the property is about {len(names)} networks, {' and '.join(names)}, and {len(listed)} "
-            f"{'is' if len(listed) == 1 else 'are'} given; expected a list of them, such as [first, second]"
-        )
-    read = {name: read_simple(one) for name, one in zip(told, listed, strict=True)}
+    read = {name: read_simple(one) for name, one in _by_name(given, asked).items()}
     networks = [read[one.name if one.name in read else one.equals] for one in asked.networks]
     for declared, network in zip(asked.networks, networks, strict=True):
         _check(declared, network)
     return networks
+
+
+def _by_name(given: Any, asked: Property) -> dict[str, Any]:
+    """Return the networks given by the names that the property has for them."""
+    names = [declared.name for declared in asked.networks]
+    own = [declared.name for declared in asked.networks if not declared.equals]
+    listed = given if isinstance(given, list | tuple | dict) else [given]
+    told = list(given) if isinstance(given, dict) else names if len(listed) == len(names) else own
+    if len(told) == len(listed) and set(own) <= set(told) <= set(names):
+        return given if isinstance(given, dict) else dict(zip(told, listed, strict=True))
+    count = f"{len(listed)} {'is' if len(listed) == 1 else 'are'} given"
+    count += f", {' and '.join(map(str, given))}" if isinstance(given, dict) else ""
+    raise ValueError(
+        f"the property is about {len(names)} networks, {' and '.join(names)}, and {count}; expected a list of them, "
+        "such as [first, second]"
+    )
 
 
 def _check(declared: DeclaredNetwork, network: SparseReLUNetwork) -> None:

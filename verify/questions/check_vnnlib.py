@@ -52,9 +52,9 @@ def check_vnnlib(
 
     Parameters
     ----------
-    network : SparseReLUNetwork, torch module, path, or sequence of them
+    network : SparseReLUNetwork, torch module, path, or sequence or dict of them
         Anything that :func:`verify.read_network` takes; for a property about several networks one for each, in the
-        order in which it declares them, those that are ``equal-to`` another one left out or not.
+        order in which it declares them or by name, those that are ``equal-to`` another one left out or not.
     question : Property or path
         A VNN-LIB file as :func:`verify.read_property` takes it, or what that returns.
     time_limit, backend, seed, model
@@ -127,8 +127,10 @@ def _one_network(given: Any, asked: Property, model: Any) -> tuple[SparseReLUNet
         if model is not None:
             raise ValueError("model is given for a property of several networks; expected it for one network alone")
         return joined_question(given, asked)
-    if isinstance(given, list | tuple):
-        raise ValueError(f"{len(given)} networks are given for a property of one; expected one network, not in a list")
+    if isinstance(given, dict) and len(given) == 1:
+        (given,) = given.values()
+    if isinstance(given, list | tuple | dict):
+        raise ValueError(f"{len(given)} networks are given for a property of one; expected one network alone")
     return read_simple(given), asked, None
 
 

@@ -88,8 +88,7 @@ def _run(children: _Children, instance: Instance, options: dict[str, Any]) -> tu
 
 
 def _command(instance: Instance, file: Path, options: dict[str, Any]) -> list[str]:
-    onnx, vnnlib = map(str, instance.files)
-    words = ["-", onnx, vnnlib, str(file), repr(instance.limit)]
+    words = ["-", instance.network_word, str(instance.property_file), str(file), repr(instance.limit)]
     stated = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "convexnn", "vnncomp", *stated, "--", *words]
 

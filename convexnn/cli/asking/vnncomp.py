@@ -23,7 +23,7 @@ from convexnn.cli.asking.vnnlib import text_of
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import BAD_INPUT, INTERRUPTED
 from convexnn.cli.common.printing import print_json
-from convexnn.cli.files.instances import Instance, Outcome, find, read_instances, table
+from convexnn.cli.files.instances import Instance, Outcome, instance_of, read_instances, table
 from convexnn.cli.files.writable import writable
 from convexnn.files import replacing
 
@@ -56,7 +56,8 @@ def vnncomp(
 ) -> None:
     """Run instances of VNN-COMP: a list of networks, properties and limits, or a single one.
 
-    INSTANCES has a row ONNX,VNNLIB,LIMIT for each, with paths from its folder; files may be packed (.gz). Each runs in
+    INSTANCES has a row ONNX,VNNLIB,LIMIT for each, with paths from its folder; files may be packed (.gz). Several
+    networks are a list in quotes, "[('f', 'a.onnx'), ('g', 'b.onnx')]". Each runs in
     a process of its own, and RESULTS gets a row: sat (the witness in a file of the folder RESULTS.witnesses), unsat,
     unknown, timeout or error; a process that is killed or crashes is one row. Reading counts towards the limit.
 
@@ -96,8 +97,7 @@ def _run_list(path: Path, output: Path, jobs: int, limit: float | None, options:
         for instance, outcome, text in run_isolated(waiting, jobs, options):
             witness = ""
             if outcome.result == "sat":
-                names = (Path(name.removesuffix(".gz")).stem for name in (instance.onnx, instance.vnnlib))
-                file = folder / f"{instances.index(instance):04}_{'_'.join(names)}.txt"
+                file = folder / f"{instances.index(instance):04}_{instance.stem}.txt"
                 witness = f"{folder.name}/{file.name}"
                 folder.mkdir(exist_ok=True)
                 with replacing(file, "w", encoding="utf-8") as stream:
@@ -118,7 +118,7 @@ def _run_single(words: Sequence[str], options: dict[str, Any]) -> None:
         raise ValueError(f"LIMIT is {seconds!r}; expected seconds")
     file = writable(Path(target), [Path(onnx), Path(vnnlib)])
     try:
-        instance = Instance(onnx, vnnlib, limit, (find(Path(onnx), "network"), find(Path(vnnlib), "property")))
+        instance = instance_of(onnx, vnnlib, limit, Path())
         outcome, text = decide(instance, options)
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
         print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
@@ -136,15 +136,19 @@ def decide(instance: Instance, options: dict[str, Any]) -> tuple[Outcome, str]:
     """Return what comes out of an instance, and its witness as text; no result where it was interrupted."""
     import verify
 
-    onnx, vnnlib = instance.files
-    for module in ("onnx", "onnxruntime") if replay_model(onnx) else ():
+    for module in ("onnx", "onnxruntime") if any(map(replay_model, instance.network_files)) else ():
         # Imports are no part of the question.
         if find_spec(module) is not None:
             import_module(module)
     began = perf_counter()
-    network, asked = verify.read_network(onnx), verify.read_property(vnnlib)
+    networks, asked = (
+        [verify.read_network(path) for path in instance.network_files],
+        verify.read_property(instance.property_file),
+    )
+    given = dict(zip(instance.names, networks, strict=True)) if instance.names else networks[0]
+    model = replay_model(instance.network_files[0]) if len(asked.networks) < 2 else None
     left = max(0.0, instance.limit - (perf_counter() - began))
-    check = verify.check_vnnlib(network, asked, time_limit=left, model=replay_model(onnx), **options)
+    check = verify.check_vnnlib(given, asked, time_limit=left, model=model, **options)
     seconds = perf_counter() - began
     result = WORDS.get(check.status.name, "")
     if result == "unknown" and seconds >= instance.limit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +25,35 @@ RESULTS = ("sat", "unsat", "unknown", "timeout", "error")
 
 @dataclass(frozen=True)
 class Instance:
-    """A network and a property as listed, with their files, and the limit in seconds."""
+    """A network and a property as listed, the limit in seconds, and their files.
+
+    Of several networks, listed as [('f', 'first.onnx'), ('g', 'second.onnx')], `names` has the names by which the
+    property knows them; it is empty where there is one without a name.
+    """
 
     onnx: str
     vnnlib: str
     limit: float
-    files: tuple[Path, Path]
+    network_files: tuple[Path, ...]
+    property_file: Path
+    names: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files."""
+        return (*self.network_files, self.property_file)
+
+    @property
+    def network_word(self) -> str:
+        """The networks as a list has them, with the paths of their files."""
+        if not self.names:
+            return str(self.network_files[0])
+        return repr([(name, str(path)) for name, path in zip(self.names, self.network_files, strict=True)])
+
+    @property
+    def stem(self) -> str:
+        """The names of the files without their endings, joined."""
+        return "_".join(Path(path.name.removesuffix(".gz")).stem for path in self.files)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -82,8 +106,39 @@ def _instance(path: Path, number: int, cells: Sequence[str], limit: float | None
         stated = -1.0
     if not (isfinite(stated) and stated >= 0.0):
         raise ValueError(f"{path}, row {number}: the limit is {seconds!r}; expected seconds")
-    files = find(path.parent / onnx, "network"), find(path.parent / vnnlib, "property")
-    return Instance(onnx, vnnlib, stated if limit is None else limit, files)
+    try:
+        return instance_of(onnx, vnnlib, stated if limit is None else limit, path.parent)
+    except ValueError as error:
+        raise ValueError(f"{path}, row {number}: {error}") from None
+
+
+def instance_of(onnx: str, vnnlib: str, limit: float, folder: Path) -> Instance:
+    """Return an instance whose files are in a folder, packed or not.
+
+    Raises
+    ------
+    ValueError
+        Several networks that are not listed as pairs of names and files.
+    OSError
+        A file cannot be read.
+    """
+    names, files = _named_files(onnx)
+    networks = tuple(find(folder / file, "network") for file in files)
+    return Instance(onnx, vnnlib, limit, networks, find(folder / vnnlib, "property"), names)
+
+
+def _named_files(onnx: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names and the files of the networks of an instance; a single file has no name."""
+    if not onnx.startswith("["):
+        return (), (onnx,)
+    try:
+        pairs = ast.literal_eval(onnx)
+        names, files = zip(*((str(name), str(file)) for name, file in pairs), strict=True)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        raise ValueError(
+            f"the networks are {onnx[:80]!r}; expected a file, or a list such as [('f', 'a.onnx'), ('g', 'b.onnx')]"
+        ) from None
+    return names, files
 
 
 def find(file: Path, name: str) -> Path:

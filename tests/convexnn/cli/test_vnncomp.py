@@ -97,6 +97,56 @@ class TestSingle:
         assert complained(single(folder, "sat", 5, "--jobs", 2)[0], "expected them with a list")
 
 
+NETWORKS = """(declare-network f (declare-input a Real [2]) (declare-output b Real [2]))
+(declare-network g (declare-input c Real [2]) (declare-output d Real [2]))
+(assert (<= 0 a[0] 1)) (assert (<= 0 a[1] 1)) (assert (== a[0] c[0])) (assert (== a[1] c[1]))
+"""
+
+
+class TestSeveralNetworks:
+    @pytest.fixture
+    def pair(self, folder: Path) -> Path:
+        """A folder with a second network, half the first, and two properties of both."""
+        cx.SparseReLUNetwork([(np.eye(2), None), (0.5 * np.eye(2), None)]).to_onnx(folder / "half.onnx")
+        for name, level in (("near", 0.75), ("far", 0.25)):
+            (folder / f"{name}.vnnlib").write_text(f"{NETWORKS}(assert (>= b[0] (+ d[0] {level})))")
+        return folder
+
+    def test_a_list_has_them_by_name(self, pair: Path) -> None:
+        networks = "\"[('g', './half.onnx'), ('f', 'net.onnx')]\""
+        (pair / "two.csv").write_text(f"{networks},near.vnnlib,20\n{networks},far.vnnlib,20\n")
+        result = call("vnncomp", pair / "two.csv", "--output", pair / "results.csv")
+        assert result.exit_code == 0, result.stderr
+        found = rows(pair / "results.csv")
+        assert [row["result"] for row in found] == ["unsat", "sat"]
+        text = (pair / found[1]["witness"]).read_text()
+        values = {name: float(value) for name, value in re.findall(r"\(([XY]_[0-3]) ([^ ()]+)\)", text)}
+        assert values["X_0"] == values["X_2"] >= 0.5
+        assert (values["Y_0"], values["Y_2"]) == (values["X_0"], values["X_0"] / 2)
+
+    def test_a_single_instance(self, pair: Path) -> None:
+        networks = repr([("f", str(pair / "net.onnx")), ("g", str(pair / "half.onnx"))])
+        for name, word in (("near", "unsat"), ("far", "sat")):
+            call("vnncomp", "v1", "c", networks, pair / f"{name}.vnnlib", pair / "result.txt", 20)
+            assert (pair / "result.txt").read_text().partition("\n")[0] == word
+
+    def test_one_network_may_have_its_name_too(self, folder: Path) -> None:
+        (folder / "one.csv").write_text("\"[('N', 'net.onnx')]\",unsat.vnnlib,20\n")
+        call("vnncomp", folder / "one.csv", "--output", folder / "results.csv")
+        assert [row["result"] for row in rows(folder / "results.csv")] == ["unsat"]
+
+    @pytest.mark.parametrize("networks", ["[('f', 'net.onnx')", "[('f',)]", "[1]", "[]"])
+    def test_a_list_that_is_none_is_refused_in_a_line(self, folder: Path, networks: str) -> None:
+        (folder / "two.csv").write_text(f'"{networks}",sat.vnnlib,20\n')
+        result = call("vnncomp", folder / "two.csv", "--output", folder / "results.csv")
+        assert complained(result, "row 1: the networks are ")
+
+    def test_names_that_the_property_has_not_are_listed(self, pair: Path) -> None:
+        networks = repr([("f", str(pair / "net.onnx")), ("h", str(pair / "half.onnx"))])
+        result = call("vnncomp", "v1", "c", networks, pair / "far.vnnlib", pair / "result.txt", 20)
+        assert complained(result, "about 2 networks, f and g, and 2 are given, f and h; expected")
+
+
 class TestLists:
     def test_each_instance_has_its_row_and_runs_once(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         command = ("vnncomp", folder / "instances.csv", "--output", folder / "results.csv", "--jobs", 2, "--json")
@@ -118,8 +168,8 @@ class TestLists:
 
     def test_a_list_may_have_names_and_its_limits_may_be_replaced(self, folder: Path) -> None:
         (folder / "list.csv").write_text("onnx,vnnlib,limit\nnet.onnx,sat.vnnlib,300\n\nnet.onnx,sat.vnnlib,300\n")
-        files = folder / "net.onnx", folder / "sat.vnnlib"
-        assert read_instances(folder / "list.csv") == [Instance("net.onnx", "sat.vnnlib", 300.0, files)]
+        found = Instance("net.onnx", "sat.vnnlib", 300.0, (folder / "net.onnx",), folder / "sat.vnnlib")
+        assert read_instances(folder / "list.csv") == [found]
         assert read_instances(folder / "list.csv", 5.0)[0].limit == 5.0
 
     @pytest.mark.parametrize(
