@@ -30,6 +30,8 @@ def recover(
     missing: shared.Missing = "fail",
     separator: shared.Separator = None,
     comment: shared.Comment = None,
+    decimal: shared.Decimal = ".",
+    text: shared.TextColumns = None,
     width: Annotated[int | None, typer.Option(help="Most neurons. (default: the budget, at most 100)")] = None,
     bias: Annotated[bool, typer.Option("--bias", help="Neurons have biases, which count in the budget.")] = False,
     signs: Annotated[str, typer.Option(help="Output weights: both, positive or negative.")] = "both",
@@ -64,7 +66,7 @@ def recover(
         writable(checkpoint, [data])
     if onnx is not None:
         require("onnx", "onnx", "--onnx")
-    reading = {"missing": missing, "separator": separator, "comment": comment}
+    reading = {"missing": missing, "separator": separator, "comment": comment, "decimal": decimal, "text": text or []}
     table = read_table(data, target, drop, "regress", reading)
     if table.y.dtype.kind != "f":
         raise ValueError(f"target {table.target!r} holds text; expected a column of numbers")
