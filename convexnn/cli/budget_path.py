@@ -28,6 +28,8 @@ def budget_path(
     missing: shared.Missing = "fail",
     separator: shared.Separator = None,
     comment: shared.Comment = None,
+    decimal: shared.Decimal = ".",
+    text: shared.TextColumns = None,
     task: Annotated[str, typer.Option(help="auto, classify or regress, as of `convexnn fit`.")] = "auto",
     budgets: Annotated[
         str | None, typer.Option(help="Budgets with commas between. (default: 8, from the data's size)")
@@ -67,7 +69,7 @@ def budget_path(
             writable(file, [data])
     if plot is not None:
         require("matplotlib", "matplotlib", "--plot").use("agg")
-    reading = {"missing": missing, "separator": separator, "comment": comment}
+    reading = {"missing": missing, "separator": separator, "comment": comment, "decimal": decimal, "text": text or []}
     table = read_table(data, target, drop, task, reading)
     options: dict[str, Any] = {"width": width, "depth": depth, "time_limit": time_limit, "random_state": seed}
     options |= {"monotonic_cst": monotonic_signs(monotonic, table.features)}

@@ -41,6 +41,8 @@ def crosscheck(
     missing: shared.Missing = "fail",
     separator: shared.Separator = None,
     comment: shared.Comment = None,
+    decimal: shared.Decimal = ".",
+    text: shared.TextColumns = None,
     loss: Annotated[
         str | None, typer.Option(help="squared, logistic or softmax. (default: squared for numbers, else by labels)")
     ] = None,
@@ -95,7 +97,13 @@ def crosscheck(
     as_nonnegative(tolerance, "tolerance")
     as_nonnegative(0.0 if time_limit is None else time_limit, "time_limit")
     csv_file = writable_if_given(to_csv, [data])
-    reading: dict[str, Any] = {"missing": missing, "separator": separator, "comment": comment}
+    reading: dict[str, Any] = {
+        "missing": missing,
+        "separator": separator,
+        "comment": comment,
+        "decimal": decimal,
+        "text": text or [],
+    }
     given, y = _features_and_target(data, target, drop or [], loss, seed, reading)
     X = _standardized(given) if standardize else given
     program = _program(

@@ -58,6 +58,8 @@ def fit(
     missing: shared.Missing = "fail",
     separator: shared.Separator = None,
     comment: shared.Comment = None,
+    decimal: shared.Decimal = ".",
+    text: shared.TextColumns = None,
     task: Annotated[
         str, typer.Option(help="auto, classify or regress. (auto: text is classified, numbers are regressed on)")
     ] = "auto",
@@ -101,7 +103,13 @@ def fit(
     if onnx is not None:
         require("onnx", "onnx", "--onnx")
     began = perf_counter()
-    table = read_table(data, target, drop, task, {"missing": missing, "separator": separator, "comment": comment})
+    table = read_table(
+        data,
+        target,
+        drop,
+        task,
+        {"missing": missing, "separator": separator, "comment": comment, "decimal": decimal, "text": text or []},
+    )
     reading = perf_counter() - began
     options: dict[str, Any] = {"budget": budget, "width": width, "depth": depth, "bias": bias, "ridge": ridge}
     options |= {
@@ -175,6 +183,8 @@ def _hint(table: DataFile, task: str) -> str:
     if task != "auto" or table.y.dtype.kind != "f":
         return ""
     values = np.unique(table.y)
+    if len(values) == 1:
+        return f"target {table.target!r} is {values[0]:g} in every row: there is nothing to learn"
     if len(values) > FEW or (values != np.round(values)).any():
         return ""
     return (
@@ -203,7 +213,8 @@ def _split(y: NDArray[Any], test_share: float, seed: int) -> tuple[NDArray[np.in
 
     rows = np.arange(len(y))
     n_test = round(test_share * len(y))
-    if n_test == 0:
+    if n_test == 0 or (n_test < 2 and y.dtype.kind == "f"):
+        # R2 of a single row is not defined.
         return rows, rows[:0]
     if len(y) - n_test < 2:
         raise ValueError(f"test_share is {test_share}, of {len(y)} rows; expected at least 2 rows left to fit")

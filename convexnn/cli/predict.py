@@ -33,6 +33,7 @@ def predict(
     unknown: Annotated[str, typer.Option(help="Text that the model does not know: fail, or zero.")] = "fail",
     separator: shared.Separator = None,
     comment: shared.Comment = None,
+    decimal: shared.Decimal = ".",
     probabilities: Annotated[bool, typer.Option("--probabilities", help="One more column for each class.")] = False,
     to_csv: Annotated[Path | None, typer.Option("--csv", help="Write to this file, not to standard output.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
@@ -52,6 +53,7 @@ def predict(
         missing=missing,
         unknown=unknown,
         separator=separator,
+        decimal=decimal,
         comment=comment,
         truth_as=_truth_as(estimator),
     )

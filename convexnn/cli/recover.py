@@ -38,6 +38,8 @@ def recover(
     missing: shared.Missing = "fail",
     separator: shared.Separator = None,
     comment: shared.Comment = None,
+    decimal: shared.Decimal = ".",
+    text: shared.TextColumns = None,
     width: Annotated[int | None, typer.Option(help="Most neurons. (default: the budget, at most 100)")] = None,
     bias: Annotated[bool, typer.Option("--bias", help="Neurons have biases, which count in the budget.")] = False,
     signs: Annotated[str, typer.Option(help="Output weights: both, positive or negative.")] = "both",
@@ -76,7 +78,7 @@ def recover(
         writable(checkpoint, [data])
     if onnx is not None:
         require("onnx", "onnx", "--onnx")
-    reading = {"missing": missing, "separator": separator, "comment": comment}
+    reading = {"missing": missing, "separator": separator, "comment": comment, "decimal": decimal, "text": text or []}
     options = {
         "budget": budget,
         "width": width,
@@ -95,9 +97,10 @@ def recover(
         if on_disk is None:
             recovered = _recovered(read_table(data, target, drop, "regress", reading), options)
         else:
-            if reading != {"missing": "fail", "separator": None, "comment": None}:
+            if reading != {"missing": "fail", "separator": None, "comment": None, "decimal": ".", "text": []}:
                 raise ValueError(
-                    "--on-disk reads numbers of a Parquet file; expected no --missing, --separator, --comment"
+                    "--on-disk reads numbers of a Parquet file; expected no --missing, --separator, --comment, "
+                    "--decimal or --text"
                 )
             recovered = _recovered_on_disk(data, target, drop or [], on_disk, options)
     if is_other_rank():

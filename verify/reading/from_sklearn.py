@@ -176,9 +176,8 @@ def _compare(estimator: Any, network: SparseReLUNetwork) -> None:
     gap = gap_between(expected, found)
     if not gap <= TOLERANCE * scale:
         raise ValueError(
-            f"the {kind} differs from its weights by {gap:.3g} on random rows; expected one whose answers are affine or "
-            "piecewise linear in its inputs, without another function at the end (such as the exponential of a Poisson "
-            "model)"
+            f"the {kind} differs from its weights by {gap:.3g} on random rows; expected answers that are affine or "
+            "piecewise linear in the inputs, without another function at the end (such as exp in a Poisson model)"
         )
 
 

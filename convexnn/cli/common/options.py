@@ -20,6 +20,10 @@ Missing = Annotated[
 Separator = Annotated[
     str | None, typer.Option(help="Between two cells: a character, tab or blank. (default: found in the first row)")
 ]
+Decimal = Annotated[str, typer.Option(help="Before the decimals: a point or a comma; 1.234,5 with a comma is 1234.5.")]
+TextColumns = Annotated[
+    list[str] | None, typer.Option("--text", help="Column whose numbers are labels, such as codes; repeatable.")
+]
 Comment = Annotated[
     str | None,
     typer.Option(help="Lines that begin with this are skipped; '': none. (default: a row with # is an error)"),

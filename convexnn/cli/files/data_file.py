@@ -81,6 +81,8 @@ def read_data(
     missing: str = "fail",
     separator: str | None = None,
     comment: str | None = None,
+    decimal: str = ".",
+    text: Iterable[str] = (),
     labels: bool = False,
     labels_by: str = "",
 ) -> DataFile:
@@ -102,6 +104,11 @@ def read_data(
         What stands between two cells. Default: what a first line ``sep=;`` names, or what the first row has most of.
     comment : str, optional
         Lines that begin with it are skipped; with "" none is. Default: a row that begins with # is an error.
+    decimal : {".", ","}, default "."
+        What stands before the decimals. With a comma 1.234,5 is 1234.5: points, blanks and apostrophes stand between
+        thousands, and a number such as 1.5 is an error.
+    text : iterable of str, optional
+        Columns whose numbers are labels, such as postal codes.
     labels : bool, default False
         Whether numbers of the target may be labels, so that text may stand among them.
     labels_by : str
@@ -120,8 +127,9 @@ def read_data(
     becomes a feature for each value, dates are refused. A target of text is one of labels, at most 50 unless `labels`.
     """
     as_known(missing, "missing", WAYS)
-    table = read_table(path, separator, comment)
+    table = read_table(path, separator, comment, decimal)
     names = table.names
+    texts = {table.position(name, "text") for name in text}
     dropped = {table.position(name, "drop") for name in drop}
     kept = [i for i in range(len(names)) if i not in dropped]
     if len(table.rows) < 2 or len(kept) < 2:
@@ -134,10 +142,10 @@ def read_data(
     features = [i for i in kept if i != chosen]
     # The target stands last, whatever its place in the file.
     table, present, remarks = _without_missing(table, [*features, chosen], missing)
-    encoding, said = Encoding.learn(table, features, present[:, :-1], missing)
+    encoding, said = Encoding.learn(table, features, present[:, :-1], missing, texts)
     X = encoding.encode(table, features, present[:, :-1])
     y = _target(table, chosen, present[:, -1], labels, labels_by)
-    return DataFile(X, y, encoding.features, names[chosen], encoding, (*remarks, *said))
+    return DataFile(X, y, encoding.features, names[chosen], encoding, (*_renamed(table), *remarks, *said))
 
 
 def read_rows(
@@ -149,6 +157,7 @@ def read_rows(
     unknown: str = "fail",
     separator: str | None = None,
     comment: str | None = None,
+    decimal: str = ".",
     truth_as: str = "numbers",
 ) -> Rows:
     """Return the rows of a file as a model with that `encoding` takes them.
@@ -160,7 +169,7 @@ def read_rows(
     """
     missing = as_known(missing or encoding.missing, "missing", WAYS)
     as_known(unknown, "unknown", UNKNOWN)
-    table = read_table(path, separator, comment)
+    table = read_table(path, separator, comment, decimal)
     positions = _found(table, encoding)
     if not table.rows:
         raise ValueError(f"data file {path} has no rows under its header; expected at least 1")
@@ -200,6 +209,11 @@ def _found(table: RawTable, encoding: Encoding) -> list[int]:
             "features of the model"
         )
     return [table.position(column.name, "a feature") for column in encoding.columns]
+
+
+def _renamed(table: RawTable) -> list[str]:
+    """Return remarks about columns of one name."""
+    return [f"another column of the name {before!r} is {name!r} here" for before, name in table.renamed]
 
 
 def _refuse_unnamed(table: RawTable, kept: list[int]) -> None:

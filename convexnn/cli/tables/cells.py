@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import isfinite
 
 # Cells without a value, in small letters.
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "?", "."})
+MISSING = frozenset({"", "-", "--", "na", "n/a", "#n/a", "<na>", "nan", "null", "?", "."})
 
 # Cells that are 1 or 0 where the whole column is of them, in small letters.
-FLAGS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+FLAGS = {"true": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "n": 0.0}
 
 # Cells longer than this are no numbers with signs, and no dates.
 LONGEST = 60
@@ -33,6 +33,16 @@ _ELSEWHERE = re.compile(
     rf"\s?[{_CURRENCIES}%]?\)?|[-+]?\d+;[-+]?\d+",
     re.ASCII,
 )
+
+# Numbers with a decimal comma, and points, blanks or apostrophes between thousands.
+_COMMA = re.compile(
+    rf"(?P<head>[{_MINUS}]?\s?[{_CURRENCIES}]?\s?[{_MINUS}]?)"
+    r"(?P<whole>\d{1,3}(?:[.' \u00a0\u2009\u202f]\d{3})+|\d+)(?:,(?P<rest>\d*))?"
+    rf"(?P<tail>(?:[eE][-+]?\d+)?\s?[{_CURRENCIES}%]?)",
+    re.ASCII,
+)
+
+_BREAK = re.compile(r"\s*[\r\n]+\s*")
 
 _TIME = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?([ap]\.?m\.?)?\s?(z|utc|[-+]\d{2}:?\d{2})?"
 _MONTH = (
@@ -118,6 +128,27 @@ def looks_numeric(cell: str) -> bool:
 def is_written_elsewhere(cell: str) -> bool:
     """Whether a cell is a number with another decimal sign or another way of grouping, as 1.234,5 or 1 234 or (3)."""
     return len(cell) <= LONGEST and _ELSEWHERE.fullmatch(cell) is not None
+
+
+def pointed(cell: str) -> str:
+    """Return a number with a decimal comma as one with a point, and nothing between thousands; other text as it is.
+
+    Examples
+    --------
+    >>> from convexnn.cli.tables.cells import pointed
+    >>> pointed("1.234,50"), pointed("3,5 %"), pointed("north")
+    ('1234.50', '3.5 %', 'north')
+    """
+    found = _COMMA.fullmatch(cell) if len(cell) <= LONGEST else None
+    if found is None:
+        return cell
+    rest = "" if found["rest"] is None else f".{found['rest']}"
+    return found["head"] + "".join(filter(str.isdigit, found["whole"])) + rest + found["tail"]
+
+
+def in_one_line(text: str) -> str:
+    """Return a text with a blank in place of each break between its lines."""
+    return _BREAK.sub(" ", text)
 
 
 def is_date(cell: str) -> bool:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from convexnn.checks import Bools, Floats
-from convexnn.cli.tables.cells import flag, is_date, looks_numeric, plain_numbers
+from convexnn.cli.tables.cells import flag, in_one_line, is_date, looks_numeric, plain_numbers
 from convexnn.cli.tables.numbers import read_numbers
 from convexnn.cli.tables.raw_table import RawTable, shown
 from convexnn.tables import counting
@@ -92,7 +92,7 @@ class CategoryColumn:
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the features: ``column=value``."""
-        return tuple(f"{self.name}={value}" for value in self.values)
+        return tuple(f"{self.name}={in_one_line(value)}" for value in self.values)
 
     def encode(self, table: RawTable, position: int, present: Bools, unknown: str = "fail") -> Floats:
         """Return the features (n, number of values); a value that is not known is an error, or all zeros."""
@@ -126,11 +126,14 @@ def column_kind(cells: Sequence[str]) -> str:
     return "date" if 2 * dates > len(cells) else "category"
 
 
-def learn_column(table: RawTable, position: int, present: Bools) -> tuple[Column, str]:
-    """Return how a column with at least one value becomes features, and a word about it where that is not plain."""
+def learn_column(table: RawTable, position: int, present: Bools, text: bool = False) -> tuple[Column, str]:
+    """Return how a column with at least one value becomes features, and a word about it where that is not plain.
+
+    With `text` numbers, dates and flags are labels too.
+    """
     cells = [cell for cell, there in zip(table.column(position), present, strict=True) if there]
     name = table.names[position]
-    kind = column_kind(cells)
+    kind = "category" if text else column_kind(cells)
     if kind == "date":
         raise refused_dates(table, position, present)
     if kind == "number":
@@ -142,7 +145,8 @@ def learn_column(table: RawTable, position: int, present: Bools) -> tuple[Column
     if len(counts) > MOST_VALUES:
         row = int(np.argmax(present))
         words = f", and {len(counts) - 1:,} other values that are no numbers; expected at most {MOST_VALUES} in all"
-        raise table.refusal(row, position, f"{words} (leave the column out: --drop {name!r})")
+        unit = "a unit behind numbers? keep the numbers alone; or " if cells[0][:1].isdigit() and not text else ""
+        raise table.refusal(row, position, f"{words} ({unit}leave the column out: --drop {name!r})")
     column = CategoryColumn(name, tuple(sorted(counts)), min(counts, key=lambda cell: (-counts[cell], cell)))
     return column, f"column {name!r} is text: {counting(len(counts), 'feature')}, such as {column.features[0]!r}"
 
@@ -152,6 +156,12 @@ def refused_dates(table: RawTable, position: int, present: Bools) -> ValueError:
     name = table.names[position]
     hint = f"write dates as numbers, such as days or a month, or leave the column out: --drop {name!r}"
     return table.refusal(int(np.argmax(present)), position, f"; expected numbers or labels, not dates ({hint})")
+
+
+def _code(table: RawTable, position: int, present: Bools) -> str | None:
+    """Return a whole number with zeros before it, such as a postal code, if a column has one."""
+    cells = zip(table.column(position), present, strict=True)
+    return next((cell for cell, there in cells if there and len(cell) > 1 and cell[0] == "0" and cell.isdigit()), None)
 
 
 def _learn_numbers(table: RawTable, position: int, present: Bools) -> tuple[NumberColumn, str]:
@@ -164,4 +174,6 @@ def _learn_numbers(table: RawTable, position: int, present: Bools) -> tuple[Numb
     if numbers.example is not None:
         cell, value = numbers.example
         said = f"column {name!r} is read as numbers: {cell!r} as {value:.15g}"
+    elif (code := _code(table, position, present)) is not None:
+        said = f"column {name!r} is read as numbers: {code!r} as {float(code):.15g} (codes? --text {name!r})"
     return NumberColumn(name, float(median), numbers.sign), said

@@ -35,6 +35,11 @@ def table_text(path: Path) -> str:
     for begin, what in _KINDS.items():
         if data.startswith(begin):
             raise ValueError(f"data file {path} {what}")
+    begin = data[:SAMPLE].lstrip().lower()
+    if begin.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(f"data file {path} is a web page or XML; save the table as CSV (UTF-8)")
+    if begin.startswith((b"[{", b'{"', b"[[")):
+        raise ValueError(f"data file {path} is JSON; save the table as CSV (UTF-8)")
     if _is_utf16(data):
         raise ValueError(f"data file {path} is not UTF-8 text but UTF-16; save it as UTF-8 (Excel: CSV UTF-8)")
     try:

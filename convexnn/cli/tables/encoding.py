@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
@@ -39,11 +39,15 @@ class Encoding:
 
     @classmethod
     def learn(
-        cls, table: RawTable, positions: Sequence[int], present: Bools, missing: str
+        cls, table: RawTable, positions: Sequence[int], present: Bools, missing: str, text: Collection[int] = ()
     ) -> tuple[Encoding, tuple[str, ...]]:
-        """Return the encoding of some columns of a table, and remarks; `present` says where they have values."""
+        """Return the encoding of some columns of a table, and remarks; `present` says where they have values.
+
+        Columns at the positions `text` are labels whatever they hold.
+        """
         refuse_empty_columns(table, positions, present)
-        learnt = [learn_column(table, position, there) for position, there in zip(positions, present.T, strict=True)]
+        columns = zip(positions, present.T, strict=True)
+        learnt = [learn_column(table, position, there, position in text) for position, there in columns]
         return cls(tuple(column for column, _ in learnt), missing), tuple(said for _, said in learnt if said)
 
     @classmethod

@@ -15,10 +15,14 @@ from convexnn.cli.tables.cells import (
     looks_numeric,
     number_cell,
     plain_numbers,
+    pointed,
 )
 from convexnn.cli.tables.raw_table import RawTable
 
-_UNCLEAR = " (a decimal comma, or between thousands?); write decimals with a point, and thousands without a comma"
+_UNCLEAR = (
+    " (a decimal comma, or between thousands?); write decimals with a point, and thousands without a comma, or say "
+    "--decimal ,"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,8 @@ def read_numbers(table: RawTable, position: int, present: Bools, *, even: bool =
 def _hint(table: RawTable, row: int, position: int, hint: str) -> str:
     """Return what to do about a cell that is no number."""
     cell = table.rows[row][1][position]
+    if pointed(cell) != cell and "," in cell and table.mark != ",":
+        return f" (a decimal comma? --decimal , reads it as {pointed(cell)})"
     if is_written_elsewhere(cell):
         return " (write decimals with a point, and nothing between thousands)"
     if looks_numeric(cell):

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convexnn.checks import Bools, as_file
-from convexnn.cli.tables.cells import flag, is_missing, looks_numeric
+from convexnn.checks import Bools, as_file, as_known
+from convexnn.cli.tables.cells import finite, flag, in_one_line, is_missing, looks_numeric, pointed
 from convexnn.cli.tables.content import table_text
 from convexnn.cli.tables.parquet import parquet_rows
 from convexnn.cli.tables.rows import Row, table_rows
+
+# What may stand before the decimals.
+DECIMALS = (".", ",")
 
 # Columns that an error lists.
 MANY = 40
@@ -34,6 +37,8 @@ class RawTable:
         The header as it stands, empty where there is none.
     header_line : int
         Where it stands.
+    renamed : tuple of (str, str)
+        Names that stand in the header before, and those that their columns have instead.
     """
 
     path: Path
@@ -42,6 +47,7 @@ class RawTable:
     mark: str = ""
     header: tuple[str, ...] = ()
     header_line: int = 1
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def column(self, position: int) -> list[str]:
         """Return the cells of a column."""
@@ -49,15 +55,20 @@ class RawTable:
 
     def position(self, given: str, what: str) -> int:
         """Return the position of a column by its name or index; `what` asks for it."""
-        if (count := self.names.count(given)) > 1:
-            raise ValueError(f"{what} is {given!r}, the name of {count} columns; expected an index from 0")
+        if (count := self.header.count(given)) > 1:
+            others = shown([repr(name) for before, name in self.renamed if before == given])
+            raise ValueError(
+                f"{what} is {given!r}, the name of {count} columns; expected an index from 0, or for the "
+                f"others {others}"
+            )
         if given in self.names:
             return self.names.index(given)
         try:
             return range(len(self.names))[int(given)]
         except (ValueError, IndexError):
             ends = f"an index from 0 to {len(self.names) - 1}"
-            raise ValueError(f"{what} is {given!r}; expected {ends}, or one of: {shown(self.names)}") from None
+            none = " (the file has no header)" if self.mark and not self.header else ""
+            raise ValueError(f"{what} is {given!r}; expected {ends}, or one of: {shown(self.names)}{none}") from None
 
     def where(self, kept: Bools) -> RawTable:
         """Return the table of some of the rows."""
@@ -74,20 +85,28 @@ class RawTable:
         return ValueError(f"data file {self.path} holds {self.place(row, position)}{words}")
 
 
-def read_table(path: Path, separator: str | None = None, comment: str | None = None) -> RawTable:
+def read_table(path: Path, separator: str | None = None, comment: str | None = None, decimal: str = ".") -> RawTable:
     """Return the table of a file: text with marks between the cells, packed by gzip or not, or Parquet.
 
     The first row is a header where none of its cells is a number, or where one is none and the cell below it is one.
+    With the `decimal` "," numbers are rewritten with a point. Of several columns of one name those after the first are
+    told apart by a number: a, a.1, a.2.
     """
+    as_known(decimal, "decimal", DECIMALS)
     path = as_file(path, "data file")
     if path.suffix.casefold() in (".parquet", ".pq"):
-        names, rows = parquet_rows(path)
-        return RawTable(path, tuple(names), rows)
+        columns, rows = parquet_rows(path)
+        return RawTable(path, tuple(columns), rows)
     rows, mark = table_rows(table_text(path), path, separator, comment)
     if not _has_header([cells for _, cells in rows[:2]]):
-        return RawTable(path, tuple(map(str, range(len(rows[0][1])))), rows, mark)
+        table = RawTable(path, tuple(map(str, range(len(rows[0][1])))), rows, mark)
+        return table if decimal == "." else _pointed(table)
     line, header = rows[0]
-    return RawTable(path, _names(header), rows[1:], mark, tuple(header), line)
+    names = _names(header)
+    stated = tuple(in_one_line(cell) for cell in header)
+    renamed = tuple((cell, name) for cell, name in zip(stated, names, strict=True) if cell and cell != name)
+    table = RawTable(path, names, rows[1:], mark, stated, line, renamed)
+    return table if decimal == "." else _pointed(table)
 
 
 def shown(names: Sequence[str]) -> str:
@@ -96,7 +115,26 @@ def shown(names: Sequence[str]) -> str:
 
 
 def _names(header: Sequence[str]) -> tuple[str, ...]:
-    return tuple(cell or str(i) for i, cell in enumerate(header))
+    """Return different names for the columns under a header, without line breaks."""
+    names: list[str] = []
+    taken = {in_one_line(cell) for cell in header}
+    for place, cell in enumerate(header):
+        name = in_one_line(cell) or str(place)
+        if name in names:
+            name = next(new for count in range(1, len(header) + 1) if (new := f"{name}.{count}") not in taken)
+            taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def _pointed(table: RawTable) -> RawTable:
+    """Return a table whose numbers have decimal commas, with points; a number with a decimal point is refused."""
+    for row, (_, cells) in enumerate(table.rows):
+        for position, cell in enumerate(cells):
+            if "." in cell and finite(cell) is not None and pointed(cell) == cell:
+                words = "; expected a decimal comma, as --decimal , says"
+                raise table.refusal(row, position, words)
+    return replace(table, rows=[(line, list(map(pointed, cells))) for line, cells in table.rows])
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

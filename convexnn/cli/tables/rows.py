@@ -15,6 +15,9 @@ Row = tuple[int, list[str]]
 # Marks between cells that are found by themselves; where there are as many of two, the first.
 MARKS = ",;\t|"
 
+# Errors of a spreadsheet, with which a row may begin.
+_EXCEL = ("#N/A", "#NA", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!")
+
 # Other words for a mark.
 _SPOKEN = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "blank": " ", "space": " "}
 
@@ -39,6 +42,7 @@ def table_rows(
     rows = list(_in_words(source) if mark == " " else _in_cells(source, mark))
     if not rows:
         raise ValueError(f"data file {path} is empty; expected rows of numbers")
+    rows = _without_ends(rows)
     _refuse_ragged(rows, path, lines[rows[0][0] - 1])
     return rows, mark
 
@@ -75,7 +79,7 @@ class _Source:
         text = line.strip()
         if not text or (self.comment and text.startswith(self.comment)):
             return True
-        if self.comment is None and self.rows and text.startswith("#"):
+        if self.comment is None and self.rows and text.startswith("#") and not text.startswith(_EXCEL):
             raise ValueError(
                 f"data file {self.path} has a row that begins with # in line {self.number}; --comment '#' leaves such "
                 "lines out, --comment '' reads them"
@@ -115,6 +119,18 @@ def _as_separator(given: str) -> str:
     return mark
 
 
+def _without_ends(rows: list[Row]) -> list[Row]:
+    """Return rows without a mark at their ends, where all have one, the first or not."""
+    width, ends = len(rows[0][1]), all(not cells[-1] for _, cells in rows[1:])
+    if len(rows) < 2 or width < 2 or not ends:
+        return rows
+    if not rows[0][1][-1] and all(len(cells) == width for _, cells in rows):
+        return [(line, cells[:-1]) for line, cells in rows]
+    if all(len(cells) == width + 1 for _, cells in rows[1:]):
+        return [rows[0], *((line, cells[:-1]) for line, cells in rows[1:])]
+    return rows
+
+
 def _refuse_ragged(rows: list[Row], path: Path, first_line: str) -> None:
     width = len(rows[0][1])
     for number, cells in rows:
@@ -122,6 +138,11 @@ def _refuse_ragged(rows: list[Row], path: Path, first_line: str) -> None:
             hint = ""
             if first_line.lstrip().startswith("#"):
                 hint = " (is the first line a comment? --comment '#' leaves such lines out)"
+            elif len(cells) == width + 1 and all(len(cells) == width + 1 for _, cells in rows[1:]):
+                hint = (
+                    " (in all rows one more: row names, as R writes them? leave them out, or name them in the header; "
+                    "or decimal commas? write decimals with a point)"
+                )
             elif len(cells) > width:
                 hint = " (decimal commas? write decimals with a point; thousands separators? put quotes around them)"
             raise ValueError(

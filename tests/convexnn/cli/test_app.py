@@ -325,8 +325,16 @@ class TestCrosscheck:
                 [],
                 "an empty cell in line 1, column '0'; expected a name (written with its index?",
             ),
-            ("a;y\n1,5;2\n3,5;4\n", [], "holds '1,5' in line 2, column 'a'; expected a finite number (write decimals"),
-            ("a;y\n1;2,5\n3;4,5\n", [], "holds '2,5' in line 2, column 'y'; expected a finite number (write dec"),
+            (
+                "a;y\n1,5;2\n3,5;4\n",
+                [],
+                "holds '1,5' in line 2, column 'a'; expected a finite number (a decimal comma? --decimal ,",
+            ),
+            (
+                "a;y\n1;2,5\n3;4,5\n",
+                [],
+                "holds '2,5' in line 2, column 'y'; expected a finite number (a decimal comma? --dec",
+            ),
             ("1,5;2,5\n3,5;4,5\n", [], "holds '5;2' in line 1, column '1'; expected a finite number (write decimals"),
             ("a,y\n1,5,2,5\n3,5,4,5\n", [], "has 4 cells in line 2; expected 2 (decimal commas? write decimals with"),
             ("a,a,y\n1,2,3\n4,5,6\n", ["--target", "a"], "target is 'a', the name of 2 columns; expected an index"),

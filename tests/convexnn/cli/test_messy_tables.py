@@ -95,8 +95,42 @@ FITTED: dict[str, tuple[bytes, list[str], dict[str, Any], str]] = {
     "a cell of two lines": (
         b'a,note,y\n1,"up\n\n# down",2\n3,flat,4\n5,flat,6\n',
         [],
-        {"features": ["a", "note=flat", "note=up\n\n# down"]},
+        {"features": ["a", "note=flat", "note=up # down"]},
         "",
+    ),
+    "decimal commas": (
+        "preis;n;y\n1.234,50 €;1 000;3,5\n20,00 €;7;4\n3,5 €;2;1e3\n".encode(),
+        ["--decimal", ","],
+        {"features": ["preis", "n"], "estimator": "SparseReLURegressor"},
+        "column 'preis' is read as numbers: '1234.50 €' as 1234.5",
+    ),
+    "two columns of one name": (
+        b"a,a,y\n1,2,3\n2,4,4\n3,5,9\n",
+        [],
+        {"features": ["a", "a.1"]},
+        "another column of the name 'a' is 'a.1' here",
+    ),
+    "a comma at every end": (b"a,y,\n1,2,\n3,4,\n5,5,\n", [], {"features": ["a"], "target": "y"}, ""),
+    "a comma at every row's end": (b"a,y\n1,2,\n3,4,\n5,5,\n", [], {"features": ["a"], "target": "y"}, ""),
+    "yes and no in many ways": (b"a,y\nYes,1\nn,2\nNO,3\nY,5\n", [], {"features": ["a"]}, "'a' is yes or no: 1 or 0"),
+    "codes": (
+        b"zip,y\n02100,1\n12345,2\n00501,4\n",
+        [],
+        {"features": ["zip"]},
+        "'02100' as 2100 (codes? --text 'zip')",
+    ),
+    "codes as labels": (
+        b"zip,y\n02100,1\n12345,2\n02100,4\n",
+        ["--text", "zip"],
+        {"features": ["zip=02100", "zip=12345"]},
+        "column 'zip' is text: 2 features",
+    ),
+    "one value of the target": (b"a,y\n1,3\n2,3\n4,3\n", [], {}, "target 'y' is 3 in every row: there is nothing to l"),
+    "an error of a spreadsheet": (
+        b"a,y\n1,1\n#N/A,2\n3,2\n",
+        ["--missing", "median"],
+        {"rows": 3},
+        "1 missing cell filled",
     ),
     "no header, text": (b"1.5,red,3\n2,blue,4\n2,red,5\n", [], {"features": ["0", "1=blue", "1=red"]}, ""),
     "no header, flags": (b"yes,1\nno,2\nyes,4\n", ["--target", "1"], {"features": ["0"], "rows": 3}, ""),
@@ -183,7 +217,29 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
     "decimal commas": (
         b"a;y\n1,5;2\n3,5;4\n",
         [],
-        "holds '1,5' in line 2, column 'a'; expected a finite number (write",
+        "holds '1,5' in line 2, column 'a'; expected a finite number (a decimal comma? --decimal , reads it as 1.5)",
+    ),
+    "a point among decimal commas": (
+        b"a;y\n1,5;2\n3.5;4\n",
+        ["--decimal", ","],
+        "holds '3.5' in line 3, column 'a'; expected a decimal comma, as --decimal , says",
+    ),
+    "row names of R": (b"a,y\n1,2,3\n2,4,5\n", [], "expected 2 (in all rows one more: row names, as R writes them?"),
+    "a web page": (
+        b"\n<!DOCTYPE html>\n<html><body>a, b, c\n1, 2, 3</body></html>",
+        [],
+        "is a web page or XML; save the",
+    ),
+    "JSON": (b'[{"a": 1, "y": 2},\n{"a": 2, "y": 3}]', [], "is JSON; save the table as CSV (UTF-8)"),
+    "units in a feature": (
+        b"a,y\n" + b"".join(b"%d kg,%d\n" % (i, i) for i in range(60)),
+        [],
+        "(a unit behind numbers? keep the numbers alone; or leave the column out: --drop 'a')",
+    ),
+    "a name without a header": (
+        b"1,2\n3,4\n",
+        ["--target", "y"],
+        "target is 'y'; expected an index from 0 to 1, or one of: 0, 1 (the file has no header)",
     ),
     "thousands or decimals": (
         b"a;y\n1,500;2\n3;4\n",
@@ -215,11 +271,6 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
         b"a,y\n1,\n2,3\n",
         ["--missing", "drop"],
         "has 1 row without missing cells, of 2; expected at",
-    ),
-    "a comma at every end": (
-        b"a,y,\n1,2,\n3,4,\n",
-        [],
-        "has an empty cell in line 1, column '2'; expected a name (leave",
     ),
     "a separator of two": (b"a,y\n1,2\n3,4\n", ["--separator", ";;"], "separator is ';;'; expected one character"),
     "a way unknown": (

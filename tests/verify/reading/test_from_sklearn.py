@@ -247,7 +247,7 @@ def test_columns_are_chosen_by_their_names() -> None:
 
 def test_an_imputer_that_tells_what_was_missing_is_refused() -> None:
     model = make_pipeline(SimpleImputer(missing_values=-1.0), MLPRegressor(**SMALL)).fit(RAW, numbers())
-    with pytest.raises(ValueError, match="'simpleimputer'.*fills other cells than NaN"):
+    with pytest.raises(ValueError, match=r"'simpleimputer'.*fills other cells than NaN"):
         verify.read_network(model)
 
 
