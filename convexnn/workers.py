@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -182,16 +182,37 @@ def _closed_quietly(results: Any) -> Iterator[Any]:
             results.close()
 
 
-def streams(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
-    """Return a generator of random numbers for each of several runs: `rng` itself, then others that it spawns.
+class Streams(Sequence[np.random.Generator]):
+    """A generator of random numbers for each of several runs: `rng` itself, then others that it spawns.
+
+    They are those of ``rng.spawn``, each made when it is asked for: of a thousand starts few may be needed.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.workers import streams
+    >>> from convexnn.workers import Streams
     >>> rng = np.random.default_rng(0)
-    >>> first, second = streams(rng, 2)
+    >>> first, second = Streams(rng, 2)
     >>> first is rng, first.random() == second.random()
     (True, False)
     """
-    return [rng, *(rng.spawn(count - 1) if count > 1 else [])]
+
+    def __init__(self, rng: np.random.Generator, count: int) -> None:
+        origin: Any = rng.bit_generator.seed_seq
+        self._seeds = origin.spawn(count - 1) if count > 1 else []
+        self._made = {0: rng}
+
+    def __len__(self) -> int:
+        return 1 + len(self._seeds)
+
+    @overload
+    def __getitem__(self, index: int) -> np.random.Generator: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.random.Generator]: ...
+    def __getitem__(self, index: int | slice) -> np.random.Generator | list[np.random.Generator]:
+        place = range(len(self))[index]
+        if isinstance(place, range):
+            return [self[each] for each in place]
+        if place not in self._made:
+            self._made[place] = np.random.Generator(type(self._made[0].bit_generator)(self._seeds[place - 1]))
+        return self._made[place]

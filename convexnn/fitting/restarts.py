@@ -24,7 +24,7 @@ from convexnn.recovery.options import RecoveryOptions
 from convexnn.solution import Status
 from convexnn.solvers.common.deadline import Deadline, SentDeadline
 from convexnn.solvers.common.descent import Callback, Progress
-from convexnn.workers import is_spread, spread, streams
+from convexnn.workers import Streams, is_spread, spread
 
 # A loss, as a share of the target's mean square, that float64 alone can show.
 EXACT = 1e-20
@@ -96,7 +96,7 @@ class MultistartFit:
 
     def run(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
-        status, rngs = Status.SEARCH_ENDED, streams(rng, n_restarts)
+        status, rngs = Status.SEARCH_ENDED, Streams(rng, n_restarts)
         try:
             # First, since training takes all the time that there is.
             linear = self._linear()
@@ -111,12 +111,12 @@ class MultistartFit:
         self.keep_if_best(self.problem.network(self.problem.constant(self.sizes, self.bias)))
         return Status.EXACT if self.is_exact and status is not Status.INTERRUPTED else status
 
-    def _in_turn(self, start: SparseReLUNetwork | None, rngs: list[np.random.Generator]) -> Iterator[Status]:
+    def _in_turn(self, start: SparseReLUNetwork | None, rngs: Streams) -> Iterator[Status]:
         """Yield how each run of each start ended."""
         for number, rng in enumerate(rngs):
             yield from (attempt() for attempt in self._attempts(number, start, rng))
 
-    def _spread(self, start: SparseReLUNetwork | None, rngs: list[np.random.Generator]) -> Iterator[Status]:
+    def _spread(self, start: SparseReLUNetwork | None, rngs: Streams) -> Iterator[Status]:
         """Yield how the starts ended that workers ran, in their order: those that time cuts short all count."""
         alone = replace(self, callback=None, n_jobs=1)
         asked = [(alone, self.deadline.sent(), number, start, rng) for number, rng in enumerate(rngs)]

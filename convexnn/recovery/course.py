@@ -21,7 +21,7 @@ from convexnn.recovery.restarts import StartSearch
 from convexnn.recovery.search import EXACT, Candidate
 from convexnn.solution import Status
 from convexnn.solvers.common.deadline import SentDeadline
-from convexnn.workers import is_spread, spread, streams
+from convexnn.workers import Streams, is_spread, spread
 
 # What a checkpoint begins with: the form of the file.
 FORM = "convexnn recovery 1"
@@ -76,7 +76,7 @@ class Course:
 
     def run(self, problem: Problem, rng: np.random.Generator) -> Status:
         """Go through the starts, here or spread over workers, until one is exact or at the noise; return the end."""
-        rngs = streams(rng, self.options.n_restarts)
+        rngs = Streams(rng, self.options.n_restarts)
         checkpoint = None if self.options.checkpoint is None else Checkpoint(self.options, problem, rngs)
         kept = [] if checkpoint is None else checkpoint.read()
         is_alone = len(rngs) - len(kept) < 2 or not is_spread(self.options.n_jobs)
@@ -103,10 +103,10 @@ class Course:
         """Whether no further start is wanted."""
         return self.best.loss <= EXACT or self.at_noise_floor
 
-    def _in_turn(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Generator[Start]:
+    def _in_turn(self, problem: Problem, rngs: Streams, first: int) -> Generator[Start]:
         """Yield starts as they end; none begins when time is up."""
-        for number, rng in enumerate(rngs[first:], start=first):
-            search, told = StartSearch(problem, self.options, rng), list[tuple[float, float, str]]()
+        for number in range(first, len(rngs)):
+            search, told = StartSearch(problem, self.options, rngs[number]), list[tuple[float, float, str]]()
             try:
                 for candidate in search.candidates():
                     told.append((candidate.loss, search.best.loss, candidate.source))
@@ -121,7 +121,7 @@ class Course:
             if self.options.deadline.is_over():
                 return
 
-    def _spread(self, problem: Problem, rngs: list[np.random.Generator], first: int) -> Generator[Start]:
+    def _spread(self, problem: Problem, rngs: Streams, first: int) -> Generator[Start]:
         """Yield the starts in their order, run by workers: what is not waited for after an exact one is given up."""
         options, deadline = replace(self.options, callback=None, group=None), self.options.deadline.sent()
         asked = [(problem, options, deadline, rng) for rng in rngs[first:]]
@@ -171,7 +171,7 @@ class Checkpoint:
 
     options: RecoveryOptions
     problem: Problem
-    rngs: list[np.random.Generator]
+    rngs: Streams
     starts: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

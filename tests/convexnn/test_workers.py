@@ -22,7 +22,7 @@ import convexnn as cx
 import verify
 from convexnn.checks import Floats
 from convexnn.solvers.common.deadline import Deadline
-from convexnn.workers import as_jobs, is_spread, spread, streams
+from convexnn.workers import Streams, as_jobs, is_spread, spread
 from tests.helpers.command_line import call, complained
 from tests.helpers.places import ROOT
 
@@ -103,12 +103,13 @@ class TestSpread:
             list(spread(divmod, [(1, 1), (1, 0)], 2))
 
     def test_runs_have_streams_of_their_own_and_the_first_is_the_given_one(self) -> None:
-        rng = np.random.default_rng(3)
-        first, *others = streams(rng, 3)
+        rng, again = np.random.default_rng(3), np.random.default_rng(3)
+        first, *others = Streams(rng, 3)
         assert first is rng
         assert rng.random() == np.random.default_rng(3).random()
         assert len({rng.random(), *(other.random() for other in others)}) == 3
-        assert streams(np.random.default_rng(3), 2)[1].random() == streams(np.random.default_rng(3), 3)[1].random()
+        assert [one.random() for one in Streams(rng, 4)[1:]] == [one.random() for one in again.spawn(5)[2:]]
+        assert Streams(np.random.default_rng(3), 2)[1].random() == Streams(np.random.default_rng(3), 3)[1].random()
 
 
 def test_random_numbers_go_on_where_those_of_one_job_would() -> None:
