@@ -98,7 +98,7 @@ def _take(command: Group, reader: Reader) -> None:
     elif command.head == "vnnlib-version":
         version = command.parts[1].text if len(command.parts) == 2 and isinstance(command.parts[1], Word) else ""
         if version not in VERSIONS:
-            raise VnnlibError(command.line, f"the version is {shown(version)}; expected one of: {', '.join(VERSIONS[:2])}")
+            raise VnnlibError(command.line, f"the version is {shown(version)}; expected <1.0> or <2.0>")
     elif command.head not in SILENT:
         expected = "declare-const, declare-network or assert"
         raise VnnlibError(command.line, f"the command {shown(command.head)} is not supported; expected {expected}")
