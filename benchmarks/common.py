@@ -38,12 +38,12 @@ def mnist_network(hidden: Sequence[int] = (64, 64)) -> tuple[SparseReLUNetwork, 
     return verify.read_network(model), tests, truths
 
 
-def mnist_fc_folder() -> Path:
-    """Return the folder of VNN-COMP's mnist_fc: networks (ONNX) and properties (VNN-LIB 1.0)."""
+def data_folder(name: str) -> Path:
+    """Return a folder of data, such as mnist_fc or vnncomp, in the one that CONVEXNN_DATA names."""
     folder = os.environ.get("CONVEXNN_DATA")
     if folder is None:
-        raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds mnist_fc")
-    return Path(folder) / "mnist_fc"
+        raise SystemExit(f"CONVEXNN_DATA is not set; expected the folder that holds {name}")
+    return Path(folder) / name
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--properties", nargs="*", default=NAMES)
     given = parser.parse_args()
-    file = common.mnist_fc_folder() / f"mnist-net_{given.net}.onnx"
+    file = common.data_folder("mnist_fc") / f"mnist-net_{given.net}.onnx"
     network = verify.read_network(file)
     verdicts: dict[str, str] = {}
     seconds, sizes, wrong = [], [], []

@@ -33,7 +33,7 @@ def questions(net: str, given: Namespace) -> Iterator[tuple[SparseReLUNetwork, v
         ball = common.BALLS[given.ball]
         yield from ((network, ball(x, given.eps, clip=(0, 1))) for x in tests[: given.images])
         return
-    folder = common.mnist_fc_folder()
+    folder = common.data_folder("mnist_fc")
     network = verify.read_network(folder / f"mnist-net_{net}.onnx")
     for number in range(given.images):
         case = verify.read_property(folder / f"prop_{number}_{given.eps:.2f}.vnnlib").cases[0]

@@ -43,14 +43,6 @@ RIVAL_WORDS = {"unsat": "unsat", "holds": "unsat", "safe": "unsat", "sat": "sat"
 ROUNDING = 1e-4
 
 
-def instances_folder() -> Path:
-    """Return the folder that holds instances.csv."""
-    folder = os.environ.get("CONVEXNN_DATA")
-    if folder is None:
-        raise SystemExit("CONVEXNN_DATA is not set; expected the folder that holds vnncomp")
-    return Path(folder) / "vnncomp"
-
-
 def unpacked(source: Path, name: str, target: Path) -> Path:
     """Return a file of a family, unpacked into `target` where it is gzipped."""
     plain = source / name
@@ -166,7 +158,7 @@ def main() -> None:
     parser.add_argument("--rival", help="a command with {onnx}, {vnnlib}, {seconds}, and {result}, the file it writes")
     parser.add_argument("--list", action="store_true", help="print a line an instance")
     given = parser.parse_args()
-    root = instances_folder()
+    root = common.data_folder("vnncomp")
     with (root / "instances.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     for family in given.families or list(dict.fromkeys(row["family"] for row in rows)):

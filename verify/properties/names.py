@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import reduce
 from math import prod
 
 from verify.properties.s_expressions import SHOWN, Expression, Group, VnnlibError, Word, shown
@@ -143,7 +144,7 @@ class Names:
     def _declare_tensor(self, group: Group, letter: str) -> str:
         """Take the declaration of an input or an output of a network; return its name."""
         words = [part.text for part in group.parts[1:] if isinstance(part, Word)]
-        shape = "".join(word for word in words[2:] if not word.startswith('"'))
+        shape = reduce(_put_together, (word for word in words[2:] if not word.startswith('"')), "")
         if len(words) != len(group.parts) - 1 or len(words) < 3 or not SHAPE.fullmatch(shape):
             raise VnnlibError(group.line, f"{group.head!r} is of another form; expected ({group.head} X float32 [1,5])")
         name, kind = words[:2]
@@ -183,10 +184,15 @@ def with_indices(expression: Expression) -> Expression:
     for part in map(with_indices, expression.parts):
         last = parts[-1] if parts else None
         if isinstance(part, Word) and isinstance(last, Word) and _goes_on(last.text, part.text):
-            parts[-1] = Word(last.text + part.text, last.line)
+            parts[-1] = Word(_put_together(last.text, part.text), last.line)
         else:
             parts.append(part)
     return Group(tuple(parts), expression.line)
+
+
+def _put_together(text: str, more: str) -> str:
+    """Return two parts of an index or shape that blanks have torn; numbers with a blank between stay two."""
+    return f"{text},{more}" if text[-1:].isdigit() and more[:1].isdigit() else text + more
 
 
 def _goes_on(text: str, more: str) -> bool:

@@ -19,7 +19,7 @@ from verify.properties.s_expressions import Group, VnnlibError, Word, groups, sh
 
 SILENT = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value")
 
-VERSIONS = ("<1.0>", "<2.0>")
+VERSIONS = ("<1.0>", "<2.0>", "1.0", "2.0")
 
 # Bytes that a file may have, those of a packed one after unpacking.
 MOST_BYTES = 1 << 29
@@ -98,7 +98,7 @@ def _take(command: Group, reader: Reader) -> None:
     elif command.head == "vnnlib-version":
         version = command.parts[1].text if len(command.parts) == 2 and isinstance(command.parts[1], Word) else ""
         if version not in VERSIONS:
-            raise VnnlibError(command.line, f"the version is {shown(version)}; expected one of: {', '.join(VERSIONS)}")
+            raise VnnlibError(command.line, f"the version is {shown(version)}; expected <1.0> or <2.0>")
     elif command.head not in SILENT:
         expected = "declare-const, declare-network or assert"
         raise VnnlibError(command.line, f"the command {shown(command.head)} is not supported; expected {expected}")

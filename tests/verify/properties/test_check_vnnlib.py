@@ -112,7 +112,7 @@ class TestReader:
             ("(define-fun f)", 7, "'define-fun' is of another form; expected (define-fun name () Real term)"),
             ("(define-fun a () Real 1) (define-fun a () Real 2)", 7, "'a' is defined twice"),
             ("(push 1)", 7, "the command 'push' is not supported; expected declare-const, declare-network or assert"),
-            ("(vnnlib-version <3.0>)", 7, "the version is '<3.0>'; expected one of: <1.0>, <2.0>"),
+            ("(vnnlib-version <3.0>)", 7, "the version is '<3.0>'; expected <1.0> or <2.0>"),
             ("()", 7, "the command '' is not supported"),
         ],
     )

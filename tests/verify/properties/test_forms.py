@@ -238,6 +238,15 @@ class TestTensors:
         (case,) = verify.parse_property(f"{text}{bounds}(assert (>= b 0))").cases
         assert case.lower.tolist() == [0, 1, 2, 3, 4, 5]
 
+    def test_blanks_part_the_numbers_of_a_shape_and_of_an_index(self) -> None:
+        # Put together, [2 3] would be 23 and X[1 2] would be X[12].
+        text = "(vnnlib-version 2.0)(declare-network f (declare-input A real [2 3]) (declare-output b real [ 13 ]))"
+        bounds = "".join(f"(assert (<= {3 * i + j} A[{i} {j}] 9))" for i in range(2) for j in range(3))
+        asked = verify.parse_property(f"{text}{bounds}(assert (>= b[12] 0))")
+        assert asked.cases[0].lower.tolist() == [0, 1, 2, 3, 4, 5]
+        with pytest.raises(VnnlibError, match="has indices for the shape"):
+            verify.parse_property(f"{text}{bounds}(assert (>= b[1 2] 0))")
+
     def test_several_inputs_lie_one_after_the_other(self) -> None:
         text = """(declare-network N (declare-input image Real [1]) (declare-input more Real [1, 1])
             (declare-output Y Real [2])) (assert (and (<= -1 image[0] 1) (<= {} more[0,0] 1))) (assert (>= Y[0] {}))"""
