@@ -130,7 +130,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self.__dict__.pop("columns_", None)
         inputs = Scaling.of(X, as_flag(self.bias, "bias"), weights)
         n_inputs, n_outputs = max(int(inputs.varies.sum()), 1), max(int(outputs.varies.sum()), 1)
-        self.budget_, self.width_ = network_size(self.budget, self.width, self.depth, len(X), n_inputs, n_outputs)
+        sizes = (self.depth, len(X), n_inputs, n_outputs)
+        self.budget_, self.width_ = network_size(self.budget, self.width, *sizes, labels=loss != "squared")
         if not (inputs.varies.any() and outputs.varies.any()):
             self.network_ = constant_network(X.shape[1], constant)
             # A target that does not vary is met; features that do not vary leave nothing better than the constant.

@@ -330,10 +330,12 @@ def _descending_budgets(estimator: Any, X: ArrayLike, y: ArrayLike, budgets: Ite
     n_rows, n_inputs = shape
     n_outputs = _n_outputs(estimator, y)
     sizes = (estimator.depth, n_rows, n_inputs, n_outputs)
+    from sklearn.base import is_classifier
+
     from convexnn.estimators.defaults import network_size
 
     if estimator.budget is None:
-        largest = 2 * network_size(None, estimator.width, *sizes)[0]
+        largest = 2 * network_size(None, estimator.width, *sizes, labels=is_classifier(estimator))[0]
     else:
         largest = as_count(estimator.budget, "budget")
     steps = {round(largest / SHRINK**i) for i in range(N_BUDGETS)}

@@ -17,24 +17,27 @@ EPOCHS, STEPS = 40, 800
 # zero, and weakened those of a signal; on tables without much signal both did as well (benchmarks/tables.py).
 RIDGE_SHARE = 0.5
 
-# Target values in the data for each weight of the network, and for each of a linear model that is to fit in besides.
-ROWS_PER_WEIGHT, ROWS_PER_LINEAR_WEIGHT = 8, 4
+# Target values in the data for each weight of the network, of numbers and of labels, which say less: a linear model of
+# many columns fits in, and the ridge keeps what few rows do not bear out small.
+ROWS_PER_WEIGHT, ROWS_PER_WEIGHT_LABELS = 2, 4
 
-# Most weights for each input and output, and one more: 8 % of those of a dense network of 100 hidden neurons.
-WEIGHTS_PER_UNIT = 8
+# Most weights for each input and output, and one more: 4 % and 6 % of those of a dense network of 100 hidden neurons.
+# With 8, and a weight for 8 rows, numbers were predicted less well on the first half of benchmarks/tables.py; with 4,
+# rare labels were fitted less well than by a logistic regression.
+WEIGHTS_PER_UNIT, WEIGHTS_PER_UNIT_LABELS = 4, 6
 
 # Weights that a network gets however few rows there are, for each output.
 LEAST_PER_OUTPUT = 10
 
 
 def network_size(
-    budget: int | None, width: int | None, depth: int, n_rows: int, n_inputs: int, n_outputs: int
+    budget: int | None, width: int | None, depth: int, n_rows: int, n_inputs: int, n_outputs: int, labels: bool = False
 ) -> tuple[int, int]:
     """Return budget and width: those given or, where None, those that the size of the data suggests.
 
-    The budget is one weight for every 8 target values, or as many as a linear model has where those are one for every 4
-    or fewer; at most 8 for each input and output and one more, at least 10 for each output; never more than the weights
-    that the network has. The width is that of ``fit_network``.
+    The budget is one weight for every 2 target values, at most 4 for each input and output and one more (labels: 4 and
+    6), at least 10 for each output; never more than the weights that the network has. The width is that of
+    ``fit_network``.
 
     Raises
     ------
@@ -44,10 +47,11 @@ def network_size(
     layers = as_count(depth, "depth")
     least = max(n_outputs, layers + 1)
     if budget is None:
-        most, values = WEIGHTS_PER_UNIT * (n_inputs + n_outputs + 1), n_rows * n_outputs
-        linear = (n_inputs + layers) * n_outputs
-        held = linear if linear <= values // ROWS_PER_LINEAR_WEIGHT else 0
-        asked = max(min(max(values // ROWS_PER_WEIGHT, held), most), LEAST_PER_OUTPUT * n_outputs, least)
+        per_unit, per_weight = WEIGHTS_PER_UNIT, ROWS_PER_WEIGHT
+        if labels:
+            per_unit, per_weight = WEIGHTS_PER_UNIT_LABELS, ROWS_PER_WEIGHT_LABELS
+        most, values = per_unit * (n_inputs + n_outputs + 1), n_rows * n_outputs
+        asked = max(min(values // per_weight, most), LEAST_PER_OUTPUT * n_outputs, least)
     else:
         asked = as_count(budget, "budget")
         if asked < least:

@@ -20,9 +20,9 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
     Parameters
     ----------
     budget : int, optional
-        Most nonzero weights, of all layers together; biases come on top. Default: one for every 8 target values, or
-        as many as a linear model has where those are one for every 4 or fewer; at most 8 for each feature and output
-        and one more. A budget beyond the weights that there are is clamped.
+        Most nonzero weights, of all layers together; biases come on top. Default: one for every 2 target values, at
+        most 4 for each feature and output and one more, at least 10 for each output (labels: one for every 4, at most
+        6). A budget beyond the weights that there are is clamped.
     width : int, optional
         Most neurons of each hidden layer; default 1.8 times the root of the budget, at most 100.
     depth : int, default 1

@@ -105,12 +105,13 @@ class TestDefaults:
     @pytest.mark.parametrize(
         ("data", "expected"),
         [
-            ((None, None, 1, 331, 10, 1), (41, 12)),  # a weight for every 8 rows
-            ((None, None, 1, 10_000, 10, 1), (96, 18)),  # 8 for each of 10 inputs, 1 output and one more
-            ((None, None, 1, 1347, 64, 10), (600, 45)),
+            ((None, None, 1, 331, 10, 1), (48, 13)),  # 4 for each of 10 inputs, 1 output and one more
+            ((None, None, 1, 10_000, 10, 1), (48, 13)),
+            ((None, None, 1, 1347, 64, 10), (300, 32)),
+            ((None, None, 1, 1347, 64, 10, True), (450, 39)),  # 6 for each
+            ((None, None, 1, 100, 10, 1, True), (25, 9)),  # a weight for every 4 rows
             ((None, None, 1, 20, 5, 3), (30, 10)),  # 10 for each output
-            ((None, None, 1, 175, 38, 1), (39, 12)),  # a linear model and a weight that carries it, 4 rows each or more
-            ((None, None, 1, 150, 38, 1), (18, 8)),  # fewer rows than 4 for each
+            ((None, None, 1, 175, 38, 1), (87, 17)),  # a weight for every 2 rows
             ((10**9, 7, 1, 50, 4, 2), (42, 7)),  # clamped to all weights: 7 * (4 + 2)
             ((10**9, 3, 2, 50, 4, 1), (24, 3)),  # 3 * 4 + 3 * 3 + 3 * 1
             ((3, None, 2, 50, 4, 1), (3, 4)),

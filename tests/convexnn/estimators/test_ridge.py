@@ -130,7 +130,7 @@ def test_rare_labels_are_predicted_better_than_under_the_ridge_of_the_noise(
     positives: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, their logarithmic loss on rows held out was above that of a logistic regression by some hundredths."""
-    X, y = scarce(positives, 0)
+    X, y = scarce(positives, 1)
     model = cx.SparseReLUClassifier(random_state=0).fit(X[:2000], y[:2000])
     with monkeypatch.context() as patch:
         patch.setattr(NetworkFitter, "_best_multiple", lambda self, ridge: 1.0)
