@@ -17,6 +17,9 @@ from convexnn.rank_workers import active_pool
 # What Dask raises, by name, for a run whose workers were killed again and again, and where a cluster has gone.
 GONE = ("KilledWorker", "CommClosedError", "FutureCancelledError", "CancelledError")
 
+# Short calls a worker in a round, where results come in rounds: beginning one takes Ray seconds.
+SHORT = 64
+
 
 def as_jobs(n_jobs: int | None) -> int | None:
     """Return `n_jobs` where it is None, -1 (a process for each core) or a whole number of at least 1."""
@@ -112,7 +115,7 @@ def _asked(
     calls = [joblib.delayed(_done)(work, index, taken) for index, taken in waiting.items()]
     backend = joblib.parallel.get_active_backend()[0]
     if not backend.supports_return_generator:
-        size = max(1, joblib.effective_n_jobs(n_jobs))
+        size = max(1, joblib.effective_n_jobs(n_jobs)) * (SHORT if batch_size == "auto" else 1)
         for first in range(0, len(calls), size):
             yield from joblib.Parallel(n_jobs=n_jobs)(calls[first : first + size])
         return

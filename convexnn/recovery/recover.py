@@ -54,7 +54,8 @@ def recover(
     X : array_like (n, d)
         The data, at least 2 rows, finite. Features are brought to one scale inside; the answer is for X as given. Of
         more than 20,000 rows the search sees a sample, and the network is fitted to all of them at the end, in blocks.
-        A read-only memory map of float64, as ``numpy.load(path, mmap_mode="r")`` gives, is not copied, without `bias`.
+        A read-only memory map of float64, as ``numpy.load(path, mmap_mode="r")`` gives, is not copied, without `bias`;
+        :func:`convexnn.datasets.rows_on_disk` makes one of Parquet files and of other maps.
     y : array_like (n,) or (n, 1)
         The target, not constant.
     budget : int, optional
@@ -101,11 +102,13 @@ def recover(
     group : torch.distributed.ProcessGroup, optional
         Processes (``torchrun``), such as ``torch.distributed.group.WORLD``, each of which calls this with rows of its
         own and the same other arguments. Before ``init_process_group`` that name is None, and each process is alone.
-        The first searches on a sample of all rows, the others wait for it; the scale of the features and the last fit
-        are of all rows. Each rank returns the same network, as the Solution of the program of its own rows, so that its
-        loss is that of those. Limits, `callback`, interruptions and checkpoints are those of the first rank; how long
-        the others wait is the time limit of the group. KeyboardInterrupt in the last fit is raised, as it is on the
-        ranks that wait.
+        The starts are shared by the ranks (of gloo; of nccl the first makes them alone), each on a sample of all rows;
+        the scale of the features and the last fit are of all rows. The answer is that of one process up to rounding in
+        the last fit, and its search that to the last bit, unless a time limit cuts in. Each rank returns the same
+        network, as the Solution of the program of its own rows, so that its loss is that of those. Limits, `callback`
+        (which hears of a start once it has ended), interruptions and checkpoints, which any number of ranks may go on
+        with, are those of the first rank; how long the others wait is the time limit of the group. KeyboardInterrupt
+        in the last fit is raised, as it is on the ranks that wait.
 
     Returns
     -------

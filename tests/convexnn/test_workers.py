@@ -262,6 +262,24 @@ class TestDask:
         assert complained(both, "both --jobs and --dask are given")
 
 
+@pytest.mark.filterwarnings("default")  # those of ray
+class TestRay:
+    def test_ray_gives_the_serial_answer_to_the_last_bit(self) -> None:
+        """Where ray is installed, which is none of our extras: its starts take long, so only some of the tasks."""
+        ray = pytest.importorskip("ray", reason="needs ray (pip install ray)")
+        from ray.util.joblib import register_ray
+
+        alone = [answer(name) for name in ("recover", "evaluate")]
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        register_ray()
+        try:
+            with joblib.parallel_config("ray", n_jobs=2):
+                assert is_spread(None)
+                assert [answer(name) for name in ("recover", "evaluate")] == alone
+        finally:
+            ray.shutdown()
+
+
 def slow_first(number: int) -> int:
     """Return the number, the first one late."""
     time.sleep(0.3 * (number == 0))
