@@ -32,6 +32,11 @@ class Schedule:
     first_rounds : int
         How many rounds of splits sharpen the bounds of hidden neurons before the second stage of splitting neurons;
         twice as many before each later one.
+    searched : float
+        How long a search of subproblems in a deep network may be, as a share of all that neurons had before, beside
+        `first_neurons`: then their bounds are made sharper.
+    settling : float
+        The share of the neurons' seconds for linear programs of single neurons and functions, from the second stage on.
     halved : float
         A turn of boxes after which at most this share is left, of the region that is open times how far bounds are
         above the level there, is followed by another one: neurons wait.
@@ -85,6 +90,8 @@ class Schedule:
     growth: float = 2.0
     favour: float = 1.5
     first_rounds: int = 16
+    searched: float = 0.5
+    settling: float = 0.2
     halved: float = 0.5
     closing: float = 0.5
     enough_boxes: int = 16
