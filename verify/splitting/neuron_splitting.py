@@ -59,8 +59,6 @@ class NeuronSplitting:
             inquiry.take_layers(sharpen(net, inquiry.region, inquiry.layers, stop, self.rounds, then))
             inquiry.proof = Proof.BRANCHED
             left = above(inquiry, chosen, self.level)
-            if self.rounds and left:
-                left = self._settle(left, settling)
             if not self.able(left):
                 break
             pause = until
@@ -69,22 +67,24 @@ class NeuronSplitting:
                 pause = min(pause, until)
             if self._search_subproblems(left, visit, pause):
                 return True
-            self.ended = clock.seconds < pause or not above(inquiry, left, self.level)
+            self.ended = clock.seconds < pause
+            if self.rounds and not self.ended:
+                self._settle(above(inquiry, left, self.level), settling)
+            self.ended = self.ended or not above(inquiry, left, self.level)
             self.rounds = max(SCHEDULE.first_rounds, 2 * self.rounds)
         self.spent = clock.seconds - began
         return False
 
-    def _settle(self, chosen: list[int], settling: Settling) -> list[int]:
-        """Bound chosen functions by a few linear programs each; return those that stay open."""
+    def _settle(self, chosen: list[int], settling: Settling) -> None:
+        """Bound chosen functions by a few linear programs each; small networks have whole trees of them."""
         inquiry = self.inquiry
         if takes_programs(inquiry) or not settling.able(inquiry.functions.network, inquiry.layers[:-1]):
-            return chosen  # a small network's have whole trees of them
+            return
         for index in chosen:
             found = settling.function(inquiry.functions, index, inquiry.layers[:-1], self.level)
             inquiry.upper[index] = min(inquiry.upper[index], found)
-        left = above(inquiry, chosen, self.level)
-        inquiry.note("linear programs", f"{len(chosen) - len(left)} of {len(chosen)} functions are proven")
-        return left
+        closed = len(chosen) - len(above(inquiry, chosen, self.level))
+        inquiry.note("linear programs", f"{closed} of {len(chosen)} functions are proven")
 
     def _search_subproblems(self, chosen: list[int], accept: Callable[[Floats], bool], until: float) -> bool:
         """Search the subproblems of chosen functions until some time; return whether a point was accepted."""

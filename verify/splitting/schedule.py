@@ -90,7 +90,7 @@ class Schedule:
     growth: float = 2.0
     favour: float = 1.5
     first_rounds: int = 16
-    searched: float = 0.5
+    searched: float = 0.25
     settling: float = 0.2
     halved: float = 0.5
     closing: float = 0.5
