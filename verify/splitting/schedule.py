@@ -75,6 +75,11 @@ class Schedule:
     of the tree and of the region that are closed tell after half a second: .14 s in the median, 2.6 in all. Sharper
     hidden bounds (16 rounds, .5 s of CPU) let 4 s of them close .79 of the tree of 20-20-20-20-1 instead of .31; where
     everything ends within a second they gain nothing.
+
+    In four layers of 256 neurons over 784 inputs, searches of subproblems that closed anything ended within 2 s; what
+    they could not close in 3 s they could not in 25, but sharper hidden bounds could (`searched`). Linear programs close
+    seven or eight of nine functions in .1 to .5 s each where those searches stand still, and settle seven of ten neurons
+    of a narrow layer in 2 s, 11 of 63 of a wide one in 17 (`settling`).
     """
 
     first_programs: float = 0.25
