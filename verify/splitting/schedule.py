@@ -77,9 +77,9 @@ class Schedule:
     everything ends within a second they gain nothing.
 
     In four layers of 256 neurons over 784 inputs, searches of subproblems that closed anything ended within 2 s; what
-    they could not close in 3 s they could not in 25, but sharper hidden bounds could (`searched`). Linear programs close
-    seven or eight of nine functions in .1 to .5 s each where those searches stand still, and settle seven of ten neurons
-    of a narrow layer in 2 s, 11 of 63 of a wide one in 17 (`settling`).
+    they could not close in 3 s they could not in 25, but sharper hidden bounds could (`searched`). Linear programs
+    close seven or eight of nine functions in .1 to .5 s each where those searches stand still, and settle seven of ten
+    neurons of a narrow layer in 2 s, 11 of 63 of a wide one in 17 (`settling`).
     """
 
     first_programs: float = 0.25
