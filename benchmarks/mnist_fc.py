@@ -1,10 +1,11 @@
 """Decide the mnist_fc properties of VNN-COMP 2021, licence-free, and hold the verdicts against the known labels.
 
-    CONVEXNN_DATA=folder python benchmarks/mnist_fc.py [--net 256x2] [--seconds 60] [--properties 0_0.03 7_0.05 ...]
+    CONVEXNN_DATA=folder python benchmarks/mnist_fc.py [--net 256x2] [--seconds 60] [--cpu] [--properties 0_0.03 ...]
 
 The folder holds mnist_fc/ with the networks (ONNX) and 30 properties (VNN-LIB 1.0). Labels are known for 256x2: with
 eps 0.03 properties 7 and 14 are violated, with eps 0.05 0, 1, 3, 5, 7, 8, 9, 12, 13 and 14, and all others hold; an
-input that violates eps 0.03 violates eps 0.05 too, and for other networks that is all that is checked.
+input that violates eps 0.03 violates eps 0.05 too, and for other networks that is all that is checked. With --cpu the
+seconds of a question are those of the process, as is right on a busy machine; engines keep to the wall's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from statistics import median
 from time import perf_counter, process_time
 
 import verify
+import verify.clock
 
 VIOLATED = {"0.03": {7, 14}, "0.05": {0, 1, 3, 5, 7, 8, 9, 12, 13, 14}}
 NAMES = [f"{number}_{eps}" for eps in VIOLATED for number in range(15)]
@@ -42,9 +44,12 @@ def main() -> None:
     parser = common.option_parser(__doc__)
     parser.add_argument("--net", default="256x2")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--properties", nargs="*", default=NAMES)
     given = parser.parse_args()
+    if given.cpu:
+        vars(verify.clock)["perf_counter"] = process_time
     file = common.data_folder("mnist_fc") / f"mnist-net_{given.net}.onnx"
     network = verify.read_network(file)
     verdicts: dict[str, str] = {}

@@ -21,7 +21,12 @@ BATCH = 512
 
 
 def sharpen(
-    network: SparseReLUNetwork, region: Box, known: Sequence[Interval], stop: Callable[[], bool], rounds: int = 0
+    network: SparseReLUNetwork,
+    region: Box,
+    known: Sequence[Interval],
+    stop: Callable[[], bool],
+    rounds: int = 0,
+    then: Callable[[SparseReLUNetwork, Sequence[Interval]], Interval] | None = None,
 ) -> tuple[Interval, ...]:
     """Return pre-activation bounds at least as tight as those `known`, sound under rounding.
 
@@ -37,6 +42,9 @@ def sharpen(
         Asked before each step; true where no time is left.
     rounds : int, default 0
         How often the worst subproblem of every bound is halved.
+    then : callable, optional
+        Takes a network and bounds of all its layers, and returns bounds of the last that are at least as tight: asked
+        of every layer once it is done, so that the layers behind it gain too.
 
     Notes
     -----
@@ -50,7 +58,10 @@ def sharpen(
             break
         loose = result[index].switching
         if len(loose):
-            result[index] = _sharper(network.upto(index), region, result, loose, stop, rounds)
+            upto = network.upto(index)
+            result[index] = _sharper(upto, region, result, loose, stop, rounds)
+            if then is not None:
+                result[index] = then(upto, result[: index + 1])
     return tuple(result)
 
 

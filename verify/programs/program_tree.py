@@ -67,8 +67,8 @@ class ProgramTree:
     ----------
     count : int
         How many linear programs were solved.
-    closed : float
-        The share of the tree that is closed, each half of a subproblem counted alike.
+    closed, highest : float
+        The share of the tree that is closed, each half of a subproblem counted alike, and the largest bound there.
     stuck : list of Node
         Those that cannot be split, and those whose proof is not good enough.
 
@@ -89,7 +89,7 @@ class ProgramTree:
         self.stuck: list[Node] = []
         self.pending: list[Node] = []
         self.numbers = count()
-        self.count, self.closed, self.begun = 0, 0.0, False
+        self.count, self.closed, self.highest, self.begun = 0, 0.0, -np.inf, False
         with np.errstate(all="ignore"):
             sizes = float(np.abs(relaxed.cost) @ relaxed.reach + abs(relaxed.constant))
         self.size = relaxed.paid + 64.0 * EPS * sizes
@@ -137,7 +137,7 @@ class ProgramTree:
         if not self.begun:
             return np.inf
         left = [*self.stuck, *self.pending, *(node for *_, node in self.heap), *([self.now] if self.now else [])]
-        return max([self.level, *self._bounds(left)])
+        return max([self.highest, *self._bounds(left)])
 
     @property
     def _least(self) -> float:
@@ -247,7 +247,7 @@ class ProgramTree:
         """Prove what is to be closed; what is not proven is stuck."""
         for node, bound in zip(self.pending, self._bounds(self.pending), strict=True):
             if bound <= self.level:
-                self.closed += node.share
+                self.closed, self.highest = self.closed + node.share, max(self.highest, bound)
             else:
                 self.stuck.append(node)
         self.pending = []

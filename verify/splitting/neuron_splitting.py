@@ -11,7 +11,8 @@ from convexnn.checks import Floats
 from verify.answers.answer import Proof
 from verify.regions.intervals import EPS
 from verify.splitting.inquired import Inquired
-from verify.splitting.schedule import SCHEDULE
+from verify.splitting.schedule import SCHEDULE, takes_programs
+from verify.splitting.settling import Settling
 
 
 class NeuronSplitting:
@@ -51,22 +52,39 @@ class NeuronSplitting:
 
         inquiry, clock = self.inquiry, self.inquiry.clock
         net, began = inquiry.functions.network, clock.seconds - self.spent
+        settling = Settling(inquiry.region, clock, began, until)
         while self.able(chosen) and clock.seconds < until:
             stop = partial(clock.past, until)
-            inquiry.take_layers(sharpen(net, inquiry.region, inquiry.layers, stop, self.rounds))
+            then = settling.layer if self.rounds else None
+            inquiry.take_layers(sharpen(net, inquiry.region, inquiry.layers, stop, self.rounds, then))
             inquiry.proof = Proof.BRANCHED
             left = above(inquiry, chosen, self.level)
             if not self.able(left):
                 break
-            # Each stage has as long as all before it. Where no layer is deep, there is nothing to sharpen between them.
-            pause = began + 2.0 * (clock.seconds - began) + SCHEDULE.first_neurons if len(net.layers) > 2 else until
-            pause = min(pause, until)
+            pause = until
+            if len(net.layers) > 2:  # else there is nothing to sharpen between searches
+                pause = clock.seconds + SCHEDULE.searched * (clock.seconds - began) + SCHEDULE.first_neurons
+                pause = min(pause, until)
             if self._search_subproblems(left, visit, pause):
                 return True
-            self.ended = clock.seconds < pause or not above(inquiry, left, self.level)
+            self.ended = clock.seconds < pause
+            if self.rounds and not self.ended:
+                self._settle(above(inquiry, left, self.level), settling)
+            self.ended = self.ended or not above(inquiry, left, self.level)
             self.rounds = max(SCHEDULE.first_rounds, 2 * self.rounds)
         self.spent = clock.seconds - began
         return False
+
+    def _settle(self, chosen: list[int], settling: Settling) -> None:
+        """Bound chosen functions by a few linear programs each; small networks have whole trees of them."""
+        inquiry = self.inquiry
+        if takes_programs(inquiry) or not settling.able(inquiry.functions.network, inquiry.layers[:-1]):
+            return
+        for index in chosen:
+            found = settling.function(inquiry.functions, index, inquiry.layers[:-1], self.level)
+            inquiry.upper[index] = min(inquiry.upper[index], found)
+        closed = len(chosen) - len(above(inquiry, chosen, self.level))
+        inquiry.note("linear programs", f"{closed} of {len(chosen)} functions are proven")
 
     def _search_subproblems(self, chosen: list[int], accept: Callable[[Floats], bool], until: float) -> bool:
         """Search the subproblems of chosen functions until some time; return whether a point was accepted."""

@@ -32,6 +32,11 @@ class Schedule:
     first_rounds : int
         How many rounds of splits sharpen the bounds of hidden neurons before the second stage of splitting neurons;
         twice as many before each later one.
+    searched : float
+        How long a search of subproblems in a deep network may be, as a share of all that neurons had before, beside
+        `first_neurons`: then their bounds are made sharper.
+    settling : float
+        The share of the neurons' seconds for linear programs of single neurons and functions, from the second stage on.
     halved : float
         A turn of boxes after which at most this share is left, of the region that is open times how far bounds are
         above the level there, is followed by another one: neurons wait.
@@ -70,6 +75,11 @@ class Schedule:
     of the tree and of the region that are closed tell after half a second: .14 s in the median, 2.6 in all. Sharper
     hidden bounds (16 rounds, .5 s of CPU) let 4 s of them close .79 of the tree of 20-20-20-20-1 instead of .31; where
     everything ends within a second they gain nothing.
+
+    In four layers of 256 neurons over 784 inputs, searches of subproblems that closed anything ended within 2 s; what
+    they could not close in 3 s they could not in 25, but sharper hidden bounds could (`searched`). Linear programs
+    close seven or eight of nine functions in .1 to .5 s each where those searches stand still, and settle seven of ten
+    neurons of a narrow layer in 2 s, 11 of 63 of a wide one in 17 (`settling`).
     """
 
     first_programs: float = 0.25
@@ -85,6 +95,8 @@ class Schedule:
     growth: float = 2.0
     favour: float = 1.5
     first_rounds: int = 16
+    searched: float = 0.25
+    settling: float = 0.2
     halved: float = 0.5
     closing: float = 0.5
     enough_boxes: int = 16

@@ -122,8 +122,7 @@ def test_the_maximum_is_that_of_enumeration(sizes: tuple[int, ...], seed: int) -
     assert not tree.stuck
     assert tree.closed == pytest.approx(1.0)
     assert level[0] == pytest.approx(truth, abs=1e-6)
-    assert tree.upper == level[0]
-    assert tree.upper >= truth - 1e-9
+    assert truth - 1e-9 <= tree.upper <= level[0]
 
 
 @pytest.mark.parametrize("sizes", SIZES[:3])
@@ -152,7 +151,8 @@ def test_a_search_without_time_for_its_first_program_begins_when_there_is_some()
     assert not tree.run(lambda: False, lambda: 10.0)
     assert tree.over
     assert not tree.stuck
-    assert tree.upper == truth + 0.01
+    # What is proven is below the level: a condition that may be met with equality is ruled out.
+    assert truth <= tree.upper < truth + 0.01
 
 
 def test_whoever_used_the_engine_before_with_more_threads_is_no_hindrance() -> None:
