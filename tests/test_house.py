@@ -16,6 +16,7 @@ from tests.helpers.places import ROOT
 ROOMS = {
     "convexnn": [
         *(
+            "frames",
             "checks",
             "files",
             "tiles",
