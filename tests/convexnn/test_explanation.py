@@ -90,7 +90,9 @@ def test_a_weight_that_is_one_to_the_digits_shown_has_no_number() -> None:
 def test_a_fitted_estimator_is_explained_in_the_names_of_its_columns() -> None:
     X = np.random.default_rng(0).standard_normal((60, 2))
     model = cx.SparseReLURegressor(budget=4, epochs=2, random_state=0)
-    with pytest.raises(TypeError, match="network is a SparseReLURegressor; expected a SparseReLUNetwork, a Solution or"):
+    with pytest.raises(
+        TypeError, match="network is a SparseReLURegressor; expected a SparseReLUNetwork, a Solution or"
+    ):
         cx.explain(model)
     model.fit(X, X[:, 0] - X[:, 1])
     assert str(cx.explain(model)) == str(cx.explain(model.network_))
