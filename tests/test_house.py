@@ -23,6 +23,7 @@ ROOMS = {
             "records",
             "tables",
             "reports",
+            "progress",
             "network_files",
             "formulas",
             "network",
