@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from convexnn.patterns.activation_patterns import ActivationPatterns, sample_patterns
     from convexnn.program.convex_program import ConvexProgram
     from convexnn.program.memory import Memory, memory_estimate
+    from convexnn.progress import show_progress
     from convexnn.recovery.options import RecoveryProgress
     from convexnn.recovery.recover import recover
     from convexnn.solution import Solution, Status
@@ -64,6 +65,7 @@ __all__ = [
     "recover",
     "regularization_path",
     "sample_patterns",
+    "show_progress",
     "solve",
     "strength_max",
     "theory",
@@ -86,6 +88,7 @@ _MODULES = {
     "patterns.activation_patterns": ("ActivationPatterns", "sample_patterns"),
     "program.convex_program": ("ConvexProgram",),
     "program.memory": ("Memory", "memory_estimate"),
+    "progress": ("show_progress",),
     "recovery.options": ("RecoveryProgress",),
     "recovery.recover": ("recover",),
     "solution": ("Solution", "Status"),

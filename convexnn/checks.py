@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from convexnn.frames import frame_array, is_frame
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -27,15 +29,19 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
         raise TypeError(f"{name} is a scipy.sparse matrix; expected {expected} (dense: use {name}.toarray())")
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise TypeError(f"{name} has masked entries; expected {expected} without gaps")
+    if is_frame(values):
+        values = frame_array(values, name)
     try:
-        array = np.asarray(values)
+        # Of a tensor with gradients, or on another device, numpy would know nothing.
+        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"its dtype is {array.dtype}")
         array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} cannot be read as real numbers ({error}); expected {expected}") from None
     if array.ndim != ndim:
-        raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+        hint = f": one row is np.reshape({name}, (1, -1)), one column (-1, 1)" if (array.ndim, ndim) == (1, 2) else ""
+        raise ValueError(f"{name} has shape {array.shape}; expected {expected}{hint}")
     _check_finite(array, name, expected)
     return array
 

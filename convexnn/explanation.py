@@ -13,7 +13,7 @@ from convexnn.checks import Floats, as_rows
 from convexnn.formulas import affine_words, unit_names
 from convexnn.network import SparseReLUNetwork
 from convexnn.records import Record, RowsRecord, html_box, html_text
-from convexnn.tables import Table
+from convexnn.tables import Table, counting
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Explanation(RowsRecord):
         return "\n".join([*([str(self.table)] if self.neurons else []), *self.outputs])
 
     def __repr__(self) -> str:
-        return f"<{len(self.neurons)} neurons explained>"
+        return f"<{counting(len(self.neurons), 'neuron')} explained>"
 
 
 def explain(network: Any, feature_names: Sequence[str] | None = None, X: ArrayLike | None = None) -> Explanation:
@@ -99,8 +99,8 @@ def explain(network: Any, feature_names: Sequence[str] | None = None, X: ArrayLi
 
     Parameters
     ----------
-    network : SparseReLUNetwork, SparseReLURegressor or SparseReLUClassifier
-        With d inputs. Of an estimator that is fitted: its ``network_``.
+    network : SparseReLUNetwork, Solution, NetworkFit, SparseReLURegressor or SparseReLUClassifier
+        With d inputs. Of an estimator that is fitted: its ``network_``; of a solution: ``to_network()``.
     feature_names : sequence of str (d,), optional
         Names of the inputs; default those of the columns that the estimator was fitted to, else x0, x1, ...
     X : array_like (n, d), optional
@@ -124,8 +124,13 @@ def explain(network: Any, feature_names: Sequence[str] | None = None, X: ArrayLi
     if hasattr(network, "network_"):
         feature_names = getattr(network, "feature_names_in_", None) if feature_names is None else feature_names
         network = network.network_
+    elif hasattr(network, "to_network"):
+        network = network.to_network()
     if not isinstance(network, SparseReLUNetwork):
-        raise TypeError(f"network is a {type(network).__name__}; expected a SparseReLUNetwork, or a fitted estimator")
+        raise TypeError(
+            f"network is a {type(network).__name__}; expected a SparseReLUNetwork, a Solution or NetworkFit, or a "
+            "fitted estimator"
+        )
     names = unit_names(network.sizes, _names(feature_names, network.n_inputs))
     active, shares = _measured(network, X)
     neurons = []

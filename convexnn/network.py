@@ -143,6 +143,10 @@ class SparseReLUNetwork(Record):
         """Return the network whose outputs are those of :meth:`predict`, whatever followed them."""
         return self if self.final is None else SparseReLUNetwork(self.layers, notes=self.notes)
 
+    def __call__(self, X: ArrayLike) -> Floats:
+        """Return the outputs for rows (n, d), as :meth:`predict` does."""
+        return self.predict(X)
+
     def predict(self, X: ArrayLike) -> Floats:
         """Return the outputs for rows `X` (n, d): shape (n,) with one output, else (n, k), float64.
 

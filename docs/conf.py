@@ -15,11 +15,12 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS))
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 from make_pictures import BLOCK  # noqa: E402 (it lies beside this file)
 
 import convexnn  # noqa: E402
+from tests.helpers.public_names import name_table  # noqa: E402
 
 project = "convexnn"
 author = "the authors of convexnn"
@@ -77,11 +78,16 @@ BORROWED = re.compile(r"^```\{include\} (\S+)\n```$", flags=re.MULTILINE)
 # Links out of docs/ to a folder, which no page can show: the words stay.
 FOLDER = re.compile(r"\[([^\]]+)\]\(\.\./[\w/]*?\)")
 
+# Where the table of all names stands.
+TABLE = "% the table of names"
+
 
 def show_results(app: Any, name: str, source: list[str]) -> None:
     """Set what each block of a page printed, and drew, below it."""
     text = BORROWED.sub(lambda match: (DOCS / match[1]).read_text(encoding="utf-8"), source[0])
     text = FOLDER.sub(r"\1", text)
+    if name == "reference/names":
+        text = text.replace(TABLE, name_table())
     shown = DOCS / "_build" / "pages" / name.rpartition("/")[2] / "printed.json"
     if name.split("/")[0] in ("tutorials", "how") and BLOCK.search(text):
         results = iter(json.loads(shown.read_text(encoding="utf-8")))

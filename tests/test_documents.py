@@ -162,3 +162,16 @@ EXAMPLES = {
 def test_an_example_runs(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(script), run_name="__main__")
     assert EXAMPLES[script.name].lower() in capsys.readouterr().out.lower()
+
+
+def test_addresses_are_listed_in_one_place() -> None:
+    listed = (ROOT / "docs" / "links.md").read_text(encoding="utf-8")
+    files = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "pyproject.toml")]
+    for folder in ("docs", "convexnn", "verify", "examples", "benchmarks"):
+        files += [path for ending in ("*.py", "*.md") for path in (ROOT / folder).rglob(ending)]
+    for path in files:
+        if "_build" in path.parts or "generated" in path.parts:
+            continue
+        for address in re.findall(r"https?://[\w./~%-]{8,}", path.read_text(encoding="utf-8")):
+            host = "/".join(address.split("/")[:3])
+            assert host in listed or path.name == "model_files.py", f"{path.name}: {address} is not in docs/links.md"

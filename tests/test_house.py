@@ -16,12 +16,14 @@ from tests.helpers.places import ROOT
 ROOMS = {
     "convexnn": [
         *(
+            "frames",
             "checks",
             "files",
             "tiles",
             "records",
             "tables",
             "reports",
+            "progress",
             "network_files",
             "formulas",
             "network",

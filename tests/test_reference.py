@@ -5,12 +5,11 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
-import re
-from typing import Any
 
 import pytest
 
 from tests.helpers.places import ROOT
+from tests.helpers.public_names import files_that_use, has_example, listed, name_table, named
 
 # The modules whose public names users import.
 PUBLIC = (
@@ -19,23 +18,7 @@ PUBLIC = (
 )
 
 
-def listed() -> list[tuple[str, str]]:
-    """Return every entry of the pages of the reference: a module, and the name below it."""
-    found = []
-    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        for module, body in re.findall(r"^\.\. currentmodule:: ([\w.]+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-            found += [(module, name) for name in re.findall(r"^   ([\w.]+)$", body, re.MULTILINE)]
-    return found
-
-
 LISTED = listed()
-
-
-def named(module: str, name: str) -> Any:
-    """Return what an entry names."""
-    *rooms, last = name.split(".")
-    return getattr(importlib.import_module(".".join([module, *rooms])), last)
 
 
 def public(module: str) -> set[str]:
@@ -58,8 +41,18 @@ def test_nothing_is_in_the_reference_twice() -> None:
 
 @pytest.mark.parametrize(("module", "name"), LISTED, ids=[f"{module}.{name}" for module, name in LISTED])
 def test_every_name_of_the_reference_has_an_example(module: str, name: str) -> None:
-    words = inspect.getdoc(named(module, name)) or ""
-    assert ">>> " in words.partition("\nExamples\n--------\n")[2], "expected a section Examples"
+    assert has_example(named(module, name)), "expected a section Examples"
+
+
+@pytest.mark.parametrize(("module", "name"), LISTED, ids=[f"{module}.{name}" for module, name in LISTED])
+def test_every_name_of_the_reference_has_a_test(module: str, name: str) -> None:
+    assert files_that_use(name), "expected a file of tests that uses it"
+
+
+def test_the_table_has_a_row_for_every_name() -> None:
+    rows = name_table().split("\n")[2:]
+    assert [row.split("`")[1] for row in rows] == [f"{module}.{name}" for module, name in LISTED]
+    assert all(row.count(" | ") == 3 and "none" not in row.split(" | ")[2] for row in rows)
 
 
 # Files with examples, as modules.

@@ -21,6 +21,7 @@ from convexnn.estimators.progress import Report, as_verbosity, reporting
 from convexnn.estimators.rows import by_tiles, counted_rows, dense
 from convexnn.estimators.scaling import Scaling, constant_network, to_raw, to_scaled
 from convexnn.fitting.result import NetworkFit
+from convexnn.frames import is_frame, refuse_columns
 from convexnn.network import SparseReLUNetwork
 from convexnn.solution import Status
 from convexnn.solvers.common.deadline import Deadline, seconds_to_import
@@ -97,6 +98,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: ArrayLike | None, **checks: Any
     ) -> tuple[Floats, NDArray[Any], Floats | None]:
         """Return rows and target of a fit as they count, and the weights (n,) that are left, None for none."""
+        if is_frame(X):
+            refuse_columns(X, "X")
         rows, target = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", ensure_min_samples=2, **checks)
         if sample_weight is None:
             return dense(rows), target, None

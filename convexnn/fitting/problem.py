@@ -23,6 +23,10 @@ Rows = tuple[Tensor, Tensor, Tensor | None]
 ROUNDING = 1e-13
 
 
+# Weights below this share of the largest of their layer are those of neurons that a ridge has shrunk to nothing.
+DUST = 1e-14
+
+
 @dataclass(frozen=True)
 class Units:
     """The affine maps x -> (x - center) / scale of the features, and y -> (y - level) / height of the target."""
@@ -141,7 +145,7 @@ class FitProblem:
 
     def network(self, layers: Layers) -> SparseReLUNetwork:
         """Return layers as a network for the data as given."""
-        weights = [weight.double().cpu().numpy() for weight in layers.weights]
+        weights = [_without_dust(weight.double().cpu().numpy()) for weight in layers.weights]
         biases = [bias.double().cpu().numpy() for bias in layers.biases] or [
             np.zeros(size) for size in layers.sizes[1:]
         ]
@@ -163,6 +167,11 @@ class FitProblem:
         parts += [_padded(values, shape[:1]) for values, shape in zip(biases, shapes, strict=True)] if bias else []
         flat = torch.as_tensor(np.concatenate(parts), dtype=self.rows.dtype, device=self.rows.device)
         return Layers(sizes, flat, bias)
+
+
+def _without_dust(weight: Floats) -> Floats:
+    """Return a matrix without what a ridge leaves of weights that nothing holds: it is below rounding beside others."""
+    return np.where(np.abs(weight) > DUST * np.abs(weight).max(initial=0.0), weight, 0.0)
 
 
 def _without_idle(weights: list[Floats], biases: list[Floats]) -> list[tuple[Floats, Floats]]:

@@ -202,11 +202,17 @@ def _first_suited(program: ConvexProgram, able: list[str], options: dict[str, An
             refusal = error
             continue
         asked = answers[-1].status is Status.MAX_ITERATIONS and "max_iterations" in options
-        if asked or answers[-1].status not in _UNSURE:
+        if asked or not (answers[-1].status in _UNSURE or _is_unbegun(answers[-1], options, perf_counter() - began)):
             break
     if not answers and refusal is not None:
         raise refusal
     return min(answers, key=_quality)
+
+
+def _is_unbegun(answer: Solution, options: dict[str, Any], spent: float) -> bool:
+    """Whether a run saw that its preparation would take longer than the limit, of which there is time left."""
+    limit = options.get("time_limit")
+    return answer.status is Status.TIME_LIMIT and not answer.iterations and limit is not None and spent < 0.5 * limit
 
 
 def _quality(solution: Solution) -> tuple[bool, float, float]:

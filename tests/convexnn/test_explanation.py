@@ -90,7 +90,9 @@ def test_a_weight_that_is_one_to_the_digits_shown_has_no_number() -> None:
 def test_a_fitted_estimator_is_explained_in_the_names_of_its_columns() -> None:
     X = np.random.default_rng(0).standard_normal((60, 2))
     model = cx.SparseReLURegressor(budget=4, epochs=2, random_state=0)
-    with pytest.raises(TypeError, match="network is a SparseReLURegressor; expected a SparseReLUNetwork, or a fitted"):
+    with pytest.raises(
+        TypeError, match="network is a SparseReLURegressor; expected a SparseReLUNetwork, a Solution or"
+    ):
         cx.explain(model)
     model.fit(X, X[:, 0] - X[:, 1])
     assert str(cx.explain(model)) == str(cx.explain(model.network_))
@@ -109,3 +111,14 @@ def test_networks_are_equal_where_layers_and_units_are() -> None:
     assert masked != plain
     assert plain == verify.ReLUGraph(small().layers, [[False, False]])
     assert small() != cx.SparseReLUNetwork(small().layers, final="sigmoid")
+
+
+def test_a_solution_is_explained_as_its_network() -> None:
+    rows = np.random.default_rng(0).standard_normal((60, 3))
+    found = cx.recover(rows, np.maximum(rows[:, 1], 0), budget=1, width=1, seed=0, time_limit=10)
+    explained = cx.explain(found)
+    assert explained == cx.explain(found.to_network())
+    assert repr(explained) == "<1 neuron explained>"
+    assert verify.read_network(found) == found.to_network()
+    with pytest.raises(TypeError, match="network is a list; expected a SparseReLUNetwork, a Solution or NetworkFit"):
+        cx.explain([])

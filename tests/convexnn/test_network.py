@@ -172,3 +172,11 @@ def test_an_onnx_file_says_who_wrote_it_and_names_its_ends(tmp_path: Path) -> No
     assert (model.producer_name, model.producer_version) == ("convexnn", cx.__version__)
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["x", "y"]
     assert onnxruntime.InferenceSession(tmp_path / "net.onnx").get_modelmeta().producer_name == "convexnn"
+
+
+def test_what_torch_and_rows_that_are_no_rows_are_taken_as() -> None:
+    network = zoo.network((3, 4, 2), seed=0)
+    rows = torch.randn(5, 3, requires_grad=True)
+    assert np.array_equal(network(rows), network.predict(rows.detach().numpy()))
+    with pytest.raises(ValueError, match=r"X has shape \(3,\); .*: one row is np.reshape\(X, \(1, -1\)\)"):
+        network.predict([1.0, 2.0, 3.0])

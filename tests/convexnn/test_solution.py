@@ -17,7 +17,7 @@ from convexnn.checks import Floats
 from convexnn.program.accuracy import Accuracy
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solvers.common import certificate
-from convexnn.solvers.convex import cvxpy_reference, fista
+from convexnn.solvers.convex import cone_projection, cvxpy_reference, fista, interior_point
 from convexnn.solvers.convex.interior_steps import InteriorPoint
 from tests.helpers.recovery_problems import planted
 
@@ -300,3 +300,36 @@ def test_a_reference_that_hears_of_it_itself_is_interrupted(monkeypatch: pytest.
     raw = {"info": {"status": "interrupted"}}
     monkeypatch.setattr("cvxpy.reductions.solvers.solving_chain.SolvingChain.solve_via_data", lambda *_, **__: raw)
     assert cx.solve(penalised(), "cvxpy", engine="SCS").status is cx.Status.INTERRUPTED
+
+
+def test_a_reference_that_there_is_no_time_to_hand_over_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    program = cx.ConvexProgram(X, X[:, 0], cx.sample_patterns(X, 10, seed=0), penalty="group_l1", strength=0.01)
+    monkeypatch.setattr(cvxpy_reference, "_solved", lambda *given: pytest.fail("it is handed over"))
+    for limit, entries in ((0.0, None), (3.0, 10_000_000)):
+        if entries is not None:
+            monkeypatch.setattr(cvxpy_reference, "_entries", lambda program, count=entries: count + 1)
+            monkeypatch.setattr(cvxpy_reference, "_fits", lambda program, limit: None)
+        solution = cx.solve(program, "cvxpy", time_limit=limit)
+        assert solution.status is cx.Status.TIME_LIMIT
+        assert solution.nnz == 0
+
+
+@pytest.mark.parametrize("solver", ["auto", "admm", "interior_point", "cvxpy"])
+def test_cones_that_there_is_no_time_for_are_not_projected_onto(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    patterns = cx.sample_patterns(X, 10, seed=0)
+    program = cx.ConvexProgram(X, X[:, 0], patterns, penalty="group_l1", strength=0.01, cone=True)
+    whole = cx.solve(program, "interior_point")
+    monkeypatch.setattr(certificate, "MOST_LATE", 0)
+    monkeypatch.setattr(cone_projection, "SECONDS_AN_ENTRY", 1e9)
+    monkeypatch.setattr(interior_point, "SECONDS_A_CONE", 1e9)
+    monkeypatch.setattr(cvxpy_reference, "SECONDS_AN_ENTRY", (1e9, 1e9))
+    monkeypatch.setattr(certificate, "project", lambda *given: pytest.fail("it projects"))
+    solution = cx.solve(program, solver, time_limit=1.0)
+    assert solution.status is cx.Status.TIME_LIMIT
+    # The certificate is coarse, and true.
+    assert solution.gap is not None
+    assert whole.gap is not None
+    assert solution.objective - solution.gap <= whole.objective
+    assert solution.violation == 0.0

@@ -72,6 +72,9 @@ def crown_layers(
 def check_sizes(network: SparseReLUNetwork, region: Box) -> None:
     """Raise ValueError where a region has not as many inputs as the network."""
     if not isinstance(region, Box):
-        raise TypeError(f"region is a {type(region).__name__}; expected a Box, LinfBall, L1Ball or L2Ball")
+        raise TypeError(
+            f"region is a {type(region).__name__}; expected a Box, LinfBall, L1Ball or L2Ball, such as "
+            "verify.LinfBall(x, radius) or verify.Box(lower, upper)"
+        )
     if region.size != network.n_inputs:
         raise ValueError(f"region has {region.size} inputs; expected {network.n_inputs}, as the network has")

@@ -45,7 +45,8 @@ def evaluate(
     X : array_like (n, d)
         The rows.
     y : array_like (n,)
-        Their true classes: -1 and +1 with one output, else 0 to k - 1.
+        Their true classes: -1 and +1, or 0 and 1, with one output, else 0 to k - 1. Of a classifier with ``classes_``
+        its own labels.
     region : callable
         Takes a row (d,), returns the region around it, such as ``lambda x: verify.LinfBall(x, 0.05, clip=(0, 1))``.
     time_limit : float, default 60
@@ -83,7 +84,7 @@ def evaluate(
     def begin() -> _Rows:
         net = read_simple(network)
         rows = as_rows(X, "X", net.n_inputs, "network has inputs")
-        labels = _labels(net, y, len(rows))
+        labels = _labels(net, y, len(rows), getattr(network, "classes_", None))
         if not callable(region):
             raise TypeError(
                 f"region is a {type(region).__name__}; expected a function of a row, such as "
@@ -144,15 +145,23 @@ def _unasked(network: SparseReLUNetwork, region: Box, label: int) -> Answer:
     return Answer(status, label, None, -np.inf, np.inf, None, reason, 0.0, None, ())
 
 
-def _labels(network: SparseReLUNetwork, y: ArrayLike, count: int) -> list[int]:
+def _labels(network: SparseReLUNetwork, y: ArrayLike, count: int, named: Any) -> list[int]:
+    """Return the classes of the network for labels; those that are `named` by a classifier, or 0 and 1, by their place.
+
+    One that is none of these raises ValueError.
+    """
     values: NDArray[Any] = np.asarray(y)
     if values.shape != (count,):
         raise ValueError(f"y has shape {values.shape}; expected ({count},), one class per row of X")
     known = classes_of(network)
+    names = list(named) if named is not None else [0, 1] if network.n_outputs == 1 else []
+    if len(names) == len(known) and all(value in names for value in values.tolist()):
+        return [known[names.index(value)] for value in values.tolist()]
     bad = next((index for index, value in enumerate(values.tolist()) if value not in known), None)
     if bad is not None:
-        span = "-1 or 1" if network.n_outputs == 1 else f"0 to {network.n_outputs - 1}"
-        raise ValueError(f"y holds {values[bad]!r} at index {bad}; expected {span}")
+        span = "-1 or 1, or 0 or 1" if network.n_outputs == 1 else f"0 to {network.n_outputs - 1}"
+        span = span if named is None else f"one of the classes {', '.join(map(repr, np.asarray(named).tolist()))}"
+        raise ValueError(f"y holds {values.tolist()[bad]!r} at index {bad}; expected {span}")
     return [int(value) for value in values]
 
 

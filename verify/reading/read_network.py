@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,19 @@ from verify.reading.graph.values import Shape
 from verify.reading.onnx_files.model_files import is_model, is_model_file
 from verify.reading.simplify import simplify
 from verify.relu_graph import load_network
+
+# What to do with files of other kinds, by their endings.
+_TORCH = " (of torch? load the module in Python and give it, or torch.onnx.export it)"
+_KERAS = " (of Keras? export it to ONNX: model.export(path, format='onnx') in Keras 3, or tf2onnx)"
+_PICKLED = " (of joblib or pickle? load the estimator in Python and give it)"
+ENDINGS = {
+    **dict.fromkeys((".pt", ".pth", ".pt2", ".ckpt", ".bin", ".safetensors"), _TORCH),
+    **dict.fromkeys((".h5", ".hdf5", ".keras", ".pb", ".tflite"), _KERAS),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav"), _PICKLED),
+    ".nnet": " (of ACAS Xu? the same networks are there as .onnx in VNN-COMP's benchmarks)",
+    ".vnnlib": " (a property? it is the second argument, the network the first)",
+    ".csv": " (a table? `convexnn fit` makes networks of tables)",
+}
 
 
 def read_network(
@@ -26,7 +39,7 @@ def read_network(
 
     Parameters
     ----------
-    source : SparseReLUNetwork, torch.nn.Module, scikit-learn estimator, ONNX model, str or path
+    source : SparseReLUNetwork, Solution, NetworkFit, torch.nn.Module, scikit-learn estimator, ONNX model, str or path
         A network of convexnn, returned as it is; a torch module that torch.fx can trace, as in eval mode (its layers
         and functions: :mod:`verify.reading.torch_modules`); a fitted linear model, multi-layer perceptron or estimator
         of convexnn, alone or behind scalers in a Pipeline (:mod:`verify.reading.from_sklearn`); a file ``.npz`` written
@@ -93,7 +106,8 @@ def read_whole(source: Any, input_shape: Any = None, output: str | None = None) 
     if path is not None:
         if _is_ours(path):
             return load_network(path)
-        raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz")
+        way = ENDINGS.get(path.suffix.lower(), "")
+        raise ValueError(f"network file {path} has the ending {path.suffix!r}; expected .npz, .onnx or .onnx.gz{way}")
     return _read_object(source, shapes, output)
 
 
@@ -101,6 +115,8 @@ def _read_object(source: Any, shapes: tuple[Shape, ...], output: str | None) -> 
     """Return the network of an object of another library, or our own as it is."""
     if isinstance(source, SparseReLUNetwork):
         return source
+    if hasattr(source, "to_network"):
+        return read_whole(source.to_network())
     if _is_torch(source):
         from verify.reading.from_torch import read_module
 
@@ -111,8 +127,19 @@ def _read_object(source: Any, shapes: tuple[Shape, ...], output: str | None) -> 
         return read_estimator(source)
     raise TypeError(
         f"network is a {type(source).__name__}; expected a SparseReLUNetwork, a torch module, a scikit-learn "
-        "estimator, an ONNX model, or the path of an .npz or .onnx file"
+        f"estimator, an ONNX model, or the path of an .npz or .onnx file{_way_of(source)}"
     )
+
+
+def _way_of(source: Any) -> str:
+    """Return what to do with what holds weights and is no network."""
+    if isinstance(source, Mapping):
+        return " (weights alone? make the module, module.load_state_dict(...), and give the module)"
+    if isinstance(source, list | tuple):
+        return " (weights and biases? convexnn.SparseReLUNetwork([(W1, b1), (W2, b2)]), each W of shape (out, in))"
+    if type(source).__module__.partition(".")[0] in ("keras", "tensorflow", "jax", "flax"):
+        return " (export it to ONNX: model.export(path, format='onnx') in Keras 3, or tf2onnx)"
+    return " (a function? read_network knows networks alone)" if callable(source) else ""
 
 
 def read_simple(source: Any) -> SparseReLUNetwork:

@@ -85,6 +85,9 @@ class Box:
         for name, value in (("lower", lower), ("upper", upper), ("center", center)):
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
     @property
     def size(self) -> int:
         """d, the number of inputs."""

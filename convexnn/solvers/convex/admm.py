@@ -25,7 +25,7 @@ from convexnn.solvers.common.certificate import (
 from convexnn.solvers.common.descent import Callback, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
 from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
-from convexnn.solvers.convex.cone_projection import ConeProjector
+from convexnn.solvers.convex.cone_projection import ConeProjector, seconds_to_project
 from convexnn.solvers.convex.whitened import check_memory, whitened
 
 # Over-relaxation, and the iterations between two looks at the gap.
@@ -135,6 +135,9 @@ def admm(
     """
     as_nonnegative(tolerance, "tolerance")
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
+    if limits.time_limit is not None and seconds_to_project(program) > max(limits.time_limit, 0.25):
+        # Not one iteration would end in time, and its projection asks no clock.
+        limits = Limits(max_iterations, 0.0)
     neurons = start_neurons(program, start)
     check_memory(program, memory_limit)
     try:

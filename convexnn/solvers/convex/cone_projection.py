@@ -14,6 +14,16 @@ from convexnn.solvers.common.certificate import all_active
 # A unit row counts as active, or as kept, up to this share of the length of the centre.
 CLOSE = 1e-9
 
+# Seconds for each row, feature and neuron that a first projection takes, later ones less (1,500 rows, 200 features, 200
+# neurons: 3 seconds).
+SECONDS_AN_ENTRY = 5e-8
+
+
+def seconds_to_project(program: ConvexProgram) -> float:
+    """Return about how long the first projection onto the cones of a program takes; 0 without cones."""
+    n, d = program.rows.shape
+    return SECONDS_AN_ENTRY * n * d * program.neurons_shape[0] if program.cone else 0.0
+
 
 class ConeProjector:
     """Projects neurons (q, d) onto their gates' cones, fast where the active rows hardly change from call to call.

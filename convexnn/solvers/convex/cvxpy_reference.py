@@ -31,6 +31,12 @@ ENGINES: dict[str, dict[str, float]] = {
 }
 
 
+# Seconds that cvxpy 1.9 takes for each entry of a dense matrix, of few of them and of many (2 million: 0.3 seconds, 40
+# million: 17).
+MANY = 10_000_000
+SECONDS_AN_ENTRY = (2e-7, 4.5e-7)
+
+
 def reference(
     program: ConvexProgram,
     *,
@@ -57,7 +63,7 @@ def reference(
         1e-11, SCS for its default.
     time_limit : float, optional
         Seconds, of which the engine has what is left and returns what it has then; TIME_LIMIT unless that is good
-        enough.
+        enough. Zero weights where cvxpy would take longer than that to hand the program over, which cannot be stopped.
     memory_limit : int, default 2^30
         Bytes for the dense matrices handed over, 8 n times the weights, twice that with cones; the engine needs a
         multiple of it.
@@ -99,6 +105,10 @@ def reference(
     _fits(program, as_count(memory_limit, "memory_limit", at_least=0))
     owned = np.flatnonzero(program.patterns.features)
     deadline = Deadline(Limits(1, time_limit).time_limit, began)
+    left = deadline.share(1.0)
+    if left is not None and left < _preparation(program):
+        record = RunRecord(f"cvxpy ({engine})", Status.TIME_LIMIT, 0, perf_counter() - began, np.empty(0))
+        return unmoved(program, None, record, tolerance)
     try:
         answer = _solved(cp, program, program.columns(owned * program.n_outputs), engine, deadline)
     except KeyboardInterrupt:
@@ -117,8 +127,19 @@ def reference(
     )
 
 
+def _entries(program: ConvexProgram) -> int:
+    """Return how many entries the matrices have that are handed over."""
+    return len(program.rows) * program.n_weights * (2 * program.n_parts if program.cone else 1)
+
+
+def _preparation(program: ConvexProgram) -> float:
+    """Return about how many seconds cvxpy takes before the engine begins; nothing can stop it then."""
+    entries = _entries(program)
+    return entries * SECONDS_AN_ENTRY[entries > MANY]
+
+
 def _fits(program: ConvexProgram, memory_limit: int) -> None:
-    needed = 8 * len(program.rows) * program.n_weights * (2 * program.n_parts if program.cone else 1)
+    needed = 8 * _entries(program)
     if needed > memory_limit:
         raise UnsuitedError(f"memory_limit is {memory_limit}; cvxpy expects at least {needed} bytes for this program")
 

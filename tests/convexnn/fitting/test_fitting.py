@@ -466,3 +466,15 @@ def test_an_interruption_of_the_first_search_keeps_what_it_found(depth: int, mon
     assert 1 <= fit.nnz <= 30
     assert fit.r2 is not None
     assert fit.r2 > 0.2
+
+
+def test_weights_that_a_ridge_has_shrunk_to_dust_are_none() -> None:
+    rows = np.random.default_rng(0).uniform(1.0, 2.0, (40, 2))
+    problem = FitProblem.make(rows, rows[:, :1], LOSSES["squared"], True, torch.device("cpu"))
+    layers = Layers.zero((2, 2, 1), True, torch.float64)
+    layers.weights[0].copy_(torch.tensor([[1.0, 1e-18], [1e-97, -1e-96]]))
+    layers.weights[1].copy_(torch.tensor([[1.0, 1e-95]]))
+    layers.biases[0].copy_(torch.tensor([9.0, -0.2]))
+    network = problem.network(layers)
+    assert network.sizes == (2, 1, 1)
+    assert [weight.nnz for weight, _ in network.layers] == [1, 1]

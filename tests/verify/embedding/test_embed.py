@@ -33,6 +33,7 @@ def best(layer: str, network: Any, region: verify.Box, weights: Floats, fixed: F
     if layer == "cvxpy":
         x = cp.Variable(region.size, bounds=[region.lower, region.upper])
         inside = verify.embed(network, x)
+        assert isinstance(inside, verify.Embedding)
         held = [] if fixed is None else [x == fixed]
         problem = cp.Problem(cp.Maximize(weights @ inside.outputs), [*held, *inside.constraints])
         problem.solve(solver=cp.HIGHS)

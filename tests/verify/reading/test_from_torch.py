@@ -193,3 +193,26 @@ class TestFiles:
     def test_an_input_shape_without_a_module(self) -> None:
         with pytest.raises(ValueError, match="input_shape is given; expected it with a torch module or an ONNX"):
             verify.read_network(zoo.network((6, 4, 3)), input_shape=(6,))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (nn.Linear(2, 2).state_dict(), "weights alone? make the module, module.load_state_dict(...)"),
+        ([(np.eye(2), np.zeros(2))], "weights and biases? convexnn.SparseReLUNetwork([(W1, b1), (W2, b2)])"),
+        (lambda x: x, "a function? read_network knows networks alone"),
+    ],
+)
+def test_what_is_no_network_is_told_what_to_do(source: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        verify.read_network(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("m.pth", "torch.onnx.export"), ("m.h5", "tf2onnx"), ("m.joblib", "load the estimator in Python")],
+)
+def test_a_file_of_another_library_is_told_what_to_do(name: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=re.escape(words)):
+        verify.read_network(tmp_path / name)

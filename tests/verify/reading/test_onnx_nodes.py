@@ -349,6 +349,18 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, Any], 
         {},
         "it acts on 2 of 40 entries at a time",
     ),
+    "a choice by numbers": (
+        [NODE("Where", ["x", "x", "x"], ["y"])],
+        ROW,
+        {},
+        "ONNX node 0 (Where): it takes numbers of type float32 for a comparison; expected one, such as Greater",
+    ),
+    "an equation of another number of terms": (
+        [NODE("Einsum", ["x", "w"], ["y"], equation="bi->b")],
+        ROW,
+        {"w": draw(6)},
+        "ONNX node 0 (Einsum): its equation is 'bi->b' for 2 operands; expected a term for each",
+    ),
     "a choice that jumps": (
         [NODE("Greater", ["x", "e"], ["g"]), NODE("Where", ["g", "x", "k"], ["y"])],
         ROW,

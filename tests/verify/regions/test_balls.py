@@ -246,3 +246,10 @@ def test_a_time_limit_ends_the_cuts() -> None:
     encoding = verify.encode(zoo.network((2, 4, 3, 1), seed=1), verify.L2Ball([0.0, 0.4], 0.8))
     outcome = outer_approximation.maximise(BACKENDS["scipy"], encoding, lambda: 0.0, lambda point: False)
     assert (outcome.status, outcome.bound) == (EngineStatus.LIMIT, np.inf)
+
+
+def test_a_region_is_shown_by_what_it_is() -> None:
+    assert repr(verify.LinfBall([0.0, 1.0], 0.1)) == "<L-inf ball of radius 0.1 over 2 inputs>"
+    assert repr(verify.Box([0.0], [1.0])).startswith("<box over 1 input")
+    with pytest.raises(TypeError, match=r"such as verify.LinfBall\(x, radius\) or verify.Box\(lower, upper\)"):
+        verify.maximize(zoo.network((2, 3, 1), seed=0), np.zeros(2), 0.1)  # type: ignore[arg-type]

@@ -26,20 +26,31 @@ MOST_PRODUCTS = 1 << 30
 
 def greater(scope: Scope, node: Any) -> Signal:
     """Read where the first operand is larger, or as large."""
-    _, (left, right) = operands(scope, node)
-    return Signal(combined([left, right], [1.0, -1.0]), TRUTH)
+    return Signal(_difference(scope, node, 1.0), TRUTH)
 
 
 def less(scope: Scope, node: Any) -> Signal:
     """Read where the first operand is smaller, or as small."""
-    _, (left, right) = operands(scope, node)
-    return Signal(combined([right, left], [1.0, -1.0]), TRUTH)
+    return Signal(_difference(scope, node, -1.0), TRUTH)
+
+
+def _difference(scope: Scope, node: Any, sign: float) -> Value:
+    _, values = operands(scope, node)
+    if len(values) != 2:
+        raise ValueError(f"it has {len(values)} operands; expected two")
+    return combined(values, [sign, -sign])
 
 
 def negated(scope: Scope, node: Any) -> Signal:
     """Read where a comparison does not hold."""
     signal = scope.signal(node)
+    _check_truth(signal)
     return signal.of(scaled(signal.value, np.array(-1.0)))
+
+
+def _check_truth(signal: Signal) -> None:
+    if signal.kind != TRUTH:
+        raise ValueError(f"it takes numbers of type {signal.kind} for a comparison; expected one, such as Greater")
 
 
 def where(scope: Scope, node: Any) -> Signal:
@@ -49,6 +60,7 @@ def where(scope: Scope, node: Any) -> Signal:
     parts = [_operand(scope, node, index, name, kinds) for name, index in names]
     if node.input[0] in scope.signals:
         condition = scope.signals[node.input[0]]
+        _check_truth(condition)
         kind = kinds[0] if kinds else scope.constant(node, 1).dtype
         for part in parts:
             check_growth(condition.shape, part.shape)
@@ -85,8 +97,10 @@ def einsum(scope: Scope, node: Any) -> Signal:
     place = scope.place(node, *range(len(node.input)))
     signal = scope.signals[node.input[place]]
     others = {index: scope.reals(node, index, signal.kind) for index in range(len(node.input)) if index != place}
-    equation = options_of(node)["equation"].decode()
+    equation = bytes(options_of(node).get("equation", b"")).decode()
     terms = equation.replace(" ", "").partition("->")[0].split(",")
+    if not equation or len(terms) != len(node.input):
+        raise ValueError(f"its equation is {equation[:60]!r} for {len(node.input)} operands; expected a term for each")
     shapes = [signal.shape if index == place else others[index].shape for index in range(len(node.input))]
     sizes = {
         letter: size
