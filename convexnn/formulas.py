@@ -66,6 +66,33 @@ def formula_lines(
     return lines
 
 
+def folded_lines(
+    layers: Sequence[tuple[sp.csr_matrix, Floats]], always: Bools, inputs: Sequence[str] | None = None, digits: int = 3
+) -> list[str]:
+    """Return a line for every output of a network of one hidden layer, with the neurons that are `always` active in it.
+
+    On rows where these are active the outputs are what the lines say; the large biases that keep them so cancel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scipy.sparse as sp
+    >>> from convexnn.formulas import folded_lines
+    >>> first = sp.csr_matrix([[2.0], [1.0]]), np.array([500.0, 0.0])
+    >>> last = sp.csr_matrix([[3.0, 1.0]]), np.array([-1499.0])
+    >>> folded_lines([first, last], np.array([True, False]), ["age"])
+    ['y = 6 age + h1 + 1']
+    """
+    (weight, bias), (heads, shift) = layers
+    names = unit_names([weight.shape[1], len(bias), len(shift)], inputs)
+    linear = heads[:, always]
+    joined = sp.csr_matrix(sp.hstack([linear @ weight[always], heads[:, ~always]], format="csr"))
+    joined.eliminate_zeros()
+    left = [*names[0], *(name for name, kept in zip(names[1], ~always, strict=True) if kept)]
+    total = shift + linear @ bias[always]
+    return [f"{name} = {affine_words(joined, total, unit, left, digits)}" for unit, name in enumerate(names[2])]
+
+
 def is_short(layers: Sequence[tuple[sp.csr_matrix, Floats]]) -> bool:
     """Whether formulas are short enough to be read at a glance."""
     lines = sum(len(bias) for _, bias in layers)

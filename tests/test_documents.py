@@ -174,4 +174,4 @@ def test_addresses_are_listed_in_one_place() -> None:
             continue
         for address in re.findall(r"https?://[\w./~%-]{8,}", path.read_text(encoding="utf-8")):
             host = "/".join(address.split("/")[:3])
-            assert host in listed or path.name == "model_files.py", f"{path.name}: {address} is not in docs/links.md"
+            assert host in listed, f"{path.name}: {address} is not in docs/links.md"

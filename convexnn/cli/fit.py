@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +17,7 @@ from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain, print_remark, score_name
 from convexnn.cli.files.data_file import DataFile, read_data
 from convexnn.cli.files.writable import writable
-from convexnn.formulas import is_short
+from convexnn.formulas import folded_lines, is_short
 from convexnn.tables import counting
 
 TASKS = ("auto", "classify", "regress")
@@ -240,14 +239,26 @@ def _words(fitted: Fitted) -> str:
             f"{type(model).__name__}: {data.target!r}{classes}, from {counting(len(data.features), 'feature')}",
             f"  {', '.join(part for part in (held, own) if part)}",
             f"  {network} ({weights}, and biases); {fitted.seconds:.1f} s",
-            *_formulas(network, data.features),
+            *_formulas(network, data),
         )
     )
 
 
-def _formulas(network: Any, features: Sequence[str]) -> list[str]:
-    """Return the network's formulas in the names of the columns, a line a unit; none where it is too large for them."""
-    return [f"    {line}" for line in network.formula(features).split("\n")] if is_short(network.layers) else []
+def _formulas(network: Any, data: DataFile) -> list[str]:
+    """Return the network's formulas in the names of the columns, a line a unit; none where it is too large for them.
+
+    Neurons that are active on all rows are put into the outputs in lines of their own.
+    """
+    if not is_short(network.layers):
+        return []
+    lines = network.formula(data.features).split("\n")
+    if len(network.layers) == 2:
+        always = (network.activations(data.X)[0] > 0.0).all(axis=0)
+        if always.any():
+            names = ", ".join(f"h{unit}" for unit in np.flatnonzero(always))
+            lines.append(f"with {names} active, as on all rows of the table:")
+            lines += [f"  {line}" for line in folded_lines(network.layers, always, data.features)]
+    return [f"    {line}" for line in lines]
 
 
 def _weights(network: Any) -> int:
@@ -268,7 +279,7 @@ def _record(fitted: Fitted) -> dict[str, Any]:
         "weights": _weights(network),
         "nonzeros": network.nnz,
         "neurons": network.n_neurons,
-        "formula": [line.strip() for line in _formulas(network, fitted.data.features)],
+        "formula": network.formula(fitted.data.features).split("\n") if is_short(network.layers) else [],
         "status": model.status_.name,
         "seconds": fitted.seconds,
     }

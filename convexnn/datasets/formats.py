@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import tarfile
 import zlib
 from pathlib import Path
@@ -11,7 +10,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from convexnn.files import unpacked
+
 Bytes = NDArray[np.uint8]
+
+# Bytes that an IDX file may hold once it is unpacked: twenty times those of MNIST.
+MOST_BYTES = 1 << 30
 
 # A CIFAR-10 record: one label, then 32 x 32 red, green and blue values.
 SIDE, CHANNELS = 32, 3
@@ -26,11 +30,7 @@ def read_idx(path: Path) -> Bytes:
     ValueError
         The file is not of this format, or ends too early or too late.
     """
-    content = path.read_bytes()
-    try:
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole gzip file ({error})") from None
+    content = unpacked(path.read_bytes(), str(path), MOST_BYTES)
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"{path} is not an IDX file of bytes; expected it to begin with 0, 0, 8")
     start = 4 + 4 * content[3]

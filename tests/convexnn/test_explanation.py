@@ -10,6 +10,7 @@ import pytest
 
 import convexnn as cx
 import verify
+from convexnn.formulas import folded_lines
 from tests.helpers.graphs import graph
 
 
@@ -122,3 +123,18 @@ def test_a_solution_is_explained_as_its_network() -> None:
     assert verify.read_network(found) == found.to_network()
     with pytest.raises(TypeError, match="network is a list; expected a SparseReLUNetwork, a Solution or NetworkFit"):
         cx.explain([])
+
+
+def test_neurons_that_are_always_active_are_put_into_the_outputs() -> None:
+    network = cx.SparseReLUNetwork(
+        [
+            ([[1.0, -1.0], [0.5, 0.0], [0.0, 1.0]], [1000.0, 0.0, 500.0]),
+            ([[2.0, 1.0, -1.0], [0.0, 3.0, 0.5]], [-1499.0, 1.0]),
+        ]
+    )
+    lines = folded_lines(network.layers, np.array([True, False, True]), ["a", "b"])
+    assert lines == ["y0 = 2 a - 3 b + h1 + 1", "y1 = 0.5 b + 3 h1 + 251"]
+    rows = np.random.default_rng(0).uniform(-1.0, 1.0, (9, 2))
+    a, b = rows.T
+    hidden = np.maximum(0.5 * a, 0.0)
+    assert np.allclose(network.predict(rows), np.stack([2 * a - 3 * b + hidden + 1, 0.5 * b + 3 * hidden + 251], 1))

@@ -33,7 +33,7 @@ class TestFormats:
             (idx(np.zeros((3, 2), np.uint8)) + b"\0", "holds 7 entries; expected 6"),
             (b"\0\0\x08\x03\0\0\0\2", "holds 0 entries; expected"),
             (b"\0\0\x08\x04" + b"\xff" * 16, "holds 0 entries; expected 340282366"),
-            (gzip.compress(idx(np.zeros((30, 2), np.uint8)), mtime=0)[:-9], "is not a whole gzip file"),
+            (gzip.compress(idx(np.zeros((30, 2), np.uint8)), mtime=0)[:-9], "is damaged, gzip cannot unpack it"),
         ],
     )
     def test_a_damaged_idx_file_is_refused(self, tmp_path: Path, content: bytes, message: str) -> None:
