@@ -58,6 +58,8 @@ class NeuronSplitting:
             then = settling.layer if self.rounds else None
             inquiry.take_layers(sharpen(net, inquiry.region, inquiry.layers, stop, self.rounds, then))
             inquiry.proof = Proof.BRANCHED
+            if self.rounds:
+                self._settle(above(inquiry, chosen, self.level), settling)
             left = above(inquiry, chosen, self.level)
             if not self.able(left):
                 break
@@ -67,10 +69,7 @@ class NeuronSplitting:
                 pause = min(pause, until)
             if self._search_subproblems(left, visit, pause):
                 return True
-            self.ended = clock.seconds < pause
-            if self.rounds and not self.ended:
-                self._settle(above(inquiry, left, self.level), settling)
-            self.ended = self.ended or not above(inquiry, left, self.level)
+            self.ended = clock.seconds < pause or not above(inquiry, left, self.level)
             self.rounds = max(SCHEDULE.first_rounds, 2 * self.rounds)
         self.spent = clock.seconds - began
         return False
@@ -78,7 +77,7 @@ class NeuronSplitting:
     def _settle(self, chosen: list[int], settling: Settling) -> None:
         """Bound chosen functions by a few linear programs each; small networks have whole trees of them."""
         inquiry = self.inquiry
-        if takes_programs(inquiry) or not settling.able(inquiry.functions.network, inquiry.layers[:-1]):
+        if not chosen or takes_programs(inquiry) or not settling.able(inquiry.functions.network, inquiry.layers[:-1]):
             return
         for index in chosen:
             found = settling.function(inquiry.functions, index, inquiry.layers[:-1], self.level)

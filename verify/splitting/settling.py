@@ -68,8 +68,8 @@ class Settling:
         if not 0 < len(loose) <= NARROW or not self.able(network, before):
             return own
         lower, upper = own.lower.copy(), own.upper.copy()
-        near = np.minimum(-lower, upper) / (upper - lower)
-        for unit in loose[np.argsort(near[loose], kind="stable")]:
+        near = np.minimum(-lower, upper)[loose] / (upper - lower)[loose]
+        for unit in loose[np.argsort(near, kind="stable")]:
             sign = 1.0 if upper[unit] < -lower[unit] else -1.0
             row = sp.csr_matrix(([sign], ([0], [unit])), shape=(1, network.n_outputs))
             found = self.function(Functions(row, np.zeros(1), network), 0, before, 0.0)

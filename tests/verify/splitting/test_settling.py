@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import convexnn as cx
 import verify
 from tests.helpers import zoo
 from verify.bounds.functions import Functions
@@ -99,3 +101,14 @@ def test_what_does_not_suit_or_has_no_time_is_left_as_it_is(monkeypatch: pytest.
     assert settling_of(box).layer(network.upto(1), known[:2]) is known[1]
     monkeypatch.setattr(settling, "LARGEST", 0)
     assert not settling_of(box).able(network, known[:-1])
+
+
+def test_neurons_that_are_constant_are_left_alone() -> None:
+    layers = list(zoo.network((3, 6, 6, 2), seed=0).layers)
+    weight, bias = layers[1][0].toarray(), layers[1][1].copy()
+    weight[0], bias[0] = 0.0, 0.0
+    network, box = cx.SparseReLUNetwork([layers[0], (weight, bias), layers[2]]), verify.LinfBall(CENTER, 1.0)
+    known = [replace(layer, lower=layer.lower.copy()) for layer in crown_bounds(network, box)]
+    known[1].lower[0] = known[1].upper[0] = 0.0
+    found = settling_of(box).layer(network.upto(1), known[:2])
+    assert found.lower[0] == found.upper[0] == 0.0
