@@ -21,10 +21,10 @@ RIDGE_SHARE = 0.5
 # many columns fits in, and the ridge keeps what few rows do not bear out small.
 ROWS_PER_WEIGHT, ROWS_PER_WEIGHT_LABELS = 2, 4
 
-# Most weights for each input and output, and one more: 4 % and 6 % of those of a dense network of 100 hidden neurons.
+# Most weights for each input and output, and one more: 4 % and 4.5 % of those of a dense network of 100 hidden neurons.
 # With 8, and a weight for 8 rows, numbers were predicted less well on the first half of benchmarks/tables.py; with 4,
 # rare labels were fitted less well than by a logistic regression.
-WEIGHTS_PER_UNIT, WEIGHTS_PER_UNIT_LABELS = 4, 6
+WEIGHTS_PER_UNIT, WEIGHTS_PER_UNIT_LABELS = 4.0, 4.5
 
 # Weights that a network gets however few rows there are, for each output.
 LEAST_PER_OUTPUT = 10
@@ -36,7 +36,7 @@ def network_size(
     """Return budget and width: those given or, where None, those that the size of the data suggests.
 
     The budget is one weight for every 2 target values, at most 4 for each input and output and one more (labels: 4 and
-    6), at least 10 for each output; never more than the weights that the network has. The width is that of
+    4.5), at least 10 for each output; never more than the weights that the network has. The width is that of
     ``fit_network``.
 
     Raises
@@ -50,7 +50,7 @@ def network_size(
         per_unit, per_weight = WEIGHTS_PER_UNIT, ROWS_PER_WEIGHT
         if labels:
             per_unit, per_weight = WEIGHTS_PER_UNIT_LABELS, ROWS_PER_WEIGHT_LABELS
-        most, values = per_unit * (n_inputs + n_outputs + 1), n_rows * n_outputs
+        most, values = int(per_unit * (n_inputs + n_outputs + 1)), n_rows * n_outputs
         asked = max(min(values // per_weight, most), LEAST_PER_OUTPUT * n_outputs, least)
     else:
         asked = as_count(budget, "budget")

@@ -22,7 +22,7 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
     budget : int, optional
         Most nonzero weights, of all layers together; biases come on top. Default: one for every 2 target values, at
         most 4 for each feature and output and one more, at least 10 for each output (labels: one for every 4, at most
-        6). A budget beyond the weights that there are is clamped.
+        4.5). A budget beyond the weights that there are is clamped.
     width : int, optional
         Most neurons of each hidden layer; default 1.8 times the root of the budget, at most 100.
     depth : int, default 1

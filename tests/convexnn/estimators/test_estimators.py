@@ -108,7 +108,7 @@ class TestDefaults:
             ((None, None, 1, 331, 10, 1), (48, 13)),  # 4 for each of 10 inputs, 1 output and one more
             ((None, None, 1, 10_000, 10, 1), (48, 13)),
             ((None, None, 1, 1347, 64, 10), (300, 32)),
-            ((None, None, 1, 1347, 64, 10, True), (450, 39)),  # 6 for each
+            ((None, None, 1, 1347, 64, 10, True), (337, 34)),  # 4.5 for each
             ((None, None, 1, 100, 10, 1, True), (25, 9)),  # a weight for every 4 rows
             ((None, None, 1, 20, 5, 3), (30, 10)),  # 10 for each output
             ((None, None, 1, 175, 38, 1), (87, 17)),  # a weight for every 2 rows

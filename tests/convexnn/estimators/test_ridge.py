@@ -125,12 +125,12 @@ def scarce(positives: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return X, scores >= np.sort(scores[:2000])[-positives]
 
 
-@pytest.mark.parametrize("positives", [60, 280])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_rare_labels_are_predicted_better_than_under_the_ridge_of_the_noise(
-    positives: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, their logarithmic loss on rows held out was above that of a logistic regression by some hundredths."""
-    X, y = scarce(positives, 1)
+    X, y = scarce(60, seed)
     model = cx.SparseReLUClassifier(random_state=0).fit(X[:2000], y[:2000])
     with monkeypatch.context() as patch:
         patch.setattr(NetworkFitter, "_best_multiple", lambda self, ridge: 1.0)
