@@ -96,7 +96,7 @@ class Schedule:
     favour: float = 1.5
     first_rounds: int = 16
     searched: float = 0.25
-    settling: float = 0.2
+    settling: float = 0.3
     halved: float = 0.5
     closing: float = 0.5
     enough_boxes: int = 16
