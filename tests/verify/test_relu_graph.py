@@ -89,7 +89,7 @@ def test_final_and_notes_are_kept(network: cx.SparseReLUNetwork, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"final": "tanh"}, ValueError, "final 'tanh' is unknown; expected one of: softmax, log_softmax, sigmoid"),
+        ({"final": "erf"}, ValueError, "final 'erf' is unknown; expected one of: softmax, log_softmax, sigmoid, tanh"),
         ({"final": "softmax"}, ValueError, "final is 'softmax' for one output, which is constant; expected 'sigmoid'"),
         ({"notes": "words"}, TypeError, "notes is 'words'; expected a sequence of str"),
     ],
