@@ -278,6 +278,22 @@ def test_what_is_not_piecewise_linear_is_named(module: nn.Module, words: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda x: x.max().item() > 50.0,
+        lambda x: x.tolist()[0][0] > 50.0,
+        lambda x: not torch.allclose(x, x.clamp(-50.0, 50.0)),
+        lambda x: not torch.equal(x, x.clamp(-50.0, 50.0)),
+    ],
+)
+def test_a_branch_on_a_number_of_the_row_is_refused(asks: Callable[[Tensor], bool]) -> None:
+    # No random row of the comparison comes to the other branch.
+    module = Function(lambda m, x: -m.a(x) if asks(x) else m.a(x), a=LIN(6, 2))
+    with pytest.raises(ValueError, match="of the numbers of a row.; expected a forward without branches on numbers"):
+        verify.read_network(module, input_shape=ROW)
+
+
 class TwoInputs(nn.Module):
     """A module of two inputs."""
 

@@ -18,6 +18,12 @@ from verify.reading.graph.values import Shape
 # What is known once shapes are: it goes into the code as it is.
 PLAIN = (bool, int, float, str, torch.Size, torch.dtype, torch.device, torch.layout, type(None))
 
+# What answers so by shapes, types and places alone, and by no number of the row; `getitem` may find that a part is None.
+LOOKING = (
+    *("getattr", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "element_size"),
+    *("is_floating_point", "is_complex", "get_device", "type"),
+)
+
 
 class ShapedProxy(fx.Proxy):
     """A proxy that answers for shapes, lengths and parts."""
@@ -80,6 +86,7 @@ class ShapedTracer(fx.Tracer):
         finally:
             self._runs = False
         if isinstance(made, PLAIN) and kind != "placeholder":
+            _check_plain(proxy.node, made)
             self.graph.erase_node(proxy.node)
             return made
         self.seen[proxy.node] = made
@@ -112,6 +119,13 @@ class ShapedTracer(fx.Tracer):
                 return getattr(args[0], str(node.target))(*args[1:], **options)
             assert callable(node.target)
             return node.target(*args, **options)
+
+
+def _check_plain(node: fx.Node, made: Any) -> None:
+    """Raise ValueError where a plain answer, such as that of `x.max().item()`, may be another one for other rows."""
+    name = getattr(node.target, "__name__", str(node.target))
+    if name not in LOOKING and not (name == "getitem" and made is None):
+        raise ValueError(f"{name} makes a {type(made).__name__} of the numbers of a row")
 
 
 def _attribute(root: Any, path: str) -> Any:
