@@ -19,6 +19,7 @@ from verify import Holding
 from verify.properties.s_expressions import VnnlibError
 from verify.properties.several_networks import with_merged_inputs
 from verify.reading.side_by_side import side_by_side
+from verify.relu_graph import ReLUGraph
 
 D = 2
 BOX = "".join(f"(assert (<= -1 a[{i}] 1))" for i in range(D))
@@ -55,6 +56,15 @@ class TestSideBySide:
             [net.predict(rows[:, own]).reshape(50, -1) for net, own in zip(networks, places, strict=True)]
         )
         assert np.allclose(joint.predict(rows).reshape(50, -1), expected, rtol=1e-12, atol=1e-12)
+
+    def test_linear_units_round_nothing(self) -> None:
+        # 0.1 * 0.1 multiplied out is another number than 0.1 and 0.1 one after the other.
+        graphs = [ReLUGraph([([[a]], [0.0]), ([[a]], [0.0])], [[True]]) for a in (0.1, 0.3)]
+        chain = cx.SparseReLUNetwork([([[0.1]], [0.0])])
+        joint = side_by_side([*graphs, chain], [np.arange(1)] * 3, 1)
+        (first, _), (last, _) = joint.layers
+        assert first.toarray().tolist() == [[0.1], [0.3], [0.1]]
+        assert last.toarray().tolist() == np.diag([0.1, 0.3, 1.0]).tolist()
 
     def test_weights_of_chains_are_kept_to_the_last_bit(self) -> None:
         one, other = zoo.network((2, 4, 3, 1), seed=1), zoo.network((2, 5, 2, 1), seed=2)
