@@ -16,6 +16,7 @@ from verify.properties.at_point import in_all_alternatives
 from verify.properties.formulas import FALSE, TRUE, Atom, Formula, joined
 from verify.properties.names import DeclaredNetwork
 from verify.properties.property import Property
+from verify.reading.onnx_files.entry import check_titles
 from verify.reading.read_network import read_simple
 from verify.reading.side_by_side import side_by_side
 
@@ -44,8 +45,12 @@ def joined_question(given: Any, asked: Property) -> tuple[SparseReLUNetwork, Pro
 
 def _networks(given: Any, asked: Property) -> list[SparseReLUNetwork]:
     """Return the networks of a property, read, one for each that it declares."""
-    read = {name: read_simple(one) for name, one in _by_name(given, asked).items()}
-    networks = [read[one.name if one.name in read else one.equals] for one in asked.networks]
+    sources = _by_name(given, asked)
+    read = {name: read_simple(one) for name, one in sources.items()}
+    which = [one.name if one.name in read else one.equals for one in asked.networks]
+    for declared, name in zip(asked.networks, which, strict=True):
+        check_titles(declared.titles, sources[name])
+    networks = [read[name] for name in which]
     for declared, network in zip(asked.networks, networks, strict=True):
         _check(declared, network)
     return networks
