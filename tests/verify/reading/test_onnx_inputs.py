@@ -145,7 +145,7 @@ def test_a_property_may_call_the_inputs_as_the_model_does(tmp_path: Path) -> Non
 @pytest.mark.parametrize("titles", [('"z"', '"x"'), ('"x"', '"y"'), ("", '"x"')])
 def test_a_property_that_calls_the_inputs_otherwise_is_refused(titles: tuple[str, str]) -> None:
     # Taken in order, its z would be the model's x: an answer about another question.
-    with pytest.raises(ValueError, match="the property calls the inputs .*; expected those of the model, in its order"):
+    with pytest.raises(ValueError, match=r"calls the inputs .*; expected those of the model, in its order"):
         verify.check_vnnlib(two(), named(*titles))
     two_networks = verify.parse_property(
         f"""(declare-network f (declare-input a real [3]{titles[0]}) (declare-input c real [2]{titles[1]})
@@ -157,5 +157,5 @@ def test_a_property_that_calls_the_inputs_otherwise_is_refused(titles: tuple[str
 
 
 def test_names_of_inputs_need_a_model_that_has_them() -> None:
-    with pytest.raises(ValueError, match="'x', 'z'; expected .* give an ONNX model, or leave the names out"):
+    with pytest.raises(ValueError, match=r"'x', 'z'; expected .* give an ONNX model, or leave the names out"):
         verify.check_vnnlib(verify.read_network(two()), named('"x"', '"z"'))

@@ -18,7 +18,7 @@ from verify.reading.graph.values import Shape
 # What is known once shapes are: it goes into the code as it is.
 PLAIN = (bool, int, float, str, torch.Size, torch.dtype, torch.device, torch.layout, type(None))
 
-# What answers so by shapes, types and places alone, and by no number of the row; `getitem` may find that a part is None.
+# What answers so by shapes, types and devices, and by no number of the row; `getitem` may find that a part is None.
 LOOKING = (
     *("getattr", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "element_size"),
     *("is_floating_point", "is_complex", "get_device", "type"),
