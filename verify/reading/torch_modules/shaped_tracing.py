@@ -68,6 +68,8 @@ class ShapedTracer(fx.Tracer):
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.seen: dict[fx.Node, Any] = {}
+        # The nodes that depend on the row.
+        self.moving: set[fx.Node] = set()
         self._runs = False
         self.row = torch.zeros((1, *shape), dtype=dtype, device=device)
 
@@ -80,13 +82,16 @@ class ShapedTracer(fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
         if kind == "output":
             return proxy
+        if kind == "placeholder" or not self.moving.isdisjoint(proxy.node.all_input_nodes):
+            self.moving.add(proxy.node)
         self._runs = True
         try:
             made = self._made(proxy.node)
         finally:
             self._runs = False
         if isinstance(made, PLAIN) and kind != "placeholder":
-            _check_plain(proxy.node, made)
+            if proxy.node in self.moving:
+                _check_plain(proxy.node, made)
             self.graph.erase_node(proxy.node)
             return made
         self.seen[proxy.node] = made
