@@ -296,6 +296,55 @@ def test_a_branch_on_a_number_of_the_row_is_refused(asks: Callable[[Tensor], boo
         verify.read_network(module, input_shape=ROW)
 
 
+def clamping_a_view(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    y.view(-1, 2)[:, 0].clamp_(-50.0, 50.0)
+    return y
+
+
+def adding_to_another_name(m: Any, x: Tensor) -> Tensor:
+    y = z = m.a(x)
+    z += torch.relu(y - 50.0)
+    return y if len(x.shape) == 2 else z
+
+
+def calling_a_layer(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    m.b(y)
+    return y
+
+
+def telling_a_function(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    F.hardtanh(y, -50.0, 50.0, True)
+    return y
+
+
+@pytest.mark.parametrize("forward", [clamping_a_view, adding_to_another_name, calling_a_layer, telling_a_function])
+def test_what_is_changed_in_place_and_used_by_another_name_is_refused(forward: Callable[..., Any]) -> None:
+    # Random rows do not come to where the change makes a difference.
+    module = Function(forward, a=LIN(6, 2), b=nn.Hardtanh(-50.0, 50.0, inplace=True))
+    with pytest.raises(ValueError, match="changes a value in place, and the module returns it afterwards"):
+        verify.read_network(module, input_shape=ROW)
+
+
+def test_results_of_changes_in_place_are_read() -> None:
+    def changing(m: Any, x: Tensor) -> Tensor:
+        y = F.relu(m.a(x), inplace=True)
+        y += y.mean(1, keepdim=True)
+        y = m.b(F.dropout(y.mul_(2.0), 0.5, False, True))
+        y /= 3.0
+        y -= x[:, :3]
+        y *= 2.0
+        return y.clamp_(-0.1, 0.2) + x[:, 3:]
+
+    module = Function(changing, a=LIN(6, 3), b=nn.Dropout(inplace=True))
+    network = verify.read_network(module)
+    rows = torch.randn(20, 6)
+    with torch.no_grad():
+        assert np.allclose(network.predict(rows.numpy()), module.eval()(rows).numpy(), atol=1e-5)
+
+
 class TwoInputs(nn.Module):
     """A module of two inputs."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from verify.reading.graph.values import Shape
+from verify.reading.torch_modules.in_place import Proxy
 
 # What is known once shapes are: it goes into the code as it is.
 PLAIN = (bool, int, float, str, torch.Size, torch.dtype, torch.device, torch.layout, type(None))
@@ -25,7 +26,7 @@ LOOKING = (
 )
 
 
-class ShapedProxy(fx.Proxy):
+class ShapedProxy(Proxy):
     """A proxy that answers for shapes, lengths and parts."""
 
     tracer: ShapedTracer
