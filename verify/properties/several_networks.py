@@ -53,7 +53,23 @@ def _networks(given: Any, asked: Property) -> list[SparseReLUNetwork]:
     networks = [read[name] for name in which]
     for declared, network in zip(asked.networks, networks, strict=True):
         _check(declared, network)
+        if declared.equals and not _same(network, read.get(declared.equals, network)):
+            raise ValueError(
+                f"{declared.name} is equal to {declared.equals} in the property, and another network is given for it; "
+                f"expected the same one, or none for {declared.name}"
+            )
     return networks
+
+
+def _same(one: SparseReLUNetwork, other: SparseReLUNetwork) -> bool:
+    """Return whether two networks have the same layers."""
+    if one.sizes != other.sizes:
+        return False
+    pairs = zip(one.layers, other.layers, strict=True)
+    masks = [(one.linear_units(index), other.linear_units(index)) for index in range(len(one.layers) - 1)]
+    return all((w != v).nnz == 0 and np.array_equal(b, c) for (w, b), (v, c) in pairs) and all(
+        np.array_equal(0 if left is None else left, 0 if right is None else right) for left, right in masks
+    )
 
 
 def _by_name(given: Any, asked: Property) -> dict[str, Any]:

@@ -128,8 +128,8 @@ def _one_network(given: Any, asked: Property, model: Any) -> tuple[SparseReLUNet
         if model is not None:
             raise ValueError("model is given for a property of several networks; expected it for one network alone")
         return joined_question(given, asked)
-    if isinstance(given, dict) and len(given) == 1:
-        (given,) = given.values()
+    if isinstance(given, list | tuple | dict) and len(given) == 1:
+        (given,) = given.values() if isinstance(given, dict) else given
     if isinstance(given, list | tuple | dict):
         raise ValueError(f"{len(given)} networks are given for a property of one; expected one network alone")
     for declared in asked.networks:

@@ -179,6 +179,23 @@ def test_networks_that_do_not_fit_are_refused_in_a_line(given: Any, words: str) 
     assert "\n" not in str(caught.value)
 
 
+def test_another_network_for_one_that_equals_it_is_refused() -> None:
+    asked = verify.parse_property(f"{declared('(equal-to f)')}{BOX}{SAME}(assert (> b[0] (+ d[0] 0.1)))")
+    network, other = zoo.network((2, 3, 1)), zoo.network((2, 3, 1), seed=9)
+    rest = ReLUGraph(network.layers, [[True, False, False]])
+    for second in (other, rest):
+        with pytest.raises(ValueError, match="g is equal to f in the property, and another network is given for it"):
+            verify.check_vnnlib([network, second], asked)
+    again = cx.SparseReLUNetwork(network.layers)
+    assert verify.check_vnnlib([network, again], asked).status is Holding.HOLDS
+
+
+def test_a_list_of_one_network_is_that_network() -> None:
+    single = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(assert (<= 0 X_0 X_1 1))"
+    for given in ([zoo.network((2, 3, 1))], {"f": zoo.network((2, 3, 1))}):
+        assert verify.check_vnnlib(given, verify.parse_property(single)).status is Holding.VIOLATED
+
+
 def test_lists_and_models_belong_to_their_kind_of_property() -> None:
     network = zoo.network((2, 3, 1))
     asked = verify.parse_property(f"{declared()}{BOX}{SAME}(assert (>= b[0] d[0]))")

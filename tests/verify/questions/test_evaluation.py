@@ -30,7 +30,7 @@ def test_labels_of_a_classifier_are_its_own() -> None:
 def test_places_of_classes_are_no_labels_of_a_classifier(labels: list[int]) -> None:
     # A 1 alone is the first class: it cannot be the second one because a 0 stands in another row.
     model = LogisticRegression(C=100.0).fit(ROWS, [1, 1, 2, 3])
-    with pytest.raises(ValueError, match="y holds 0 at index .; expected one of the classes 1, 2, 3"):
+    with pytest.raises(ValueError, match=r"y holds 0 at index \d; expected one of the classes 1, 2, 3"):
         verify.evaluate(model, ROWS, labels, ball)
 
 

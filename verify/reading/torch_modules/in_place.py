@@ -1,4 +1,4 @@
-"""Operations in place: a value that one has changed must not be used again by another name, which a graph cannot show."""
+"""Operations in place: no value that one has changed may be used again by another name, which a graph cannot show."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CHANGING = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 SHARING = {
     *("view", "view_as", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "expand", "contiguous"),
     *("transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "permute", "t", "getattr", "getitem", "atleast_2d"),
-    *("chunk", "split", "tensor_split", "hsplit", "vsplit", "unbind", "narrow", "select", "diagonal", "pos", "positive"),
-    *("detach", "to", "type_as", "float", "double", "half", "cpu", "dropout", "dropout1d", "dropout2d", "dropout3d"),
-    *("pad", "interpolate", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+    *("chunk", "split", "tensor_split", "hsplit", "vsplit", "unbind", "narrow", "select", "diagonal"),
+    *("pos", "positive", "detach", "to", "type_as", "float", "double", "half", "cpu", "dropout", "dropout1d"),
+    *("dropout2d", "dropout3d", "pad", "interpolate", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
 }
 LAYERS = (
     *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
