@@ -24,12 +24,17 @@ TYPES = ("real", "float64", "double", "float32", "float", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class DeclaredNetwork:
-    """A network of a file: its name, how many inputs and outputs it has, and the name of the one that it equals."""
+    """A network of a file: its name, how many inputs and outputs it has, and the name of the one that it equals.
+
+    `titles` has what several input tensors are called in the model, in quotes behind their shapes; nothing where the
+    file does not say.
+    """
 
     name: str
     n_inputs: int
     n_outputs: int
     equals: str = ""
+    titles: tuple[str, ...] = ()
 
 
 @dataclass
@@ -37,13 +42,15 @@ class Names:
     """The variables of a file: `find` says which one a word is.
 
     `single` has those declared one by one, `tensors` those of networks: the letter, the first index and the shape;
-    `equals` has the networks that are said to be another one, by name.
+    `equals` has the networks that are said to be another one, by name, and `titles` the names that tensors have in the
+    model.
     """
 
     single: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
     tensors: dict[str, tuple[str, int, tuple[int, ...]]] = field(default_factory=dict)
     networks: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     equals: dict[str, str] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=lambda: {"X": 0, "Y": 0})
 
     def find(self, word: Word) -> Variable | None:
@@ -64,7 +71,7 @@ class Names:
         if name not in self.tensors:
             raise VnnlibError(word.line, f"{_brief(name)} is not declared")
         letter, first, shape = self.tensors[name]
-        places = [int(part[:10]) for part in index.split(",") if part]
+        places = [int(part.lstrip("0")[:10] or "0") for part in index.split(",") if part]
         inside = len(places) == len(shape) and all(i < size for i, size in zip(places, shape, strict=True))
         if not inside or index.count(",") != max(len(places) - 1, 0):
             kind = "no index" if not shape else f"{len(shape)} of them, each below its size"
@@ -139,7 +146,15 @@ class Names:
 
     def declared(self) -> tuple[DeclaredNetwork, ...]:
         """Return the networks, in the order of the file."""
-        return tuple(DeclaredNetwork(name, *self._counts(name), self.equals.get(name, "")) for name in self.networks)
+        return tuple(
+            DeclaredNetwork(name, *self._counts(name), self.equals.get(name, ""), self._titles(name))
+            for name in self.networks
+        )
+
+    def _titles(self, network: str) -> tuple[str, ...]:
+        """Return the names of several inputs in the model; nothing where none is stated, or none can be mistaken."""
+        found = tuple(self.titles.get(name, "") for name in self.networks[network]["X"])
+        return found if len(found) > 1 and any(found) else ()
 
     def _declare_tensor(self, group: Group, letter: str) -> str:
         """Take the declaration of an input or an output of a network; return its name."""
@@ -160,6 +175,7 @@ class Names:
                 group.line, f"{name} has {count:,} entries; expected 1 to {MOST_ENTRIES:,} of all tensors"
             )
         self.tensors[name] = letter, first, sizes
+        self.titles[name] = next((word[1:-1].replace('""', '"') for word in words[3:] if word.startswith('"')), "")
         self.sizes[letter] += count
         return name
 

@@ -16,6 +16,7 @@ from verify.properties.at_point import in_all_alternatives
 from verify.properties.formulas import FALSE, TRUE, Atom, Formula, joined
 from verify.properties.names import DeclaredNetwork
 from verify.properties.property import Property
+from verify.reading.onnx_files.entry import check_titles
 from verify.reading.read_network import read_simple
 from verify.reading.side_by_side import side_by_side
 
@@ -44,11 +45,31 @@ def joined_question(given: Any, asked: Property) -> tuple[SparseReLUNetwork, Pro
 
 def _networks(given: Any, asked: Property) -> list[SparseReLUNetwork]:
     """Return the networks of a property, read, one for each that it declares."""
-    read = {name: read_simple(one) for name, one in _by_name(given, asked).items()}
-    networks = [read[one.name if one.name in read else one.equals] for one in asked.networks]
+    sources = _by_name(given, asked)
+    read = {name: read_simple(one) for name, one in sources.items()}
+    which = [one.name if one.name in read else one.equals for one in asked.networks]
+    for declared, name in zip(asked.networks, which, strict=True):
+        check_titles(declared.titles, sources[name])
+    networks = [read[name] for name in which]
     for declared, network in zip(asked.networks, networks, strict=True):
         _check(declared, network)
+        if declared.equals and not _same(network, read.get(declared.equals, network)):
+            raise ValueError(
+                f"{declared.name} is equal to {declared.equals} in the property, and another network is given for it; "
+                f"expected the same one, or none for {declared.name}"
+            )
     return networks
+
+
+def _same(one: SparseReLUNetwork, other: SparseReLUNetwork) -> bool:
+    """Return whether two networks have the same layers."""
+    if one.sizes != other.sizes:
+        return False
+    pairs = zip(one.layers, other.layers, strict=True)
+    masks = [(one.linear_units(index), other.linear_units(index)) for index in range(len(one.layers) - 1)]
+    return all((w != v).nnz == 0 and np.array_equal(b, c) for (w, b), (v, c) in pairs) and all(
+        np.array_equal(0 if left is None else left, 0 if right is None else right) for left, right in masks
+    )
 
 
 def _by_name(given: Any, asked: Property) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from verify.questions.engines import choose_engine, out_of_time
 from verify.questions.open_case import OpenCase, OpenCondition, cases_for
 from verify.questions.resources import INTERRUPTION, Resources, answer_of, resources_of
 from verify.questions.witness_search import OUT_OF_TIME, WitnessSearch
+from verify.reading.onnx_files.entry import check_titles
 from verify.reading.read_network import read_simple
 from verify.regions.box import EmptyError
 from verify.splitting.schedule import SCHEDULE, asks_early
@@ -127,10 +128,12 @@ def _one_network(given: Any, asked: Property, model: Any) -> tuple[SparseReLUNet
         if model is not None:
             raise ValueError("model is given for a property of several networks; expected it for one network alone")
         return joined_question(given, asked)
-    if isinstance(given, dict) and len(given) == 1:
-        (given,) = given.values()
+    if isinstance(given, list | tuple | dict) and len(given) == 1:
+        (given,) = given.values() if isinstance(given, dict) else given
     if isinstance(given, list | tuple | dict):
         raise ValueError(f"{len(given)} networks are given for a property of one; expected one network alone")
+    for declared in asked.networks:
+        check_titles(declared.titles, given if model is None else model)
     return read_simple(given), asked, None
 
 

@@ -157,10 +157,12 @@ def _labels(network: SparseReLUNetwork, y: ArrayLike, count: int, named: Any) ->
     names = list(named) if named is not None else [0, 1] if network.n_outputs == 1 else []
     if len(names) == len(known) and all(value in names for value in values.tolist()):
         return [known[names.index(value)] for value in values.tolist()]
-    bad = next((index for index, value in enumerate(values.tolist()) if value not in known), None)
+    # Places are no labels where a classifier has its own: 1 would be one class or another by what else is in y.
+    allowed = known if named is None or len(names) != len(known) else names
+    bad = next((index for index, value in enumerate(values.tolist()) if value not in allowed), None)
     if bad is not None:
         span = "-1 or 1, or 0 or 1" if network.n_outputs == 1 else f"0 to {network.n_outputs - 1}"
-        span = span if named is None else f"one of the classes {', '.join(map(repr, np.asarray(named).tolist()))}"
+        span = span if allowed is known else f"one of the classes {', '.join(map(repr, np.asarray(named).tolist()))}"
         raise ValueError(f"y holds {values.tolist()[bad]!r} at index {bad}; expected {span}")
     return [int(value) for value in values]
 

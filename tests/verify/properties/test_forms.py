@@ -247,6 +247,12 @@ class TestTensors:
         with pytest.raises(VnnlibError, match="has indices for the shape"):
             verify.parse_property(f"{text}{bounds}(assert (>= b[1 2] 0))")
 
+    def test_zeros_before_an_index_change_nothing(self) -> None:
+        text = "(declare-network f (declare-input A real [2]) (declare-output b real [1]))(assert (<= A[{}] 0))"
+        for index in ("1", "01", "00000000000001"):
+            (atom,) = verify.parse_property(text.format(index)).asserted
+            assert atom.inputs == {1: 1.0}  # type: ignore[union-attr]
+
     def test_several_inputs_lie_one_after_the_other(self) -> None:
         text = """(declare-network N (declare-input image Real [1]) (declare-input more Real [1, 1])
             (declare-output Y Real [2])) (assert (and (<= -1 image[0] 1) (<= {} more[0,0] 1))) (assert (>= Y[0] {}))"""

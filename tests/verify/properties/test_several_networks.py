@@ -19,6 +19,7 @@ from verify import Holding
 from verify.properties.s_expressions import VnnlibError
 from verify.properties.several_networks import with_merged_inputs
 from verify.reading.side_by_side import side_by_side
+from verify.relu_graph import ReLUGraph
 
 D = 2
 BOX = "".join(f"(assert (<= -1 a[{i}] 1))" for i in range(D))
@@ -55,6 +56,15 @@ class TestSideBySide:
             [net.predict(rows[:, own]).reshape(50, -1) for net, own in zip(networks, places, strict=True)]
         )
         assert np.allclose(joint.predict(rows).reshape(50, -1), expected, rtol=1e-12, atol=1e-12)
+
+    def test_linear_units_round_nothing(self) -> None:
+        # 0.1 * 0.1 multiplied out is another number than 0.1 and 0.1 one after the other.
+        graphs = [ReLUGraph([([[a]], [0.0]), ([[a]], [0.0])], [[True]]) for a in (0.1, 0.3)]
+        chain = cx.SparseReLUNetwork([([[0.1]], [0.0])])
+        joint = side_by_side([*graphs, chain], [np.arange(1)] * 3, 1)
+        (first, _), (last, _) = joint.layers
+        assert first.toarray().tolist() == [[0.1], [0.3], [0.1]]
+        assert last.toarray().tolist() == np.diag([0.1, 0.3, 1.0]).tolist()
 
     def test_weights_of_chains_are_kept_to_the_last_bit(self) -> None:
         one, other = zoo.network((2, 4, 3, 1), seed=1), zoo.network((2, 5, 2, 1), seed=2)
@@ -167,6 +177,23 @@ def test_networks_that_do_not_fit_are_refused_in_a_line(given: Any, words: str) 
     with pytest.raises(ValueError, match=words) as caught:
         verify.check_vnnlib(given, asked)
     assert "\n" not in str(caught.value)
+
+
+def test_another_network_for_one_that_equals_it_is_refused() -> None:
+    asked = verify.parse_property(f"{declared('(equal-to f)')}{BOX}{SAME}(assert (> b[0] (+ d[0] 0.1)))")
+    network, other = zoo.network((2, 3, 1)), zoo.network((2, 3, 1), seed=9)
+    rest = ReLUGraph(network.layers, [[True, False, False]])
+    for second in (other, rest):
+        with pytest.raises(ValueError, match="g is equal to f in the property, and another network is given for it"):
+            verify.check_vnnlib([network, second], asked)
+    again = cx.SparseReLUNetwork(network.layers)
+    assert verify.check_vnnlib([network, again], asked).status is Holding.HOLDS
+
+
+def test_a_list_of_one_network_is_that_network() -> None:
+    single = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(assert (<= 0 X_0 X_1 1))"
+    for given in ([zoo.network((2, 3, 1))], {"f": zoo.network((2, 3, 1))}):
+        assert verify.check_vnnlib(given, verify.parse_property(single)).status is Holding.VIOLATED
 
 
 def test_lists_and_models_belong_to_their_kind_of_property() -> None:

@@ -26,6 +26,14 @@ def test_labels_of_a_classifier_are_its_own() -> None:
             verify.evaluate(model, ROWS, [9, 9, 9, 9], ball)
 
 
+@pytest.mark.parametrize("labels", [[0, 0, 1, 2], [2, 1, 0, 0], [0, 1, 1, 1]])
+def test_places_of_classes_are_no_labels_of_a_classifier(labels: list[int]) -> None:
+    # A 1 alone is the first class: it cannot be the second one because a 0 stands in another row.
+    model = LogisticRegression(C=100.0).fit(ROWS, [1, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"y holds 0 at index \d; expected one of the classes 1, 2, 3"):
+        verify.evaluate(model, ROWS, labels, ball)
+
+
 def test_zero_and_one_are_the_classes_of_one_output() -> None:
     network = cx.SparseReLUNetwork([([[1.0]], [-0.2])])
     for labels in ([1, 1, 0, 0], [1, 1, -1, -1]):

@@ -122,3 +122,40 @@ def test_a_circle_of_nodes_is_refused_in_a_line() -> None:
     with pytest.raises(ValueError, match=r"ONNX node 0 \(Add\): operand 'b'") as caught:
         verify.read_network(model_of(nodes))
     assert "\n" not in str(caught.value)
+
+
+def named(first: str, second: str) -> verify.Property:
+    """Return that y_0 of `two` is below 1 where the input called x is 0 and that called z is in [0, 1]."""
+    text = f"""(declare-network f (declare-input a real [1,3]{first}) (declare-input c real [1,2]{second})
+        (declare-output d real [1,4]))"""
+    bounds = "".join(f"(assert (<= 0 a[0,{i}] 0))" for i in range(3))
+    bounds += "".join(f"(assert (<= 0 c[0,{i}] 1))" for i in range(2))
+    return verify.parse_property(f"{text}{bounds}(assert (>= d[0,0] 10))")
+
+
+def test_a_property_may_call_the_inputs_as_the_model_does(tmp_path: Path) -> None:
+    path = tmp_path / "two.onnx"
+    onnx.save(two(), path)
+    for asked in (named('"x"', '"z"'), named("", ""), named("", ' "z"')):
+        for source in (two(), path, two().SerializeToString()):
+            assert verify.check_vnnlib(source, asked).status.name == "HOLDS"
+        assert verify.check_vnnlib(verify.read_network(path), asked, model=path).status.name == "HOLDS"
+
+
+@pytest.mark.parametrize("titles", [('"z"', '"x"'), ('"x"', '"y"'), ("", '"x"')])
+def test_a_property_that_calls_the_inputs_otherwise_is_refused(titles: tuple[str, str]) -> None:
+    # Taken in order, its z would be the model's x: an answer about another question.
+    with pytest.raises(ValueError, match=r"calls the inputs .*; expected those of the model, in its order"):
+        verify.check_vnnlib(two(), named(*titles))
+    two_networks = verify.parse_property(
+        f"""(declare-network f (declare-input a real [3]{titles[0]}) (declare-input c real [2]{titles[1]})
+        (declare-output d real [4])) (declare-network g (declare-input e real [5]) (declare-output h real [4]))
+        (assert (<= 0 a[0] e[0] 1))(assert (>= d[0] h[0]))"""
+    )
+    with pytest.raises(ValueError, match="the property calls the inputs"):
+        verify.check_vnnlib([two(), two()], two_networks)
+
+
+def test_names_of_inputs_need_a_model_that_has_them() -> None:
+    with pytest.raises(ValueError, match=r"'x', 'z'; expected .* give an ONNX model, or leave the names out"):
+        verify.check_vnnlib(verify.read_network(two()), named('"x"', '"z"'))

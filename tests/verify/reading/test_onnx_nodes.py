@@ -361,6 +361,17 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, Any], 
         {"w": draw(6)},
         "ONNX node 0 (Einsum): its equation is 'bi->b' for 2 operands; expected a term for each",
     ),
+    "a choice whose small jump lies beside a large slope": (
+        [
+            NODE("Greater", ["x", "e"], ["g"]),
+            NODE("Mul", ["x", "s"], ["m"]),
+            NODE("Add", ["m", "k"], ["a"]),
+            NODE("Where", ["g", "a", "e"], ["y"]),
+        ],
+        ROW,
+        {"e": np.float32(0), "s": np.float32(1e7), "k": np.float32(1e-7)},
+        "ONNX node 3 (Where): it chooses between values that are not known to be equal where its condition changes",
+    ),
     "a choice that jumps": (
         [NODE("Greater", ["x", "e"], ["g"]), NODE("Where", ["g", "x", "k"], ["y"])],
         ROW,

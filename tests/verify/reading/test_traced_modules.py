@@ -50,6 +50,8 @@ def looking(m: Any, x: Tensor) -> Tensor:
     rows, *_ = x.shape
     total = sum((part.relu() for part in x.chunk(3, dim=1)), torch.zeros(rows, 2))
     kept = torch.maximum(m.a(x), torch.zeros(len(x), 4)) / np.sqrt(x.shape[1])
+    # What weights say is the same for every row.
+    kept = kept if m.a.weight.abs().max().item() < 1e9 else -kept
     return torch.cat([total, kept, x.new_ones(rows, 1)], 1)
 
 
@@ -276,6 +278,71 @@ def test_what_is_not_piecewise_linear_is_named(module: nn.Module, words: str) ->
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         verify.read_network(module, input_shape=ROW)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda x: x.max().item() > 50.0,
+        lambda x: x.tolist()[0][0] > 50.0,
+        lambda x: not torch.allclose(x, x.clamp(-50.0, 50.0)),
+        lambda x: not torch.equal(x, x.clamp(-50.0, 50.0)),
+    ],
+)
+def test_a_branch_on_a_number_of_the_row_is_refused(asks: Callable[[Tensor], bool]) -> None:
+    # No random row of the comparison comes to the other branch.
+    module = Function(lambda m, x: -m.a(x) if asks(x) else m.a(x), a=LIN(6, 2))
+    with pytest.raises(ValueError, match=r"of the numbers of a row\); expected a forward without branches"):
+        verify.read_network(module, input_shape=ROW)
+
+
+def clamping_a_view(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    y.view(-1, 2)[:, 0].clamp_(-50.0, 50.0)
+    return y
+
+
+def adding_to_another_name(m: Any, x: Tensor) -> Tensor:
+    y = z = m.a(x)
+    z += torch.relu(y - 50.0)
+    return y if len(x.shape) == 2 else z
+
+
+def calling_a_layer(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    m.b(y)
+    return y
+
+
+def telling_a_function(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    F.hardtanh(y, -50.0, 50.0, True)
+    return y
+
+
+@pytest.mark.parametrize("forward", [clamping_a_view, adding_to_another_name, calling_a_layer, telling_a_function])
+def test_what_is_changed_in_place_and_used_by_another_name_is_refused(forward: Callable[..., Any]) -> None:
+    # Random rows do not come to where the change makes a difference.
+    module = Function(forward, a=LIN(6, 2), b=nn.Hardtanh(-50.0, 50.0, inplace=True))
+    with pytest.raises(ValueError, match="changes a value in place, and the module returns it afterwards"):
+        verify.read_network(module, input_shape=ROW)
+
+
+def test_results_of_changes_in_place_are_read() -> None:
+    def changing(m: Any, x: Tensor) -> Tensor:
+        y = F.relu(m.a(x), inplace=True)
+        y += y.mean(1, keepdim=True)
+        y = m.b(F.dropout(y.mul_(2.0), 0.5, False, True))
+        y /= 3.0
+        y -= x[:, :3]
+        y *= 2.0
+        return y.clamp_(-0.1, 0.2) + x[:, 3:]
+
+    module = Function(changing, a=LIN(6, 3), b=nn.Dropout(inplace=True))
+    network = verify.read_network(module)
+    rows = torch.randn(20, 6)
+    with torch.no_grad():
+        assert np.allclose(network.predict(rows.numpy()), module.eval()(rows).numpy(), atol=1e-5)
 
 
 class TwoInputs(nn.Module):

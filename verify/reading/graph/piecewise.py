@@ -104,23 +104,26 @@ def chosen(test: Value, positive: Value, negative: Value) -> Value:
     """
     shape = np.broadcast_shapes(test.shape, positive.shape, negative.shape)
     edge, one, other = (expanded(value, shape) for value in (test, positive, negative))
-    slopes = _slopes(combined([one, other], [1.0, -1.0]), edge)
-    return combined([other, scaled(relu(edge), slopes.reshape(shape))], [1.0, 1.0])
+    return combined([other, scaled(relu(edge), _slopes(edge, one, other).reshape(shape))], [1.0, 1.0])
 
 
-def _slopes(value: Value, base: Value) -> Floats:
-    """Return how often each entry of `base` goes into that of a value, all of which it must be but for rounding."""
-    nodes = list(dict.fromkeys(node for node, _ in (*value.terms, *base.terms)))
-    parts = [
+def _slopes(test: Value, one: Value, other: Value) -> Floats:
+    """Return how often each entry of a test goes into the difference of two values; ValueError where it does not.
+
+    Each coefficient may be off by what rounding makes of those of the two values, so that no jump hides beside a large
+    one.
+    """
+    nodes = list(dict.fromkeys(node for value in (test, one, other) for node, _ in value.terms))
+    given, left, right = (
         sp.csr_matrix(sp.hstack([*(matrix_of(each, node) for node in nodes), each.offsets[:, None]], format="csr"))
-        for each in (value, base)
-    ]
-    asked, given = parts
+        for each in (test, one, other)
+    )
+    asked = left - right
     squares = np.asarray(given.multiply(given).sum(axis=1)).ravel()
     products = np.asarray(asked.multiply(given).sum(axis=1)).ravel()
     slopes = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0.0)
-    rest = abs(asked - sp.diags(slopes) @ given).max(axis=1).toarray().ravel()
-    if (rest > ROUNDING * abs(asked).max(axis=1).toarray().ravel()).any():
+    rest = abs(asked - sp.diags(slopes) @ given) - ROUNDING * (abs(left) + abs(right))
+    if (rest.data > 0.0).any():
         raise ValueError(
             "it chooses between values that are not known to be equal where its condition changes; expected such as "
             "where(x > 0, x, 0.1 * x)"

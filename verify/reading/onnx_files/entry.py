@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verify.reading.graph.values import Shape
-from verify.reading.onnx_files.model_files import Model
+from verify.reading.onnx_files.model_files import Model, is_model, is_model_file, load_model
 from verify.reading.onnx_files.scope import ML, shown
 
 
@@ -96,8 +98,7 @@ def entries_of(model: Model, shapes: Sequence[Shape] = ()) -> Entries:
         No input, another number of them than of shapes, sizes that nobody tells or that contradict each other, or a
         type that is no real number.
     """
-    weights = {tensor.name for tensor in model.proto.graph.initializer}
-    inputs = [value for value in model.proto.graph.input if value.name not in weights]
+    inputs = _inputs_of(model)
     if not inputs:
         raise ValueError(f"{model.name} has no input; expected one at least")
     if shapes and len(shapes) != len(inputs):
@@ -108,6 +109,32 @@ def entries_of(model: Model, shapes: Sequence[Shape] = ()) -> Entries:
         )
     pairs = zip_longest(inputs, shapes)
     return Entries(tuple(_entry_of(model, tensor, shape) for tensor, shape in pairs))
+
+
+def _inputs_of(model: Model) -> list[Any]:
+    weights = {tensor.name for tensor in model.proto.graph.initializer}
+    return [value for value in model.proto.graph.input if value.name not in weights]
+
+
+def check_titles(titles: Sequence[str], source: Any) -> None:
+    """Raise ValueError where the names that a property has for the inputs of a model are not its own, in its order.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        One for each input, empty where the property names none; no names at all are right for every network.
+    source : object
+        The network as it was given; only an ONNX model tells the names of its inputs.
+    """
+    if not titles:
+        return
+    named = is_model(source) or (isinstance(source, str | os.PathLike) and is_model_file(Path(source)))
+    known = [value.name for value in _inputs_of(load_model(source))] if named else []
+    if len(known) == len(titles) and all(title in ("", name) for title, name in zip(titles, known, strict=True)):
+        return
+    listed = ", ".join(shown(title) for title in titles)
+    own = ", ".join(map(shown, known[:8])) if named else "give an ONNX model, or leave the names out"
+    raise ValueError(f"the property calls the inputs {listed}; expected those of the model, in its order: {own}")
 
 
 def _entry_of(model: Model, tensor: Any, input_shape: Shape | None) -> Entry:

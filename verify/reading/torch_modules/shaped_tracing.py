@@ -14,12 +14,19 @@ import torch
 from torch import Tensor, fx
 
 from verify.reading.graph.values import Shape
+from verify.reading.torch_modules.in_place import Proxy
 
 # What is known once shapes are: it goes into the code as it is.
 PLAIN = (bool, int, float, str, torch.Size, torch.dtype, torch.device, torch.layout, type(None))
 
+# What answers so by shapes, types and devices, and by no number of the row; `getitem` may find that a part is None.
+LOOKING = (
+    *("getattr", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "element_size"),
+    *("is_floating_point", "is_complex", "get_device", "type"),
+)
 
-class ShapedProxy(fx.Proxy):
+
+class ShapedProxy(Proxy):
     """A proxy that answers for shapes, lengths and parts."""
 
     tracer: ShapedTracer
@@ -62,6 +69,8 @@ class ShapedTracer(fx.Tracer):
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.seen: dict[fx.Node, Any] = {}
+        # The nodes that depend on the row.
+        self.moving: set[fx.Node] = set()
         self._runs = False
         self.row = torch.zeros((1, *shape), dtype=dtype, device=device)
 
@@ -74,12 +83,16 @@ class ShapedTracer(fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
         if kind == "output":
             return proxy
+        if kind == "placeholder" or not self.moving.isdisjoint(proxy.node.all_input_nodes):
+            self.moving.add(proxy.node)
         self._runs = True
         try:
             made = self._made(proxy.node)
         finally:
             self._runs = False
         if isinstance(made, PLAIN) and kind != "placeholder":
+            if proxy.node in self.moving:
+                _check_plain(proxy.node, made)
             self.graph.erase_node(proxy.node)
             return made
         self.seen[proxy.node] = made
@@ -112,6 +125,13 @@ class ShapedTracer(fx.Tracer):
                 return getattr(args[0], str(node.target))(*args[1:], **options)
             assert callable(node.target)
             return node.target(*args, **options)
+
+
+def _check_plain(node: fx.Node, made: Any) -> None:
+    """Raise ValueError where a plain answer, such as that of `x.max().item()`, may be another one for other rows."""
+    name = getattr(node.target, "__name__", str(node.target))
+    if name not in LOOKING and not (name == "getitem" and made is None):
+        raise ValueError(f"{name} makes a {type(made).__name__} of the numbers of a row")
 
 
 def _attribute(root: Any, path: str) -> Any:

@@ -14,6 +14,7 @@ from torch import fx, nn
 from verify.reading.graph.values import Shape, Value, input_value, pinned
 from verify.reading.torch_modules.choices import Mask
 from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING
+from verify.reading.torch_modules.in_place import Proxy, used_after_change
 from verify.reading.torch_modules.joined import Joined
 from verify.reading.torch_modules.layers import KNOWN, NEUTRAL, RULES, kind_of, own_code
 from verify.reading.torch_modules.parts import Final
@@ -22,7 +23,7 @@ from verify.reading.torch_modules.shaped_tracing import ShapedTracer
 # Functions and methods that leave the shape of a row as it is, beside constants.
 KEEPING = (
     *("add", "sub", "mul", "truediv", "div", "neg", "relu", "clamp", "clip", "to", "float", "double", "half", "detach"),
-    *("contiguous", "clone", "abs", "dropout"),
+    *("contiguous", "clone", "abs", "dropout", "iadd", "isub", "imul", "itruediv"),
 )
 
 Layers = list[tuple[str, nn.Module]]
@@ -140,6 +141,9 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return _is_leaf(m)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Proxy(node, self)
+
 
 class _ShapedTracer(ShapedTracer):
     """The same with the shapes of one row."""
@@ -228,6 +232,7 @@ def _first_of(graph: fx.Graph | None, module: nn.Module) -> Layers:
 
 def follow_graph(graph: fx.Graph, module: nn.Module, shape: Shape, output: str | None = None) -> Value | Final:
     """Return what a graph makes of a row of a shape, or one of several results."""
+    _check_in_place(graph, module)
     known: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.op == "output":
@@ -238,6 +243,17 @@ def follow_graph(graph: fx.Graph, module: nn.Module, shape: Shape, output: str |
             raise ValueError(f"{_words(node)} cannot be read: {_first_line(error)}") from None
         known[node] = pinned(made) if isinstance(made, Value) and len(node.users) > 1 else made
     raise ValueError("the torch module returns nothing; expected an array")
+
+
+def _check_in_place(graph: fx.Graph, module: nn.Module) -> None:
+    found = used_after_change(graph, module)
+    if found is not None:
+        changing, user = found
+        uses = "the module returns it" if user.op == "output" else f"{_words(user)} uses it"
+        raise ValueError(
+            f"{_words(changing)} changes a value in place, and {uses} afterwards by another name; expected the result "
+            "of the change, as in y = y.clamp_(0, 1)"
+        )
 
 
 def _output(known: dict[fx.Node, Any], node: fx.Node, output: str | None) -> Value | Final:
