@@ -87,8 +87,11 @@ def test_threads_and_generators_of_the_caller_are_left_alone(name: str) -> None:
     np.random.seed(5)  # noqa: NPY002 (the caller may use it)
     torch.manual_seed(5)
     before, draws = surroundings(), np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
-    own = torch.get_rng_state()
+    own, here = torch.get_rng_state(), set(threading.enumerate())
     CALLS[name](0)
+    for thread in set(threading.enumerate()) - here:
+        # An engine's thread has given its answer, and takes a moment more to end.
+        thread.join(10.0)
     assert surroundings() == before
     np.testing.assert_array_equal(np.random.get_state(legacy=False)["state"]["key"], draws)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), own)

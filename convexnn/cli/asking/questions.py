@@ -29,6 +29,12 @@ def load_network(path: Path, digest: str) -> Any:
     return verify.read_network(path)
 
 
+def networks_for(asked: Any, paths: Sequence[Path], read: Callable[[Path], Any]) -> list[Any]:
+    """Return the networks of a property, read; their paths where it names the inputs of models, which a path tells."""
+    named = len(paths) > 1 and any(declared.titles for declared in asked.networks)
+    return list(paths) if named else [read(path) for path in paths]
+
+
 def what_is_left(options: dict[str, Any], began: float) -> dict[str, Any]:
     """Return options with the part of the time limit that is left: reading counts, from `began` of perf_counter on."""
     limit, spent = options["time_limit"], perf_counter() - began

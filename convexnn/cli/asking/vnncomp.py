@@ -18,7 +18,7 @@ from rich.console import Console
 
 from convexnn.checks import as_nonnegative
 from convexnn.cli.asking.isolated import run_isolated
-from convexnn.cli.asking.questions import replay_model
+from convexnn.cli.asking.questions import networks_for, replay_model
 from convexnn.cli.asking.vnnlib import text_of
 from convexnn.cli.common import options as shared
 from convexnn.cli.common.exit_codes import BAD_INPUT, INTERRUPTED
@@ -141,10 +141,8 @@ def decide(instance: Instance, options: dict[str, Any]) -> tuple[Outcome, str]:
         if find_spec(module) is not None:
             import_module(module)
     began = perf_counter()
-    networks, asked = (
-        [verify.read_network(path) for path in instance.network_files],
-        verify.read_property(instance.property_file),
-    )
+    asked = verify.read_property(instance.property_file)
+    networks = networks_for(asked, instance.network_files, verify.read_network)
     given = dict(zip(instance.names, networks, strict=True)) if instance.names else networks[0]
     model = replay_model(instance.network_files[0]) if len(asked.networks) < 2 else None
     left = max(0.0, instance.limit - (perf_counter() - began))

@@ -12,6 +12,7 @@ from convexnn.cli.asking.questions import (
     file_key,
     job_of,
     load_network,
+    networks_for,
     refuse_batch_of_one,
     refuse_witness_of_many,
     replay_model,
@@ -103,7 +104,9 @@ def _check(
 ) -> verify.Check:
     import verify
 
-    read = [load_network(path, fingerprint(path) if digest is None else digest) for path in networks]
+    read = networks_for(
+        asked, networks, lambda path: load_network(path, fingerprint(path) if digest is None else digest)
+    )
     model = None if len(asked.networks) > 1 else replay_model(networks[0])
     return verify.check_vnnlib(read if len(read) > 1 else read[0], asked, model=model, **what_is_left(options, began))
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import convexnn as cx
 from convexnn.cli.asking import isolated
 from convexnn.cli.files.instances import Instance, read_instances
 from tests.helpers.command_line import call, complained
+from tests.helpers.onnx_models import NODE, model_of
 
 BOX = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y_0 Real) (declare-const Y_1 Real)
 (assert (<= 0 X_0 1)) (assert (<= 0 X_1 1))
@@ -128,6 +131,25 @@ class TestSeveralNetworks:
         networks = repr([("f", str(pair / "net.onnx")), ("g", str(pair / "half.onnx"))])
         for name, word in (("near", "unsat"), ("far", "sat")):
             call("vnncomp", "v1", "c", networks, pair / f"{name}.vnnlib", pair / "result.txt", 20)
+            assert (pair / "result.txt").read_text().partition("\n")[0] == word
+
+    def test_inputs_named_as_in_the_models_are_held_against_them(self, pair: Path) -> None:
+        one = np.eye(1, dtype=np.float32)
+        nodes = [NODE("MatMul", ["p", "W"], ["s"]), NODE("MatMul", ["q", "V"], ["t"]), NODE("Sub", ["s", "t"], ["y"])]
+        model = model_of(nodes, W=one, V=one)
+        del model.graph.input[:]
+        model.graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "pq")
+        onnx.save(model, pair / "sub.onnx")
+        declared = "".join(
+            f'(declare-network {net} (declare-input {a} Real [1] "p") (declare-input {b} Real [1] "{{}}")'
+            f"(declare-output {y} Real [1]))"
+            for net, a, b, y in (("f", "a", "b", "y"), ("g", "c", "d", "z"))
+        )
+        box = "".join(f"(assert (<= 0 {name}[0] 1))" for name in "abcd")
+        networks = repr([(name, str(pair / "sub.onnx")) for name in "fg"])
+        for title, word in (("q", "unsat"), ("r", "error")):
+            (pair / "named.vnnlib").write_text(declared.replace("{}", title) + box + "(assert (>= y[0] (+ z[0] 2.5)))")
+            call("vnncomp", "v1", "c", networks, pair / "named.vnnlib", pair / "result.txt", 20)
             assert (pair / "result.txt").read_text().partition("\n")[0] == word
 
     def test_one_network_may_have_its_name_too(self, folder: Path) -> None:
