@@ -20,6 +20,7 @@ import convexnn as cx
 import verify
 from convexnn.cli import main
 from convexnn.cli.files.data_file import read_rows
+from convexnn.cli.fit import monotonic_signs
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.fitting.training import _Trainer
 from tests.helpers.command_line import call, complained
@@ -260,9 +261,14 @@ def test_a_model_is_monotone_where_asked(folder: Path, tmp_path: Path) -> None:
     ("monotonic", "words"),
     [
         ("weight=1", "monotonic is 'weight=1', and 'weight' is no feature; expected NAME=SIGN of 'age', 'sex', 'bmi'"),
-        ("bmi", "and '' is no feature; expected NAME=SIGN"),
+        ("bmi", "monotonic is 'bmi', and 'bmi' has no sign; expected NAME=SIGN"),
+        ("bmi=1,bmi=-1", "monotonic gives 'bmi' the signs 1 and -1; expected one of them"),
         ("bmi=2", "monotonic gives 'bmi' the sign '2'; expected +1, 0 or -1"),
     ],
 )
 def test_signs_that_are_none_are_refused(monotonic: str, words: str, folder: Path) -> None:
     assert complained(call("fit", folder / "diabetes.csv", "--monotonic", monotonic), words)
+
+
+def test_names_with_commas_and_equals_have_signs() -> None:
+    assert monotonic_signs("kind=a,b=-1, kind=a=+1 ,size=0", ["size", "kind=a", "kind=a,b"]) == [0, 1, -1]
