@@ -88,7 +88,9 @@ def test_a_search_is_left_out(table: tuple[pd.DataFrame, Any]) -> None:
     assert plain.network_ == patient.network_
 
 
-@pytest.mark.parametrize("given", [SIGNS, [1, -1, 0, 0], np.array([1, -1, 0, 0]), pd.Series([1, -1, 0, 0]), pd.Series(SIGNS)])
+@pytest.mark.parametrize(
+    "given", [SIGNS, [1, -1, 0, 0], np.array([1, -1, 0, 0]), pd.Series([1, -1, 0, 0]), pd.Series(SIGNS)]
+)
 def test_a_file_keeps_the_signs(given: Any, table: tuple[pd.DataFrame, Any], tmp_path: Path) -> None:
     X, y = table
     model = Regressor(monotonic_cst=given).fit(X, y)
