@@ -78,6 +78,14 @@ def test_what_is_no_table_of_numbers_is_one_line_and_writes_nothing(tmp_path: Pa
         rows_on_disk(tmp_path / "not.npy", out)
     with pytest.raises(ValueError, match=r"source has shape \(3,\) and dtype float64; expected rows \(n, d\)"):
         rows_on_disk(np.ones(3), out)
+    with pytest.raises(ValueError, match="source cannot be read as rows of numbers"):
+        rows_on_disk([[1.0, 2.0], [3.0]], out)
+    with pytest.raises(TypeError, match="columns is 'ca'; expected a sequence of names, such as"):
+        rows_on_disk(table, out, "ca")
+    np.savez(tmp_path / "several.npz", a=np.ones((2, 2)))
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    with pytest.raises(ValueError, match="several.npy cannot be read as rows of numbers"):
+        rows_on_disk(tmp_path / "several.npy", out)
     assert not out.exists()
 
 
