@@ -211,7 +211,7 @@ def _found(table: RawTable, encoding: Encoding) -> list[int]:
             f"data file {table.path} has no column {shown([repr(name) for name in missing])}{kind}; expected the "
             "features of the model"
         )
-    return [table.position(column.name, "a feature") for column in encoding.columns]
+    return [table.names.index(column.name) for column in encoding.columns]
 
 
 def _renamed(table: RawTable) -> list[str]:

@@ -270,5 +270,16 @@ def test_signs_that_are_none_are_refused(monotonic: str, words: str, folder: Pat
     assert complained(call("fit", folder / "diabetes.csv", "--monotonic", monotonic), words)
 
 
+def test_a_model_of_two_columns_of_one_name_predicts_tables_that_have_them(tmp_path: Path) -> None:
+    table, model = tmp_path / "twice.csv", tmp_path / "model.npz"
+    table.write_text("a,a,y\n1,2,3\n2,4,4\n3,5,9\n4,1,2\n")
+    assert call("fit", table, "--budget", 2, "--test-share", 0, "--save", model).exit_code == 0
+    predicted = call("predict", model, table)
+    assert predicted.exit_code == 0, predicted.stderr
+    network = cx.SparseReLURegressor.load(model).network_
+    expected = network.predict([[1, 2], [2, 4], [3, 5], [4, 1]])
+    assert [float(line) for line in predicted.stdout.split()[1:]] == pytest.approx(expected)
+
+
 def test_names_with_commas_and_equals_have_signs() -> None:
     assert monotonic_signs("kind=a,b=-1, kind=a=+1 ,size=0", ["size", "kind=a", "kind=a,b"]) == [0, 1, -1]
