@@ -84,7 +84,7 @@ def test_what_is_no_table_of_numbers_is_one_line_and_writes_nothing(tmp_path: Pa
         rows_on_disk(table, out, "ca")
     np.savez(tmp_path / "several.npz", a=np.ones((2, 2)))
     (tmp_path / "several.npz").rename(tmp_path / "several.npy")
-    with pytest.raises(ValueError, match="several.npy cannot be read as rows of numbers"):
+    with pytest.raises(ValueError, match=r"several\.npy cannot be read as rows of numbers"):
         rows_on_disk(tmp_path / "several.npy", out)
     assert not out.exists()
 
