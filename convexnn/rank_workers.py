@@ -102,7 +102,7 @@ class _Pool:
             for other in self.others:
                 # One of them may be what has gone.
                 with suppress(RankGoneError):
-                    _send(self.group, ("failed", _portable(error)), other)
+                    _send(self.group, ("failed", portable(error)), other)
             raise
         finally:
             _ACTIVE.reset(token)
@@ -193,7 +193,7 @@ def _outcome(work: Work, arguments: Message, cancelled: Event) -> Message:
     except KeyboardInterrupt:
         return ("interrupted",)
     except Exception as error:
-        return "failed", _portable(error)
+        return "failed", portable(error)
     finally:
         _CANCELLED.reset(token)
 
@@ -283,7 +283,7 @@ def _device(group: Any) -> Any:
     return torch.device("cuda" if dist.get_backend(group) == "nccl" else "cpu")
 
 
-def _portable(error: BaseException) -> BaseException:
+def portable(error: BaseException) -> BaseException:
     """Return an error as another process can have it."""
     try:
         pickle.loads(pickle.dumps(error))

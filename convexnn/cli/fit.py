@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ CUT_SHORT_BY = {
     "TIME_LIMIT": "cut short by the time limit: this is the best network by then; raise --time-limit for a better one",
     "INTERRUPTED": "cut short by Ctrl-C or SIGTERM: this is the best network by then; fit anew for a better one",
 }
+
+# What parts two features with signs: a comma after a sign, as the name of a feature may have one.
+SIGNED = re.compile(r"(?<==[01])\s*,|(?<==[-+][01])\s*,")
 
 # Distinct whole numbers up to which a target of numbers looks like labels.
 FEW = 10
@@ -165,17 +169,19 @@ def monotonic_signs(text: str | None, features: Sequence[str]) -> list[int] | No
     """Return -1, 0 or 1 for each feature, from words such as debt=-1,income=+1."""
     if text is None:
         return None
-    signs = dict.fromkeys(features, 0)
-    for word in text.split(","):
+    signs = dict[str, int]()
+    for word in SIGNED.split(text):
         # The name of a feature of a text column has an = of its own.
-        name, _, sign = word.strip().rpartition("=")
-        if name not in signs:
+        name, equals, sign = word.strip().rpartition("=")
+        if name not in features:
             known = ", ".join(map(repr, features[:FEW])) + (", ..." if len(features) > FEW else "")
-            raise ValueError(f"monotonic is {text!r}, and {name!r} is no feature; expected NAME=SIGN of {known}")
+            what = f"{name!r} is no feature" if equals else f"{sign!r} has no sign"
+            raise ValueError(f"monotonic is {text!r}, and {what}; expected NAME=SIGN of {known}")
         if sign not in ("-1", "0", "1", "+1"):
             raise ValueError(f"monotonic gives {name!r} the sign {sign!r}; expected +1, 0 or -1")
-        signs[name] = int(sign)
-    return list(signs.values())
+        if signs.setdefault(name, int(sign)) != int(sign):
+            raise ValueError(f"monotonic gives {name!r} the signs {signs[name]} and {sign}; expected one of them")
+    return [signs.get(name, 0) for name in features]
 
 
 def _hint(table: DataFile, task: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from convexnn.checks import require
@@ -14,17 +12,10 @@ from convexnn.cli.common import options as shared
 from convexnn.cli.common.cluster import workers
 from convexnn.cli.common.exit_codes import FIT_CODES
 from convexnn.cli.common.printing import print_json, print_plain
-from convexnn.cli.common.ranks import all_ranks, is_other_rank
-from convexnn.cli.files.data_file import DataFile
-from convexnn.cli.files.disk_table import disk_table
+from convexnn.cli.common.ranks import is_other_rank
+from convexnn.cli.common.recovered import in_disk_table, in_table
 from convexnn.cli.files.writable import writable
 from convexnn.cli.fit import read_table
-from convexnn.datasets.on_disk import BLOCK
-from convexnn.mapping.map_back import network_of
-from convexnn.network import SparseReLUNetwork
-from convexnn.program.accuracy import Accuracy
-from convexnn.solution import Solution
-from convexnn.tiles import row_tiles
 
 
 def recover(
@@ -95,14 +86,14 @@ def recover(
     with workers(jobs, dask) as n_jobs:
         options["n_jobs"] = n_jobs
         if on_disk is None:
-            recovered = _recovered(read_table(data, target, drop, "regress", reading), options)
+            recovered = in_table(read_table(data, target, drop, "regress", reading), options)
         else:
             if reading != {"missing": "fail", "separator": None, "comment": None, "decimal": ".", "text": []}:
                 raise ValueError(
                     "--on-disk reads numbers of a Parquet file; expected no --missing, --separator, --comment, "
                     "--decimal or --text"
                 )
-            recovered = _recovered_on_disk(data, target, drop or [], on_disk, options)
+            recovered = in_disk_table(data, target, drop or [], on_disk, options)
     if is_other_rank():
         return
     if save is not None:
@@ -121,69 +112,3 @@ def recover(
 def is_shared_out(on_disk: Path | None, **others: Any) -> bool:
     """Whether each rank of `torchrun` reads rows of its own."""
     return on_disk is not None
-
-
-@dataclass(frozen=True, eq=False)
-class Recovered:
-    """What was found, in words too, and how well it meets the rows: all of them, of all ranks."""
-
-    found: Solution
-    network: SparseReLUNetwork
-    accuracy: Accuracy
-    target: str
-    features: tuple[str, ...]
-    words: str
-
-    def record(self) -> dict[str, Any]:
-        """Return the figures for `--json`."""
-        hidden, outgoing = (weight.toarray() for weight, _ in self.network.layers)
-        return {
-            "status": self.found.status.name,
-            "target": self.target,
-            "features": list(self.features),
-            "relative_error": self.accuracy.relative_error,
-            "r2": self.accuracy.r2,
-            "decibels": self.accuracy.decibels,
-            "nonzeros": self.found.nnz,
-            "neurons": self.network.n_neurons,
-            "weights": hidden.tolist(),
-            "biases": self.network.layers[0][1].tolist(),
-            "signs": outgoing[0].tolist(),
-            "candidates": self.found.iterations,
-            "seconds": self.found.seconds,
-        }
-
-
-def _recovered(table: DataFile, options: dict[str, Any]) -> Recovered:
-    import convexnn as cx
-
-    if table.y.dtype.kind != "f":
-        raise ValueError(f"target {table.target!r} holds text; expected a column of numbers")
-    found = cx.recover(table.X, table.y, **options)
-    network = found.to_network()
-    accuracy = Accuracy.of_loss(found.objective, table.y)
-    return Recovered(found, network, accuracy, table.target, table.features, "\n".join((str(found), str(network))))
-
-
-def _recovered_on_disk(
-    data: Path, target: str | None, drop: list[str], folder: Path, options: dict[str, Any]
-) -> Recovered:
-    """Return what is found in rows that are not held: of several ranks each has some of them."""
-    import convexnn as cx
-    from convexnn.recovery.layer.ranks import Ranks
-
-    with all_ranks() as group:
-        ranks = Ranks(group)
-        with disk_table(data, target, drop, folder, (ranks.place, len(ranks.counts(1)))) as table:
-            found = cx.recover(table.X, table.y, **options, group=group)
-            gates = found.program.patterns.generators[found.live]
-            network = network_of(gates, np.sign((gates * found.blocks).sum(axis=1)), bool(options["bias"]))
-            missed = 0.0
-            for part in row_tiles(len(table.X), len(table.features), BLOCK):
-                missed += float(np.square(table.y[part] - network.predict(table.X[part])).sum())
-            sums = ranks.summed(np.array([missed, table.y.sum(), np.square(table.y).sum(), len(table.y)]))
-    left, total, size, count = (float(each) for each in sums)
-    accuracy = Accuracy(left / size, 1.0 - left / (size - total * total / count))
-    words = f"recover: {accuracy} on {int(count):,} rows, {found.nnz} nonzeros; {found.iterations} iterations, "
-    words += f"{found.seconds:.2f} s. {found.status.value}\n{network}"
-    return Recovered(found, network, accuracy, table.target, table.features, words)

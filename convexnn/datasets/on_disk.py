@@ -92,12 +92,19 @@ def _opened(source: str | Path | ArrayLike, columns: Sequence[str] | None) -> _P
     if columns is not None:
         raise ValueError("columns are those of a Parquet file; expected none of them beside an array")
     if not isinstance(source, str | Path):
-        return _ArrayTable(np.asarray(source))
+        return _ArrayTable(_as_array(source))
     place = as_file(source, "source")
     try:
-        return _ArrayTable(np.load(place, mmap_mode="r"))
+        return _ArrayTable(np.lib.format.open_memmap(place, mode="r"))
     except (ValueError, EOFError) as error:
         raise ValueError(f"{source} cannot be read as rows of numbers ({error})") from None
+
+
+def _as_array(source: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(source)
+    except ValueError as error:
+        raise ValueError(f"source cannot be read as rows of numbers ({error})") from None
 
 
 class _ArrayTable:
@@ -128,6 +135,8 @@ class _ParquetTable:
             # A damaged file fails in many ways; all of them mean the same.
             raise ValueError(f"{path} cannot be read as Parquet ({error})") from None
         self.path, known = path, list(self.file.schema_arrow.names)
+        if isinstance(columns, str):
+            raise TypeError(f"columns is {columns!r}; expected a sequence of names, such as [{columns!r}]")
         self.names = known if columns is None else list(columns)
         self.n_rows, self.n_columns = int(self.file.metadata.num_rows), len(self.names)
         if unknown := [name for name in self.names if known.count(name) != 1]:

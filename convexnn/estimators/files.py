@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from convexnn.checks import as_file
+from convexnn.estimators.monotonic import has_names
 from convexnn.network import SparseReLUNetwork
 from convexnn.network_files import stored, stored_arrays, write_arrays
 
@@ -102,9 +103,7 @@ def _of_size(arrays: dict[str, NDArray[Any]], name: str, size: int) -> NDArray[A
 
 def _plain(value: Any) -> Any:
     """Return a parameter as JSON takes it; what JSON has no words for, such as a random generator, is None."""
-    plain = (
-        value.item() if isinstance(value, np.generic) else value.tolist() if isinstance(value, np.ndarray) else value
-    )
+    plain = dict(value) if has_names(value) else value.tolist() if hasattr(value, "tolist") else value
     if isinstance(plain, list | tuple):
         return [_plain(entry) for entry in plain]
     if isinstance(plain, dict):

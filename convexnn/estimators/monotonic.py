@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,28 @@ from convexnn.checks import Floats
 
 
 def as_monotonic(given: Any, n_features: int, names: Sequence[str] | None) -> Floats | None:
-    """Return -1, 0 or 1 for each feature (d,), of as many numbers or of a dict by names; None where there are none."""
+    """Return -1, 0 or 1 for each feature (d,), of as many numbers, or of a dict or Series by names; None for none."""
     if given is None:
         return None
-    values = _by_name(given, n_features, names) if isinstance(given, Mapping) else np.asarray(given, dtype=object)
+    if isinstance(given, Mapping) or has_names(given):
+        values = _by_name(dict(given), n_features, names)
+    else:
+        values = np.asarray(given, dtype=object)
     if values.shape != (n_features,):
         raise ValueError(
             f"monotonic_cst has shape {values.shape}; expected ({n_features},), -1, 0 or 1 for each feature, "
             "or a dict by their names"
         )
     for value in values:
-        if value not in (-1, 0, 1):
+        if not isinstance(value, Real | np.bool_) or value not in (-1, 0, 1):
             raise ValueError(f"monotonic_cst holds {value!r}; expected -1, 0 or 1 for each feature")
     signs = values.astype(np.float64)
     return signs if signs.any() else None
+
+
+def has_names(given: Any) -> bool:
+    """Whether `given` is a Series of pandas with names, whose order says nothing."""
+    return hasattr(given, "to_dict") and hasattr(given, "index") and all(isinstance(name, str) for name in given.index)
 
 
 def _by_name(given: Mapping[Any, Any], n_features: int, names: Sequence[str] | None) -> Any:

@@ -47,9 +47,9 @@ class SparseReLURegressor(RegressorMixin, SparseReLUEstimator):  # type: ignore[
         Whether ``fit`` begins at the network of the fit before, as a path over budgets does.
     monotonic_cst : array_like (d,) or dict, optional
         Features in which the output never falls (1), or never rises (-1), whatever the others are; 0 for any. Or
-        ``{name: 1}`` where X has names, 0 for those left out. For one target, and without a search. It is built in:
-        with one hidden layer w_ij v_i has that sign or is 0 for every neuron i, in deeper ones every path from the
-        feature to the output has it, and ``network_.slope_bounds()`` proves it for all inputs.
+        ``{name: 1}``, or a Series, where X has names, 0 for those left out. For one target, and without a search. It is
+        built in: with one hidden layer w_ij v_i has that sign or is 0 for every neuron i, in deeper ones every path
+        from the feature to the output has it, and ``network_.slope_bounds()`` proves it for all inputs.
     verbose : int, default 0
         1 for messages on the fit, at level INFO of ``logging.getLogger("convexnn")``; 2 for one of every pass. They go
         to standard error where logging is not set up.

@@ -97,7 +97,8 @@ def fit_network(
     batch_size : int, optional
         Rows a step; default 256, or an eighth of the rows where they are fewer; n for full batches.
     start : SparseReLUNetwork, optional
-        A network to begin with, of this depth and these sizes at most; its weights fall to the budget.
+        A network to begin with, of this depth and these sizes at most; its weights fall to the budget. One that is not
+        monotone as `monotonic_cst` asks is not begun with.
     n_restarts : int, default 1
         Starts; the network of the lowest loss is returned. Every other one begins with wider layers instead of a
         search, where there is no `start` and `width` is below 100.

@@ -97,6 +97,7 @@ class MultistartFit:
     def run(self, n_restarts: int, start: SparseReLUNetwork | None, rng: np.random.Generator) -> Status:
         """Run all starts; return how they ended."""
         status, rngs = Status.SEARCH_ENDED, Streams(rng, n_restarts)
+        start = start if start is None or self._has_signs(start) else None
         try:
             # First, since training takes all the time that there is.
             linear = self._linear()
@@ -162,9 +163,14 @@ class MultistartFit:
             layers = self._random(self.sizes, generator)
         else:
             layers = self.problem_float32.layers(start, self.sizes, self.bias)
-            layers = layers.keeping(self.problem.signs(layers))
             schedule = replace(schedule, slack=max(1.0, float(layers.nnz) / schedule.budget))
         return self._trained(layers, schedule, generator)
+
+    def _has_signs(self, start: SparseReLUNetwork) -> bool:
+        """Whether a start has the signs that are asked for; of one without its others little may be left."""
+        layers = self.problem.layers(start, self.sizes, self.bias)
+        signs = self.problem.signs(layers)
+        return signs is None or not bool((layers.parameters * signs < 0.0).any())
 
     def _train_wide(self, width: int, rng: np.random.Generator) -> Status:
         """Train layers of more neurons, among which those of the network are found more easily, down to the width."""

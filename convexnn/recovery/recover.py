@@ -156,8 +156,11 @@ def recover(
       y = h0 - h1
     """
     began = perf_counter()
-    rows, target = _data(X, y, as_flag(bias, "bias"))
-    n_rows = len(rows) if group is None else _agreed_rows(group, rows, (budget, width, bias, signs))
+    if group is None:
+        rows, target = _data(X, y, bias)
+        n_rows = len(rows)
+    else:
+        rows, target, n_rows = _data_of_ranks(group, X, y, bias, (budget, width, signs))
     largest, width = _sizes(budget, width, n_rows, rows.shape[1])
     limit = Limits(1, time_limit).time_limit
     options = RecoveryOptions(
@@ -191,22 +194,27 @@ def recover(
 
 def _data(X: ArrayLike, y: ArrayLike, bias: bool) -> tuple[Floats, Floats]:
     """Return the rows that neurons see (n, d or d + 1) and the target (n,)."""
+    has_bias = as_flag(bias, "bias")
     matrix = as_moderate(as_matrix(X, "X", min_rows=2), "X")
     target = encode(y, "squared", len(matrix)).values
     if target.ndim != 1:
         raise ValueError(f"y has shape {target.shape}; expected one output, ({len(matrix)},)")
-    return append_ones(matrix, bias), target
+    return append_ones(matrix, has_bias), target
 
 
-def _agreed_rows(group: Any, rows: Floats, asked: tuple[Any, ...]) -> int:
-    """Return the number of rows of all ranks, which must ask for the same of the same features."""
+def _data_of_ranks(
+    group: Any, X: ArrayLike, y: ArrayLike, bias: bool, asked: tuple[Any, ...]
+) -> tuple[Floats, Floats, int]:
+    """Return rows and target here, and the rows of all ranks, which must ask for the same of the same features."""
     from convexnn.recovery.layer.ranks import ranks_of
 
-    ranks, words = ranks_of(group), repr((rows.shape[1], *asked))
+    ranks = ranks_of(group)
+    rows, target = ranks.together(lambda: _data(X, y, bias))
+    words = repr((rows.shape[1], bias, *asked))
     differ = ranks.shared(lambda: words) != words
     if any(ranks.counts(int(differ))):
         raise ValueError("the ranks of group differ in their arguments or features; expected the same on each of them")
-    return sum(ranks.counts(len(rows)))
+    return rows, target, sum(ranks.counts(len(rows)))
 
 
 def _sizes(budget: int | None, width: int | None, n_rows: int, n_inputs: int) -> tuple[int, int]:

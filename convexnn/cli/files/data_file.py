@@ -139,6 +139,9 @@ def read_data(
     chosen = kept[-1] if target is None else table.position(target, "target")
     if chosen in dropped:
         raise ValueError(f"target is {target!r}, which drop leaves out; expected one of the columns that stay")
+    if chosen in texts:
+        hint = f" (a target of labels: {labels_by})" if labels_by else ""
+        raise ValueError(f"text names the target {names[chosen]!r}; expected a feature{hint}")
     features = [i for i in kept if i != chosen]
     # The target stands last, whatever its place in the file.
     table, present, remarks = _without_missing(table, [*features, chosen], missing)
@@ -208,7 +211,7 @@ def _found(table: RawTable, encoding: Encoding) -> list[int]:
             f"data file {table.path} has no column {shown([repr(name) for name in missing])}{kind}; expected the "
             "features of the model"
         )
-    return [table.position(column.name, "a feature") for column in encoding.columns]
+    return [table.names.index(column.name) for column in encoding.columns]
 
 
 def _renamed(table: RawTable) -> list[str]:

@@ -46,7 +46,7 @@ def disk_table(
     ValueError
         The file is not such a table, or has no such column, or too few rows.
     OSError
-        The folder cannot be written to.
+        The folder is none, or cannot be written to.
     """
     names, n_rows = table_columns(path)
     left_out = list(drop)
@@ -62,6 +62,8 @@ def disk_table(
             f"and {2 * part[1]} rows or more"
         )
     first, last = (n_rows * place // part[1] for place in (part[0], part[0] + 1))
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder; expected one with room for 8 bytes a number")
     with TemporaryDirectory(dir=folder, prefix="convexnn-") as place:
         X = rows_on_disk(path, f"{place}/X.npy", features, first=first, last=last)
         y = rows_on_disk(path, f"{place}/y.npy", [chosen], first=first, last=last)

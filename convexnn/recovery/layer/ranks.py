@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from convexnn.checks import Floats
-from convexnn.rank_workers import gone_in_a_line, on_first_rank
+from convexnn.rank_workers import gone_in_a_line, on_first_rank, portable
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,24 @@ class Ranks:
     def searched(self, search: Callable[[], Any]) -> Any:
         """Return what the first rank finds, and do meanwhile what it spreads over the ranks."""
         return search() if self.group is None else on_first_rank(self.group, search)
+
+    def together(self, make: Callable[[], T]) -> T:
+        """Return what this rank makes; where it cannot be made on some, all raise the error of the first of these."""
+        if self.group is None:
+            return make()
+        import torch.distributed as dist
+
+        made, error = list[T](), None
+        try:
+            made.append(make())
+        except Exception as failure:
+            error = portable(failure)
+        errors = list[Any]([None]) * dist.get_world_size(self.group)
+        with gone_in_a_line():
+            dist.all_gather_object(errors, error, group=self.group)
+        if failed := [each for each in errors if each is not None]:
+            raise failed[0]
+        return made[0]
 
     def counts(self, count: int) -> list[int]:
         """Return the count of each rank."""

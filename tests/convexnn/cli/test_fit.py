@@ -20,6 +20,7 @@ import convexnn as cx
 import verify
 from convexnn.cli import main
 from convexnn.cli.files.data_file import read_rows
+from convexnn.cli.fit import monotonic_signs
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.fitting.training import _Trainer
 from tests.helpers.command_line import call, complained
@@ -260,9 +261,25 @@ def test_a_model_is_monotone_where_asked(folder: Path, tmp_path: Path) -> None:
     ("monotonic", "words"),
     [
         ("weight=1", "monotonic is 'weight=1', and 'weight' is no feature; expected NAME=SIGN of 'age', 'sex', 'bmi'"),
-        ("bmi", "and '' is no feature; expected NAME=SIGN"),
+        ("bmi", "monotonic is 'bmi', and 'bmi' has no sign; expected NAME=SIGN"),
+        ("bmi=1,bmi=-1", "monotonic gives 'bmi' the signs 1 and -1; expected one of them"),
         ("bmi=2", "monotonic gives 'bmi' the sign '2'; expected +1, 0 or -1"),
     ],
 )
 def test_signs_that_are_none_are_refused(monotonic: str, words: str, folder: Path) -> None:
     assert complained(call("fit", folder / "diabetes.csv", "--monotonic", monotonic), words)
+
+
+def test_a_model_of_two_columns_of_one_name_predicts_tables_that_have_them(tmp_path: Path) -> None:
+    table, model = tmp_path / "twice.csv", tmp_path / "model.npz"
+    table.write_text("a,a,y\n1,2,3\n2,4,4\n3,5,9\n4,1,2\n")
+    assert call("fit", table, "--budget", 2, "--test-share", 0, "--save", model).exit_code == 0
+    predicted = call("predict", model, table)
+    assert predicted.exit_code == 0, predicted.stderr
+    network = cx.SparseReLURegressor.load(model).network_
+    expected = network.predict([[1, 2], [2, 4], [3, 5], [4, 1]])
+    assert [float(line) for line in predicted.stdout.split()[1:]] == pytest.approx(expected)
+
+
+def test_names_with_commas_and_equals_have_signs() -> None:
+    assert monotonic_signs("kind=a,b=-1, kind=a=+1 ,size=0", ["size", "kind=a", "kind=a,b"]) == [0, 1, -1]

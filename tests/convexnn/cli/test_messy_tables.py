@@ -181,6 +181,11 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
         "holds '3+' in line 3, column 'y'; expected a finite number (text? correct the cell, or if these are labels: "
         "--task classify)",
     ),
+    "codes in the target": (
+        b"a,y\n1,02\n2,03\n3,02\n",
+        ["--text", "y"],
+        "text names the target 'y'; expected a feature (a target of labels: --task classify)",
+    ),
     "text in a feature": (
         b"a,y\n1,2\nhigh,3\n3,4\n",
         [],

@@ -78,6 +78,14 @@ def test_what_is_no_table_of_numbers_is_one_line_and_writes_nothing(tmp_path: Pa
         rows_on_disk(tmp_path / "not.npy", out)
     with pytest.raises(ValueError, match=r"source has shape \(3,\) and dtype float64; expected rows \(n, d\)"):
         rows_on_disk(np.ones(3), out)
+    with pytest.raises(ValueError, match="source cannot be read as rows of numbers"):
+        rows_on_disk([[1.0, 2.0], [3.0]], out)
+    with pytest.raises(TypeError, match="columns is 'ca'; expected a sequence of names, such as"):
+        rows_on_disk(table, out, "ca")
+    np.savez(tmp_path / "several.npz", a=np.ones((2, 2)))
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    with pytest.raises(ValueError, match=r"several\.npy cannot be read as rows of numbers"):
+        rows_on_disk(tmp_path / "several.npy", out)
     assert not out.exists()
 
 
@@ -110,6 +118,8 @@ def test_the_command_line_finds_the_same_in_rows_on_the_disk_and_on_ranks(tmp_pa
     assert np.allclose(shared_out["weights"], found["weights"], rtol=1e-9)
     assert np.array_equal(np.array(shared_out["weights"]) != 0.0, np.array(found["weights"]) != 0.0)
     assert shared_out["r2"] == pytest.approx(found["r2"], rel=1e-9)
+    assert "h0 = relu(" in (shown := call("recover", table, *WORDS[:-1], "--on-disk", tmp_path).stdout)
+    assert shown.split("\n")[-4:] == call("recover", table, *WORDS[:-1]).stdout.split("\n")[-4:]
     # Nothing is left of what was on the disk.
     assert [path.name for path in tmp_path.iterdir()] == ["large.parquet"]
 
@@ -119,6 +129,7 @@ def test_what_the_command_line_cannot_read_so_is_one_line(tmp_path: Path) -> Non
     words = ("recover", table, "--budget", 1, "--on-disk", tmp_path)
     assert complained(call(*words, "--target", "z"), "t.parquet has no column 'z'; expected some of: a, y")
     assert complained(call(*words, "--drop", "a"), "has 2 rows and 1 columns that are not left out; expected a target")
+    assert complained(call(*words[:-1], tmp_path / "no"), "no is no folder; expected one with room for 8 bytes")
     assert complained(call(*words, "--missing", "drop"), "--on-disk reads numbers of a Parquet file; expected no")
     (tmp_path / "t.csv").write_text("a,y\n1,2\n2,3\n")
     assert complained(call("recover", tmp_path / "t.csv", "--on-disk", tmp_path), "t.csv cannot be read as Parquet")

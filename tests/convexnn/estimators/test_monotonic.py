@@ -30,6 +30,9 @@ def table() -> tuple[pd.DataFrame, Any]:
     return X, score.to_numpy() + 0.3 * rng.standard_normal(240)
 
 
+SIGNS = {"income": 1, "debt": -1}
+
+
 def proven(model: Any, signs: Any) -> bool:
     below, above = model.network_.slope_bounds()
     kept = np.where(np.array(signs) == 1, below[0], np.where(np.array(signs) == -1, -above[0], 0.0))
@@ -41,7 +44,8 @@ def test_signs_by_name_are_those_by_place(depth: int, table: tuple[pd.DataFrame,
     X, y = table
     named = Regressor(depth=depth, monotonic_cst={"income": 1, "debt": -1}).fit(X, y)
     placed = Regressor(depth=depth, monotonic_cst=np.array([1, -1, 0, 0])).fit(X, y)
-    assert named.network_ == placed.network_
+    series = Regressor(depth=depth, monotonic_cst=pd.Series({"age": 0, "debt": -1, "income": 1})).fit(X, y)
+    assert named.network_ == placed.network_ == series.network_
     assert proven(named, [1, -1, 0, 0])
     assert named.score(X, y) > 0.6
 
@@ -84,13 +88,15 @@ def test_a_search_is_left_out(table: tuple[pd.DataFrame, Any]) -> None:
     assert plain.network_ == patient.network_
 
 
-@pytest.mark.parametrize("given", [{"income": 1, "debt": -1}, [1, -1, 0, 0], np.array([1, -1, 0, 0])])
+@pytest.mark.parametrize(
+    "given", [SIGNS, [1, -1, 0, 0], np.array([1, -1, 0, 0]), pd.Series([1, -1, 0, 0]), pd.Series(SIGNS)]
+)
 def test_a_file_keeps_the_signs(given: Any, table: tuple[pd.DataFrame, Any], tmp_path: Path) -> None:
     X, y = table
     model = Regressor(monotonic_cst=given).fit(X, y)
     model.save(tmp_path / "model.npz")
     loaded = cx.SparseReLURegressor.load(tmp_path / "model.npz")
-    assert loaded.monotonic_cst == (given if isinstance(given, dict) else [1, -1, 0, 0])
+    assert loaded.monotonic_cst == (SIGNS if "income" in given else [1, -1, 0, 0])
     assert loaded.fit(X, y).network_.n_inputs == 4
     assert proven(loaded, [1, -1, 0, 0])
 
@@ -108,6 +114,8 @@ def test_every_budget_of_a_path_keeps_the_signs(table: tuple[pd.DataFrame, Any])
         ([1, 0, 2, 0], "monotonic_cst holds 2; expected -1, 0 or 1 for each feature"),
         ("up", r"monotonic_cst has shape \(\); expected \(4,\)"),
         ({"salary": 1}, "monotonic_cst names 'salary', no feature of X; expected names such as 'income'"),
+        ([[1], [1, 2], 0, 0], r"monotonic_cst holds \[1\]; expected -1, 0 or 1 for each feature"),
+        ([1, pd.NA, 0, 0], "monotonic_cst holds <NA>; expected -1, 0 or 1 for each feature"),
         ({"income": "up"}, "monotonic_cst holds 'up'; expected -1, 0 or 1 for each feature"),
     ],
 )

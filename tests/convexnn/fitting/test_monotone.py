@@ -146,10 +146,19 @@ def test_a_polish_of_hidden_layers_is_as_low_as_bounded_gradients(sizes: tuple[i
 def test_weights_that_lose_their_signs_are_zero() -> None:
     values = torch.tensor([1.0, -2.0, 3.0, -4.0, 0.0])
     assert with_signs(values, torch.tensor([1.0, 1.0, -1.0, 0.0, -1.0])).tolist() == [1.0, 0.0, 0.0, -4.0, 0.0]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_start_counts_where_it_has_the_signs_and_is_else_left_alone(depth: int) -> None:
     X, y = data()
-    start = cx.fit_network(X, y, 12, 3, bias=True, epochs=3).network
-    fit = cx.fit_network(X, y, 12, 3, bias=True, epochs=3, start=start, monotonic_cst=SIGNS)
-    assert (all_slopes(fit.network) * SIGNS >= 0.0).all()
+    options: dict[str, Any] = {"bias": True, "epochs": 3, "depth": depth, "linear": False, "patience": 0}
+    cold = cx.fit_network(X, y, 12, 3, monotonic_cst=SIGNS, **options).network
+    turned = cx.fit_network(X, y, 12, 3, monotonic_cst=-SIGNS, **options).network
+    again = cx.fit_network(X, y, 12, 3, monotonic_cst=SIGNS, start=turned, **options).network
+    assert again == cold
+    warm = cx.fit_network(X, y, 12, 3, monotonic_cst=SIGNS, start=cold, **options).network
+    assert warm != cold
+    assert (all_slopes(warm) * SIGNS >= 0.0).all()
 
 
 def test_no_sign_at_all_changes_nothing() -> None:

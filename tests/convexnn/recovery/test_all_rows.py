@@ -239,6 +239,21 @@ def test_an_interruption_of_the_last_fit_of_several_ranks_is_raised(tmp_path: Pa
     assert told == ["KeyboardInterrupt", "RankGoneError"]
 
 
+BAD = """
+X = np.random.default_rng(rank).standard_normal((100, 3))
+X[7, 2] = np.nan if rank else 1.0
+try:
+    cx.recover(X, np.maximum(X[:, 0], 0.0), 2, 2, group=dist.group.WORLD)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_bad_rows_of_one_rank_are_told_on_all(tmp_path: Path) -> None:
+    for rank in run_ranks(2, BAD, tmp_path):
+        assert "X holds nan at index (7, 2)" in rank.communicate(timeout=120)[0]
+
+
 DIFFER = """
 X = np.random.default_rng(rank).standard_normal((100, 3))
 try:
