@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import ceil
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,11 +27,14 @@ from convexnn.fitting.result import NetworkFit
 from convexnn.fitting.schedule import Schedule
 from convexnn.network import SparseReLUNetwork
 from convexnn.program.accuracy import Accuracy
-from convexnn.program.losses import loss_named
-from convexnn.program.targets import encode
+from convexnn.program.losses import Loss, loss_named
+from convexnn.program.targets import Target, encode
 from convexnn.solvers.common.deadline import Deadline, seconds_to_import
 from convexnn.solvers.common.descent import Callback, Limits
 from convexnn.workers import as_jobs
+
+if TYPE_CHECKING:
+    from convexnn.fitting.problem import FitProblem
 
 # Most neurons a layer where the caller sets no limit, and neurons for the root of the budget.
 WIDTH, WIDTH_FOR_ROOT = 100, 1.8
@@ -173,41 +179,26 @@ def fit_network(
     (12, ['left', 'right'])
     """
     began = perf_counter()
-    matrix = as_moderate(as_matrix(X, "X", min_rows=2), "X")
-    function, target = loss_named(loss), encode(y, loss, len(matrix))
-    weights = None
-    if sample_weight is not None:
-        kept, weights = as_weights(sample_weight, len(matrix))
-        matrix, target = matrix[kept], encode(np.asarray(y)[kept], loss, len(kept))
-    outputs = 1 if target.values.ndim == 1 else target.values.shape[1]
-    sizes = _sizes(budget, width, as_count(depth, "depth"), (matrix.shape[1], outputs))
+    rows, function = _read(X, y, loss, sample_weight), loss_named(loss)
+    n_rows, n_features, n_outputs = *rows.matrix.shape, rows.values.shape[1]
+    sizes = _sizes(budget, width, as_count(depth, "depth"), (n_features, n_outputs))
     if start is not None:
         _check_start(start, sizes)
-    schedule = _schedule(len(matrix), budget, epochs, batch_size, ridge)
+    schedule = _schedule(n_rows, budget, epochs, batch_size, ridge)
     as_count(patience, "patience", at_least=0)
     limits = Limits(as_count(n_restarts, "n_restarts"), time_limit)
-    reach = _margin(margin, matrix.shape[1], loss)
-    slopes = None if monotonic_cst is None else _slopes(monotonic_cst, matrix.shape[1], outputs)
+    reach = _margin(margin, n_features, loss)
+    slopes = None if monotonic_cst is None else _slopes(monotonic_cst, n_features, n_outputs)
     # It is not loaded before it is used, and comes with what follows.
     deadline = Deadline(limits.time_limit, began + seconds_to_import("torch"))
     from convexnn.fitting.problem import FitProblem
     from convexnn.fitting.restarts import MultistartFit
-    from convexnn.fitting.weighting import mean_loss
-    from convexnn.fitting.worst_case import worst_loss
     from convexnn.linear.operator import as_device
 
-    values = target.values.reshape(len(matrix), outputs)
-    problem = FitProblem.make(matrix, values, function, bias, as_device(device), reach, weights, slopes)
-
-    def measure(network: SparseReLUNetwork) -> float:
-        return mean_loss(function, network.predict(matrix), target.values, weights)
-
-    def measure_worst(network: SparseReLUNetwork) -> float:
-        return worst_loss(problem, problem.layers(network, network.sizes, bias=True))
-
+    problem = FitProblem.make(rows.matrix, rows.values, function, bias, as_device(device), reach, rows.weights, slopes)
     search = MultistartFit(
         problem,
-        measure if problem.reach is None else measure_worst,
+        partial(_mean_loss, function, rows) if problem.reach is None else partial(_worst_loss, problem),
         sizes,
         as_flag(bias, "bias"),
         schedule,
@@ -219,18 +210,52 @@ def fit_network(
         as_jobs(n_jobs),
     )
     status = search.run(n_restarts, start, as_generator(seed))
-    objective = measure(search.best)
+    objective = _mean_loss(function, rows, search.best)
+    accuracy = Accuracy.of_loss(objective, rows.target.values, rows.weights) if loss == "squared" else None
+    history = np.array(search.history)
     return NetworkFit(
-        search.best,
-        loss,
-        target.classes,
-        budget,
-        objective,
-        status,
-        deadline.seconds,
-        np.array(search.history),
-        Accuracy.of_loss(objective, target.values, weights) if loss == "squared" else None,
+        search.best, loss, rows.target.classes, budget, objective, status, deadline.seconds, history, accuracy
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Features (n, d), the target as its loss takes it, and the weights (n,) of rows, None where all count alike."""
+
+    matrix: Floats
+    target: Target
+    weights: Floats | None
+
+    @property
+    def values(self) -> Floats:
+        """The target (n, q)."""
+        return self.target.values.reshape(len(self.matrix), -1)
+
+
+def _read(X: ArrayLike, y: ArrayLike, loss: str, sample_weight: ArrayLike | None) -> _Rows:
+    """Return the rows, checked; those of weight 0 are left out."""
+    matrix = as_moderate(as_matrix(X, "X", min_rows=2), "X")
+    # An unknown loss is told before the target is looked at.
+    loss_named(loss)
+    target = encode(y, loss, len(matrix))
+    if sample_weight is None:
+        return _Rows(matrix, target, None)
+    kept, weights = as_weights(sample_weight, len(matrix))
+    return _Rows(matrix[kept], encode(np.asarray(y)[kept], loss, len(kept)), weights)
+
+
+def _mean_loss(function: Loss, rows: _Rows, network: SparseReLUNetwork) -> float:
+    """Return the loss of a network on the rows."""
+    from convexnn.fitting.weighting import mean_loss
+
+    return mean_loss(function, network.predict(rows.matrix), rows.target.values, rows.weights)
+
+
+def _worst_loss(problem: FitProblem, network: SparseReLUNetwork) -> float:
+    """Return the loss of a network at the worst outputs within the margin."""
+    from convexnn.fitting.worst_case import worst_loss
+
+    return worst_loss(problem, problem.layers(network, network.sizes, bias=True))
 
 
 def as_weights(sample_weight: ArrayLike, n_rows: int) -> tuple[Ints, Floats | None]:
