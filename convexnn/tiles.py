@@ -17,6 +17,9 @@ LEAST_ENTRIES = 1 << 12
 # Bytes up to which masks on a CPU are held as numbers or bytes: products on bits take a tenth longer or less.
 SPACIOUS = 3 << 23
 
+# Numbers of products a row that take as long as a number that is gathered, with the use that is made of it after.
+CHEAP = 8
+
 
 def row_tiles(n_rows: int, n_columns: int, entries: int = TILE_ENTRIES) -> Iterator[slice]:
     """Yield slices of the rows such that a slice of a matrix with that many columns has at most `entries`, or a row."""
@@ -37,6 +40,11 @@ def product_tiles(n_rows: int, gates: slice, entries: int) -> Iterator[tuple[sli
 def tile_entries(memory_limit: int) -> int:
     """Return the entries of a tile for a limit in bytes: some 32 bytes each, half of the limit, are held at a time."""
     return max(min(LEAST_ENTRIES, TILE_ENTRIES), min(TILE_ENTRIES, memory_limit // 64))
+
+
+def is_multiplied_out(n_products: int, n_weights: int) -> bool:
+    """Whether so many products a row, over whole gates, are less work than the columns of so many weights."""
+    return n_products <= CHEAP * n_weights
 
 
 def mask_bits(n_rows: int, n_gates: int, memory_limit: int, number: int, spacious: bool = False) -> int:

@@ -200,6 +200,25 @@ class PatternOperator:
             torch.mul(values[:, None, :], heads, out=result[rows])
         return result.flatten(0, 1)
 
+    def combined(self, support: Tensor, weights: Tensor, n_outputs: int = 1) -> Tensor:
+        """Return the sum (n, k) of columns by weights (s,), for heads of ones; (j d + i) k + c is that of output c.
+
+        No column is made: the products go over all features of the gates that occur. Patterns own the weights.
+        """
+        d = self.X.shape[1]
+        pairs, place = torch.unique(support // (d * n_outputs) * n_outputs + support % n_outputs, return_inverse=True)
+        gates, position = torch.unique(pairs // n_outputs, return_inverse=True)
+        dense, heads = weights.new_zeros((len(pairs), d)), weights.new_zeros((len(pairs), n_outputs))
+        dense[place, support // n_outputs % d] = weights
+        heads[torch.arange(len(pairs), device=self.device), pairs % n_outputs] = 1.0
+        result = self.X.new_empty((len(self.X), n_outputs))
+        for rows in row_tiles(len(self.X), len(pairs), self.tile_entries):
+            active = self.masks.columns(gates, rows)
+            linear = self.X[rows] @ dense.T
+            linear.mul_(active if len(gates) == len(pairs) else active.index_select(1, position))
+            torch.mm(linear, heads, out=result[rows])
+        return result
+
     def column_norms(self) -> Tensor:
         """Return the Euclidean norm of each column of A, shape (m, d); zero where a feature is not owned."""
         squares = self.X.new_zeros(self.in_shape)

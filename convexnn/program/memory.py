@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from convexnn.checks import as_count, as_known
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.records import Record
-from convexnn.tiles import STREAM_ENTRIES, TILE_ENTRIES, mask_bits, mask_bytes
+from convexnn.tiles import STREAM_ENTRIES, TILE_ENTRIES, is_multiplied_out, mask_bits, mask_bytes
 
 ITEMS = {"float32": 4, "float64": 8}
 
-# (n, s) arrays at one time: those of the best iterate, of the present one, and of the next.
-ITERATES = 3
+# (n, s) arrays at one time: those of the best iterate, of the present one, and of the next; or that of a fit alone.
+ITERATES, FITTED = 3, 1
 
 # Bytes for an entry of a tile in a product: its mask, and where that is recomputed in float64, a product more.
 MASK_BYTES, RECOMPUTED_BYTES = 4, 20
@@ -38,7 +38,7 @@ class Memory(Record):
     masks : int
         In the largest form that fits; 0 where they are recomputed.
     columns : int
-        The (n, s) columns of a support of s weights, up to three times.
+        The (n, s) columns of a support of s weights: three times, or once where products go over whole gates.
     work : int
         Tiles of a product, of a gradient, and the fit on a support, whichever is largest.
     entries : int
@@ -104,7 +104,8 @@ def memory_estimate(
 
     Notes
     -----
-    3 n s numbers for the columns of a support, (n + m) d for data, gates and norms, 3 s^2 for the fit, a bit for each
+    3 n s numbers for the columns of a support (n s where 8 s are as many as all columns: there the fit alone makes
+    them), (n + m) d for data, gates and norms, 3 s^2 for the fit, a bit for each
     of the n m mask entries where they fit: no array of n m numbers. An upper bound, of numbers and bytes in arrays:
     the libraries' own pages, some 20 MB, and what the sampling of the patterns held come on top.
 
@@ -146,7 +147,8 @@ def _estimate(program: ConvexProgram, item: int, entries: int, bits: int) -> Mem
     )
     set_up = 8 * n * width + 2 * item * m * width
     work = max(products, gradient, set_up, _fit(program, program.budget))
-    return Memory(data, gates, mask_bytes(n, m, bits), ITERATES * item * n * program.budget, work, entries)
+    arrays = FITTED if is_multiplied_out(m * k * width, program.budget) else ITERATES
+    return Memory(data, gates, mask_bytes(n, m, bits), arrays * item * n * program.budget, work, entries)
 
 
 def _fit(program: ConvexProgram, s: int) -> int:

@@ -18,7 +18,7 @@ from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.losses import Loss
 from convexnn.program.memory import Memory, memory_estimate
 from convexnn.solvers.thresholding.whitening import Whitening, whitened
-from convexnn.tiles import STREAM_ENTRIES
+from convexnn.tiles import STREAM_ENTRIES, is_multiplied_out
 
 # Power iterations for the norm of A, at most; the rise of their estimate, from below, at which they end, and the factor
 # by which it is raised then.
@@ -146,8 +146,16 @@ class Dictionary:
         """Return the unit columns at `support`, shape (n, s)."""
         return self.operator.columns(support // self.n_outputs).mul_(self.inverse_norms[support])
 
-    def predict(self, columns: Tensor, support: Tensor, weights: Tensor) -> Tensor:
-        """Return the prediction (n, k) of weights (s,) on unit columns (n, s)."""
+    def held_columns(self, support: Tensor) -> Tensor | None:
+        """Return the unit columns at `support`, None where products over whole gates are less work than they."""
+        k, n_features = self.n_outputs, self._block[0]
+        pairs = torch.unique(support // (n_features * k) * k + support % k)
+        return None if is_multiplied_out(len(pairs) * n_features, self.budget) else self.columns(support)
+
+    def predict(self, columns: Tensor | None, support: Tensor, weights: Tensor) -> Tensor:
+        """Return the prediction (n, k) of weights (s,) on unit columns (n, s), or over whole gates where it is None."""
+        if columns is None:
+            return self.operator.combined(support, weights * self.inverse_norms[support], self.n_outputs)
         if self.n_outputs == 1:
             return (columns @ weights)[:, None]
         spread = columns.new_zeros((len(support), self.n_outputs))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
-from convexnn.program.memory import ITERATES, memory_estimate
+from convexnn.program.memory import memory_estimate
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import RunRecord, certify_support
 from convexnn.solvers.common.descent import Iterate, Limits
@@ -106,8 +106,8 @@ class SupportSearch(PhasedDescent):
 
     def account_for(self, dictionary: Dictionary, more: int = 0) -> None:
         """State what a phase is to hold, before it: its dictionary's account, more (n, s) arrays, `more` bytes."""
-        arrays = self.arrays * dictionary.memory.columns // ITERATES
-        self.memory = max(self.memory, dictionary.memory.total + arrays + more)
+        array = dictionary.operator.X.itemsize * len(self.program.X) * dictionary.budget
+        self.memory = max(self.memory, dictionary.memory.total + self.arrays * array + more)
 
     def solution(self, solver: str, ended: Status = Status.CONVERGED) -> Solution:
         """Return the best support with its weights; `ended` is what a run says that nothing cut short.

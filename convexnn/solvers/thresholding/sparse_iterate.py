@@ -17,15 +17,15 @@ from convexnn.solvers.thresholding.support_fit import fit_support
 class SparseIterate:
     """Weights on a support, in units of the column norms, with what a step needs carried along.
 
-    `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, `prediction` (n, k) A w,
-    `objective` the loss there. `step_size` is the last mu, `repeats` how often the support has repeated, `polished`
+    `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, None where products go without
+    them, `prediction` (n, k) A w, `objective` the loss there. `step_size` is the last mu, `repeats` how often the support has repeated, `polished`
     whether the weights are the best on it, `seen` the supports met by a method that would cycle on meeting one again,
     `final` whether a step from there kept it.
     """
 
     support: Tensor
     weights: Tensor
-    columns: Tensor
+    columns: Tensor | None
     prediction: Tensor
     objective: float
     step_size: float = 1.0
@@ -53,8 +53,8 @@ def first_iterate(dictionary: Dictionary, support: Tensor | None = None) -> Spar
     nowhere = torch.empty(0, dtype=torch.int64, device=prediction.device)
     gradient = dictionary.gradient(dictionary.residual(prediction), nowhere, dictionary.budget)
     chosen = dictionary.chosen(gradient, dictionary.budget).indices
-    columns = dictionary.columns(chosen)
-    return SparseIterate(chosen, torch.zeros_like(columns[0]), columns, prediction, dictionary.objective(prediction))
+    weights, columns = prediction.new_zeros(len(chosen)), dictionary.held_columns(chosen)
+    return SparseIterate(chosen, weights, columns, prediction, dictionary.objective(prediction))
 
 
 def direction(dictionary: Dictionary, now: SparseIterate) -> Tensor:
@@ -84,7 +84,7 @@ def weighted(
 ) -> SparseIterate:
     """Return the iterate of `values` (s,) on a support; `repeats` counts how often it has been the same."""
     kept = torch.equal(support, now.support)
-    columns = now.columns if kept else dictionary.columns(support)
+    columns = now.columns if kept else dictionary.held_columns(support)
     prediction = dictionary.predict(columns, support, values)
     objective = dictionary.objective(prediction)
     repeats = now.repeats + 1 if kept else 0
@@ -93,17 +93,18 @@ def weighted(
 
 def fitted(dictionary: Dictionary, support: Tensor) -> SparseIterate:
     """Return the best weights on a support: least squares in float64, or the smooth fit of another loss."""
-    columns = dictionary.columns(support)
-    empty = SparseIterate(support, columns[0], columns, torch.zeros_like(dictionary.targets), 0.0)
+    nothing = torch.zeros_like(dictionary.targets)
+    empty = SparseIterate(support, nothing[:0, 0], dictionary.held_columns(support), nothing, 0.0)
     return refitted(dictionary, empty)
 
 
 def refitted(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the iterate with the best weights on its support."""
     outputs = (now.support % dictionary.n_outputs).cpu().numpy()
-    exact = fit_support(now.columns.cpu().numpy(), outputs, to_numpy(dictionary.targets), dictionary.loss)
+    columns = dictionary.columns(now.support) if now.columns is None else now.columns
+    exact = fit_support(columns.cpu().numpy(), outputs, to_numpy(dictionary.targets), dictionary.loss)
     weights = dictionary.operator.tensor(exact)
-    prediction = dictionary.predict(now.columns, now.support, weights)
+    prediction = dictionary.predict(columns, now.support, weights)
     objective = dictionary.objective(prediction)
     return replace(now, weights=weights, prediction=prediction, objective=objective, polished=True)
 

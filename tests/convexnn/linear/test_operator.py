@@ -76,6 +76,25 @@ def test_products_are_those_of_the_dense_matrix(kind: str, dtype: str, form: str
     assert dot_test(A, seed=2) < tolerance
 
 
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("form", LIMITS)
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("kind", ["gaussian", "sparse"])
+def test_what_is_combined_without_columns_is_the_sum_of_the_columns(kind: str, outputs: int, form: str) -> None:
+    X, _ = zoo.data(N, D)
+    drawn = zoo.patterns(X, kind, count=19)
+    A = PatternOperator(X, drawn, dtype="float64", memory_limit=LIMITS[form])
+    rng = np.random.default_rng(3)
+    owned = np.repeat(drawn.features.ravel(), outputs)
+    for size in (0, 1, 20):
+        support = np.sort(rng.choice(np.flatnonzero(owned), size, replace=False))
+        weights, spread = rng.standard_normal(size), np.zeros((size, outputs))
+        spread[np.arange(size), support % outputs] = weights
+        expected = zoo.dense_matrix(X, drawn)[:, support // outputs] @ spread
+        found = A.combined(torch.as_tensor(support), A.tensor(weights), outputs)
+        assert np.allclose(found.numpy(), expected, atol=1e-12)
+
+
 def test_no_column_and_one_column() -> None:
     X, _ = zoo.data(N, D)
     A = PatternOperator(X, zoo.patterns(X), dtype="float64")

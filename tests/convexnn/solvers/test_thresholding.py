@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import convexnn as cx
+from convexnn import tiles
 from convexnn.checks import Floats
 from convexnn.linear.operator import PatternOperator
 from convexnn.solvers.common.descent import Progress
@@ -44,6 +45,29 @@ def scaled_matrix(program: cx.ConvexProgram) -> Floats:
     """Return A over features of root mean square 1: what is whitened."""
     scale = np.sqrt((program.rows**2).mean(axis=0))
     return zoo.dense_matrix(program.rows, program.patterns) / np.tile(scale, len(program.patterns))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("solver", ["htp", "cosamp", "niht"])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_products_without_columns_lead_to_the_same_support(
+    solver: str, outputs: int, whiten: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = zoo.target("squared", outputs, X, Y)
+    program = cx.ConvexProgram(X, target, GATES, budget=6)
+    found = list[cx.Solution]()
+    for cheap in (0, 10**6):
+        monkeypatch.setattr(tiles, "CHEAP", cheap)
+        found.append(cx.solve(program, solver, dtype="float64", max_iterations=30, whiten=whiten))
+    assert np.array_equal(found[0].support, found[1].support)
+    assert np.allclose(found[0].history, found[1].history)
+
+
+def test_columns_are_held_where_they_are_less_work_than_whole_gates() -> None:
+    few = dictionary(cx.ConvexProgram(X, Y, GATES, budget=1))
+    many = dictionary(cx.ConvexProgram(X, Y, GATES, budget=40))
+    assert few.held_columns(torch.tensor([3, 9])) is not None
+    assert many.held_columns(torch.arange(40)) is None
 
 
 class TestWhitening:
