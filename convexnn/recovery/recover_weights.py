@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,6 +44,42 @@ def recover_weights(
     the end. Where time is up already the sample is small, and scaled by itself: all rows take longer than is left. Of
     several ranks the first one searches.
     """
+    task = open_task(rows, target, options, rng)
+    outcome = task.every.ranks.searched(lambda: search_weights(task.problem, task.every.height, options, rng))
+    return task.answer(outcome, options)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search has found: a network at unit scale, how it ended, the lowest losses on the way."""
+
+    hidden: HiddenLayer
+    status: Status
+    history: list[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """The rows of a recovery, all of them and, at unit scale, those that its search sees."""
+
+    every: AllRows
+    problem: Problem
+
+    def answer(self, found: Outcome, options: RecoveryOptions) -> tuple[Floats, Floats, RunRecord]:
+        """Return gates, signed weights and the record of a search, its network fitted to all rows."""
+        hidden, status, every = found.hidden, found.status, self.every
+        if len(self.problem.target) < every.n_rows:
+            hidden, status = _fitted(every, hidden, status)
+        gates = hidden.weights.cpu().numpy() * (every.height / every.scale)
+        uncentred, sizes = is_uncentred(self.problem, options.budget), (options.budget, options.width)
+        memory = estimate_peak_bytes(*every.rows.shape, *sizes, uncentred)
+        history = np.array(found.history)
+        run = RunRecord("recover", status, len(history), options.deadline.seconds, history, memory)
+        return gates, gates * hidden.signs.cpu().numpy()[:, None], run
+
+
+def open_task(rows: Floats, target: Floats, options: RecoveryOptions, rng: np.random.Generator) -> Task:
+    """Return the task of a recovery; all ranks of a group call this."""
     ranks, device = Ranks(options.group), as_device(options.device)
     hurried = ranks.agreed(options.deadline.is_over)
     every = AllRows(rows, target, sum(ranks.counts(len(rows))), device, ranks, options.deadline.is_over)
@@ -55,27 +91,17 @@ def recover_weights(
     every = replace(every, height=float(root_mean_squares(seen[1][:, None], common)[0]))
     if seen[0] is rows:
         every = replace(every, scale=in_few_bits(every.scale), height=float(in_few_bits(every.height)))
-    problem = every.scaled(inputs, outputs)
-    n_rows, n_inputs = rows.shape
-    memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width, is_uncentred(problem, options.budget))
-    hidden, status, history = ranks.searched(lambda: _searched(problem, every.height, options, rng))
-    if size < every.n_rows:
-        hidden, status = _fitted(every, hidden, status)
-    gates = hidden.weights.cpu().numpy() * (every.height / every.scale)
-    run = RunRecord("recover", status, len(history), options.deadline.seconds, np.array(history), memory)
-    return gates, gates * hidden.signs.cpu().numpy()[:, None], run
+    return Task(every, every.scaled(inputs, outputs))
 
 
-def _searched(
-    problem: Problem, height: float, options: RecoveryOptions, rng: np.random.Generator
-) -> tuple[HiddenLayer, Status, list[float]]:
-    """Return the best network for the rows of a problem, how the search ended, and the lowest losses on the way."""
+def search_weights(problem: Problem, height: float, options: RecoveryOptions, rng: np.random.Generator) -> Outcome:
+    """Return the best network for the rows of a problem, whose target has the given root mean square."""
     course = Course(options, 0.5 * height**2, nothing(problem))
     status, hidden = course.run(problem, rng), course.best.hidden
     try:
-        return _finished(problem, hidden, options), status, course.history
+        return Outcome(_finished(problem, hidden, options), status, course.history)
     except KeyboardInterrupt:
-        return hidden, Status.INTERRUPTED, course.history
+        return Outcome(hidden, Status.INTERRUPTED, course.history)
 
 
 def _fitted(every: AllRows, hidden: HiddenLayer, status: Status) -> tuple[HiddenLayer, Status]:

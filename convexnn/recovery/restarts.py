@@ -151,6 +151,10 @@ class StartSearch:
         search = self._search(rows.to(torch.float32), bandit)
         if current is not None:
             current = _refitted(search, current)
+            if current.loss < FINE:
+                search = self._search(rows, bandit)
+                current = _refitted(search, current)
+                self._keep_if_best(current)
         waiting, stale = search.starts if current is None else [], 0
         while stale < self._patience(patience, current) and not (current is not None and current.loss <= EXACT):
             if not waiting and current is None:

@@ -37,6 +37,12 @@ CHEAP = 20
 # Loss, in units of the target's mean square, from which rounds do not come back.
 DIVERGED = 1e12
 
+# Rounds at the budget without a loss below this share of the least after which no more are taken.
+STALLED, FALL = 20, 0.99
+
+# Loss, in the same units, that is rounding: nothing is left for rounds to find.
+ROUNDING = {torch.float32: 1e-12, torch.float64: 1e-20}
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -101,12 +107,34 @@ class _Room:
 
 @dataclass(eq=False)
 class _Course:
-    """How far rounds are: the present layer, the best one within the budget, and its loss."""
+    """How far rounds are: the present layer, the best one within the budget, and its loss.
+
+    `excess` is how many weights above the budget there were when the layer was last brought down to it early, `stale`
+    for how many rounds at the budget the loss has not fallen.
+    """
 
     hidden: HiddenLayer
     best: HiddenLayer
     least: float = float("inf")
+    excess: float = float("inf")
+    stale: int = 0
     room: _Room = field(default_factory=_Room)
+
+    def judge(self, loss: float, budget: int) -> bool:
+        """Keep the present layer if it is the best; return whether the rounds end with it: it is exact, or they stall."""
+        if self.hidden.nnz > budget:
+            self.stale = 0
+            return False
+        self.stale = 0 if loss < FALL * self.least else self.stale + 1
+        if loss < self.least:
+            self.best, self.least = self.hidden, loss
+        return loss <= ROUNDING[self.hidden.weights.dtype] or self.stale >= STALLED
+
+    def falls(self, excess: int) -> bool:
+        """Whether a layer that is exact with so many weights too many is tried on the budget: not often in vain."""
+        tried = 2 * excess <= self.excess
+        self.excess = excess if tried else self.excess
+        return tried
 
 
 def threshold_rounds(
@@ -117,8 +145,10 @@ def threshold_rounds(
     A round: with unit columns D_j x_i / ||D_j x_i||, keep the largest entries of w + mu A^T r (mu the exact line search
     on the present support), fit them, let gates follow weights, make parallel neurons one, and give every empty block
     a fresh gate. `stop` is asked before each round, but for the first one from nothing, which keeps to the budget then;
-    a layer that is above the budget when it says so is brought down to it. Rounds that diverge end. An interruption
-    comes out as an :class:`InterruptedRoundsError`.
+    a layer that is above the budget when it says so is brought down to it. Rounds that diverge or stall
+    end, and so do those whose layer is exact up to rounding; one that is so above the budget is brought down to it at
+    once, and the schedule is gone on with if that was too early. An interruption comes out as an
+    :class:`InterruptedRoundsError`.
     """
     course = _Course(hidden, hidden)
     try:
@@ -142,9 +172,10 @@ def _run_rounds(
         if not now.loss <= DIVERGED:
             course.hidden = course.best
             return
-        if now.loss < course.least and course.hidden.nnz <= budget:
-            course.best, course.least = course.hidden, now.loss
-        most = budget if hurried else schedule.budget(budget, index)
+        if course.judge(now.loss, budget):
+            return
+        early = now.loss <= ROUNDING[now.residual.dtype] and course.falls(course.hidden.nnz - budget)
+        most = budget if hurried or early else schedule.budget(budget, index)
         hidden = merge_parallel(_select_and_fit(problem, now, most, schedule, course.room))
         norms, renewed = now.norms, ~hidden.live
         course.hidden = _revive_empty(hidden, renewed, propose, now.residual)

@@ -17,6 +17,7 @@ from convexnn.rank_workers import active_pool, is_cancelled
 from convexnn.workers import is_spread
 from tests.convexnn.test_workers import answer, data, free_port
 from tests.helpers.places import ROOT
+from tests.helpers.recovery_problems import planted
 
 BEGIN = """
 import json, os, sys, time
@@ -75,6 +76,35 @@ def test_ranks_give_the_serial_answer_to_the_last_bit_on_each_of_them() -> None:
     was_spread, *found = json.loads(first)
     assert was_spread
     assert found == json.loads(json.dumps(answers()[1:], default=str))
+
+
+UNKNOWN = """
+from convexnn.recovery import unknown_budget
+from tests.helpers.recovery_problems import planted
+
+def told(problem, height, options, rng, search=unknown_budget.search_weights):
+    print("budget", options.budget, file=sys.stderr)
+    return search(problem, height, options, rng)
+
+unknown_budget.search_weights = told
+X, y, _, _ = planted(1, s=18)
+half = slice(0, 100) if rank == 0 else slice(100, None)
+found = cx.recover(X[half], y[half], width=6, group=dist.group.WORLD)
+print(json.dumps([found.status.name, found.nnz, found.to_network().layers[0][0].toarray().tolist()]))
+"""
+
+
+def test_without_a_budget_ranks_search_larger_ones_ahead() -> None:
+    begun = ranks(2, ["-c", BEGIN + UNKNOWN])
+    ended = [rank.communicate(timeout=120) for rank in begun]
+    assert all(rank.returncode == 0 for rank in begun), ended
+    assert all("budget" in err for _, err in ended)
+    status, nnz, weights = json.loads(ended[0][0])
+    assert json.loads(ended[1][0]) == [status, nnz, weights]
+    X, y, _, _ = planted(1, s=18)
+    alone = cx.recover(X, y, width=6)
+    assert (status, nnz) == (alone.status.name, alone.nnz) == ("EXACT", 18)
+    assert np.allclose(weights, alone.to_network().layers[0][0].toarray(), rtol=1e-9, atol=1e-9)
 
 
 CANCELLED = """

@@ -17,8 +17,8 @@ from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import TILE_ROWS, Evaluation, Problem, normal_equations
 from convexnn.recovery.layer.support_steps import UnitColumns, conjugate_steps, damped_step
 from convexnn.recovery.proposals import Proposals
-from convexnn.recovery.rounds import Schedule, threshold_rounds
-from tests.helpers.recovery_problems import layer, small_problem
+from convexnn.recovery.rounds import Schedule, _Course, threshold_rounds
+from tests.helpers.recovery_problems import layer, planted, small_problem
 
 
 @given(seed=st.integers(0, 10_000))
@@ -130,6 +130,45 @@ def test_rounds_keep_to_the_budget_and_the_better_of_start_and_end(free_signs: b
     after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: False)
     assert after.nnz <= 10
     assert loss <= problem.loss(start.weights, start.signs)
+
+
+def test_rounds_end_with_an_exact_layer() -> None:
+    problem, start = small_problem(), planted_layer(10)
+    asked = list[bool]()
+    propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
+    schedule = Schedule(40, 2.0, partial(damped_step, damping=1e-2), False)
+    after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: bool(asked.append(True)))
+    assert loss < 1e-25
+    assert after.nnz == 10
+    assert len(asked) <= 3  # of the rounds and of the polish
+
+
+def test_rounds_bring_a_layer_that_is_exact_above_the_budget_down_to_it_at_once() -> None:
+    problem, start = small_problem(), planted_layer(10)
+    spare = torch.nonzero(start.weights == 0.0)[:5]
+    more = start.weights.clone()
+    more[spare[:, 0], spare[:, 1]] = 1e-13
+    asked = list[bool]()
+    propose = partial(Proposals(problem, np.random.default_rng(0)).mixed, ("dense",))
+    schedule = Schedule(40, 4.0, partial(damped_step, damping=1e-2), False)
+    start = HiddenLayer(more, start.signs, start.gates)
+    after, loss = threshold_rounds(problem, start, 10, schedule, propose, lambda: bool(asked.append(True)))
+    assert loss < 1e-25
+    assert after.nnz == 10
+    assert len(asked) <= 4
+
+
+def test_a_fall_that_was_in_vain_is_tried_again_with_half_the_weights_too_many() -> None:
+    course = _Course(*[planted_layer(10)] * 2)
+    assert [course.falls(excess) for excess in (20, 15, 11, 10, 6, 5, 1)] == [True, False, False, True, False, True, True]
+
+
+def planted_layer(s: int) -> HiddenLayer:
+    """Return the network behind the target of `small_problem`."""
+    _, y, weights, signs = planted(0, s=s)
+    live = weights.any(axis=1)
+    rows = torch.as_tensor(weights[live] / np.sqrt(np.mean(y**2)))
+    return HiddenLayer(rows, torch.as_tensor(signs[live]), rows)
 
 
 def test_rounds_that_diverge_end_with_the_better_start() -> None:

@@ -19,6 +19,29 @@ def test_without_a_budget_an_exact_network_has_the_planted_weights(s: int) -> No
     assert (np.diff(found.history) <= 0.0).all()
 
 
+def test_without_a_budget_several_jobs_give_the_serial_answer() -> None:
+    X, y, _, _ = planted(1, s=10)
+    told = list[tuple[int, float]]()
+    for jobs in (1, 2):
+        seen = list[cx.RecoveryProgress]()
+        told.append((jobs, 0.0))
+        found = cx.recover(X, y, width=6, n_jobs=jobs, callback=seen.append)
+        told[-1] = (found.nnz, float(np.abs(found.weights).sum()))
+        assert len(seen) == len(found.history)
+    assert told[0] == told[1]
+
+
+def test_without_a_budget_an_interruption_is_one_with_several_jobs_too() -> None:
+    X, y, _, _ = planted(1, s=18)
+
+    def stop(progress: cx.RecoveryProgress) -> None:
+        raise KeyboardInterrupt
+
+    found = cx.recover(X, y, width=6, n_jobs=2, callback=stop)
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.nnz
+
+
 def test_without_a_budget_noise_ends_the_doubling() -> None:
     X, y, _, _ = planted(0)
     noisy = y + 0.01 * y.std() * np.random.default_rng(9).standard_normal(len(y))
