@@ -71,9 +71,9 @@ class Task:
         if len(self.problem.target) < every.n_rows:
             hidden, status = _fitted(every, hidden, status)
         gates = hidden.weights.cpu().numpy() * (every.height / every.scale)
-        uncentred, sizes = is_uncentred(self.problem, options.budget), (options.budget, options.width)
-        memory = estimate_peak_bytes(*every.rows.shape, *sizes, uncentred)
-        history = np.array(found.history)
+        history, (n_rows, n_inputs) = np.array(found.history), every.rows.shape
+        uncentred = is_uncentred(self.problem, options.budget)
+        memory = estimate_peak_bytes(n_rows, n_inputs, options.budget, options.width, uncentred)
         run = RunRecord("recover", status, len(history), options.deadline.seconds, history, memory)
         return gates, gates * hidden.signs.cpu().numpy()[:, None], run
 

@@ -120,12 +120,15 @@ class _Course:
     stale: int = 0
     room: _Room = field(default_factory=_Room)
 
-    def judge(self, loss: float, budget: int) -> bool:
-        """Keep the present layer if it is the best; return whether the rounds end with it: it is exact, or they stall."""
+    def judge(self, loss: float, budget: int, planned: int) -> bool:
+        """Keep the present layer if it is the best; return whether rounds end with it: it is exact, or they stall.
+
+        Rounds that are `planned` to have another budget do not stall.
+        """
         if self.hidden.nnz > budget:
             self.stale = 0
             return False
-        self.stale = 0 if loss < FALL * self.least else self.stale + 1
+        self.stale = 0 if loss < FALL * self.least or planned != budget else self.stale + 1
         if loss < self.least:
             self.best, self.least = self.hidden, loss
         return loss <= ROUNDING[self.hidden.weights.dtype] or self.stale >= STALLED
@@ -172,10 +175,11 @@ def _run_rounds(
         if not now.loss <= DIVERGED:
             course.hidden = course.best
             return
-        if course.judge(now.loss, budget):
+        planned = schedule.budget(budget, index)
+        if course.judge(now.loss, budget, planned):
             return
         early = now.loss <= ROUNDING[now.residual.dtype] and course.falls(course.hidden.nnz - budget)
-        most = budget if hurried or early else schedule.budget(budget, index)
+        most = budget if hurried or early else planned
         hidden = merge_parallel(_select_and_fit(problem, now, most, schedule, course.room))
         norms, renewed = now.norms, ~hidden.live
         course.hidden = _revive_empty(hidden, renewed, propose, now.residual)
@@ -190,7 +194,8 @@ def _best_polished(
     if not loss < 1.0 and stop():
         # Time was up before the polish could mend what the rounds had left.
         last, loss = polish(problem, _well_scaled(problem, last), rounds=CUT_ROUNDS)
-    return (last, loss) if loss < course.least else polish(problem, course.best, stop=stop)
+    is_best = loss < course.least or course.hidden is course.best
+    return (last, loss) if is_best else polish(problem, course.best, stop=stop)
 
 
 def _within_budget(problem: Problem, course: _Course, budget: int, schedule: Schedule) -> HiddenLayer:

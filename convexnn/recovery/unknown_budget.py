@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -99,12 +99,21 @@ def _spread(task: Task, asked: Sequence[Asked], options: RecoveryOptions) -> Gen
     with closing(spread(search_budget, calls, options.n_jobs, ordered=True)) as found:
         for place, (outcome, told, state) in found:
             asked[place][1].bit_generator.state = state
-            try:
-                for progress in told if options.callback is not None else ():
-                    options.callback(progress)
-            except KeyboardInterrupt:
-                outcome = replace(outcome, status=Status.INTERRUPTED)
-            yield outcome
+            yield _told(outcome, told, options.callback)
+
+
+def _told(
+    outcome: Outcome, candidates: list[RecoveryProgress], callback: Callable[[RecoveryProgress], None] | None
+) -> Outcome:
+    """Return an outcome whose candidates are told to the callback, which may interrupt."""
+    if callback is None:
+        return outcome
+    try:
+        for progress in candidates:
+            callback(progress)
+    except KeyboardInterrupt:
+        return replace(outcome, status=Status.INTERRUPTED)
+    return outcome
 
 
 def search_budget(

@@ -18,9 +18,9 @@ class SparseIterate:
     """Weights on a support, in units of the column norms, with what a step needs carried along.
 
     `support` (s,) holds ascending flat indices, `columns` (n, s) the unit columns there, None where products go without
-    them, `prediction` (n, k) A w, `objective` the loss there. `step_size` is the last mu, `repeats` how often the support has repeated, `polished`
-    whether the weights are the best on it, `seen` the supports met by a method that would cycle on meeting one again,
-    `final` whether a step from there kept it.
+    them, `prediction` (n, k) A w, `objective` the loss there. `step_size` is the last mu, `repeats` how often the
+    support has repeated, `polished` whether the weights are the best on it, `seen` the supports met by a method that
+    would cycle on meeting one again, `final` whether a step from there kept it.
     """
 
     support: Tensor
