@@ -107,7 +107,7 @@ class TestAttacks:
             (("--rows", "7"), "rows '7' names 7; the points file has 3 rows, counted from 0"),
             (("--rows", "3:"), "names no row"),
             (("--rows", "all", "--witness", "w.npy"), "witness is given with many rows"),
-            (("--log", "log.jsonl"), "log or jobs or dask is given for a single row"),
+            (("--log", "log.jsonl"), "log or dask is given for a single row"),
             (("--rows", "all", "--label", "5"), "label is 5; expected 0 to 1"),
             (("--rows", "all", "--clip", 0.5, 1), "row 0: x is 0 at index 1, outside clip [0.5, 1]"),
             (("--target", "0"), "target is 0, which is the label; expected another class"),
@@ -333,7 +333,7 @@ class TestVnnlib:
         assert complained(broken, "broken.vnnlib, line 3: a parenthesis is not closed by line 3, the last")
         assert complained(call("vnnlib", network, "none.vnnlib"), "property 'none.vnnlib' cannot be read")
         assert complained(
-            call("vnnlib", network, "holds.vnnlib", "--log", "x"), "log or jobs or dask is given for a single"
+            call("vnnlib", network, "holds.vnnlib", "--log", "x"), "log or dask is given for a single"
         )
         several = ("holds.vnnlib", "violated.vnnlib")
         assert complained(call("vnnlib", network, *several, "--witness", "x"), "witness is given with several")
