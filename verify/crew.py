@@ -46,6 +46,10 @@ class Crew:
         """Whether work that is expected to take so many seconds here is worth handing out."""
         return self.size > 1 and seconds >= (LATER if self.ready else FIRST)
 
+    def round_within(self, left: float) -> float:
+        """Return the seconds of a round where so many are left; the first one is short, since workers start in it."""
+        return min(ROUND if self.ready else LATER, max(left, LATER))
+
     def share(self, work: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
         """Yield the number of a part and ``work(*part)`` as it is there.
 

@@ -11,7 +11,7 @@ from convexnn.checks import Floats
 from verify.answers.answer import Proof
 from verify.branching.box_bounds import BoxNetwork
 from verify.branching.box_search import BoxSearch, Conditions
-from verify.crew import LATER, ROUND
+from verify.crew import LATER
 from verify.points.ascent import ascend
 from verify.regions.box import Box
 from verify.splitting.dealt_boxes import Scout, search_boxes
@@ -124,7 +124,7 @@ class BoxSplitting:
         while not (found or self.over or self.search.full or clock.past(until) or clock.over()):
             # The first box may show that there is no chance at all.
             if self._deals():
-                found = self._run_together(min(ROUND, max(clock.left_until(until), LATER)))
+                found = self._run_together(self.inquiry.resources.crew.round_within(clock.left_until(until)))
             else:
                 found = self.search.run(partial(self._pauses, min(until, clock.seconds + KEPT), patient))
             self._keep()

@@ -10,7 +10,6 @@ import numpy as np
 from convexnn.checks import Floats
 from verify.answers.answer import Proof
 from verify.bounds.functions import Functions
-from verify.crew import LATER, ROUND
 from verify.programs.program_tree import ProgramTree
 from verify.programs.relaxed import relax
 from verify.regions.box import Box
@@ -106,7 +105,8 @@ class ProgramSplitting:
         found = self._polish(index, tree)
         while not (found or self._is_done(index) or clock.past(until)):
             if self._deals(tree):
-                found = self._go_on_together(index, tree, min(ROUND, max(clock.left_until(until), LATER)))
+                crew = inquiry.resources.crew
+                found = self._go_on_together(index, tree, crew.round_within(clock.left_until(until)))
             else:
                 pause = min(until, clock.seconds + max(KEPT, clock.seconds - began))
                 found = tree.run(partial(clock.past, pause), partial(clock.left_until, until))
