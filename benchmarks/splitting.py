@@ -1,12 +1,13 @@
 """Hold splitting, by boxes, by linear programs and by all, against enumeration: alternatives of several constraints.
 
-    python benchmarks/splitting.py [--questions 2000] [--seed 0] [--seconds 5]
+    python benchmarks/splitting.py [--questions 2000] [--seed 0] [--seconds 5] [--jobs 1]
 
 Networks of 1 to 6 inputs and at most 6 hidden neurons over the regions of `differential.py`; one to three alternatives
 of one to three constraints each, some strict. The truth is the largest least constraint of every alternative, by one
 program a pattern of activation; constants are then moved so that the best alternative is met, or missed, by .1 to 1e-5.
 A proof is wrong where the truth is above zero, a witness where it is below. A third of the questions is left to boxes
 alone, a third to linear programs (over boxes; over other regions and for several constraints to neurons and boxes).
+With `--jobs` above 1 whatever is open is dealt out to so many threads, however little it is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 import clarabel
+import joblib
 import numpy as np
 import scipy.sparse as sp
 from differential import KINDS, drawn_region
@@ -30,8 +32,11 @@ import convexnn as cx
 from convexnn.checks import Floats
 from verify.answers.witness import all_hold
 from verify.bounds.functions import Functions
+from verify.branching import box_search
+from verify.crew import Crew
 from verify.questions.inquiry import Inquiry
 from verify.questions.resources import resources_of
+from verify.splitting import box_splitting, program_splitting
 from verify.splitting.goals import Goal
 from verify.splitting.turns import Splitting
 
@@ -111,7 +116,22 @@ def confine(splitting: Splitting, means: str) -> None:
         splitting.boxes = None if single else splitting.boxes
 
 
-def judged(rng: np.random.Generator, kind: str, means: str, seconds: float) -> str:
+def deal_at_once() -> None:
+    """Let whatever is open be dealt out, however little it is, and let steps and rounds be short."""
+    for owner, name, value in (
+        (Crew, "pays", lambda crew, seconds: crew.size > 1),
+        (Crew, "round_within", lambda crew, left: 0.01),
+        (box_splitting, "LATER", 0.0),
+        (box_splitting, "DEALT", 0),
+        (box_splitting, "KEPT", 1e-6),
+        (box_search, "STEP", 0.0),
+        (program_splitting, "DEALT", 0),
+        (program_splitting, "KEPT", 1e-6),
+    ):
+        setattr(owner, name, value)
+
+
+def judged(rng: np.random.Generator, kind: str, means: str, seconds: float, jobs: int) -> str:
     """Draw a question and return what it came to: met, proven, open, or what is wrong."""
     network = drawn_network(rng)
     region = drawn_region(kind, network.n_inputs, rng)
@@ -127,7 +147,7 @@ def judged(rng: np.random.Generator, kind: str, means: str, seconds: float) -> s
         return "no truth"
     functions = replace(functions, offsets=offsets - max(truths) + gap)
     truths = [truth - max(truths) + gap for truth in truths]
-    inquiry = Inquiry(functions, region, resources_of(seconds, "branching", rng))
+    inquiry = Inquiry(functions, region, resources_of(seconds, "branching", rng, n_jobs=jobs))
     inquiry.tighten()
     goals = [Goal(way, rng.random(len(way)) < 0.5) for way in ways]
     tests = [all_hold(np.array(goal.chosen), goal.strict) for goal in goals]
@@ -156,12 +176,17 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
     counts: Counter[str] = Counter()
     began = perf_counter()
+    if given.jobs > 1:
+        deal_at_once()
+        joblib.parallel_config("threading")
     for number in range(given.questions):
         rng, kind = np.random.default_rng([given.seed, number]), KINDS[number % len(KINDS)]
-        short, _, detail = judged(rng, kind, MEANS[number // len(KINDS) % 3], given.seconds).partition(":")
+        means = MEANS[number // len(KINDS) % 3]
+        short, _, detail = judged(rng, kind, means, given.seconds, given.jobs).partition(":")
         counts[short] += 1
         if detail or short == "open":
             print(f"question {number} ({kind}): {short} {detail}", flush=True)

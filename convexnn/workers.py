@@ -39,6 +39,13 @@ def is_spread(n_jobs: int | None) -> bool:
     return told not in (None, 1) or hasattr(backend, "client") or "ray" in type(backend).__module__
 
 
+def count_workers(n_jobs: int | None) -> int:
+    """Return how many workers :func:`spread` has for `n_jobs`; 1 inside of work, and on ranks of torch.distributed."""
+    if not is_spread(n_jobs) or (n_jobs is None and active_pool() is not None):
+        return 1
+    return int(require("joblib", "joblib", "work on several workers").effective_n_jobs(n_jobs))
+
+
 def spread(
     work: Callable[..., Any],
     arguments: Sequence[tuple[Any, ...]],

@@ -48,7 +48,7 @@ ROOMS = {
         *("cli.tables", "cli.files", "cli.common", "cli.demonstration", "cli.asking", "cli"),
     ],
     "verify": [
-        *("clock", "relu_graph", "regions"),
+        *("clock", "crew", "relu_graph", "regions"),
         *("reading.graph", "reading.onnx_files", "reading.torch_modules", "reading", "properties"),
         *("milp", "backends", "bounds", "answers", "branching", "programs"),
         *("encoding", "embedding", "points", "splitting", "questions"),

@@ -48,6 +48,7 @@ def check_vnnlib(
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
     model: Any = None,
+    n_jobs: int | None = 1,
 ) -> Check:
     """Decide whether a network has a property: whether no input of its boxes meets its conditions.
 
@@ -58,7 +59,7 @@ def check_vnnlib(
         order in which it declares them or by name, those that are ``equal-to`` another one left out or not.
     question : Property or path
         A VNN-LIB file as :func:`verify.read_property` takes it, or what that returns.
-    time_limit, backend, seed, model
+    time_limit, backend, seed, model, n_jobs
         As in :func:`verify.find_adversarial`.
 
     Returns
@@ -93,7 +94,7 @@ def check_vnnlib(
     >>> verify.check_vnnlib(network, verify.parse_property(text + "(assert (>= Y_0 1.5))")).status.name
     'VIOLATED'
     """
-    return answer_of(partial(_begin, network, question, (time_limit, backend, seed, model)), _nothing_known)
+    return answer_of(partial(_begin, network, question, (time_limit, backend, seed, model, n_jobs)), _nothing_known)
 
 
 def _nothing_known(seconds: float) -> Check:
@@ -103,7 +104,7 @@ def _nothing_known(seconds: float) -> Check:
 
 def _begin(network: Any, question: Property | str | os.PathLike[str], options: tuple[Any, ...]) -> _PropertyCheck:
     """Return the question, read."""
-    time_limit, backend, seed, model = options
+    time_limit, backend, seed, model, n_jobs = options
     asked = question if isinstance(question, Property) else read_property(question)
     if asked.refusal:
         where = f"{asked.path}: " if asked.path else ""
@@ -116,9 +117,8 @@ def _begin(network: Any, question: Property | str | os.PathLike[str], options: t
     cases, notes = cases_for(net, asked, clock)
     net, order = _network_for(net, cases.found)
     center = cases.found[0].lower if cases.found else np.zeros(asked.n_inputs)
-    resources = resources_of(time_limit, backend, seed, replay_of(network, model, center))
-    # Multiplying out counts.
-    resources = replace(resources, clock=clock)
+    resources = resources_of(time_limit, backend, seed, replay_of(network, model, center), n_jobs)
+    resources = replace(resources, clock=clock)  # multiplying out counts
     return _PropertyCheck(net, asked, cases, notes, resources, order, places)
 
 

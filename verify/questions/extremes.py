@@ -62,6 +62,7 @@ def maximize(
     seed: int | np.random.Generator = 0,
     model: Any = None,
     surrogates: Sequence[Any] = (),
+    n_jobs: int | None = 1,
 ) -> Optimum:
     """Find the largest value of an output, or of a linear function of the outputs, over a region.
 
@@ -73,7 +74,7 @@ def maximize(
         The inputs allowed.
     objective : int or array_like (k,), optional
         The output's index, 0 to k - 1, or the weights of the linear function; needed for several outputs.
-    time_limit, backend, seed, model, surrogates
+    time_limit, backend, seed, model, surrogates, n_jobs
         As in :func:`verify.find_adversarial`.
 
     Returns
@@ -103,7 +104,7 @@ def maximize(
     >>> verify.maximize(network, verify.Box([-1.0, -1.0], [2.0, 1.0]))
     <OPTIMAL: maximum found 4, proven bound 4>
     """
-    return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
+    return _extreme(1.0, network, region, objective, (time_limit, backend, seed, model, surrogates, n_jobs))
 
 
 def minimize(
@@ -116,6 +117,7 @@ def minimize(
     seed: int | np.random.Generator = 0,
     model: Any = None,
     surrogates: Sequence[Any] = (),
+    n_jobs: int | None = 1,
 ) -> Optimum:
     """Find the smallest value of an output, or of a linear function of the outputs; see :func:`maximize`.
 
@@ -127,7 +129,7 @@ def minimize(
     >>> verify.minimize(network, verify.Box([0.5], [2.0])).status.name
     'OPTIMAL'
     """
-    return _extreme(-1.0, network, region, objective, (time_limit, backend, seed, model, surrogates))
+    return _extreme(-1.0, network, region, objective, (time_limit, backend, seed, model, surrogates, n_jobs))
 
 
 def _extreme(
@@ -137,8 +139,8 @@ def _extreme(
         net = with_values(read_simple(network), "maximize" if sign > 0.0 else "minimize")
         check_sizes(net, region)
         weights = weights_of(objective, net.n_outputs)
-        time_limit, backend, seed, model, surrogates = options
-        resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center))
+        time_limit, backend, seed, model, surrogates, n_jobs = options
+        resources = resources_of(time_limit, backend, seed, replay_of(network, model, region.center), n_jobs)
         resources = resources.beside(read_surrogates(net, surrogates))
         return Maximization(Inquiry(functions_of(net, sign * weights[None]), region, resources), 0, sign)
 
@@ -304,8 +306,8 @@ class Maximization:
 
     def _meets(self, checked: CheckedResult) -> bool:
         """Whether an engine's bound meets the value, and what its tolerances amount to is little beside both."""
-        size = max(abs(checked.bound), abs(self._value))
-        return checked.allowance <= COARSE * size and self._closed_by(checked.bound)
+        little = checked.allowance <= COARSE * max(abs(checked.bound), abs(self._value))
+        return little and self._closed_by(checked.bound)
 
     def _take(self, checked: CheckedResult) -> None:
         """Take an engine's bound; one below a value that is reached is off by its tolerances."""
@@ -373,8 +375,7 @@ class Maximization:
 
     def _end(self, status: Status, reason: str, proof: Proof | None) -> Optimum:
         # The value first: an engine that was left may still find points, and no value is said that none reaches.
-        value = self._value
-        witness = self.inquiry.points[self.index].copy()
+        value, witness = self._value, self.inquiry.points[self.index].copy()
         return Optimum(
             status=status,
             sense="maximum" if self.sign > 0.0 else "minimum",

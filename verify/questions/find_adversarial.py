@@ -46,6 +46,7 @@ def find_adversarial(
     seed: int | np.random.Generator = 0,
     model: Any = None,
     surrogates: Sequence[Any] = (),
+    n_jobs: int | None = 1,
 ) -> Answer:
     """Search a region for an input that the network misclassifies, or prove that there is none.
 
@@ -74,6 +75,9 @@ def find_adversarial(
         or an .onnx file. A callable takes an input (d,) in float32.
     surrogates : sequence of float or network, optional
         Sparse copies to take points from: sparsities of magnitude pruning, in [0, 1), or networks of the same shape.
+    n_jobs : int, optional
+        Processes that search for this one answer where it takes longer than a few seconds; -1 for one a core, None for
+        what ``joblib.parallel_config`` says around this call. More than one need packages and weights in each.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def find_adversarial(
     >>> verify.find_adversarial(network, verify.LinfBall([1.0, 0.0], 0.6)).status.name
     'COUNTEREXAMPLE'
     """
-    options = (time_limit, backend, seed, model, surrogates)
+    options = (time_limit, backend, seed, model, surrogates, n_jobs)
     begin = partial(_begin, network, region, label, target, options)
     return answer_of(begin, partial(nothing_known, label))
 
@@ -128,9 +132,9 @@ def _begin(
     given = read_simple(network)
     net, order = with_order(given)
     check_sizes(net, region)
-    time_limit, backend, seed, model, surrogates = options
+    time_limit, backend, seed, model, surrogates, n_jobs = options
     replay = replay_of(network, model, region.center, threshold_of(given))
-    resources = resources_of(time_limit, backend, seed, replay)
+    resources = resources_of(time_limit, backend, seed, replay, n_jobs)
     resources = resources.beside(read_surrogates(net, surrogates))
     kept = class_at(net, region.center) if label is None else label
     if kept is None:

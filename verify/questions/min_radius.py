@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from convexnn.checks import Floats, as_nonnegative
+from convexnn.workers import as_jobs
 from verify.answers.answer import Answer, Verdict
 from verify.answers.radius import Nearness, Radius
 from verify.answers.replay import original_of, replay_of
@@ -41,6 +42,7 @@ def min_radius(
     backend: str = "auto",
     seed: int = 0,
     model: Any = None,
+    n_jobs: int | None = 1,
 ) -> Radius:
     """Find the smallest radius at which an input around a center is misclassified.
 
@@ -50,7 +52,7 @@ def min_radius(
         Anything that :func:`verify.read_network` takes.
     region : LinfBall, L1Ball or L2Ball
         The largest ball to look in; its center, norm, clip and linear constraints are those of the answer.
-    label, target, backend, seed, model
+    label, target, backend, seed, model, n_jobs
         As in :func:`verify.find_adversarial`.
     tolerance : float, default 1e-3
         How far `upper` may exceed `lower`, as a share of `upper`. Where the center is a tie, in rational arithmetic, it
@@ -85,7 +87,7 @@ def min_radius(
     >>> radius.lower <= 1.0 <= radius.upper, round(radius.upper, 2)
     (True, 1.0)
     """
-    ask = {"label": label, "target": target, "backend": backend, "seed": seed}
+    ask = {"label": label, "target": target, "backend": backend, "seed": seed, "n_jobs": as_jobs(n_jobs)}
 
     def nothing_known(seconds: float) -> Radius:
         return Radius(Nearness.INTERRUPTED, 0.0, np.inf, None, label, INTERRUPTION, seconds, ())

@@ -27,6 +27,7 @@ def output_range(
     time_limit: float = 60.0,
     backend: str = "auto",
     seed: int | np.random.Generator = 0,
+    n_jobs: int | None = 1,
 ) -> OutputRange:
     """Find the range of every output over a region; arguments as in :func:`maximize`, one time limit for all.
 
@@ -54,7 +55,7 @@ def output_range(
         net = with_values(read_simple(network), "output_range")
         check_sizes(net, region)
         read.append(rows_of(objective, net.n_outputs, "objective").toarray())
-        return _Ranges(net, read[0], region, resources_of(time_limit, backend, seed))
+        return _Ranges(net, read[0], region, resources_of(time_limit, backend, seed, n_jobs=n_jobs))
 
     def nothing(seconds: float) -> OutputRange:
         if not read:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from verify.answers.replay import Replay
 from verify.backends import registry as backends
 from verify.backends.registry import Backend
 from verify.clock import Clock
+from verify.crew import Crew
 from verify.points.surrogates import Surrogate
 
 # The share of the time left that branch and bound may take, for the backends that split at all.
@@ -71,7 +72,7 @@ def answer_of(begin: Callable[[], Question[Result]], nothing: Callable[[float], 
 
 @dataclass(frozen=True, eq=False)
 class Resources:
-    """What a question may use: time, a backend by name, a source of starts, and the model as given.
+    """What a question may use: time, a backend by name, a source of starts, the model as given, and workers.
 
     `branching_share` is that of the time left that branch and bound may take before an engine is asked; `surrogates`
     are sparse copies to take points from.
@@ -83,6 +84,7 @@ class Resources:
     replay: Replay | None = None
     branching_share: float = 0.0
     surrogates: tuple[Surrogate, ...] = ()
+    crew: Crew = field(default_factory=Crew)
 
     def beside(self, surrogates: tuple[Surrogate, ...]) -> Resources:
         """Return the same with sparse copies, which have a part of the time."""
@@ -100,9 +102,10 @@ def resources_of(
     backend: str,
     seed: int | np.random.Generator,
     replay: Replay | None = None,
+    n_jobs: int | None = 1,
 ) -> Resources:
     """Return the resources of a question from its arguments, checked."""
     clock = Clock(as_nonnegative(time_limit, "time_limit"))
     if backend != "auto":
         backends.candidates(backend)  # raises where the name is unknown or its package missing
-    return Resources(clock, backend, as_generator(seed), replay, BRANCHING_SHARES.get(backend, 0.0))
+    return Resources(clock, backend, as_generator(seed), replay, BRANCHING_SHARES.get(backend, 0.0), crew=Crew(n_jobs))

@@ -11,8 +11,10 @@ from convexnn.checks import Floats
 from verify.answers.answer import Proof
 from verify.branching.box_bounds import BoxNetwork
 from verify.branching.box_search import BoxSearch, Conditions
+from verify.crew import LATER
 from verify.points.ascent import ascend
 from verify.regions.box import Box
+from verify.splitting.dealt_boxes import Scout, search_boxes
 from verify.splitting.goals import Goal
 from verify.splitting.inquired import Inquired
 from verify.splitting.schedule import SCHEDULE, expected
@@ -22,6 +24,9 @@ LARGEST = 1 << 21
 
 # Seconds after which what is proven is kept, so that Ctrl-C does not lose it.
 KEPT = 1.0
+
+# Open boxes a worker from which on they are dealt out.
+DEALT = 16
 
 
 def can_halve(inquiry: Inquired) -> bool:
@@ -60,6 +65,7 @@ class BoxSplitting:
         for number, goal in enumerate(self.goals):
             at = [place[index] for index in goal.chosen]
             members[number, at], strict[number, at] = True, goal.strict
+        self.refused = False
         self.search = BoxSearch(network, region, Conditions(members, strict), self, inquiry.resources.rng, level)
 
     def climb(self, condition: int, lower: Floats, upper: Floats) -> bool:
@@ -88,7 +94,13 @@ class BoxSplitting:
     @property
     def expected(self) -> float:
         """How many seconds it is expected to need still, by what it has closed."""
-        return expected(self.search.spent, self.search.closed)
+        return expected(self.search.spent, self.search.closed) / self.hands
+
+    @property
+    def hands(self) -> int:
+        """How many processes search boxes: those of the crew once it was worth its while."""
+        crew = self.inquiry.resources.crew
+        return crew.size if crew.ready else 1
 
     @property
     def promising(self) -> bool:
@@ -99,7 +111,7 @@ class BoxSplitting:
         if not search.count or search.closed >= SCHEDULE.progress:
             return True
         halvings = 2.0 ** min(search.spread, 200.0)
-        reach = max(self.inquiry.clock.left, 0.0) * search.pace
+        reach = max(self.inquiry.clock.left, 0.0) * search.pace * self.hands
         return halvings <= reach * (SCHEDULE.doubt if search.count < SCHEDULE.enough_boxes else 1.0)
 
     def run(self, until: float, patient: bool = False) -> bool:
@@ -111,7 +123,10 @@ class BoxSplitting:
         found = False
         while not (found or self.over or self.search.full or clock.past(until) or clock.over()):
             # The first box may show that there is no chance at all.
-            found = self.search.run(partial(self._pauses, min(until, clock.seconds + KEPT), patient))
+            if self._deals():
+                found = self._run_together(self.inquiry.resources.crew.round_within(clock.left_until(until)))
+            else:
+                found = self.search.run(partial(self._pauses, min(until, clock.seconds + KEPT), patient))
             self._keep()
             if self._is_vain(patient):
                 break
@@ -120,6 +135,22 @@ class BoxSplitting:
         else:
             rest = "every box is closed" if not len(self.search.stuck) else f"{len(self.search.stuck)} cannot be halved"
         self.inquiry.note("input splitting", f"{self.search.count} boxes, {rest}")
+        return found
+
+    def _deals(self) -> bool:
+        """Whether open boxes are dealt out to workers now."""
+        search, crew, left = self.search, self.inquiry.resources.crew, self.inquiry.clock.left
+        enough = len(search.open) >= DEALT * crew.size and search.spent >= LATER
+        return enough and crew.pays(min(left, expected(search.spent, search.closed)))
+
+    def _run_together(self, seconds: float) -> bool:
+        """Search with the crew; return whether a point was taken."""
+        functions, region, chosen = self.inquiry.functions, self.inquiry.region, [goal.chosen for goal in self.goals]
+        scout = Scout(functions, region, chosen, self.search.level, self.search.rng, not self.refused)
+        points = search_boxes(self.search, self.inquiry.resources.crew, scout, seconds)
+        found = any(self.accept(point) for point in points)
+        # A point that meets a goal but for rounding may be none: the next rounds go on from such points.
+        self.refused = bool(points) and not found
         return found
 
     def _pauses(self, moment: float, patient: bool) -> bool:

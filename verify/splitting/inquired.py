@@ -11,18 +11,22 @@ from convexnn.checks import Floats
 from verify.answers.answer import Proof
 from verify.bounds.functions import Functions
 from verify.clock import Clock
+from verify.crew import Crew
 from verify.regions.box import Box
 from verify.regions.intervals import Interval
 
 
 class Allowed(Protocol):
-    """What a question may use: a source of starts, the share of its time for splitting, and sparse copies."""
+    """What a question may use: a source of starts, the share of its time for splitting, workers, sparse copies."""
 
     @property
     def rng(self) -> np.random.Generator: ...
 
     @property
     def branching_share(self) -> float: ...
+
+    @property
+    def crew(self) -> Crew: ...
 
     @property
     def surrogates(self) -> tuple[object, ...]: ...

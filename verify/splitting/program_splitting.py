@@ -9,13 +9,19 @@ import numpy as np
 
 from convexnn.checks import Floats
 from verify.answers.answer import Proof
+from verify.bounds.functions import Functions
 from verify.programs.program_tree import ProgramTree
 from verify.programs.relaxed import relax
+from verify.regions.box import Box
+from verify.splitting.dealt_programs import solve_programs
 from verify.splitting.inquired import Inquired
 from verify.splitting.schedule import SCHEDULE, expected, takes_programs
 
 # Seconds after which what is proven is kept for the first time, so that Ctrl-C does not lose it.
 KEPT = 1.0
+
+# Open nodes a worker from which on they are dealt out.
+DEALT = 8
 
 
 class ProgramSplitting:
@@ -98,8 +104,12 @@ class ProgramSplitting:
         tree, began = self.trees[index], clock.seconds
         found = self._polish(index, tree)
         while not (found or self._is_done(index) or clock.past(until)):
-            pause = min(until, clock.seconds + max(KEPT, clock.seconds - began))
-            found = tree.run(partial(clock.past, pause), partial(clock.left_until, until))
+            if self._deals(tree):
+                crew = inquiry.resources.crew
+                found = self._go_on_together(index, tree, crew.round_within(clock.left_until(until)))
+            else:
+                pause = min(until, clock.seconds + max(KEPT, clock.seconds - began))
+                found = tree.run(partial(clock.past, pause), partial(clock.left_until, until))
             self._keep(index, tree)
         rest = "every one is closed" if tree.over and not tree.stuck else f"{tree.closed:.4g} of the tree is closed"
         margin = f"margin at most {inquiry.upper[index]:.6g}"
@@ -117,13 +127,32 @@ class ProgramSplitting:
         return tree.polish(phases, lambda: self.inquiry.clock.left)
 
     def _visit(self, index: int, points: Floats) -> bool:
-        inside = np.clip(points, self.inquiry.region.lower, self.inquiry.region.upper)
-        values = self.inquiry.functions.at(inside)[:, index]
-        best = int(values.argmax())
-        return bool(values[best] > self.level) and self.accept(inside[best])
+        best = best_above(self.inquiry.functions, index, self.inquiry.region, self.level, points)
+        return best is not None and self.accept(best)
+
+    def _deals(self, tree: ProgramTree) -> bool:
+        """Whether the nodes of a tree are dealt out to workers now."""
+        crew, left = self.inquiry.resources.crew, self.inquiry.clock.left
+        enough = crew.size > 1 and tree.begun and len(tree.heap) >= DEALT * crew.size
+        return enough and crew.pays(min(left, self.expected))
+
+    def _go_on_together(self, index: int, tree: ProgramTree, seconds: float) -> bool:
+        """Go on with the crew; return whether a point was accepted."""
+        functions, region = self.inquiry.functions, self.inquiry.region
+        judge = partial(best_above, functions, index, region, self.level)
+        best = solve_programs(tree, self.inquiry.resources.crew, judge, seconds)
+        return best is not None and self.accept(best)
 
     def _keep(self, index: int, tree: ProgramTree) -> None:
         """Keep what is proven."""
         upper = tree.upper
         if upper < self.inquiry.upper[index]:
             self.inquiry.upper[index], self.inquiry.proof = upper, Proof.BRANCHED
+
+
+def best_above(functions: Functions, index: int, region: Box, level: float, points: Floats) -> Floats | None:
+    """Return the point (d,) of some (q, d), drawn into a box, where a function is largest, if that is above a level."""
+    inside = np.clip(points, region.lower, region.upper)
+    values = functions.at(inside)[:, index]
+    best = int(values.argmax())
+    return inside[best] if values[best] > level else None

@@ -94,14 +94,15 @@ def attack(
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "rows")
         raise typer.Exit(worst_code(verdicts, ATTACK_CODES))
-    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
+    refuse_batch_of_one(log, dask, "row", "them with --rows")
     file = writable_if_given(witness, read)
     import verify  # noqa: F401 (before the clock starts)
 
     began = perf_counter()
     region = regions.one(row)
     page.check(region)
-    answer = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options}, began)
+    asked = {"label": label_of(points, row, kept), **options, "n_jobs": jobs}
+    answer = _find(network, fingerprint(network), region, asked, began)
     record = answer_record(answer)
     print_result(answer, record, as_json)
     save_array(file, answer.witness)

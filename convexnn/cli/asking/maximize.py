@@ -76,12 +76,12 @@ def maximize(
         statuses = [line["status"] for line in lines]
         Console(stderr=True).print(f"{len(lines)} rows: {statuses.count('OPTIMAL')} OPTIMAL", highlight=False)
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))
-    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
+    refuse_batch_of_one(log, dask, "row", "them with --rows")
     file = writable_if_given(witness, regions.inputs)
     import verify  # noqa: F401 (before the clock starts)
 
     began = perf_counter()
-    optimum = _solve(network, fingerprint(network), regions.one(row), options, began)
+    optimum = _solve(network, fingerprint(network), regions.one(row), {**options, "n_jobs": jobs}, began)
     print_result(optimum, optimum_record(optimum), as_json)
     save_array(file, optimum.witness)
     raise typer.Exit(MAXIMIZE_CODES[optimum.status.name])

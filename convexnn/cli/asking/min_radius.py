@@ -78,10 +78,11 @@ def min_radius(
         statuses = [line["status"] for line in lines]
         print_counts(statuses, "rows")
         raise typer.Exit(worst_code(statuses, RADIUS_CODES))
-    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
+    refuse_batch_of_one(log, dask, "row", "them with --rows")
     file = writable_if_given(witness, read)
     region = regions.one(row)
-    found = _find(network, fingerprint(network), region, {"label": label_of(points, row, kept), **options})
+    asked = {"label": label_of(points, row, kept), **options, "n_jobs": jobs}
+    found = _find(network, fingerprint(network), region, asked)
     print_result(found, radius_record(found), as_json)
     save_array(file, found.witness)
     raise typer.Exit(RADIUS_CODES[found.status.name])

@@ -57,8 +57,8 @@ def output_range(
         statuses = [line["status"] for line in lines]
         print_counts(statuses, "rows")
         raise typer.Exit(worst_code(statuses, MAXIMIZE_CODES))
-    refuse_batch_of_one(log, jobs, dask, "row", "them with --rows")
-    found = _find(network, fingerprint(network), regions.one(row), options)
+    refuse_batch_of_one(log, dask, "row", "them with --rows")
+    found = _find(network, fingerprint(network), regions.one(row), {**options, "n_jobs": jobs})
     record = range_record(found)
     print_result(found, record, as_json)
     raise typer.Exit(MAXIMIZE_CODES[record["status"]])

@@ -118,10 +118,10 @@ def refuse_witness_of_many(witness: Path | None, what: str) -> None:
         raise ValueError(f"witness is given with {what}; expected none (their lines hold the witnesses)")
 
 
-def refuse_batch_of_one(log: Path | None, jobs: int, dask: str | None, what: str, expected: str) -> None:
+def refuse_batch_of_one(log: Path | None, dask: str | None, what: str, expected: str) -> None:
     """Raise ValueError where an option of a batch stands beside a single question."""
-    if log is not None or jobs != 1 or dask is not None:
-        raise ValueError(f"log or jobs or dask is given for a single {what}; expected {expected}")
+    if log is not None or dask is not None:
+        raise ValueError(f"log or dask is given for a single {what}; expected {expected}")
 
 
 def save_array(file: Path | None, array: Floats | None) -> None:

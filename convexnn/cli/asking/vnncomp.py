@@ -46,7 +46,7 @@ def vnncomp(
     output: Annotated[
         Path | None, typer.Option(help="Table of results of a list; rows that it holds are not run again.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Instances of a list at a time, a process each.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Instances of a list at a time, or processes for one.")] = 1,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds of each instance of a list, in place of those it states.")
     ] = None,
@@ -71,9 +71,9 @@ def vnncomp(
     options = {"backend": backend, "seed": seed}
     words = what[1:] if len(what) == 6 and what[0] == "v1" else what
     if len(words) == 5:
-        if output is not None or time_limit is not None or jobs != 1:
-            raise ValueError("output, time-limit or jobs is given for a single instance; expected them with a list")
-        _run_single(words, options)
+        if output is not None or time_limit is not None:
+            raise ValueError("output or time-limit is given for a single instance; expected them with a list")
+        _run_single(words, {**options, "n_jobs": jobs})
         return
     if len(words) != 1 or output is None:
         raise ValueError(f"{len(what)} arguments are given{'' if output else ' without --output'}; expected {FORMS}")

@@ -51,7 +51,7 @@ def vnnlib(
     log: Annotated[
         Path | None, typer.Option(help="Append the lines of several to this file, and leave out those that it holds.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that work on several properties.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that work on several properties, or a single one.")] = 1,
     dask: shared.Dask = None,
     as_json: shared.JsonInsteadOfText = False,
 ) -> None:
@@ -80,11 +80,11 @@ def vnnlib(
         verdicts = [line["verdict"] for line in lines]
         print_counts(verdicts, "properties", str.lower)
         raise typer.Exit(worst_code(verdicts, VNNLIB_CODES))
-    refuse_batch_of_one(log, jobs, dask, "property", "several")
+    refuse_batch_of_one(log, dask, "property", "several")
     place = Path(f"{properties[0].stem}.witness.txt") if witness is None else witness
     networks = [network, *(also or [])]
     file = writable(place, [*networks, *properties])
-    check = _check(networks, asked[0], options, began)
+    check = _check(networks, asked[0], {**options, "n_jobs": jobs}, began)
     written = None if check.witness is None else _write_witness(file, check)
     record = {**check_record(check), "witness_file": None if written is None else str(written)}
     print_result(_words(check, written), record, as_json)

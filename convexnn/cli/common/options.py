@@ -79,7 +79,7 @@ WitnessFile = Annotated[Path | None, typer.Option(help="Write the witness of a s
 RowLog = Annotated[
     Path | None, typer.Option(help="Append the lines of many rows to this file, and leave out rows that it holds.")
 ]
-RowJobs = Annotated[int, typer.Option(min=1, help="Processes that work on many rows.")]
+RowJobs = Annotated[int, typer.Option(min=1, help="Processes that work on many rows, or on a single one.")]
 
 # Of commands whose work falls apart.
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that work at a time.")]

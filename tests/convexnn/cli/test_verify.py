@@ -94,6 +94,11 @@ class TestAttacks:
         assert verdicts[0] == verdicts[1]
         assert several.exit_code == alone.exit_code
 
+    def test_a_single_row_may_have_several_processes(self, network: Path, points: Path) -> None:
+        alone, both = (call("attack", network, points, "--radius", 0.2, "--jobs", jobs) for jobs in (1, 2))
+        assert both.exit_code == alone.exit_code == 0
+        assert call("maximize", network, points, "--radius", 0.2, "--output", 0, "--jobs", 2).exit_code == 0
+
     def test_labels_and_a_target(self, network: Path, points: Path, tmp_path: Path) -> None:
         (tmp_path / "labels.txt").write_text("0\n0\n0\n")
         result = call("attack", network, points, "--radius", 0.2, "--rows", "2,0", "--labels", tmp_path / "labels.txt")
@@ -107,7 +112,7 @@ class TestAttacks:
             (("--rows", "7"), "rows '7' names 7; the points file has 3 rows, counted from 0"),
             (("--rows", "3:"), "names no row"),
             (("--rows", "all", "--witness", "w.npy"), "witness is given with many rows"),
-            (("--log", "log.jsonl"), "log or jobs or dask is given for a single row"),
+            (("--log", "log.jsonl"), "log or dask is given for a single row"),
             (("--rows", "all", "--label", "5"), "label is 5; expected 0 to 1"),
             (("--rows", "all", "--clip", 0.5, 1), "row 0: x is 0 at index 1, outside clip [0.5, 1]"),
             (("--target", "0"), "target is 0, which is the label; expected another class"),
@@ -332,9 +337,7 @@ class TestVnnlib:
         broken = call("vnnlib", network, "broken.vnnlib")
         assert complained(broken, "broken.vnnlib, line 3: a parenthesis is not closed by line 3, the last")
         assert complained(call("vnnlib", network, "none.vnnlib"), "property 'none.vnnlib' cannot be read")
-        assert complained(
-            call("vnnlib", network, "holds.vnnlib", "--log", "x"), "log or jobs or dask is given for a single"
-        )
+        assert complained(call("vnnlib", network, "holds.vnnlib", "--log", "x"), "log or dask is given for a single")
         several = ("holds.vnnlib", "violated.vnnlib")
         assert complained(call("vnnlib", network, *several, "--witness", "x"), "witness is given with several")
         assert complained(call("vnnlib", network, *several, "--also", network), "also is given with several properties")
