@@ -161,7 +161,7 @@ def test_insignificant_weights_go_and_significant_ones_stay() -> None:
     noisy = y + 0.05 * y.std() * np.random.default_rng(1).standard_normal(len(y))
     every = cx.recover(X, noisy, budget=20, width=4, n_restarts=1, patience=10)
     kept = cx.recover(X, noisy, budget=20, width=4, n_restarts=1, patience=10, significant=True)
-    assert every.nnz == 20
+    assert 15 < every.nnz <= 20
     assert 8 <= kept.nnz <= 12
 
 
