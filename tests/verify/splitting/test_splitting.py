@@ -187,6 +187,7 @@ def test_neurons_have_no_turn_once_the_time_is_over(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("verify.splitting.program_splitting.takes_programs", lambda inquiry: False)
     monkeypatch.setattr("verify.splitting.box_splitting.BoxSplitting.run", late)
+    monkeypatch.setattr("verify.splitting.box_splitting.BoxSplitting.left", 1.0)
     monkeypatch.setattr("verify.splitting.neuron_splitting.NeuronSplitting.run", wrong)
     assert not Splitting(inquiry, [Goal([0], np.ones(1, dtype=bool))], lambda point: False).run()
     assert turns == ["boxes"]
