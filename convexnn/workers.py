@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -53,6 +54,7 @@ def spread(
     *,
     ordered: bool = False,
     batch_size: int | str = 1,
+    patience: float | None = None,
 ) -> Generator[tuple[int, Any]]:
     """Yield ``index, work(*arguments[index])`` of every index as it is there, or in their order.
 
@@ -76,11 +78,14 @@ def spread(
         Whether results come in the order of `arguments`.
     batch_size : int or "auto", default 1
         Calls that a worker takes at a time; "auto" for calls that take less than a millisecond.
+    patience : float, optional
+        Seconds to wait for a result, where joblib's workers can be left: those that are late are ended.
 
     Raises
     ------
     OSError
-        A worker was killed twice with nothing done in between, or the cluster, or a rank, has gone.
+        A worker was killed twice with nothing done in between, or the cluster, or a rank, has gone; TimeoutError, which
+        is one, where there is no result in time.
 
     Examples
     --------
@@ -99,7 +104,7 @@ def spread(
     while waiting:
         try:
             with _cluster_errors_named():
-                for index, result in _asked(work, waiting, n_jobs, ordered, batch_size):
+                for index, result in _asked(work, waiting, n_jobs, ordered, batch_size, patience):
                     del waiting[index]
                     yield index, result
         except BrokenProcessPool:
@@ -108,6 +113,8 @@ def spread(
                 lost = "a worker process was killed, perhaps for want of memory"
                 raise OSError(f"{lost}; runs that ended are kept: go on with fewer jobs") from None
             done_before = done
+        except multiprocessing.TimeoutError:
+            raise TimeoutError(f"no worker was done in {patience} s") from None
 
 
 def _asked(
@@ -116,6 +123,7 @@ def _asked(
     n_jobs: int | None,
     ordered: bool,
     batch_size: int | str,
+    patience: float | None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield results with their index; from backends that cannot give one by one, such as Ray's, in rounds."""
     joblib = require("joblib", "joblib", "work on several workers")
@@ -127,7 +135,8 @@ def _asked(
             yield from joblib.Parallel(n_jobs=n_jobs)(calls[first : first + size])
         return
     kind = "generator" if ordered else "generator_unordered"
-    pool = joblib.Parallel(n_jobs=n_jobs, batch_size=batch_size, return_as=kind)
+    limit = patience if backend.supports_timeout else None
+    pool = joblib.Parallel(n_jobs=n_jobs, batch_size=batch_size, return_as=kind, timeout=limit)
     with _mended(backend), _closed_quietly(pool(calls)) as found:
         for answered in found:  # noqa: UP028 (it would close it before)
             yield answered

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from time import process_time
 from typing import Any
 
+import numpy as np
+
 from convexnn.workers import as_jobs, count_workers, spread
 
 # Seconds that work is expected to take here from which on it is worth handing out: a new worker imports the package
@@ -14,6 +16,12 @@ FIRST, LATER = 2.0, 0.3
 
 # Seconds of a round: between rounds clocks are heard, points judged, and what is open is dealt out anew.
 ROUND = 1.0
+
+# Points that a worker brings back from a round at most.
+POINTS = 8
+
+# Seconds after the limit of a question up to which parts are waited for: what starts or ends late is left.
+LATE = 0.3
 
 # Seconds of CPU that this process, a worker, has told of: those of its start count too.
 _told = [0.0]
@@ -50,14 +58,17 @@ class Crew:
         """Return the seconds of a round where so many are left; the first one is short, since workers start in it."""
         return min(ROUND if self.ready else LATER, max(left, LATER))
 
-    def share(self, work: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-        """Yield the number of a part and ``work(*part)`` as it is there.
+    def share(
+        self, work: Callable[..., Any], parts: Sequence[tuple[Any, ...]], left: float = np.inf
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the number of a part and ``work(*part)`` as it is there, `left` seconds before the limit.
 
-        Parts whose worker was interrupted do not come back, nor do those that no worker could be found for.
+        Parts whose worker was interrupted do not come back, nor do those that no worker could be found for in time.
         """
-        self.ready, spent = True, [0.0]
+        self.ready, spent, calls = True, [0.0], [(work, part) for part in parts]
+        patience = max(left, LATER) + LATE if np.isfinite(left) else None
         try:
-            for number, (found, seconds) in spread(_timed, [(work, part) for part in parts], self.n_jobs):
+            for number, (found, seconds) in spread(_timed, calls, self.n_jobs, patience=patience):
                 spent.append(seconds)
                 if found is not None:
                     yield number, found

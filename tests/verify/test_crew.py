@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from time import sleep
 from typing import Any
 
 import joblib
@@ -14,8 +15,18 @@ import convexnn as cx
 import verify
 from convexnn.workers import count_workers
 from tests.helpers import zoo
-from verify.crew import Crew
+from verify.crew import POINTS, Crew
+from verify.programs.program_tree import ProgramTree
+from verify.programs.relaxed import relax
+from verify.questions.extremes import functions_of
+from verify.questions.inquiry import Inquiry
+from verify.questions.resources import resources_of
 from verify.splitting import box_splitting, program_splitting
+from verify.splitting.box_splitting import BoxSplitting
+from verify.splitting.dealt_boxes import PartSearched, Scout
+from verify.splitting.dealt_programs import Part, bare, open_nodes, solve_part
+from verify.splitting.goals import goals_of
+from verify.splitting.program_splitting import ProgramSplitting
 
 # Networks whose questions neither way decides at once.
 SIZES = {"boxes": (3, 12, 8, 1), "programs": (5, 14, 10, 1)}
@@ -41,9 +52,9 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     share = Crew.share
 
-    def noted(crew: Crew, work: Callable[..., Any], parts: Any) -> Any:
+    def noted(crew: Crew, work: Callable[..., Any], *given: Any) -> Any:
         names.append(work.__name__)
-        return share(crew, work, parts)
+        return share(crew, work, *given)
 
     monkeypatch.setattr(Crew, "share", noted)
     return names
@@ -131,8 +142,8 @@ def test_ctrl_c_keeps_the_bound_in_hand(means: str, monkeypatch: pytest.MonkeyPa
     truth = verify.maximize(net, around(net)).value
     whole, rounds = Crew.share, [0]
 
-    def cut(crew: Crew, work: Callable[..., Any], parts: Any) -> Any:
-        for found in whole(crew, work, parts):
+    def cut(crew: Crew, *given: Any) -> Any:
+        for found in whole(crew, *given):
             yield found
             rounds[0] += 1
             if rounds[0] >= 3:
@@ -181,7 +192,7 @@ def test_workers_are_counted() -> None:
 
 
 def test_without_workers_a_question_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*given: Any) -> Iterator[Any]:
+    def gone(*given: Any, **more: Any) -> Iterator[Any]:
         yield 0, (7, 0.5)
         raise OSError("a worker process was killed")
 
@@ -198,3 +209,74 @@ def test_processes_bring_back_what_threads_do() -> None:
         together = verify.maximize(net, BOX, backend="branching", n_jobs=2)
     assert together.status is verify.Status.OPTIMAL
     assert together.value == pytest.approx(verify.maximize(net, BOX).value, rel=2e-6)
+
+
+def _sleeps(seconds: float) -> float:
+    sleep(seconds)
+    return seconds
+
+
+def test_what_is_late_is_left() -> None:
+    crew = Crew(2)
+    with joblib.parallel_config("loky"):
+        assert list(crew.share(_sleeps, [(60.0,), (60.0,)], 1.0)) == []
+    assert crew.size == 1
+    assert "no worker was done" in crew.trouble
+
+
+def asked_of(net: cx.SparseReLUNetwork) -> Inquiry:
+    """Return an inquiry about the output of a network, with two workers."""
+    inquiry = Inquiry(functions_of(net, np.ones((1, 1))), around(net), resources_of(20.0, "branching", 0, n_jobs=2))
+    inquiry.tighten()
+    return inquiry
+
+
+def test_a_round_of_boxes_goes_on_past_points_like_those_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best point of climbs, which meets nothing, is shown to the question, and is none of them."""
+    point, shown, stops = np.zeros(3), list[Any](), list[bool]()
+
+    def refuse(own: Any) -> bool:
+        shown.append(own)
+        return False
+
+    splitting = BoxSplitting(asked_of(network(2, 3, 12, 1)), goals_of([0]), refuse)
+    nothing = splitting.search.stuck
+    for points in ([], [point], []):
+        came = [PartSearched(nothing, nothing, [], (), points, point)]
+
+        def answered(search: Any, crew: Any, scout: Scout, *given: Any, came: Any = came) -> Any:
+            stops.append(scout.stops)
+            return came
+
+        monkeypatch.setattr(box_splitting, "search_boxes", answered)
+        assert not splitting._run_together(0.1)
+    assert stops == [True, True, False]
+    assert not splitting.refused
+    assert len(shown) == 4
+
+
+def test_a_round_of_programs_goes_on_past_points_like_those_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    inquiry, stops = asked_of(network(2, *SIZES["programs"])), list[bool]()
+    splitting, found = ProgramSplitting(inquiry, lambda own: False, 0.0), iter([[np.zeros(5)], [], []])
+    splitting.run([0], inquiry.clock.seconds + 0.01)
+
+    def answered(*given: Any) -> list[Any]:
+        stops.append(given[-1])
+        return next(found)
+
+    monkeypatch.setattr(program_splitting, "solve_programs", answered)
+    for _ in range(3):
+        assert not splitting._go_on_together(0, splitting.trees[0], 0.1)
+    assert stops == [True, False, True]
+
+
+def test_a_part_of_programs_ends_at_a_point_or_goes_on() -> None:
+    inquiry = asked_of(network(2, *SIZES["programs"]))
+    tree = ProgramTree(relax(inquiry.functions, 0, inquiry.region, inquiry.layers), lambda points: False, -1e9)
+    tree.run(lambda: tree.count >= 5, lambda: np.inf)
+    program, nodes = tree.program, [bare(node) for node in open_nodes(tree)]
+    given = program.relaxed, program.cut_of, nodes, tree.level, lambda points: points[0]
+    ended, went_on = (solve_part(Part(*given, stops), 0.5) for stops in (True, False))
+    assert (ended.count, len(ended.points)) == (2, 1)
+    assert went_on.count > 2
+    assert 1 < len(went_on.points) <= POINTS

@@ -76,8 +76,9 @@ def find_adversarial(
     surrogates : sequence of float or network, optional
         Sparse copies to take points from: sparsities of magnitude pruning, in [0, 1), or networks of the same shape.
     n_jobs : int, optional
-        Processes that search for this one answer where it takes longer than a few seconds; -1 for one a core, None for
-        what ``joblib.parallel_config`` says around this call. More than one need packages and weights in each.
+        Processes that search open boxes and linear programs of this one question, where it takes longer than some five
+        seconds; -1 for one a core, None for what ``joblib.parallel_config`` says around this call. Each imports the
+        package first and holds the weights, so that a question may gain nothing.
 
     Returns
     -------

@@ -105,7 +105,8 @@ def resources_of(
     n_jobs: int | None = 1,
 ) -> Resources:
     """Return the resources of a question from its arguments, checked."""
-    clock = Clock(as_nonnegative(time_limit, "time_limit"))
+    limit, crew = as_nonnegative(time_limit, "time_limit"), Crew(n_jobs)
+    clock = Clock(limit)  # what is imported to count workers is no part of it
     if backend != "auto":
         backends.candidates(backend)  # raises where the name is unknown or its package missing
-    return Resources(clock, backend, as_generator(seed), replay, BRANCHING_SHARES.get(backend, 0.0), crew=Crew(n_jobs))
+    return Resources(clock, backend, as_generator(seed), replay, BRANCHING_SHARES.get(backend, 0.0), crew=crew)

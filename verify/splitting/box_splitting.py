@@ -147,11 +147,16 @@ class BoxSplitting:
         """Search with the crew; return whether a point was taken."""
         functions, region, chosen = self.inquiry.functions, self.inquiry.region, [goal.chosen for goal in self.goals]
         scout = Scout(functions, region, chosen, self.search.level, self.search.rng, not self.refused)
-        points = search_boxes(self.search, self.inquiry.resources.crew, scout, seconds)
-        found = any(self.accept(point) for point in points)
-        # A point that meets a goal but for rounding may be none: the next rounds go on from such points.
-        self.refused = bool(points) and not found
-        return found
+        crew = self.inquiry.resources.crew
+        came = search_boxes(self.search, crew, scout, seconds, self.inquiry.clock.left)
+        if crew.trouble:
+            self.inquiry.note("workers", crew.trouble)
+        points = [point for part in came for point in part.points]
+        # A point that meets a goal but for rounding may be none: the next round goes on past such points.
+        self.refused = bool(points) and not any(self.accept(point) for point in points)
+        if points and not self.refused:
+            return True
+        return any(self.accept(part.nearest) for part in came if part.nearest is not None)
 
     def _pauses(self, moment: float, patient: bool) -> bool:
         return self.inquiry.clock.past(moment) or self._is_vain(patient)

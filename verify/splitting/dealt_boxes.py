@@ -15,12 +15,9 @@ from verify.bounds.functions import Functions
 from verify.branching.box_search import BoxSearch
 from verify.branching.boxes import Boxes
 from verify.clock import Clock
-from verify.crew import Crew
+from verify.crew import POINTS, Crew
 from verify.points.ascent import ascend
 from verify.regions.box import Box
-
-# Points that a worker brings back from a round at most.
-POINTS = 8
 
 # Of a search: what its parts add to, and what they find out for those after them.
 COUNTS = ("count", "spent", "improving", "climbed")
@@ -58,11 +55,6 @@ class Scout:
         self.least = -np.inf
         self.stop: Callable[[], bool] | None = None
 
-    @property
-    def found(self) -> list[Floats]:
-        """The points kept, and the best of all climbs."""
-        return self.points if self.nearest is None else [*self.points, self.nearest]
-
     def accept(self, point: Floats) -> bool:
         """Keep a point."""
         if len(self.points) < POINTS:
@@ -96,7 +88,9 @@ class PartSearched:
     learnt : tuple
         The `LEARNT` of the search.
     points : list of ndarray (d,)
-        Points that are worth a look.
+        Points that meet a condition up to rounding.
+    nearest : ndarray (d,) or None
+        The best point of climbs that met none.
     """
 
     open: Boxes
@@ -104,28 +98,30 @@ class PartSearched:
     counts: list[float]
     learnt: tuple[Any, ...]
     points: list[Floats]
+    nearest: Floats | None
 
 
-def search_boxes(search: BoxSearch, crew: Crew, scout: Scout, seconds: float) -> list[Floats]:
-    """Search the open boxes for some seconds, each worker its part; return the points (d,) that are worth a look.
+def search_boxes(search: BoxSearch, crew: Crew, scout: Scout, seconds: float, left: float) -> list[PartSearched]:
+    """Search the open boxes for some seconds, each worker its part; return what comes back.
 
-    What does not come back from a worker stays open as it was.
+    What does not come back, `left` seconds from now at the latest, stays open as it was.
     """
     parts, came = deal(search.open, crew.size), dict[int, PartSearched]()
     asked = [(part_of(search, boxes, scout), seconds) for boxes in parts]
     try:
-        for number, found in crew.share(search_part, asked):
+        for number, found in crew.share(search_part, asked, left):
             came[number] = found
     finally:
-        left = [came[number].open if number in came else own for number, own in enumerate(parts)]
-        stuck = [search.stuck, *(found.stuck for found in came.values())]
-        search.open, search.stuck = reduce(Boxes.join, left), reduce(Boxes.join, stuck)
+        still = [came[number].open if number in came else own for number, own in enumerate(parts)]
+        search.stuck = reduce(Boxes.join, (found.stuck for found in came.values()), search.stuck)
+        # Last: what Ctrl-C interrupts here is at most open twice.
+        search.open = reduce(Boxes.join, still)
     for found in came.values():
         for name, more in zip(COUNTS, found.counts, strict=True):
             setattr(search, name, getattr(search, name) + more)
         for name, value in zip(LEARNT, found.learnt, strict=True):
             setattr(search, name, value)
-    return [point for found in came.values() for point in found.points]
+    return list(came.values())
 
 
 def deal(boxes: Boxes, count: int) -> list[Boxes]:
@@ -153,4 +149,4 @@ def search_part(part: BoxSearch, seconds: float) -> PartSearched:
     part.run(clock.over)
     counts = [getattr(part, name) - known for name, known in zip(COUNTS, before, strict=True)]
     learnt = tuple(getattr(part, name) for name in LEARNT)
-    return PartSearched(part.open, part.stuck, counts, learnt, scout.found)
+    return PartSearched(part.open, part.stuck, counts, learnt, scout.points, scout.nearest)

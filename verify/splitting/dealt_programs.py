@@ -9,7 +9,7 @@ from functools import partial
 
 from convexnn.checks import Floats
 from verify.clock import Clock
-from verify.crew import Crew
+from verify.crew import POINTS, Crew
 from verify.programs.program_tree import Node, ProgramTree
 from verify.programs.relaxed import Places, Relaxed
 
@@ -31,6 +31,8 @@ class Part:
         What the function is to exceed.
     judge : callable
         Says which points are above the level in the network.
+    stops : bool
+        Whether such a point ends the round.
     """
 
     relaxed: Relaxed
@@ -38,13 +40,14 @@ class Part:
     nodes: list[Node]
     level: float
     judge: Judge
+    stops: bool
 
 
 @dataclass(frozen=True, eq=False)
 class PartSolved:
     """What a worker brings back: nodes that are open and stuck, how many programs it solved, and what it closed.
 
-    `closed` and `highest` are those of :class:`verify.programs.program_tree.ProgramTree`; `point` (d,) is above the
+    `closed` and `highest` are those of :class:`verify.programs.program_tree.ProgramTree`; `points` (d,) are above the
     level.
     """
 
@@ -53,30 +56,34 @@ class PartSolved:
     count: int
     closed: float
     highest: float
-    point: Floats | None
+    points: list[Floats]
 
 
-def solve_programs(tree: ProgramTree, crew: Crew, judge: Judge, seconds: float) -> Floats | None:
-    """Go on with a tree that is begun for some seconds, each worker its part; return a point above the level, if any.
+def solve_programs(
+    tree: ProgramTree, crew: Crew, judge: Judge, seconds: float, left: float, stops: bool = True
+) -> list[Floats]:
+    """Go on with a tree that is begun for some seconds, each worker its part; return points (d,) above the level.
 
-    What does not come back from a worker stays open as it was.
+    Where a point `stops` a worker its round ends there. What does not come back, `left` seconds from now at the latest,
+    stays open as it was.
     """
     nodes = sorted(open_nodes(tree), key=lambda node: -node.value)
     dealt = [nodes[first :: crew.size] for first in range(min(crew.size, len(nodes)))]
-    program, came = tree.program, dict[int, PartSolved]()
-    parts = [Part(program.relaxed, program.cut_of, [bare(node) for node in own], tree.level, judge) for own in dealt]
+    relaxed, cut_of, came = tree.program.relaxed, tree.program.cut_of, dict[int, PartSolved]()
+    parts = [Part(relaxed, cut_of, [bare(node) for node in own], tree.level, judge, stops) for own in dealt]
     try:
-        for number, found in crew.share(solve_part, [(part, seconds) for part in parts]):
+        for number, found in crew.share(solve_part, [(part, seconds) for part in parts], left):
             came[number] = found
     finally:
-        left = [node for number, own in enumerate(dealt) for node in (came[number].nodes if number in came else own)]
-        tree.now, tree.heap = None, [(-node.value, next(tree.numbers), node) for node in left]
-        heapq.heapify(tree.heap)
         for found in came.values():
             tree.stuck += found.stuck
             tree.count, tree.closed = tree.count + found.count, tree.closed + found.closed
             tree.highest = max(tree.highest, found.highest)
-    return next((found.point for found in came.values() if found.point is not None), None)
+        still = [node for number, own in enumerate(dealt) for node in (came[number].nodes if number in came else own)]
+        # Last: what Ctrl-C interrupts here is at most open twice.
+        tree.now, tree.heap = None, [(-node.value, next(tree.numbers), node) for node in still]
+        heapq.heapify(tree.heap)
+    return [point for found in came.values() for point in found.points]
 
 
 def open_nodes(tree: ProgramTree) -> list[Node]:
@@ -95,8 +102,9 @@ def solve_part(part: Part, seconds: float) -> PartSolved:
 
     def visit(points: Floats) -> bool:
         best = part.judge(points)
-        above.extend([] if best is None else [best])
-        return bool(above)
+        if best is not None and len(above) < POINTS:
+            above.append(best)
+        return best is not None and part.stops
 
     tree, clock = ProgramTree(part.relaxed, visit, part.level), Clock(seconds)
     tree.program.cut_of, tree.begun = part.cut_of, True
@@ -104,4 +112,4 @@ def solve_part(part: Part, seconds: float) -> PartSolved:
     heapq.heapify(tree.heap)
     tree.run(clock.over, partial(clock.left_until, seconds))
     nodes, stuck = [bare(node) for node in open_nodes(tree)], [bare(node) for node in tree.stuck]
-    return PartSolved(nodes, stuck, tree.count, tree.closed, tree.highest, above[0] if above else None)
+    return PartSolved(nodes, stuck, tree.count, tree.closed, tree.highest, above)

@@ -34,7 +34,7 @@ class ProgramSplitting:
         self.inquiry, self.accept, self.level, self.spent = inquiry, accept, level, 0.0
         self.trees: dict[int, ProgramTree] = {}
         self.polished: dict[int, Floats] = {}
-        self.fits, self.sharpened = takes_programs(inquiry), False
+        self.fits, self.sharpened, self.refused = takes_programs(inquiry), False, False
 
     def able(self, chosen: Sequence[int]) -> bool:
         """Whether there is something to be done for chosen functions."""
@@ -139,9 +139,14 @@ class ProgramSplitting:
     def _go_on_together(self, index: int, tree: ProgramTree, seconds: float) -> bool:
         """Go on with the crew; return whether a point was accepted."""
         functions, region = self.inquiry.functions, self.inquiry.region
-        judge = partial(best_above, functions, index, region, self.level)
-        best = solve_programs(tree, self.inquiry.resources.crew, judge, seconds)
-        return best is not None and self.accept(best)
+        judge, crew = partial(best_above, functions, index, region, self.level), self.inquiry.resources.crew
+        points = solve_programs(tree, crew, judge, seconds, self.inquiry.clock.left, not self.refused)
+        if crew.trouble:
+            self.inquiry.note("workers", crew.trouble)
+        found = any(self.accept(point) for point in points)
+        # A point that is above the level by rounding alone may be refused: the next round goes on past such points.
+        self.refused = bool(points) and not found
+        return found
 
     def _keep(self, index: int, tree: ProgramTree) -> None:
         """Keep what is proven."""

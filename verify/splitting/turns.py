@@ -69,6 +69,8 @@ class Splitting:
                 self.box_turn *= SCHEDULE.growth
                 if (self.boxes.left <= SCHEDULE.halved * before and self._halves()) or self._is_near():
                     continue
+            if clock.past(until):
+                break
             # Neurons, and torch with them, wait until the others had their first turns.
             others, single = self._halves() or self._has_programs(), self._single()
             if self.neurons.able(single):

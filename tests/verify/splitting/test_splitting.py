@@ -165,3 +165,29 @@ def test_conditions_of_several_constraints_need_no_engine() -> None:
     assert not Splitting(inquiry, goals, lambda point: False).run()
     assert goal.ruled_out
     assert goal.ceiling >= -0.25 / 2 - 1e-9
+
+
+def test_neurons_have_no_turn_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would begin with the import of torch, seconds after the limit."""
+    rng = np.random.default_rng(0)
+    net = cx.SparseReLUNetwork([(rng.standard_normal((o, i)), rng.standard_normal(o)) for i, o in pairwise((9, 40, 1))])
+    functions = Functions(sp.csr_matrix(np.ones((1, 1))), np.zeros(1), net)
+    inquiry = Inquiry(functions, verify.LinfBall(np.zeros(9), 1.0), resources_of(60.0, "branching", 0))
+    inquiry.tighten()
+    turns: list[str] = []
+
+    def late(*given: Any) -> bool:
+        turns.append("boxes")
+        inquiry.clock.began -= 100.0
+        return False
+
+    def wrong(*given: Any) -> bool:
+        turns.append("neurons")
+        return False
+
+    monkeypatch.setattr("verify.splitting.program_splitting.takes_programs", lambda inquiry: False)
+    monkeypatch.setattr("verify.splitting.box_splitting.BoxSplitting.run", late)
+    monkeypatch.setattr("verify.splitting.box_splitting.BoxSplitting.left", 1.0)
+    monkeypatch.setattr("verify.splitting.neuron_splitting.NeuronSplitting.run", wrong)
+    assert not Splitting(inquiry, [Goal([0], np.ones(1, dtype=bool))], lambda point: False).run()
+    assert turns == ["boxes"]
