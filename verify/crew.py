@@ -23,9 +23,6 @@ POINTS = 8
 # Seconds after the limit of a question up to which parts are waited for: what starts or ends late is left.
 LATE = 0.3
 
-# Seconds of CPU that this process, a worker, has told of: those of its start count too.
-_told = [0.0]
-
 
 class Crew:
     """The workers of a question; without more than one, all is done by the question's own process.
@@ -78,10 +75,10 @@ class Crew:
 
 
 def _timed(work: Callable[..., Any], part: tuple[Any, ...]) -> tuple[Any, float]:
-    """Return what work comes to, None where it was interrupted, and the worker's seconds of CPU since the last one."""
+    """Return what work comes to, None where it was interrupted, and the seconds of CPU that it took."""
+    began = process_time()
     try:
         found = work(*part)
     except KeyboardInterrupt:
         found = None
-    before, _told[0] = _told[0], process_time()
-    return found, _told[0] - before
+    return found, process_time() - began
