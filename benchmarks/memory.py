@@ -1,12 +1,12 @@
 """Measure the memory of sampling, merging and hard thresholding, for one number of gates after another.
 
     python benchmarks/memory.py [100 1000 10000] [--rows 20000 --features 100 --budget 1000 --iterations 4]
-                                [--memory-limit BYTES --merge-within 0.01 --warm 1]
+                                [--memory-limit BYTES --merge-within 0.01 --warm 1 --solver niht --plain 1]
 
 Each case has a process of its own and planted weights. Figures are resident memory above that after imports and data,
 in MB (10^6 bytes), after the allocator gave back what it held: the peak of sampling and merging, of the solve, of the
 printed solution, and of all. Warm: after a small solve, so that the pages of the libraries that a first call touches do
-not count. Linux alone: the peak of a stretch is read from /proc.
+not count. Plain: without whitening. Linux alone: the peak of a stretch is read from /proc.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ OPTIONS = {
     "memory_limit": None,
     "merge_within": 0.0,
     "warm": 0,
+    "solver": "niht",
+    "plain": 0,
 }
 
 
@@ -66,11 +68,12 @@ def planted(n: int, d: int, weights: int, seed: int) -> tuple[Floats, Floats]:
 
 
 def solved(
-    X: Floats, y: Floats, patterns: cx.ActivationPatterns, budget: int, iterations: int, limits: dict[str, int]
+    X: Floats, y: Floats, patterns: cx.ActivationPatterns, budget: int, asked: Namespace, limits: dict[str, int]
 ) -> cx.Solution:
     """Return the solution by hard thresholding, the program made anew."""
     program = cx.ConvexProgram(X, y, patterns, budget=budget)
-    return cx.solve(program, "niht", max_iterations=iterations, **limits)
+    whiten = False if asked.plain else "auto"
+    return cx.solve(program, asked.solver, max_iterations=asked.iterations, whiten=whiten, **limits)
 
 
 def case(m: int, asked: Namespace) -> dict[str, Any]:
@@ -78,12 +81,12 @@ def case(m: int, asked: Namespace) -> dict[str, Any]:
     X, y = planted(asked.rows, asked.features, min(asked.budget, 100 * asked.features), seed=0)
     if asked.warm:
         few, values = planted(200, asked.features, 10, seed=1)
-        solved(few, values, cx.sample_patterns(few, 20), 10, asked.iterations, {})
+        solved(few, values, cx.sample_patterns(few, 20), 10, asked, {})
     limits = {} if asked.memory_limit is None else {"memory_limit": asked.memory_limit}
     base, began = reset_peak(), perf_counter()
     patterns, sampling = within(lambda: cx.sample_patterns(X, m, seed=1, merge_within=asked.merge_within), base)
 
-    solution, solve = within(lambda: solved(X, y, patterns, asked.budget, asked.iterations, limits), base)
+    solution, solve = within(lambda: solved(X, y, patterns, asked.budget, asked, limits), base)
     _, printed = within(lambda: str(solution), base)
     figures = dict(zip(STAGES, (sampling, solve, printed, max(sampling, solve, printed)), strict=True))
     estimate = 0.0 if solution.memory is None else solution.memory / 1e6

@@ -104,10 +104,10 @@ def memory_estimate(
 
     Notes
     -----
-    3 n s numbers for the columns of a support (n s where 8 s are as many as all columns: there the fit alone makes
-    them), (n + m) d for data, gates and norms, 3 s^2 for the fit, a bit for each
-    of the n m mask entries where they fit: no array of n m numbers. An upper bound, of numbers and bytes in arrays:
-    the libraries' own pages, some 20 MB, and what the sampling of the patterns held come on top.
+    3 n s numbers for the columns of a support (n s where there are at most 8 s columns in all: there the fit alone
+    makes them), (n + m) d for data, gates and norms, 3 s^2 for the fit, a bit for each of the n m mask entries where
+    they fit: no array of n m numbers. An upper bound, of numbers and bytes in arrays: the libraries' own pages, some
+    20 MB, and what the sampling of the patterns held come on top.
 
     Examples
     --------
@@ -146,12 +146,12 @@ def _estimate(program: ConvexProgram, item: int, entries: int, bits: int) -> Mem
         m * width * k, max(min(STREAM_ENTRIES, entries), 8 * width * k) + 2 * program.budget
     )
     set_up = 8 * n * width + 2 * item * m * width
-    work = max(products, gradient, set_up, _fit(program, program.budget))
+    work = max(products, gradient, set_up, fit_bytes(program, program.budget))
     arrays = FITTED if is_multiplied_out(m * k * width, program.budget) else ITERATES
     return Memory(data, gates, mask_bytes(n, m, bits), arrays * item * n * program.budget, work, entries)
 
 
-def _fit(program: ConvexProgram, s: int) -> int:
+def fit_bytes(program: ConvexProgram, s: int) -> int:
     """Return the bytes of the fit on a support: three triangles with as many rows below, and tiles; else (n, s)."""
     n = len(program.X)
     masks = n * -(-min(s, len(program.patterns)) // 8)

@@ -79,7 +79,7 @@ class Course:
         rngs = Streams(rng, self.options.n_restarts)
         checkpoint = None if self.options.checkpoint is None else Checkpoint(self.options, problem, rngs)
         kept = [] if checkpoint is None else checkpoint.read()
-        is_alone = len(rngs) - len(kept) < 2 or not is_spread(self.options.n_jobs)
+        is_alone = len(rngs) - len(kept) < 2 or not is_spread(self.options.n_jobs) or self.options.deadline.is_over()
         try:
             for number, start in enumerate(kept):
                 self._take(number, start, rngs[number], told=False)

@@ -63,7 +63,8 @@ def recover(
         8, one start each, up to half the number of rows, until a network explains the data, exactly (``EXACT``) or up
         to noise (``CONVERGED``), as with `significant`; it keeps the weights alone that it needs for that. Smaller
         networks may exist. `n_restarts` is not read then, and a start is given up after a patience of at most 20. With
-        `n_jobs`, or on the ranks of a `group`, larger budgets are searched ahead of smaller ones, which decide.
+        `n_jobs`, or on the ranks of a `group`, larger budgets are searched ahead of smaller ones, which decide, unless
+        the time limit cuts them off.
     width : int, optional
         Most neurons; default the budget, at most 100; without a budget 100.
     bias : bool, default False

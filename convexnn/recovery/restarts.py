@@ -95,6 +95,9 @@ class StartSearch:
                 yield candidate
                 if self.best.loss <= EXACT or self.options.deadline.is_over():
                     return
+            if self.best.loss <= EXACT:
+                # The fit to the rows of the stage, before any candidate of it.
+                return
 
     @property
     def _is_uncentred(self) -> bool:

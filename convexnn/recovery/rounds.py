@@ -110,7 +110,7 @@ class _Course:
     """How far rounds are: the present layer, the best one within the budget, and its loss.
 
     `excess` is how many weights above the budget there were when the layer was last brought down to it early, `stale`
-    for how many rounds at the budget the loss has not fallen.
+    for how many rounds at the budget none has lowered the least loss by a hundredth.
     """
 
     hidden: HiddenLayer
@@ -148,10 +148,9 @@ def threshold_rounds(
     A round: with unit columns D_j x_i / ||D_j x_i||, keep the largest entries of w + mu A^T r (mu the exact line search
     on the present support), fit them, let gates follow weights, make parallel neurons one, and give every empty block
     a fresh gate. `stop` is asked before each round, but for the first one from nothing, which keeps to the budget then;
-    a layer that is above the budget when it says so is brought down to it. Rounds that diverge or stall
-    end, and so do those whose layer is exact up to rounding; one that is so above the budget is brought down to it at
-    once, and the schedule is gone on with if that was too early. An interruption comes out as an
-    :class:`InterruptedRoundsError`.
+    a layer that is above the budget when it says so is brought down to it. Rounds that diverge or stall end, and so do
+    those whose layer is exact up to rounding; one that is so above the budget is brought down to it at once, and the
+    schedule is gone on with if that was too early. An interruption comes out as an :class:`InterruptedRoundsError`.
     """
     course = _Course(hidden, hidden)
     try:

@@ -16,7 +16,7 @@ from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.ranks import Ranks
 from convexnn.recovery.options import RecoveryOptions, RecoveryProgress
 from convexnn.recovery.recover_weights import Outcome, Task, open_task, search_weights
-from convexnn.recovery.restarts import stage_sizes
+from convexnn.recovery.restarts import nothing, stage_sizes
 from convexnn.solution import Status
 from convexnn.solvers.common.certificate import RunRecord
 from convexnn.solvers.common.deadline import SentDeadline
@@ -43,14 +43,18 @@ def recover_smallest(
     ranks, search larger budgets ahead, which are given up once a smaller one explains the data.
     """
     asked, found = _asked(options, rng), list[tuple[Floats, Floats, RunRecord]]()
-    while len(found) < len(asked) and not (found and found[-1][2].status in ENDS):
+    while len(found) < len(asked) and not any(run.status in ENDS for *_, run in found):
         found += _runs(rows, target, asked[len(found) :], options)
-    run, best = found[-1][2], len(found) - 1
-    if run.status not in EXPLAINED:
+    runs = [run for *_, run in found]
+    explained = [place for place, run in enumerate(runs) if run.status in EXPLAINED]
+    if explained:
+        best, status = explained[0], runs[explained[0]].status
+    else:
         best = int(np.argmin([_loss(rows, target, options.group, *each[:2]) for each in found]))
-    whole = np.minimum.accumulate(np.concatenate([each.history for *_, each in found]))
-    memory = max(each.memory or 0 for *_, each in found)
-    return *found[best][:2], replace(run, iterations=len(whole), history=whole, memory=memory)
+        status = next((run.status for run in runs if run.status in ENDS), runs[-1].status)
+    whole = np.minimum.accumulate(np.concatenate([run.history for run in runs]))
+    memory = max(run.memory or 0 for run in runs)
+    return *found[best][:2], replace(runs[-1], status=status, iterations=len(whole), history=whole, memory=memory)
 
 
 def _runs(
@@ -75,14 +79,21 @@ def _asked(options: RecoveryOptions, rng: np.random.Generator) -> list[Asked]:
 
 
 def _searched(task: Task, asked: Sequence[Asked], options: RecoveryOptions) -> list[Outcome]:
-    """Return what the budgets come to, one after the other or several at a time, up to the first that ends them."""
+    """Return what the budgets come to, one after the other or several at a time, up to the first that ends them.
+
+    Where time is up what larger ones have come to meanwhile is there too.
+    """
     outcomes = list[Outcome]()
-    several = len(asked) > 1 and is_spread(options.n_jobs)
-    with closing((_spread if several else _in_turn)(task, asked, options)) as found:
-        for outcome in found:
-            outcomes.append(outcome)
-            if outcome.status in ENDS:
-                break
+    several = len(asked) > 1 and is_spread(options.n_jobs) and not options.deadline.is_over()
+    try:
+        with closing((_spread if several else _in_turn)(task, asked, options)) as found:
+            for outcome in found:
+                outcomes += [outcome] if outcome.history or not outcomes else []
+                if outcome.status in ENDS and not (several and outcome.status is Status.TIME_LIMIT):
+                    break
+    except KeyboardInterrupt:
+        last = outcomes.pop() if outcomes else Outcome(nothing(task.problem).hidden, Status.INTERRUPTED, [])
+        outcomes.append(last if last.status in EXPLAINED else replace(last, status=Status.INTERRUPTED))
     return outcomes
 
 
@@ -119,10 +130,16 @@ def _told(
 def search_budget(
     problem: Problem, height: float, options: RecoveryOptions, deadline: SentDeadline, rng: np.random.Generator
 ) -> tuple[Outcome, list[RecoveryProgress], Any]:
-    """Return what one budget comes to, its candidates, and its random numbers at the end: the work of a worker."""
+    """Return what one budget comes to, its candidates, and its random numbers at the end: the work of a worker.
+
+    Where time is up no budget but the first begins: there is a network already.
+    """
     told = list[RecoveryProgress]()
     here = replace(options, deadline=deadline.received(), callback=told.append)
-    outcome = search_weights(problem, height, here, rng)
+    if options.budget > FIRST_BUDGET and here.deadline.is_over():
+        outcome = Outcome(nothing(problem).hidden, Status.TIME_LIMIT, [])
+    else:
+        outcome = search_weights(problem, height, here, rng)
     return outcome, told, rng.bit_generator.state
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
-from convexnn.program.memory import memory_estimate
+from convexnn.program.memory import fit_bytes, memory_estimate
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import RunRecord, certify_support
 from convexnn.solvers.common.descent import Iterate, Limits
@@ -56,7 +56,7 @@ T = TypeVar("T", bound=HasSupport)
 class SupportSearch(PhasedDescent):
     """A solve in phases: limits over all of them, and the best support on all rows so far, with its best weights.
 
-    `arrays` is how many (n, s) arrays a method holds beyond the three of normalised IHT, `subsampled` whether the best
+    `arrays` is how many (n, s) arrays a method holds beyond those of normalised IHT, `subsampled` whether the best
     support came from a part of the rows, `memory` the bytes that the phases so far were to hold at most.
     """
 
@@ -105,9 +105,13 @@ class SupportSearch(PhasedDescent):
             self.status = Status.INTERRUPTED
 
     def account_for(self, dictionary: Dictionary, more: int = 0) -> None:
-        """State what a phase is to hold, before it: its dictionary's account, more (n, s) arrays, `more` bytes."""
+        """State what a phase is to hold, before it: its dictionary's account, more (n, s) arrays, `more` bytes.
+
+        A method with more such arrays holds them for a fit of as many budgets at a time.
+        """
         array = dictionary.operator.X.itemsize * len(self.program.X) * dictionary.budget
-        self.memory = max(self.memory, dictionary.memory.total + self.arrays * array + more)
+        wider = fit_bytes(self.program, self.arrays * dictionary.budget) - dictionary.memory.work
+        self.memory = max(self.memory, dictionary.memory.total + self.arrays * array + max(0, wider) + more)
 
     def solution(self, solver: str, ended: Status = Status.CONVERGED) -> Solution:
         """Return the best support with its weights; `ended` is what a run says that nothing cut short.
@@ -146,7 +150,7 @@ class SupportSearch(PhasedDescent):
 def threshold(program: ConvexProgram, name: str, step: Step, options: Options, arrays: int = 0) -> Solution:
     """Solve a program by one method: on whitened rows where they are asked for and enough, else on plain ones.
 
-    `arrays` is how many (n, s) arrays the method holds beyond the three of normalised IHT.
+    `arrays` is how many (n, s) arrays the method holds beyond those of normalised IHT.
     Where the limits allow to whiten a part of the rows only, plain iterations on all rows go on from its support. A
     ridge ``auto`` starts low; where the fit says that the target is noisy, a second run has the ridge for that noise.
     """

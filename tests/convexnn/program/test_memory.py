@@ -123,9 +123,12 @@ def test_the_fit_and_the_certificate_never_hold_the_columns() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks of resident memory are read from /proc")
-@pytest.mark.parametrize("gates", [50, 1500])
-def test_the_estimate_is_above_the_measured_peak_and_within_a_factor_of_two(gates: int) -> None:
+@pytest.mark.parametrize(("gates", "solver", "plain"), [(50, "niht", 0), (1500, "niht", 0), (50, "cosamp", 1)])
+def test_the_estimate_is_above_the_measured_peak_and_within_a_factor_of_two(
+    gates: int, solver: str, plain: int
+) -> None:
     sizes = ["--rows=8000", "--features=60", "--budget=500", "--iterations=3", "--warm=1"]
+    sizes += [f"--solver={solver}", f"--plain={plain}"]
     command = [sys.executable, str(ROOT / "benchmarks" / "memory.py"), str(gates), "--here", *sizes]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr

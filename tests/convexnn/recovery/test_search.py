@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import convexnn as cx
+from convexnn.recovery import restarts
+from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.moves import drop_random_weights
+from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.proposals import KINDS, Proposals
-from convexnn.recovery.restarts import stage_sizes
-from convexnn.recovery.search import Candidate, CandidatePlan, Search
+from convexnn.recovery.restarts import StartSearch, stage_sizes
+from convexnn.recovery.search import EXACT, Candidate, CandidatePlan, Search
 from convexnn.recovery.step_rules import StepRuleBandit
+from convexnn.solvers.common.deadline import Deadline
 from tests.helpers.recovery_problems import layer, planted, small_problem
 
 
@@ -97,6 +102,30 @@ def test_the_bandit_prefers_what_pays_and_forgets_no_rule() -> None:
     assert drawn[2] > 0
     dear = np.bincount([bandit.draw(rng, [1.0, 100.0, 1.0]) for _ in range(2000)], minlength=3)
     assert dear[1] < drawn[1]
+
+
+def test_what_is_nearly_exact_is_fitted_in_float64_as_more_rows_come_and_no_more_come_where_it_is_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, y, weights, signs = planted(0)
+    problem, rng = small_problem(), np.random.default_rng(1)
+    near = weights * (1.0 + 1e-6 * rng.standard_normal(weights.shape)) / np.sqrt(np.mean(y**2))
+    parts = (torch.as_tensor(array, dtype=torch.float32) for array in (near, signs, near))
+    candidate = Candidate(HiddenLayer(*parts), 1e-12, "given")
+    stage, sizes = StartSearch._stage, list[int]()
+
+    def given(self: StartSearch, rows: Problem, current: Candidate | None, *others: Any) -> Any:
+        sizes.append(len(rows.target))
+        return iter([(candidate, candidate)]) if current is None else stage(self, rows, current, *others)
+
+    monkeypatch.setattr(StartSearch, "_stage", given)
+    monkeypatch.setattr(restarts, "stage_sizes", lambda n_rows, budget: [200, 300, n_rows])
+    options = RecoveryOptions(10, 4, "both", 1, 5, False, Deadline(None), "cpu", None)
+    start = StartSearch(problem, options, rng)
+    assert list(start.candidates()) == [candidate]
+    assert start.best.loss <= EXACT
+    assert start.best.hidden.weights.dtype == torch.float64
+    assert sizes == [200, 300]
 
 
 def test_stages_grow_and_end_at_the_rows_there_are() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 import convexnn as cx
+from convexnn.recovery import unknown_budget
 from tests.helpers.recovery_problems import planted
 
 
@@ -21,14 +26,11 @@ def test_without_a_budget_an_exact_network_has_the_planted_weights(s: int) -> No
 
 def test_without_a_budget_several_jobs_give_the_serial_answer() -> None:
     X, y, _, _ = planted(1, s=10)
-    told = list[tuple[int, float]]()
-    for jobs in (1, 2):
-        seen = list[cx.RecoveryProgress]()
-        told.append((jobs, 0.0))
-        found = cx.recover(X, y, width=6, n_jobs=jobs, callback=seen.append)
-        told[-1] = (found.nnz, float(np.abs(found.weights).sum()))
-        assert len(seen) == len(found.history)
-    assert told[0] == told[1]
+    seen = list[cx.RecoveryProgress]()
+    alone, both = (cx.recover(X, y, width=6, n_jobs=jobs, callback=seen.append) for jobs in (1, 2))
+    assert np.array_equal(alone.weights, both.weights)
+    assert np.array_equal(alone.history, both.history)
+    assert len(seen) == len(alone.history) + len(both.history)
 
 
 def test_without_a_budget_an_interruption_is_one_with_several_jobs_too() -> None:
@@ -40,6 +42,47 @@ def test_without_a_budget_an_interruption_is_one_with_several_jobs_too() -> None
     found = cx.recover(X, y, width=6, n_jobs=2, callback=stop)
     assert found.status is cx.Status.INTERRUPTED
     assert found.nnz
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_without_a_budget_ctrl_c_while_workers_search_returns_what_is_there(
+    answered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = planted(1, s=18)
+
+    def interrupted(work: Any, arguments: Any, n_jobs: int, *, ordered: bool) -> Iterator[Any]:
+        yield from ((place, work(*arguments[place])) for place in range(answered))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unknown_budget, "spread", interrupted)
+    found = cx.recover(X, y, width=6, n_jobs=2)
+    assert found.status is cx.Status.INTERRUPTED
+    assert bool(found.nnz) is bool(answered)
+
+
+def test_without_a_budget_what_larger_ones_have_found_counts_where_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several jobs the first has not ended when time is up; the third has, and explains the data."""
+    X, y, _, _ = planted(1, s=18)
+
+    def raced(work: Any, arguments: Any, n_jobs: int, *, ordered: bool) -> Iterator[Any]:
+        for place, (*given, deadline, rng) in enumerate(arguments):
+            yield place, work(*given, deadline if place == 2 else replace(deadline, left=0.0), rng)
+
+    monkeypatch.setattr(unknown_budget, "spread", raced)
+    found = cx.recover(X, y, width=6, n_jobs=2, time_limit=600)
+    assert found.status is cx.Status.EXACT
+    assert found.nnz == 18
+    assert (np.diff(found.history) <= 0.0).all()
+
+
+def test_no_worker_is_started_where_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _, _ = planted(1, s=18)
+    monkeypatch.setattr("convexnn.recovery.course.spread", None)
+    monkeypatch.setattr(unknown_budget, "spread", None)
+    for budget in (None, 18):
+        found = cx.recover(X, y, budget, width=6, n_jobs=2, time_limit=0)
+        assert found.status is cx.Status.TIME_LIMIT
+        assert found.nnz
 
 
 def test_without_a_budget_noise_ends_the_doubling() -> None:
