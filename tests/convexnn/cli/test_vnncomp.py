@@ -97,7 +97,10 @@ class TestSingle:
         assert complained(single(folder, "sat", "soon")[0], "LIMIT is 'soon'; expected seconds")
         assert complained(single(folder, "sat", 5, 6)[0], "6 arguments are given without --output; expected INSTANCES")
         assert complained(call("vnncomp", folder / "instances.csv"), "without --output")
-        assert complained(single(folder, "sat", 5, "--jobs", 2)[0], "expected them with a list")
+        assert complained(single(folder, "sat", 5, "--time-limit", 2)[0], "expected them with a list")
+
+    def test_workers_search_for_one_answer(self, folder: Path) -> None:
+        assert single(folder, "sat", 5, "--jobs", 2)[1].startswith("sat")
 
 
 NETWORKS = """(declare-network f (declare-input a Real [2]) (declare-output b Real [2]))
