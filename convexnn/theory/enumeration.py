@@ -18,8 +18,10 @@ from convexnn.theory.supports.fits import fit_supports
 
 # Supports that are fitted at most.
 MOST_SUPPORTS = 200_000
-# Strengths of the ridge that lead to the infimum where no weights attain it: at the last one the loss is within some
-# 1e-8 of it.
+# Share of the largest gradient that there can be at zero weights, at which a fit ends.
+TOLERANCE = 1e-12
+# Strengths of the ridge, on weights of columns of mean square 1, that lead to the infimum where no weights attain it:
+# at the last one the loss is within some 1e-8 of it.
 VANISHING = (1e-3, 1e-5, 1e-7, 1e-9)
 
 
@@ -85,7 +87,7 @@ def enumerated_optimum(program: ConvexProgram, sparsity: int | None = None) -> E
     -----
     An oracle for small programs; :func:`convexnn.solvers.subset.exact.exact` goes further with the squared loss.
     Without a ridge, labels that a support separates have no best weights on it: the fits follow a ridge that vanishes,
-    down to 1e-9, and the loss there, without the ridge, is returned.
+    down to 1e-9 (on the weights of columns of mean square 1), and the loss there, without the ridge, is returned.
 
     Examples
     --------
@@ -120,13 +122,19 @@ def enumerated_optimum(program: ConvexProgram, sparsity: int | None = None) -> E
 
 def _fitted(design: Design, supports: Ints, attained: bool) -> tuple[Floats, Floats]:
     """Return the objectives (b,) and the weights (b, s) on supports (b, s)."""
+    program = design.program
+    squares = design.squares[supports // program.n_outputs]
+    slopes = program.loss.gradient(np.zeros_like(program.targets), program.targets)
+    # No entry of the gradient at zero is above this, by the inequality of Cauchy and Schwarz.
+    tolerance = TOLERANCE * np.sqrt(design.n_rows * squares * np.square(slopes).sum())
     if attained:
-        fits = fit_supports(design, supports)
+        fits = fit_supports(design, supports, tolerance=tolerance)
         return fits.objectives, fits.weights
-    fits = fit_supports(design, supports, strength=VANISHING[0])
+    fits = fit_supports(design, supports, strength=VANISHING[0] * squares, tolerance=tolerance)
     for strength in VANISHING[1:]:
-        fits = fit_supports(design, supports, strength=strength, start=fits.weights)
-    return fits.objectives - 0.5 * VANISHING[-1] * np.square(fits.weights).sum(axis=1), fits.weights
+        fits = fit_supports(design, supports, strength=strength * squares, start=fits.weights, tolerance=tolerance)
+    ridge = 0.5 * VANISHING[-1] * (squares * np.square(fits.weights)).sum(axis=1)
+    return fits.objectives - ridge, fits.weights
 
 
 def _supports(design: Design, size: int) -> Iterator[Ints]:

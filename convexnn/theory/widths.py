@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from convexnn.checks import as_count
 from convexnn.records import Record
 from convexnn.solution import Solution
+from convexnn.tables import counting
+
+# Penalties under which the prediction is a convex combination of neurons.
+SUMMED = ("group_l1", "l1")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class WidthNeeded(Record):
         (n + 1) k for n rows and k outputs: some optimum over any width has no more neurons.
     lower, upper : float
         The best objective of networks of `neurons` neurons or more is between them.
+    patterns : int or None
+        How many activation patterns the neurons of these networks may have, all others are left out; None for any.
 
     Examples
     --------
@@ -36,14 +42,16 @@ class WidthNeeded(Record):
     enough: int
     lower: float
     upper: float
+    patterns: int | None = None
 
     def covers(self, width: int) -> bool:
         """Return whether the optimum over networks of that many neurons is between the two values."""
         return as_count(width, "width") >= self.neurons
 
     def __str__(self) -> str:
+        held = "" if self.patterns is None else f"of those with the {counting(self.patterns, 'pattern')} held alone: "
         return (
-            f"networks of {self.neurons} neurons or more have their best objective between {self.lower:.6g} and "
+            f"{held}networks of {self.neurons} neurons or more have their best objective between {self.lower:.6g} and "
             f"{self.upper:.6g}; narrower ones are not below {self.lower:.6g}; {self.enough:,} neurons always reach the "
             "optimum over any width"
         )
@@ -65,7 +73,8 @@ def width_needed(solution: Solution) -> WidthNeeded:
     Raises
     ------
     TypeError, ValueError
-        It is no Solution, or has no gap (a budget, or no penalty).
+        It is no Solution, has no gap (a budget, or no penalty), or its penalty is no sum of norms of neurons: only
+        group_l1 and l1 are.
 
     Notes
     -----
@@ -88,12 +97,16 @@ def width_needed(solution: Solution) -> WidthNeeded:
         raise TypeError(f"solution is a {type(solution).__name__}; expected a Solution from solve or global_optimum")
     if solution.gap is None:
         raise ValueError("solution has no gap; expected one of a program with a penalty")
+    program = solution.program
+    if program.penalty is None or program.penalty.name not in SUMMED:
+        name = None if program.penalty is None else program.penalty.name
+        raise ValueError(f"solution has penalty {name!r}, no sum of norms of neurons; expected {' or '.join(SUMMED)}")
     parts = solution.pair if solution.pair is not None else (solution.weights,)
     blocks = [part.reshape(*part.shape[:2], -1).any(axis=1) for part in parts]
-    program = solution.program
     return WidthNeeded(
         neurons=sum(int(block.sum()) for block in blocks),
         enough=(len(program.rows) + 1) * program.n_outputs,
         lower=max(0.0, solution.objective - solution.gap),
         upper=solution.objective,
+        patterns=None if solution.gap_of_patterns is not None else len(program.patterns),
     )

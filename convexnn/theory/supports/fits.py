@@ -33,16 +33,17 @@ class Fits:
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """What b supports (b, s) of a design are fitted with."""
+    """What b supports (b, s) of a design are fitted with; the ridge has a strength for each weight (b, s)."""
 
     columns: Floats
     outputs: Ints
     targets: Floats
     loss: Loss
-    strength: float
+    strength: Floats
 
     def part(self, chosen: Ints) -> _Problem:
-        return replace(self, columns=self.columns[chosen], outputs=self.outputs[chosen])
+        rows = {"columns": self.columns[chosen], "outputs": self.outputs[chosen], "strength": self.strength[chosen]}
+        return replace(self, **rows)
 
     def predict(self, weights: Floats) -> Floats:
         spread = np.zeros((*weights.shape, self.targets.shape[1]))
@@ -51,7 +52,7 @@ class _Problem:
 
     def objectives(self, predictions: Floats, weights: Floats) -> Floats:
         losses: Floats = np.array([self.loss.value(prediction, self.targets) for prediction in predictions])
-        return losses + 0.5 * self.strength * np.einsum("bs,bs->b", weights, weights)
+        return losses + 0.5 * np.einsum("bs,bs->b", self.strength * weights, weights)
 
     def gradients(self, predictions: Floats, weights: Floats) -> Floats:
         theta = np.stack([self.loss.gradient(prediction, self.targets) for prediction in predictions])
@@ -61,19 +62,24 @@ class _Problem:
 
     def directions(self, predictions: Floats, slopes: Floats) -> Floats:
         curved = hessians(self.loss.name, self.columns, self.outputs, predictions)
+        # Columns of one size, so that what is added to the trace weighs alike for all of them, whatever their units.
+        sizes = np.sqrt(np.square(self.columns).mean(axis=1))
+        sizes[sizes == 0.0] = 1.0
+        curved /= sizes[:, :, None] * sizes[:, None, :]
         diagonal = np.arange(curved.shape[1])
         traces = curved[:, diagonal, diagonal].sum(axis=1) + np.finfo(np.float64).tiny
-        curved[:, diagonal, diagonal] += self.strength + DAMPING * traces[:, None]
-        return -np.linalg.solve(curved, slopes[:, :, None])[:, :, 0].astype(np.float64, copy=False)
+        curved[:, diagonal, diagonal] += self.strength / np.square(sizes) + DAMPING * traces[:, None]
+        steps = np.linalg.solve(curved, (slopes / sizes)[:, :, None])[:, :, 0]
+        return -(steps / sizes).astype(np.float64, copy=False)
 
 
 def fit_supports(
     design: Design,
     supports: Ints,
     *,
-    strength: float | None = None,
+    strength: float | Floats | None = None,
     start: Floats | None = None,
-    tolerance: float = 1e-12,
+    tolerance: float | Floats = 1e-12,
     max_iterations: int = MAX_ITERATIONS,
 ) -> Fits:
     """Return the minimisers of the loss + strength/2 ||w||^2 on each support.
@@ -84,17 +90,19 @@ def fit_supports(
         The smooth part of a program.
     supports : ndarray (b, s) of int
         Flat indices i k + c into its values.
-    strength : float, optional
-        Of the ridge; default the program's own.
+    strength : float or ndarray (b, s), optional
+        Of the ridge, or of that on each weight; default the program's own.
     start : ndarray (b, s), optional
         Weights to begin with; default zero.
-    tolerance : float, default 1e-12
-        Largest entry of the gradient at which a fit ends; it ends too where no step lowers the objective.
+    tolerance : float or ndarray (b, s), default 1e-12
+        Largest entry of the gradient at which a fit ends, or that for each weight; it ends too where no step lowers the
+        objective.
     max_iterations : int, default 200
         Most Newton steps; a fit that they cut short never has a higher objective than where it began.
     """
-    ridge = design.strength if strength is None else strength
     b, s = supports.shape
+    ridge = np.broadcast_to(design.strength if strength is None else strength, (b, s))
+    enough = np.broadcast_to(tolerance, (b, s))
     fits = Fits(np.zeros((b, s)) if start is None else start.copy(), np.empty(b), np.zeros(b))
     step = max(1, TILE_ENTRIES // max(1, design.n_rows * s))
     for first in range(0, b, step):
@@ -102,12 +110,12 @@ def fit_supports(
         own = Fits(fits.weights[part], fits.objectives[part], fits.slopes[part])
         # Where labels are separated the Hessian vanishes and a step may be of any length; too long a one is refused.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            _fit(design, supports[part], ridge, (tolerance, max_iterations), own)
+            _fit(design, supports[part], ridge[part], (enough[part], max_iterations), own)
     return fits
 
 
-def _fit(design: Design, supports: Ints, strength: float, ends: tuple[float, int], fits: Fits) -> None:
-    """Fit the supports (b, s) in place of the weights they begin with; `ends` are a tolerance and a limit."""
+def _fit(design: Design, supports: Ints, strength: Floats, ends: tuple[Floats, int], fits: Fits) -> None:
+    """Fit the supports (b, s) in place of the weights they begin with; `ends` are tolerances (b, s) and a limit."""
     program, k = design.program, design.program.n_outputs
     columns = design.columns(supports.ravel() // k).reshape(design.n_rows, *supports.shape).transpose(1, 0, 2)
     problem = _Problem(columns, supports % k, program.targets, program.loss, strength)
@@ -121,7 +129,7 @@ def _fit(design: Design, supports: Ints, strength: float, ends: tuple[float, int
         after = np.stack([fits.objectives[live], fits.slopes[live]])
         # At the floor of rounding steps neither lower the objective nor the slope any more.
         idle = (after[0] >= before[0, live] * (1.0 - ROUNDING)) & (after[1] > 0.5 * before[1, live])
-        going, before[:, live] = (after[1] > ends[0]) & ~idle, after
+        going, before[:, live] = (np.abs(slopes) > ends[0][live]).any(axis=1) & ~idle, after
         live, now = live[going], now.part(np.flatnonzero(going))
         if not len(live):
             return

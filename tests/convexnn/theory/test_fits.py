@@ -44,6 +44,27 @@ def test_hessians_are_those_of_the_gradients(loss: str, outputs: int) -> None:
     assert set(_HESSIANS) == set(LOSSES)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("units", [(1e-8, 1.0), (1e8, 1.0), (1.0, 1e-20), (1e-12, 1e-12)])
+def test_the_optimum_over_supports_does_not_depend_on_units(loss: str, units: tuple[float, float]) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((20, 2))
+    numbers = np.maximum(rows[:, 0], 0) + 0.3 * rng.standard_normal(20) + 0.5
+    target = numbers if loss == "squared" else np.digitize(numbers, np.quantile(numbers, [0.3, 0.6]))
+    target = np.minimum(target, 1) if loss == "logistic" else target
+
+    def optimum(unit: float, unit_of_target: float) -> float:
+        y = target * unit_of_target if loss == "squared" else target
+        # The gates of both are those of the features as they are, beside a bias that has no unit.
+        generators = np.array([[1.0, 0.2, 0.0], [-0.5, 1.0, 0.1]]) / np.array([unit, unit, 1.0])
+        patterns = cx.sample_patterns(rows * unit, generators=generators, bias=True)
+        asked = cx.ConvexProgram(rows * unit, y, patterns, loss=loss, budget=2)
+        return theory.enumerated_optimum(asked).objective / asked.zero_loss
+
+    # Weights that no row is separated by lie far out: their ridge vanishes to some 1e-8.
+    assert np.isclose(optimum(*units), optimum(1.0, 1.0), rtol=1e-9 if loss == "squared" else 1e-6)
+
+
 class TestFits:
     def test_squared_fits_are_those_of_ridge_regression(self) -> None:
         part = design.smooth_part(program())

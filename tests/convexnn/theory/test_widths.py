@@ -64,6 +64,29 @@ def test_outputs_have_neurons_of_their_own() -> None:
     assert needed.neurons == sum(int(part.any(axis=1).sum()) for part in best.pair or ())
 
 
+def test_a_certificate_of_some_patterns_speaks_of_networks_with_these() -> None:
+    some = cx.solve(
+        cx.ConvexProgram(X, Y, cx.sample_patterns(X, 5, seed=0), penalty="group_l1", strength=STRENGTH, cone=True)
+    )
+    # Networks with other patterns are better than the best with these, so that it does not speak of all.
+    needed, best = width_needed(some), width_needed(cx.global_optimum(X, Y, strength=STRENGTH))
+    assert best.upper < needed.lower
+    assert (needed.patterns, best.patterns) == (len(some.program.patterns), None)
+    assert str(needed).startswith(f"of those with the {needed.patterns} patterns held alone: networks of ")
+    assert str(best).startswith("networks of ")
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "feature_l1"])
+def test_a_penalty_that_is_no_sum_over_neurons_is_refused(penalty: str) -> None:
+    # With a ridge the one optimum has a block for each of the patterns, which may be more than rows and one.
+    rows, y = X[:5], Y[:5] + 1.0
+    patterns = cx.sample_patterns(rows, 40, seed=0)
+    found = cx.solve(cx.ConvexProgram(rows, y, patterns, penalty=penalty, strength=0.1))
+    assert penalty != "ridge" or len(found.live) > len(rows) + 1
+    with pytest.raises(ValueError, match=f"solution has penalty '{penalty}', no sum of norms of neurons; expected gr"):
+        width_needed(found)
+
+
 def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(TypeError, match="solution is a int; expected a Solution from solve or global_optimum"):
         width_needed(3)  # type: ignore[arg-type]
