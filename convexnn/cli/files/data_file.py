@@ -91,7 +91,8 @@ def read_data(
     Parameters
     ----------
     path : Path
-        The file; text in UTF-8, packed by gzip or not, with or without a header. Blank lines are skipped.
+        The file; text in UTF-8, packed by gzip or not, with or without a header. Blank lines are skipped. A first row
+        of numbers is data, but for one that counts three columns or more (0, 1, 2, ...); a remark says so.
     target : str, optional
         The target's column: its name in the header, or its index from 0, or from -1 backwards. Default: the last of
         those that are not left out.
@@ -144,11 +145,12 @@ def read_data(
         raise ValueError(f"text names the target {names[chosen]!r}; expected a feature{hint}")
     features = [i for i in kept if i != chosen]
     # The target stands last, whatever its place in the file.
+    told = table.remarks
     table, present, remarks = _without_missing(table, [*features, chosen], missing)
     encoding, said = Encoding.learn(table, features, present[:, :-1], missing, texts)
     X = encoding.encode(table, features, present[:, :-1])
     y = _target(table, chosen, present[:, -1], labels, labels_by)
-    return DataFile(X, y, encoding.features, names[chosen], encoding, (*_renamed(table), *remarks, *said))
+    return DataFile(X, y, encoding.features, names[chosen], encoding, (*told, *remarks, *said))
 
 
 def read_rows(
@@ -214,11 +216,6 @@ def _found(table: RawTable, encoding: Encoding) -> list[int]:
     return [table.names.index(column.name) for column in encoding.columns]
 
 
-def _renamed(table: RawTable) -> list[str]:
-    """Return remarks about columns of one name."""
-    return [f"another column of the name {before!r} is {name!r} here" for before, name in table.renamed]
-
-
 def _refuse_unnamed(table: RawTable, kept: list[int]) -> None:
     """Refuse a column that the header has no name for: often an index, which would be a feature unasked."""
     for i in kept:
@@ -226,7 +223,7 @@ def _refuse_unnamed(table: RawTable, kept: list[int]) -> None:
             hint = "written with its index? leave" if i == 0 else "leave"
             raise ValueError(
                 f"data file {table.path} has an empty cell in line {table.header_line}, column {table.names[i]!r}; "
-                f"expected a name ({hint} that out: --drop {i})"
+                f"expected a name ({hint} that out: --drop {table.names[i]})"
             )
 
 

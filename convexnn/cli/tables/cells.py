@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from math import isfinite
 
 # Cells without a value, in small letters.
-MISSING = frozenset({"", "-", "--", "na", "n/a", "#n/a", "<na>", "nan", "null", "?", "."})
+MISSING = frozenset(
+    {"", "-", "--", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "\\n", "?", "."}
+)
 
 # Cells that are 1 or 0 where the whole column is of them, in small letters.
 FLAGS = {"true": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "n": 0.0}

@@ -48,6 +48,7 @@ class Encoding:
         refuse_empty_columns(table, positions, present)
         columns = zip(positions, present.T, strict=True)
         learnt = [learn_column(table, position, there, position in text) for position, there in columns]
+        _refuse_names_twice(table, [column for column, _ in learnt])
         return cls(tuple(column for column, _ in learnt), missing), tuple(said for _, said in learnt if said)
 
     @classmethod
@@ -87,6 +88,18 @@ class Encoding:
         """Return the features of a table's rows, (n, number of features)."""
         blocks = zip(self.columns, positions, present.T, strict=True)
         return np.hstack([column.encode(table, position, there, unknown) for column, position, there in blocks])
+
+
+def _refuse_names_twice(table: RawTable, columns: Sequence[Column]) -> None:
+    """Refuse a value of a text column whose feature has the name of another column's, such as ``site=north``."""
+    owners = dict[str, str]()
+    for column in columns:
+        for name in column.features:
+            if owners.setdefault(name, column.name) != column.name:
+                raise ValueError(
+                    f"data file {table.path} has columns {owners[name]!r} and {column.name!r}, which both make a "
+                    f"feature {name!r}; expected different names (leave one out: --drop {column.name!r})"
+                )
 
 
 def _column(record: Any) -> Column:

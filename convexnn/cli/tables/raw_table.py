@@ -15,6 +15,9 @@ from convexnn.cli.tables.rows import Row, table_rows
 # What may stand before the decimals.
 DECIMALS = (".", ",")
 
+# Cells 0, 1, 2, ... from which on a first row is a header: 0, 1 may well be data.
+FEWEST_COUNTED = 3
+
 # Columns that an error lists.
 MANY = 40
 
@@ -48,6 +51,18 @@ class RawTable:
     header: tuple[str, ...] = ()
     header_line: int = 1
     renamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """Remarks on what the first row was taken for, where that is not plain, and on columns of one name."""
+        said = [f"another column of the name {before!r} is {name!r} here" for before, name in self.renamed]
+        if self.mark and not self.header:
+            said.append(
+                f"line {self.rows[0][0]} is taken for data, not for a header: columns are named by their index from 0"
+            )
+        elif _counts_columns(self.header):
+            said.append(f"line {self.header_line} is taken for a header, which counts the columns, not for data")
+        return said
 
     def column(self, position: int) -> list[str]:
         """Return the cells of a column."""
@@ -88,7 +103,9 @@ class RawTable:
 def read_table(path: Path, separator: str | None = None, comment: str | None = None, decimal: str = ".") -> RawTable:
     """Return the table of a file: text with marks between the cells, packed by gzip or not, or Parquet.
 
-    The first row is a header where none of its cells is a number, or where one is none and the cell below it is one.
+    The first row is a header where none of its cells is a number, or where one is none and the cell below it is one, or
+    where it counts three columns or more, as pandas does where they have no names: 0, 1, 2, behind the empty name of an
+    index or not.
     With the `decimal` "," numbers are rewritten with a point. Of several columns of one name those after the first are
     told apart by a number: a, a.1, a.2.
     """
@@ -119,7 +136,7 @@ def _names(header: Sequence[str]) -> tuple[str, ...]:
     names: list[str] = []
     taken = {in_one_line(cell) for cell in header}
     for place, cell in enumerate(header):
-        name = in_one_line(cell) or str(place)
+        name = in_one_line(cell) or (str(place) if str(place) not in taken else f"unnamed.{place}")
         if name in names:
             name = next(new for count in range(1, len(header) + 1) if (new := f"{name}.{count}") not in taken)
             taken.add(name)
@@ -137,7 +154,15 @@ def _pointed(table: RawTable) -> RawTable:
     return replace(table, rows=[(line, list(map(pointed, cells))) for line, cells in table.rows])
 
 
+def _counts_columns(first: Sequence[str]) -> bool:
+    """Whether a row is 0, 1, 2 and so on: what pandas writes above columns without names."""
+    cells = first[1:] if first and not first[0] else first
+    return len(cells) >= FEWEST_COUNTED and list(cells) == list(map(str, range(len(cells))))
+
+
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    if len(rows) > 1 and _counts_columns(rows[0]):
+        return True
     first, second = rows[0], rows[-1] if len(rows) > 1 else [""] * len(rows[0])
     numbers = any(map(looks_numeric, first))
     return any(_is_name(cell, below, numbers) for cell, below in zip(first, second, strict=True))

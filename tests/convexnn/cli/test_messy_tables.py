@@ -134,6 +134,31 @@ FITTED: dict[str, tuple[bytes, list[str], dict[str, Any], str]] = {
     ),
     "no header, text": (b"1.5,red,3\n2,blue,4\n2,red,5\n", [], {"features": ["0", "1=blue", "1=red"]}, ""),
     "no header, flags": (b"yes,1\nno,2\nyes,4\n", ["--target", "1"], {"features": ["0"], "rows": 3}, ""),
+    "columns that pandas counts": (
+        b"0,1,2\n1.5,2.5,3.5\n4.5,5.5,6.5\n7,8,9\n",
+        [],
+        {"features": ["0", "1"], "target": "2", "rows": 3},
+        "line 1 is taken for a header, which counts the columns, not for data",
+    ),
+    "an index beside columns that pandas counts": (
+        b",0,1,2\n0,1.5,2.5,3.5\n1,4.5,5.5,6.5\n2,7,8,9\n",
+        ["--drop", "unnamed.0"],
+        {"features": ["0", "1"], "target": "2", "rows": 3},
+        "line 1 is taken for a header, which counts the columns, not for data",
+    ),
+    "years above the columns": (
+        b"2019,2020,2021\n1.5,2.5,3.5\n4.5,5.5,6.5\n",
+        [],
+        {"features": ["0", "1"], "rows": 3},
+        "line 1 is taken for data, not for a header: columns are named by their index from 0",
+    ),
+    "data that count": (b"0,1\n1,0\n1,1\n", [], {"features": ["0"], "rows": 3}, "line 1 is taken for data"),
+    "missing in more words": (
+        b"a,b,y\n1,NaT,1\nn.a.,2,2\n4,\\N,3\n9,-nan,4\n#NA,5,7\n",
+        ["--missing", "median"],
+        {"features": ["a", "b"], "rows": 5},
+        "5 missing cells filled",
+    ),
     "labels among numbers": (
         b"a,y\n1,1\n2,2\n3,3+\n4,1\n",
         ["--task", "classify"],
@@ -278,6 +303,17 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
         "has 1 row without missing cells, of 2; expected at",
     ),
     "a separator of two": (b"a,y\n1,2\n3,4\n", ["--separator", ";;"], "separator is ';;'; expected one character"),
+    "an unnamed index, unasked": (
+        b",0,1,2\n0,1.5,2.5,3.5\n1,4.5,5.5,6.5\n",
+        [],
+        "has an empty cell in line 1, column 'unnamed.0'; expected a name (written with its index? leave that out: "
+        "--drop unnamed.0)",
+    ),
+    "features of one name": (
+        b"c,c=red,y\nred,1,2\nblue,3,4\nred,2,2\n",
+        [],
+        "has columns 'c' and 'c=red', which both make a feature 'c=red'; expected different names (leave one out: ",
+    ),
     "a way unknown": (
         b"a,y\n1,2\n3,4\n",
         ["--missing", "mean"],
