@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.frames import frame_array, is_frame
+from convexnn.frames import frame_array, is_frame, object_numbers
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,23 +27,29 @@ def as_floats(values: ArrayLike, name: str, ndim: int, expected: str) -> Floats:
     """Return `values` as a finite float64 array of `ndim` dimensions; `expected` completes the error line."""
     if type(values).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name} is a scipy.sparse matrix; expected {expected} (dense: use {name}.toarray())")
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise TypeError(f"{name} has masked entries; expected {expected} without gaps")
+    refuse_masked(values, name, expected)
     if is_frame(values):
         values = frame_array(values, name)
     try:
         # Of a tensor with gradients, or on another device, numpy would know nothing.
         array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        array = object_numbers(array) if array.dtype.kind == "O" else array
         if array.dtype.kind not in "biuf":
             raise TypeError(f"its dtype is {array.dtype}")
         array = array.astype(np.float64, copy=False)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"{name} cannot be read as real numbers ({error}); expected {expected}") from None
     if array.ndim != ndim:
         hint = f": one row is np.reshape({name}, (1, -1)), one column (-1, 1)" if (array.ndim, ndim) == (1, 2) else ""
         raise ValueError(f"{name} has shape {array.shape}; expected {expected}{hint}")
     _check_finite(array, name, expected)
     return array
+
+
+def refuse_masked(values: Any, name: str, expected: str) -> None:
+    """Raise where an array has masked entries: what stands beneath a mask is no datum."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise TypeError(f"{name} has masked entries; expected {expected} without gaps")
 
 
 def _check_finite(array: Floats, name: str, expected: str) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Kinds of an object that are real numbers; numpy's own are registered as such, but for its bool.
+_NUMBERS = (Real, Decimal, np.bool_)
 
 # What to do about a column that is no number.
 ADVICE = {
@@ -43,6 +48,26 @@ def frame_array(values: Any, name: str) -> NDArray[Any]:
     return np.stack(columns, axis=1) if columns else np.zeros(values.shape)
 
 
+def object_numbers(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return an array of Python objects that are real numbers as float64: such as a frame of floats beside bools holds.
+
+    Missing ones are NaN; a TypeError names the first that is something else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.frames import object_numbers
+    >>> object_numbers(np.array([[1.5, True], [2, None]], dtype=object)).tolist()
+    [[1.5, 1.0], [2.0, nan]]
+    """
+    if not array.ndim:
+        raise TypeError("its dtype is object")
+    strange = next((cell for cell in array.flat if not (_is_missing(cell) or isinstance(cell, _NUMBERS))), None)
+    if strange is not None:
+        raise TypeError(f"its dtype is object, with {str(strange)[:40]!r}")
+    return np.array([_number(cell) for cell in array.flat], dtype=np.float64).reshape(array.shape)
+
+
 def refuse_columns(values: Any, name: str) -> None:
     """Raise where two columns of a table have one name, or one holds something else than numbers."""
     counts = Counter(map(str, values.columns))
@@ -73,6 +98,9 @@ def _numbers(values: Any, place: int, name: str) -> NDArray[Any]:
 
 def _number(cell: Any) -> float:
     """Return a cell as a number, NaN where it is missing."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return float("nan")
-    return float(cell)
+    return float("nan") if _is_missing(cell) else float(cell)
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a cell is none of a number, as pandas, polars or Python say it."""
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType")

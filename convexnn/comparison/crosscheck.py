@@ -21,7 +21,7 @@ from convexnn.comparison.agreement import (
 from convexnn.comparison.metrics import score_name
 from convexnn.comparison.result_table import COLUMNS, MODELS, PAPER, SOLVED, result_table
 from convexnn.comparison.solver_result import COUNTED, SolverResult, counted_support, measured, support_agreement
-from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.records import RowsRecord, plain
 from convexnn.solution import TOLERANCE, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
@@ -250,8 +250,7 @@ def crosscheck(
     >>> check.best.solver, check.agree()
     ('exact', True)
     """
-    if not isinstance(program, ConvexProgram):
-        raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")
+    as_program(program)
     names = asked_solvers(program, solvers)
     for name in options or {}:
         as_known(name, "options for solver", SOLVERS)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_count, as_flag, as_floats, as_known, as_nonnegative
-from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.records import RowsRecord
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
@@ -157,6 +157,7 @@ def regularization_path(
     >>> len(path), path.complete, path[0].nnz, bool(path[4].objective < path[0].objective)
     (5, True, 0, True)
     """
+    as_program(program)
     if program.budget is not None or program.penalty is None or program.penalty.name == "none":
         kind = "penalty 'none'" if program.budget is None else "a budget"
         raise ValueError(f"program has {kind}; a path needs a penalty with a strength")
@@ -215,6 +216,7 @@ def strength_max(program: ConvexProgram) -> float:
     >>> [cx.solve(program.with_strength(share * largest)).nnz > 0 for share in (1.01, 0.5)]
     [False, True]
     """
+    as_program(program)
     if program.penalty is None or program.penalty.name in ("ridge", "none"):
         kind = "a budget" if program.penalty is None else f"penalty {program.penalty.name!r}"
         raise ValueError(f"program has {kind}, for which there is no largest strength; expected strengths to be given")

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
+from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, refuse_masked
 from convexnn.estimators.defaults import network_size, passes
 from convexnn.estimators.files import read_estimator, write_estimator
 from convexnn.estimators.monotonic import as_monotonic
@@ -98,6 +98,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: ArrayLike | None, **checks: Any
     ) -> tuple[Floats, NDArray[Any], Floats | None]:
         """Return rows and target of a fit as they count, and the weights (n,) that are left, None for none."""
+        for values, name in ((X, "X"), (y, "y")):
+            refuse_masked(values, name, "an array")
         if is_frame(X):
             refuse_columns(X, "X")
         rows, target = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", ensure_min_samples=2, **checks)
@@ -108,6 +110,7 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Floats:
         """Return the network's outputs for X (n, d): (n,) or (n, k)."""
+        refuse_masked(X, "X", "an array")
         rows = validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
         return by_tiles(self._network.predict, rows)
 

@@ -30,7 +30,7 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
         How far each feature may move, in the units of X, without the label changing: as in
         :func:`convexnn.fit_network`. One number for all features, so bring them to one scale where they differ.
     warm_start : bool, default False
-        As in :class:`SparseReLURegressor`.
+        As in :class:`SparseReLURegressor`, where the classes are those of the fit before.
     monotonic_cst : array_like (d,) or dict, optional
         As in :class:`SparseReLURegressor`, of the logit and so of the probability of ``classes_[1]``; for two classes.
     class_weight : dict, "balanced" or None, default None
@@ -119,7 +119,10 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
         rows, labels, weights = self._data(X, y, sample_weight)
         labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
-        self.classes_, index = np.unique(labels, return_inverse=True)
+        before, (self.classes_, index) = getattr(self, "classes_", None), np.unique(labels, return_inverse=True)
+        if not np.array_equal(before, self.classes_):
+            # Its outputs spoke of other classes: it is no start for these.
+            vars(self).pop("network_", None)
         _refuse_counts(self.classes_, len(rows))
         k = len(self.classes_)
         weights = self._weights(index, weights)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 # Most neurons a layer where the caller sets no limit, and neurons for the root of the budget.
 WIDTH, WIDTH_FOR_ROOT = 100, 1.8
 
+# Weights of layers as wide as the caller asks for: with slopes and moments they take some 4 GiB.
+MOST_WEIGHTS = 1 << 28
+
 # Rows a step, and the fewest steps of a pass where there are few rows.
 BATCH, STEPS_A_PASS = 256, 8
 
@@ -281,6 +284,11 @@ def _sizes(budget: int, width: int | None, depth: int, ends: tuple[int, int]) ->
     most = sum(before * after for before, after in pairwise(sizes))
     if budget > most and width is not None:
         raise ValueError(f"budget is {budget}; expected at most {most}, the weights of {width} neurons a layer")
+    if most > MOST_WEIGHTS and width is not None:
+        raise ValueError(
+            f"width is {width}, of layers with {most:,} weights; expected at most {MOST_WEIGHTS:,} weights, which are "
+            "all held before the budget falls"
+        )
     return sizes
 
 

@@ -38,9 +38,8 @@ class ConvexProgram:
     X : array_like (n, d)
         The data, at least 2 rows, finite.
     y : array_like (n,) or (n, k)
-        Squared loss: numbers, not constant, one or several outputs ((n, 1) counts as (n,)). Logistic: two labels,
-        the larger counts as +1.
-        Softmax: labels of k classes, one output each.
+        Squared loss: numbers, not constant, one or several outputs. Logistic: two labels, the larger counts as +1.
+        Softmax: labels of k classes, one output each. (n, 1) counts as (n,).
     patterns : ActivationPatterns
         From :func:`convexnn.sample_patterns` on the same features.
     loss : {"squared", "logistic", "softmax"}, default "squared"
@@ -278,6 +277,13 @@ class ConvexProgram:
         bias = " and a bias" if self.patterns.bias else ""
         outputs = "" if self.n_outputs == 1 else f", {self.n_outputs} outputs"
         return f"{self.question}; {n} rows, {d} features{bias}{outputs}, {len(self.patterns)} patterns"
+
+
+def as_program(program: Any) -> ConvexProgram:
+    """Return `program` if it is a program."""
+    if not isinstance(program, ConvexProgram):
+        raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")
+    return program
 
 
 def _matching(patterns: ActivationPatterns, n_features: int, bias: bool | None) -> ActivationPatterns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from convexnn.checks import as_count, as_known
-from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.records import Record
 from convexnn.tiles import STREAM_ENTRIES, TILE_ENTRIES, is_multiplied_out, mask_bits, mask_bytes
 
@@ -119,6 +119,7 @@ def memory_estimate(
     >>> memory.masks, memory.columns
     (200000, 480000)
     """
+    as_program(program)
     if program.budget is None:
         raise TypeError("program has a penalty; expected a program with a budget for an estimate of memory")
     number = 8 * ITEMS[as_known(dtype, "dtype", ITEMS)]

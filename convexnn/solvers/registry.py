@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from convexnn.checks import as_known
-from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.solution import FEASIBLE, Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
 
@@ -141,8 +141,7 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
     >>> solution.status.name, bool(solution.gap < 1e-5 * program.zero_loss)
     ('CONVERGED', True)
     """
-    if not isinstance(program, ConvexProgram):
-        raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")
+    as_program(program)
     able = able_solvers(program)
     if as_known(solver, "solver", ("auto", *SOLVERS)) == "auto":
         return _first_suited(program, able, options)

@@ -57,6 +57,25 @@ def test_what_estimators_take_the_functions_take_too() -> None:
     assert [neuron.formula for neuron in cx.explain(found, list(frame.columns)).neurons] == ["a"]
 
 
+def test_values_of_a_frame_are_read_as_the_frame_is() -> None:
+    rows = np.random.default_rng(0).standard_normal(40)
+    frame = pd.get_dummies(pd.DataFrame({"a": rows, "c": ["u", "v"] * 20}))
+    objects = frame.to_numpy()
+    assert objects.dtype == object
+    target = np.array([*np.maximum(rows, 0)], dtype=object)
+    found = cx.recover(objects, target, budget=1, width=1, seed=0, time_limit=10)
+    np.testing.assert_array_equal(found.program.X, frame_array(frame, "X"))
+    objects[3, 0] = None
+    with pytest.raises(ValueError, match=re.escape("X holds nan at index (3, 0)")):
+        cx.recover(objects, target, budget=1)
+    objects[3, 0] = "red"
+    with pytest.raises(TypeError, match=re.escape("(its dtype is object, with 'red')")):
+        cx.recover(objects, target, budget=1)
+    objects[3, 0] = 10**400
+    with pytest.raises(TypeError, match="X cannot be read as real numbers"):
+        cx.recover(objects, target, budget=1)
+
+
 def test_an_estimator_names_columns_too() -> None:
     with pytest.raises(TypeError, match="X has a column 'c' of str, such as 'u'; expected numbers"):
         cx.SparseReLURegressor().fit(pd.DataFrame({"a": [0.5, 1.0], "c": ["u", "v"]}), [0.0, 1.0])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Floats, as_nonnegative
+from convexnn.checks import Floats, as_count, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
@@ -139,7 +139,7 @@ def admm(
         # Not one iteration would end in time, and its projection asks no clock.
         limits = Limits(max_iterations, 0.0)
     neurons = start_neurons(program, start)
-    check_memory(program, memory_limit)
+    check_memory(program, as_count(memory_limit, "memory_limit", at_least=0))
     try:
         operator = NeuronOperator(program, device=device, memory_limit=memory_limit)
         problem = Splitting(program, operator, tolerance, memory_limit)

@@ -12,7 +12,7 @@ from convexnn.checks import Floats, as_count, as_floats
 from convexnn.checks import Ints as Ints
 from convexnn.linear.columns import columns_of
 from convexnn.patterns.activation_patterns import gate_tiles, masks
-from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.solution import Solution
 
 Weights = Solution | ArrayLike
@@ -147,8 +147,7 @@ class Design:
 
 def smooth_part(program: ConvexProgram) -> Design:
     """Return the smooth part of a program without cones."""
-    if not isinstance(program, ConvexProgram):
-        raise TypeError(f"program is a {type(program).__name__}; expected a ConvexProgram")
+    as_program(program)
     if program.cone:
         raise ValueError("program has cone=True; expected one without cones, which is what the theorems are about")
     return Design(program)

@@ -250,6 +250,11 @@ class TestPath:
         assert words in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_rows_are_no_program(self) -> None:
+        for call in (cx.regularization_path, cx.strength_max, cx.memory_estimate):
+            with pytest.raises(TypeError, match="program is a ndarray; expected a ConvexProgram"):
+                call(np.eye(3))  # type: ignore[operator]
+
 
 @pytest.mark.parametrize("penalty", SPARSE)
 @pytest.mark.parametrize("outputs", [1, 2])

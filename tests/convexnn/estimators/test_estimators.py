@@ -435,6 +435,18 @@ HALVES = np.arange(12) % 2
             "class_weight has a weight for '0'; expected labels of y, such as 0",
         ),
         (lambda: Regressor().fit(ROWS, HALVES).predict(ROWS[:, :2]), ValueError, "X has 2 features, but"),
+        (lambda: Regressor().fit(np.ma.masked_less(ROWS, 0), HALVES), TypeError, "X has masked entries; expected an"),
+        (lambda: Regressor().fit(ROWS, np.ma.masked_less(HALVES, 1)), TypeError, "y has masked entries; expected an"),
+        (
+            lambda: Regressor(time_limit=0).fit(ROWS, HALVES).predict(np.ma.masked_less(ROWS, 0)),
+            TypeError,
+            "X has masked entries; expected an",
+        ),
+        (
+            lambda: Classifier(width=10**9).fit(ROWS, HALVES),
+            ValueError,
+            "width is 1000000000, of layers with 4,000,000,000 weights; expected at most 268,435,456 weights",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(fit: Callable[[], object], error: type[Exception], words: str) -> None:
@@ -442,6 +454,13 @@ def test_bad_input_is_one_clear_line(fit: Callable[[], object], error: type[Exce
         fit()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_warm_start_does_not_begin_at_the_network_of_other_classes() -> None:
+    options: dict[str, Any] = {"budget": 6, "epochs": 5, "ridge": 0.01, "random_state": 0}
+    first, then = np.array(["a", "b"])[HALVES], np.array(["d", "c"])[HALVES]
+    warm = Classifier(warm_start=True, **options).fit(ROWS, first).fit(ROWS, then)
+    assert warm.network_ == Classifier(**options).fit(ROWS, then).network_
 
 
 def test_labels_of_a_series_are_taken() -> None:

@@ -256,6 +256,8 @@ def test_auto_takes_the_solver_that_can() -> None:
     assert cx.solve(cardinality()).solver == "hard_thresholding"
     assert cx.solve(convex("l1")).solver == "admm"
     assert cx.solve(convex("l1"), memory_limit=100).solver == "fista"
+    with pytest.raises(TypeError, match="memory_limit is '1GB'; expected a whole number of at least 0"):
+        cx.solve(convex("l1"), "admm", memory_limit="1GB")
     assert cx.solve(zoo.Case("logistic", 1, "l1", "gaussian", False, False).program()).solver == "fista"
     assert cx.solve(zoo.Case("squared", 1, "l1", "gaussian", False, True).program()).solver == "interior_point"
     assert cx.solve(zoo.Case("squared", 1, "feature_l1", "gaussian", False, True).program()).solver == "admm"
