@@ -94,12 +94,14 @@ _MODULES = {
     "solution": ("Solution", "Status"),
     "solvers.registry": ("solve",),
 }
+# Modules that are used by their own names, such as ``convexnn.datasets.planted``.
+_PACKAGES = ("baselines", "datasets", "plots", "theory")
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "theory":
-        return import_module("convexnn.theory")
+    if name in _PACKAGES:
+        return import_module(f"convexnn.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"convexnn.{_MODULE_OF[name]}"), name)
@@ -108,4 +110,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from convexnn.checks import Floats, as_rows
 from convexnn.formulas import affine_words, unit_names
+from convexnn.frames import is_frame
 from convexnn.network import SparseReLUNetwork
 from convexnn.records import Record, RowsRecord, html_box, html_text
 from convexnn.tables import Table, counting
@@ -109,7 +110,8 @@ def explain(network: Any, feature_names: Sequence[str] | None = None, X: ArrayLi
     Raises
     ------
     ValueError, TypeError
-        A network or a fitted estimator is expected, as many names as inputs, and rows of as many numbers.
+        A network or a fitted estimator is expected, as many names as inputs, and rows of as many numbers; a frame of
+        the features has them in their order.
 
     Examples
     --------
@@ -126,6 +128,8 @@ def explain(network: Any, feature_names: Sequence[str] | None = None, X: ArrayLi
         network = network.network_
     elif hasattr(network, "to_network"):
         network = network.to_network()
+    if is_frame(X):
+        _refuse_order(X, feature_names)
     if not isinstance(network, SparseReLUNetwork):
         raise TypeError(
             f"network is a {type(network).__name__}; expected a SparseReLUNetwork, a Solution or NetworkFit, or a "
@@ -162,6 +166,16 @@ def _names(given: Sequence[str] | None, count: int) -> list[str] | None:
     if len(names) != count:
         raise ValueError(f"feature_names has {len(names)} names; expected {count}, one an input")
     return names
+
+
+def _refuse_order(X: Any, feature_names: Sequence[str] | None) -> None:
+    """Refuse a frame whose columns are the features in another order: each would be taken for another."""
+    columns, names = list(map(str, X.columns)), [] if feature_names is None else list(map(str, feature_names))
+    if columns != names and sorted(columns) == sorted(names):
+        place = next(i for i, (column, name) in enumerate(zip(columns, names, strict=True)) if column != name)
+        raise ValueError(
+            f"X has column {columns[place]!r} in place {place}; expected {names[place]!r}: the features in their order"
+        )
 
 
 def _measured(network: SparseReLUNetwork, X: ArrayLike | None) -> tuple[list[Floats] | None, Floats | None]:

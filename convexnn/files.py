@@ -13,6 +13,8 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import IO, Any
 
+from convexnn.checks import as_path
+
 # What a file begins with that gzip has packed.
 GZIP = b"\x1f\x8b"
 
@@ -37,6 +39,8 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     ------
     OSError
         The file cannot be written; the message names it. The old file, where there was one, is still whole.
+    TypeError
+        The path is none.
 
     Examples
     --------
@@ -47,7 +51,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     >>> path.read_text(encoding="utf-8")
     '1 2 3'
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(as_path(path, "path")))
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
             with open(target, mode, **options) as stream:

@@ -17,16 +17,19 @@ def affine_words(weight: sp.csr_matrix, bias: Floats, row: int, names: Sequence[
     """Return a row of W h + b in words, such as ``1.5 x0 - x2 + 0.25``; ``0`` where nothing is left."""
     span = slice(weight.indptr[row], weight.indptr[row + 1])
     order = np.argsort(weight.indices[span], kind="stable")
-    terms = [(weight.data[span][at], names[weight.indices[span][at]]) for at in order.tolist()]
+    terms: list[tuple[float, str | None]] = [
+        (weight.data[span][at], names[weight.indices[span][at]]) for at in order.tolist()
+    ]
     if bias[row] or not terms:
-        terms.append((bias[row], ""))
+        terms.append((bias[row], None))
     words = "".join(_term(float(factor), name, digits) for factor, name in terms)
     return words.removeprefix(" + ").replace(" - ", "-", 1) if words.startswith(" - ") else words.removeprefix(" + ")
 
 
-def _term(factor: float, name: str, digits: int) -> str:
+def _term(factor: float, name: str | None, digits: int) -> str:
+    """Return a term behind its sign; a constant has no name."""
     sign, size = " - " if factor < 0.0 else " + ", f"{abs(factor):.{digits}g}"
-    if not name:
+    if name is None:
         return sign + size
     return sign + (name if size == "1" else f"{size} {name}")
 
@@ -34,7 +37,8 @@ def _term(factor: float, name: str, digits: int) -> str:
 def unit_names(sizes: Sequence[int], inputs: Sequence[str] | None = None) -> list[list[str]]:
     """Return names for the values of each layer: x0, x1, ... or those given, then h0, h1, ... and y0, ...
 
-    A single output is y; with several hidden layers a neuron is named by its layer too, h1_0.
+    A single output is y; with several hidden layers a neuron is named by its layer too, h1_0. Inputs may be named by
+    numbers, as frames without names have them; an empty name is shown as ''.
     """
     deep = len(sizes) > 3
     hidden = [
@@ -42,7 +46,8 @@ def unit_names(sizes: Sequence[int], inputs: Sequence[str] | None = None) -> lis
         for layer, size in enumerate(sizes[1:-1])
     ]
     outputs = ["y"] if sizes[-1] == 1 else [f"y{unit}" for unit in range(sizes[-1])]
-    return [[f"x{unit}" for unit in range(sizes[0])] if inputs is None else list(inputs), *hidden, outputs]
+    names = [f"x{unit}" for unit in range(sizes[0])] if inputs is None else [str(name) or "''" for name in inputs]
+    return [names, *hidden, outputs]
 
 
 def formula_lines(

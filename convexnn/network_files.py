@@ -21,6 +21,9 @@ FORMAT = "convexnn-network-1"
 # That of networks with linear units too, which `verify.ReLUGraph` reads.
 GRAPH_FORMAT = "convexnn-graph-1"
 
+# What an .npz archive begins with.
+ZIP = b"PK"
+
 # Code points that stand for no character by themselves.
 SURROGATES = (0xD800, 0xDFFF)
 
@@ -57,8 +60,13 @@ class _StoredArrays(Mapping[str, NDArray[Any]]):
 @contextmanager
 def stored_arrays(path: str | os.PathLike[str]) -> Iterator[Mapping[str, NDArray[Any]]]:
     """Open an archive and give its arrays by name; what is wrong with the file is raised as it comes."""
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        yield _StoredArrays(archive)
+    with open(path, "rb") as file:
+        # numpy would advise to unpickle what is no archive.
+        if file.read(len(ZIP)) != ZIP:
+            raise ValueError("it is no .npz archive")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            yield _StoredArrays(archive)
 
 
 def as_text(array: NDArray[Any], name: str) -> NDArray[Any]:

@@ -211,6 +211,11 @@ assert abs(value - 9) < 1e-9, value
     assert run("import warnings; warnings.simplefilter('ignore')\n" + code) == ""
 
 
+def test_parts_are_used_by_their_names() -> None:
+    code = "import convexnn as cx; print(cx.plots.__name__, cx.datasets.planted.__name__, 'baselines' in dir(cx))"
+    assert run(code).split() == ["convexnn.plots", "planted", "True"]
+
+
 def test_the_version_is_the_same_wherever_it_is_stated() -> None:
     import tomllib
 

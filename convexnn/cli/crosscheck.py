@@ -153,8 +153,11 @@ def _features_and_target(
 
 
 def _standardized(X: Floats) -> Floats:
-    deviation = X.std(axis=0)
-    return (X - X.mean(axis=0)) / np.where(deviation > 0.0, deviation, 1.0)
+    """Return columns of mean 0 and deviation 1; those that are constant but for rounding become 0."""
+    from convexnn.estimators.scaling import Scaling
+
+    scaling = Scaling.of(X)
+    return np.where(scaling.varies, (X - scaling.centres) / scaling.deviations, 0.0)
 
 
 def _patterns(X: Floats, kind: str, count: int | None, **options: Any) -> cx.ActivationPatterns:

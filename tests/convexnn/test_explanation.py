@@ -102,6 +102,23 @@ def test_a_fitted_estimator_is_explained_in_the_names_of_its_columns() -> None:
     assert str(cx.explain(model, ["a", "b"])) == str(cx.explain(model.network_, ["a", "b"]))
 
 
+def test_names_that_are_numbers_or_empty_are_names() -> None:
+    network = cx.SparseReLUNetwork([([[1.0, -2.0]], [3.0]), ([[1.0]], None)])
+    assert network.formula(range(2)) == "h0 = relu(0 - 2 1 + 3)\ny = h0"  # type: ignore[arg-type]
+    assert network.formula(["", "a"]) == "h0 = relu('' - 2 a + 3)\ny = h0"
+    assert cx.explain(network, ["a", ""]).neurons[0].formula == "a - 2 '' + 3"
+
+
+def test_rows_whose_columns_are_the_features_in_another_order_are_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"debt": [1.0, 3.0, 0.0], "age": [0.0, 1.0, 2.0]})
+    explained = cx.explain(small(), ["debt", "age"], frame)
+    with pytest.raises(ValueError, match="X has column 'age' in place 0; expected 'debt': the features in their order"):
+        cx.explain(small(), ["debt", "age"], frame[["age", "debt"]])
+    # Names of their own may be in the formulas.
+    assert cx.explain(small(), ["d", "a"], frame).neurons[0].active_share == explained.neurons[0].active_share
+
+
 def test_networks_are_equal_where_layers_and_units_are() -> None:
     assert small() == small()
     assert hash(small()) == hash(small())

@@ -136,6 +136,19 @@ class TestFiles:
         with pytest.raises(ValueError, match="is not a network saved by convexnn"):
             cx.SparseReLUNetwork.load(path)
 
+    def test_what_is_no_archive_is_told_without_advice_to_unpickle_it(self, tmp_path: Path) -> None:
+        for content in (b"a,y\n1,2\n", b"\x80\x04.", b""):
+            (tmp_path / "net.npz").write_bytes(content)
+            with pytest.raises(
+                ValueError, match=r"net.npz is not a network saved by convexnn \(it is no .npz archive\)"
+            ):
+                cx.SparseReLUNetwork.load(tmp_path / "net.npz")
+
+    @pytest.mark.parametrize("path", [None, 3, ""])
+    def test_a_path_that_is_none_is_named(self, path: Any) -> None:
+        with pytest.raises(TypeError, match=f"path is {path!r}; expected the path of a file"):
+            zoo.network((2, 1)).save(path)
+
     @pytest.mark.parametrize(("name", "value"), [("indices0", [99, 0]), ("data0", [np.nan, 1.0]), ("format", "other")])
     def test_a_damaged_file(self, name: str, value: Any, tmp_path: Path) -> None:
         path = cx.SparseReLUNetwork([([[1.0, 2.0]], None)]).save(tmp_path / "net.npz")

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 
 import convexnn as cx
+from convexnn.cli import crosscheck
 from convexnn.cli.files.data_file import read_data
 from convexnn.datasets import digits
 from tests.helpers.command_line import Result, call, complained
@@ -28,6 +29,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(folder: Path) -> Result:
     """The demonstration, run once in full."""
     return call("demo", "--output", folder, "--json")
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_nothing_once_standardised() -> None:
+    rows = np.column_stack([np.full(97, 0.3), np.linspace(1.0, 2.0, 97)])
+    assert np.std(rows[:, 0]) > 0.0
+    scaled = crosscheck._standardized(rows)
+    assert not scaled[:, 0].any()
+    np.testing.assert_allclose([scaled[:, 1].mean(), scaled[:, 1].std()], [0.0, 1.0], atol=1e-12)
 
 
 class TestDemo:
