@@ -120,9 +120,9 @@ class SparseReLUClassifier(ClassifierMixin, SparseReLUEstimator):  # type: ignor
         labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
         before, (self.classes_, index) = getattr(self, "classes_", None), np.unique(labels, return_inverse=True)
-        if not np.array_equal(before, self.classes_):
+        if before is not None and not np.array_equal(before, self.classes_):
             # Its outputs spoke of other classes: it is no start for these.
-            vars(self).pop("network_", None)
+            self.__dict__.pop("network_", None)
         _refuse_counts(self.classes_, len(rows))
         k = len(self.classes_)
         weights = self._weights(index, weights)

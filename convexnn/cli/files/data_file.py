@@ -175,7 +175,7 @@ def read_rows(
     missing = as_known(missing or encoding.missing, "missing", WAYS)
     as_known(unknown, "unknown", UNKNOWN)
     table = read_table(path, separator, comment, decimal)
-    positions = _found(table, encoding)
+    positions, told = _found(table, encoding), table.header_remarks
     if not table.rows:
         raise ValueError(f"data file {path} has no rows under its header; expected at least 1")
     chosen = None if target is None else table.position(target, "target")
@@ -195,7 +195,9 @@ def read_rows(
             refuse_missing(table, [chosen], known[:, None])
         refuse_empty_columns(table, [chosen], known[:, None])
         truth = _truth(table, chosen, known, truth_as)
-    return Rows(encoding.encode(table, positions, present, unknown), kept, truth, known, (said,) if said else ())
+    return Rows(
+        encoding.encode(table, positions, present, unknown), kept, truth, known, (*told, *([said] if said else []))
+    )
 
 
 def _truth(table: RawTable, position: int, known: Bools, truth_as: str) -> NDArray[Any]:

@@ -60,9 +60,14 @@ class RawTable:
             said.append(
                 f"line {self.rows[0][0]} is taken for data, not for a header: columns are named by their index from 0"
             )
-        elif _counts_columns(self.header):
-            said.append(f"line {self.header_line} is taken for a header, which counts the columns, not for data")
-        return said
+        return said + self.header_remarks
+
+    @property
+    def header_remarks(self) -> list[str]:
+        """A remark where the header might have been data."""
+        if not _counts_columns(self.header):
+            return []
+        return [f"line {self.header_line} is taken for a header, which counts the columns, not for data"]
 
     def column(self, position: int) -> list[str]:
         """Return the cells of a column."""

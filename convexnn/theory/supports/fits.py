@@ -42,8 +42,8 @@ class _Problem:
     strength: Floats
 
     def part(self, chosen: Ints) -> _Problem:
-        rows = {"columns": self.columns[chosen], "outputs": self.outputs[chosen], "strength": self.strength[chosen]}
-        return replace(self, **rows)
+        columns, outputs, strength = self.columns[chosen], self.outputs[chosen], self.strength[chosen]
+        return replace(self, columns=columns, outputs=outputs, strength=strength)
 
     def predict(self, weights: Floats) -> Floats:
         spread = np.zeros((*weights.shape, self.targets.shape[1]))

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 import convexnn as cx
 from convexnn.checks import Floats
+from convexnn.cli.files.data_file import read_rows
+from convexnn.cli.tables.encoding import Encoding
 from convexnn.estimators.base import SparseReLUEstimator
 from convexnn.estimators.scaling import constant_network
 from convexnn.solution import Status
@@ -179,6 +181,13 @@ def test_a_messy_file_is_fitted(name: str, no_fit: None, tmp_path: Path) -> None
     figures["rows"] = figures["rows"]["fitted"]
     assert {key: figures[key] for key in expected} == expected
     assert remark in result.stderr
+
+
+def test_a_header_that_counts_is_told_in_a_prediction_too(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("0,1,2\n1.5,2.5,3.5\n")
+    rows = read_rows(tmp_path / "new.csv", Encoding.of_numbers(["0", "1"]))
+    np.testing.assert_array_equal(rows.X, [[1.5, 2.5]])
+    assert rows.remarks == ("line 1 is taken for a header, which counts the columns, not for data",)
 
 
 REFUSED: dict[str, tuple[bytes, list[str], str]] = {
