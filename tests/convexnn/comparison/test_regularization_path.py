@@ -251,9 +251,11 @@ class TestPath:
         assert "\n" not in str(caught.value)
 
     def test_rows_are_no_program(self) -> None:
-        for call in (cx.regularization_path, cx.strength_max, cx.memory_estimate):
+        rows: Any = np.eye(3)
+        calls: list[Any] = [cx.regularization_path, cx.strength_max, cx.memory_estimate]
+        for call in calls:
             with pytest.raises(TypeError, match="program is a ndarray; expected a ConvexProgram"):
-                call(np.eye(3))  # type: ignore[operator]
+                call(rows)
 
 
 @pytest.mark.parametrize("penalty", SPARSE)
