@@ -107,6 +107,12 @@ def as_count(value: Any, name: str, at_least: int = 1) -> int:
     return int(value)
 
 
+def in_full(value: float) -> str:
+    """Return a number as errors show it where others stand beside it: with all of its digits if six do not tell it."""
+    brief = f"{value:g}"
+    return brief if float(brief) == value else repr(float(value))
+
+
 def as_flag(value: Any, name: str) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, bool | np.bool_):

@@ -15,7 +15,9 @@ from verify.reading.onnx_files.entry import entries_of, output_of
 from verify.reading.onnx_files.model_files import is_model, is_model_file, load_model
 from verify.reading.onnx_files.running import part_of, runner_of
 from verify.reading.onnx_files.walk import live_nodes
+from verify.reading.read_network import ENDINGS
 from verify.regions.box import Box
+from verify.relu_graph import load_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +73,20 @@ def replay_of(network: Any, model: Any = None, x: Floats | None = None, threshol
     ----------
     network : SparseReLUNetwork, torch.nn.Module, or path
         As given to the question.
-    model : torch.nn.Module, ONNX model (path, bytes or ModelProto), or callable, optional
+    model : torch.nn.Module, ONNX model (path, bytes or ModelProto), network of ours, or callable, optional
         The original; a callable takes an input (d,) in float32 and returns the outputs.
     x : ndarray (d,), optional
         An input to try the model on; a `model` that cannot run it raises ValueError, a `network` is then not replayed.
     threshold : float, default 0
         The output between two classes of a model with one output: 1/2 where it ends in a sigmoid.
     """
+    if model is not None:
+        model = _loaded(model)
     source = network if model is None else model
     found = _read_replay(source, explicit=model is not None)
-    replay = None if found is None else replace(found, threshold=threshold)
+    # Networks of ours leave the sigmoid out.
+    taken_off = 0.0 if isinstance(source, SparseReLUNetwork) else threshold
+    replay = None if found is None else replace(found, threshold=taken_off)
     if replay is None or x is None:
         return replay
     try:
@@ -100,9 +106,19 @@ def original_of(network: Any, model: Any, x: Floats) -> Any:
     return model if model is not None or replay_of(network, None, x) is None else network
 
 
+def _loaded(model: Any) -> Any:
+    """Return the network of a file that `save` wrote, another model as it is; ValueError for files of other kinds."""
+    if not isinstance(model, str | os.PathLike) or is_model_file(path := as_file(model, "model")):
+        return model
+    if path.suffix != ".npz":
+        way = ENDINGS.get(path.suffix.lower(), "")
+        raise ValueError(f"model file {path} has the ending {path.suffix!r}; expected .onnx, .onnx.gz or .npz{way}")
+    return load_network(path)
+
+
 def _read_replay(source: Any, explicit: bool) -> Replay | None:
     if isinstance(source, SparseReLUNetwork):
-        return None
+        return _replay_by_network(source) if explicit else None
     if isinstance(source, str | os.PathLike):
         path = as_file(source, "model")
         return _replay_by_onnx(path) if is_model_file(path) else None
@@ -115,6 +131,10 @@ def _read_replay(source: Any, explicit: bool) -> Replay | None:
     if explicit:
         raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an ONNX model, or a callable")
     return None
+
+
+def _replay_by_network(network: SparseReLUNetwork) -> Replay:
+    return Replay(lambda x: network.activations(x[None])[-1], np.dtype(np.float64), "the model")
 
 
 def _replay_by_torch(module: Any) -> Replay:

@@ -86,7 +86,7 @@ class Population:
         young = self._random_points(SIZE) if fresh else self._children()
         before = float(self.values.max(initial=-np.inf))
         self._keep(*self._ascend(young, np.geomspace(LONGEST, SHORTEST, STEPS), stop))
-        gained = fresh or self.values.max(initial=-np.inf) > before + GAIN * abs(before)
+        gained = fresh or float(self.values.max(initial=-np.inf)) > before + GAIN * abs(before)
         self.stale = 0 if gained else self.stale + 1
         return self._update_best()
 

@@ -70,7 +70,7 @@ def find_adversarial(
         in that order, the next one where one fails; earlier, and again at the end, where there are few binaries.
     seed : int or numpy.random.Generator, default 0
         Of the starts of the gradient ascent.
-    model : torch module, path of an .onnx file, or callable, optional
+    model : torch module, path of an .onnx file, network of ours, or callable, optional
         The original that replays every witness in its own precision; default the network, where it is a torch module
         or an .onnx file. A callable takes an input (d,) in float32.
     surrogates : sequence of float or network, optional

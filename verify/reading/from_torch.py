@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,7 +35,7 @@ from verify.reading.torch_modules.tracing import (
 WHOLE = 1 << 50
 
 
-def read_module(module: nn.Module, shapes: Sequence[Shape] = (), output: str | None = None) -> SparseReLUNetwork:
+def read_module(module: Any, shapes: Sequence[Shape] = (), output: str | None = None) -> SparseReLUNetwork:
     """Return the network of a torch module, as it computes in eval mode.
 
     A chain of layers (Sequential, nested) is read as it stands; any other module is traced by torch.fx, whose graph
@@ -57,6 +58,7 @@ def read_module(module: nn.Module, shapes: Sequence[Shape] = (), output: str | N
         A layer or operation of another kind (named, with its position), an entry that is not finite, or a module that
         computes another function than its layers.
     """
+    module, output = _plain(module), None if output is None else str(output)
     if any(is_lazy(parameter) for parameter in module.parameters()):
         raise ValueError(
             "the torch module has lazy layers whose sizes are not known; expected a module that has run once"
@@ -78,6 +80,20 @@ def read_module(module: nn.Module, shapes: Sequence[Shape] = (), output: str | N
     network = network_of(value, Allowance(WHOLE), _notes(final), final=final)
     _compare(network, rows, expected, value.shape[1:])
     return network
+
+
+def _plain(given: Any) -> nn.Module:
+    """Return a torch module, the one that torch.compile has wrapped; what has no code to follow is refused."""
+    module = getattr(given, "_orig_mod", given)
+    if isinstance(given, type) or not isinstance(module, nn.Module):
+        what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__} of torch"
+        raise TypeError(f"network is {what}; expected a torch.nn.Module, the one that it belongs to or was made of")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            "the torch module is a ScriptModule, whose code torch.fx cannot follow; expected the nn.Module that it was "
+            "made of, or its export to ONNX"
+        )
+    return module
 
 
 def _way(module: nn.Module, input_shape: Shape | None, output: str | None) -> tuple[Callable[[], Value | Final], Shape]:
@@ -132,6 +148,9 @@ def _run(module: nn.Module, rows: Floats, output: str | None) -> Floats:
             # torch warns of slow ways to compute (padding 'same' of an even kernel), which is no concern here.
             warnings.simplefilter("ignore", UserWarning)
             result = module(torch.tensor(rows, dtype=first.dtype, device=first.device))
-            return one_of(result, output).double().cpu().numpy()
     except Exception as error:
         raise ValueError(f"the torch module cannot be run on rows of numbers: {str(error).splitlines()[0]}") from None
+    found = one_of(result, output)
+    if not isinstance(found, torch.Tensor):
+        raise ValueError(f"the torch module returns a {type(found).__name__}; expected one array that depends on x")
+    return found.double().cpu().numpy()

@@ -9,7 +9,7 @@ from math import fsum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_floats, as_nonnegative
+from convexnn.checks import Floats, as_floats, as_nonnegative, in_full
 from convexnn.tables import counting
 from verify.regions.box import Box
 from verify.regions.intervals import EPS, TINY
@@ -333,12 +333,17 @@ def _clip_ends(clip: tuple[ArrayLike, ArrayLike], center: Floats) -> tuple[Float
         low, high = (np.broadcast_to(np.asarray(end, dtype=np.float64), center.shape) for end in clip)
     except (TypeError, ValueError):
         raise ValueError(f"clip is {clip!r}; expected a pair of numbers or of vectors like x") from None
+    crossed = ~(low <= high)
+    if crossed.any():
+        index = int(np.argmax(crossed))
+        ends = f"[{in_full(low[index])}, {in_full(high[index])}]"
+        raise ValueError(f"clip is {ends} at index {index}; expected a lower end of at most the upper one")
     outside = ~((low <= center) & (center <= high))
     if outside.any():
         index = int(np.argmax(outside))
         raise ValueError(
-            f"x is {center[index]:g} at index {index}, outside clip [{low[index]:g}, {high[index]:g}]; "
-            "expected a center inside clip"
+            f"x is {in_full(center[index])} at index {index}, outside clip [{in_full(low[index])}, "
+            f"{in_full(high[index])}]; expected a center inside clip"
         )
     return low, high
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_floats
+from convexnn.checks import Floats, as_floats, in_full
 from convexnn.tables import counting
 from verify.regions.constraint_dual import ConstraintDual, dual_over_ball, dual_over_box
 from verify.regions.halfspaces import Halfspaces, halfspaces, no_halfspaces, weak_bound
@@ -74,7 +74,8 @@ class Box:
         if (low > high).any():
             index = int(np.argmax(low > high))
             raise ValueError(
-                f"lower is {low[index]:g} and upper {high[index]:g} at index {index}; expected lower <= upper"
+                f"lower is {in_full(low[index])} and upper {in_full(high[index])} at index {index}; "
+                "expected lower <= upper"
             )
         self._set(low, high, np.clip(low / 2 + high / 2, low, high))
 

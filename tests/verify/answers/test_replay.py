@@ -86,6 +86,32 @@ def test_a_model_that_cannot_run_is_one_clear_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_of_ours_is_a_model_too(tmp_path: Path) -> None:
+    network, region = cx.SparseReLUNetwork([([[1.0]], None)]), verify.LinfBall([0.1], 1.0)
+    other = cx.SparseReLUNetwork([([[1.0]], [5.0])])
+    for model in (other, other.save(tmp_path / "other.npz")):
+        answer = verify.find_adversarial(network, region, model=model)
+        assert answer.status is Verdict.UNKNOWN
+        assert "the model does not confirm it" in answer.reason
+    assert verify.find_adversarial(network, region, model=network).replayed is not None
+
+
+def test_the_scores_of_a_network_of_ours_part_at_zero() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.Sigmoid())
+    torch.nn.init.ones_(module[0].weight)  # type: ignore[arg-type]
+    network = verify.read_network(module).without_final()
+    answer = verify.find_adversarial(module, verify.LinfBall([0.2], 0.4), model=network)
+    assert answer.status is Verdict.COUNTEREXAMPLE
+    assert answer.replayed == pytest.approx(answer.value)
+
+
+def test_a_model_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    network, path = cx.SparseReLUNetwork([([[1.0]], None)]), tmp_path / "model.pth"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model file .*\.pth has the ending '\.pth'; expected \.onnx, .* \(of torch"):
+        verify.find_adversarial(network, verify.LinfBall([0.1], 1.0), model=path)
+
+
 class TestRounding:
     replay = Replay(lambda x: x, np.dtype(np.float32), "nobody")
 

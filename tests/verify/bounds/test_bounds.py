@@ -124,6 +124,11 @@ class TestRegions:
                 ValueError,
                 "lower is 1 and upper 0 at index 0; expected lower <= upper",
             ),
+            (
+                lambda: verify.Box([1.0 + 2.0**-52], [1.0]),
+                ValueError,
+                "lower is 1.0000000000000002 and upper 1 at index 0; expected lower <= upper",
+            ),
             (lambda: verify.Box([1.0], [0.0, 1.0]), ValueError, "upper has shape (2,); expected (1,)"),
             (lambda: verify.Box([], []), ValueError, "at least one entry"),
             (lambda: verify.Box([np.nan], [0.0]), ValueError, "lower holds nan"),
@@ -137,7 +142,7 @@ class TestRegions:
             (lambda: verify.LinfBall([2.0], 0.1, clip=(0, 1)), ValueError, "x is 2 at index 0, outside clip [0, 1]"),
             (lambda: verify.LinfBall([0.5], 0.1, clip=(0, 1, 2)), ValueError, "expected a pair (lower, upper)"),  # type: ignore[arg-type]
             (lambda: verify.LinfBall([0.5], 0.1, clip=("a", 1)), ValueError, "expected a pair of numbers"),
-            (lambda: verify.LinfBall([0.5], 0.1, clip=(0, np.nan)), ValueError, "outside clip"),
+            (lambda: verify.LinfBall([0.5], 0.1, clip=(0, np.nan)), ValueError, "clip is [0, nan] at index 0"),
             (lambda: verify.LinfBall([[0.5]], 0.1), ValueError, "x has shape (1, 1); expected a vector (d,)"),
             (lambda: verify.LinfBall([], 0.1), ValueError, "x is empty"),
             (

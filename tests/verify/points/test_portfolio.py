@@ -108,6 +108,14 @@ def test_a_population_is_the_same_for_a_seed() -> None:
     assert (points[0] == points[1]).all()
 
 
+def test_values_beyond_float32_bring_no_warning() -> None:
+    network = cx.SparseReLUNetwork([([[1e200, -1e200]], None), ([[1e200]], None)])
+    population = Population(network, verify.Box([-1.0, -1.0], [1.0, 1.0]), np.ones(1), np.random.default_rng(0))
+    for _ in range(2):
+        population.grow(lambda: False)
+    assert population.value == np.finfo(np.float32).max
+
+
 def test_a_population_that_stagnates_begins_anew_and_keeps_its_best() -> None:
     network, region = zoo.network((2, 3, 1), seed=0), region_of("box", 2)
     population, best = Population(network, region, np.ones(1), np.random.default_rng(0)), -np.inf

@@ -216,6 +216,9 @@ def test_they_read_well() -> None:
     [
         (([0.5], -1.0), "radius is -1"),
         (([2.0], 1.0, (0, 1)), "x is 2 at index 0, outside clip [0, 1]"),
+        (([np.nextafter(1.0, 2.0)], 1.0, (0, 1)), "x is 1.0000000000000002 at index 0, outside clip [0, 1]"),
+        (([0.5, 0.5], 0.1, (0.6, 0.4)), "clip is [0.6, 0.4] at index 0; expected a lower end of at most the upper one"),
+        (([0.5], 0.1, (np.nan, 0.4)), "clip is [nan, 0.4] at index 0; expected a lower end of at most the upper one"),
         (([], 1.0), "x is empty"),
         (([0.0], 1e200), "the region reaches to 1e+200"),
     ],

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from convexnn.checks import Ints
@@ -46,12 +47,13 @@ def taken(value: Value, places: Ints) -> Value:
     return reshaped(value, places.shape) if same else selected(value, places)
 
 
-def shaped(value: Value, *sizes: Any) -> Value:
+def shaped(value: Value, *sizes: Any, shape: Any = (), size: Any = ()) -> Value:
     """Return an array of another shape, as `view` and `reshape` take it."""
+    sizes = sizes or tuple(shape or size)
     asked = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
     # An array of one byte that stands for all entries: only the shapes matter.
-    shape = np.broadcast_to(np.False_, value.size).reshape([int(size) for size in asked]).shape
-    return reshaped(value, shape)
+    found = np.broadcast_to(np.False_, value.size).reshape([int(each) for each in asked]).shape
+    return reshaped(value, found)
 
 
 def axis_of(value: Value, axis: Any) -> int:
@@ -62,8 +64,9 @@ def axis_of(value: Value, axis: Any) -> int:
     return int(axis) % count
 
 
-def permuted(value: Value, *axes: Any) -> Value:
+def permuted(value: Value, *axes: Any, dims: Any = ()) -> Value:
     """Return an array with its axes in another order."""
+    axes = axes or tuple(dims)
     order = axes[0] if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
     return taken(value, places_of(value).transpose([axis_of(value, axis) for axis in order]))
 
@@ -91,11 +94,17 @@ def unsqueezed(value: Value, dim: Any) -> Value:
 
 
 def part(value: Value, key: Any) -> Value:
-    """Return the entries that an index of whole numbers, slices, None and ... leaves."""
-    keys = key if isinstance(key, tuple) else (key,)
-    if not all(one is None or one is ... or isinstance(one, int | slice | list) for one in keys):
-        raise ValueError(f"its index is {str(key)[:60]}; expected whole numbers, slices, None or ...")
+    """Return the entries that an index of whole numbers, tensors of them or of bool, slices, None and ... leaves."""
+    keys = [_constant_key(one) for one in (key if isinstance(key, tuple) else (key,))]
+    if not all(one is None or one is ... or isinstance(one, int | slice | list | np.ndarray) for one in keys):
+        raise ValueError(f"its index is {str(key)[:60]}; expected whole numbers, slices, None, ... or constant tensors")
     return taken(value, np.asarray(places_of(value)[tuple(keys)]))
+
+
+def _constant_key(key: Any) -> Any:
+    """Return a tensor of places, or of what is kept, as NumPy has it; another part of an index as it is."""
+    whole = isinstance(key, Tensor) and key.dtype in (torch.bool, torch.int32, torch.int64)
+    return key.cpu().numpy() if whole else key
 
 
 def joined(tensors: Any, dim: Any = 0) -> Value:
@@ -153,13 +162,24 @@ def padded(value: Value, pads: Any, mode: str = "constant", fill: Any = None) ->
     widths = [(0, 0)] * (len(value.shape) - len(stated) // 2)
     widths += list(zip(stated[::2], stated[1::2], strict=True))[::-1]
     if min(stated, default=0) < 0:
-        raise ValueError(f"it pads by {stated}; expected no negative numbers")
+        if mode != "constant":
+            raise ValueError(f"it pads by {stated} in mode {mode!r}; expected no negative numbers there")
+        value, widths = cropped(value, widths)
     total = prod(size + sum(width) for size, width in zip(value.shape, widths, strict=True))
     as_size(total, "its result", MOST_PLACES)
     if mode == "constant":
         return selected(value, np.pad(places_of(value), widths, constant_values=-1), float(fill or 0.0))
     modes: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     return selected(value, np.pad(places_of(value), widths, mode=modes[mode]))
+
+
+def cropped(value: Value, widths: list[tuple[int, int]]) -> tuple[Value, list[tuple[int, int]]]:
+    """Return an array without what negative widths cut off, and the widths that are left to be padded."""
+    kept = tuple(
+        slice(max(-before, 0), max(size - max(-after, 0), 0))
+        for (before, after), size in zip(widths, value.shape, strict=True)
+    )
+    return taken(value, places_of(value)[kept]), [(max(before, 0), max(after, 0)) for before, after in widths]
 
 
 def resized(value: Value, size: Any, factor: Any, mode: str) -> Value:

@@ -47,9 +47,9 @@ def _share(condition: Any) -> Floats:
     return np.asarray(condition.numpy(), dtype=np.float64)
 
 
-def filled(value: Any, mask: Any, fill: Any) -> Value:
-    """Return a value with a number in its place where a mask is true."""
-    return where(mask, fill, value)
+def filled(array: Any, mask: Any, value: Any) -> Value:
+    """Return an array with a number in its place where a mask is true."""
+    return where(mask, value, array)
 
 
 def masked(mask: Mask, value: Any) -> Value:

@@ -14,12 +14,11 @@ from torch import Tensor
 from convexnn.checks import Floats
 from verify.reading.graph.affine import Affine
 from verify.reading.graph.piecewise import absolute, clipped, leaky
-from verify.reading.graph.pooling import max_pooled, mean_pooled
 from verify.reading.graph.unrolling import matrix_on_rows
 from verify.reading.graph.values import Value, combined, mapped, relu, scaled
-from verify.reading.torch_modules import arrays, choices, parts, reductions
+from verify.reading.torch_modules import arrays, choices, parts, reductions, windowed
 from verify.reading.torch_modules.choices import Mask
-from verify.reading.torch_modules.layers import adaptive, hard_sigmoid, leaky_by_channel, soft_shrink, threshold
+from verify.reading.torch_modules.layers import hard_sigmoid, leaky_by_channel, soft_shrink, threshold
 from verify.reading.torch_modules.moving import linear, moving
 from verify.reading.torch_modules.parts import Final, finite
 
@@ -97,13 +96,6 @@ def _lerp(start: Any, end: Any, weight: Any) -> Any:
     return _add(start, _multiply(_subtract(end, start), weight))
 
 
-def _convolve(
-    value: Value, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Value:
-    shift = None if bias is None else finite(bias)
-    return parts.convolved(value, finite(weight), shift, stride, padding, dilation, groups)
-
-
 def _normalise(
     value: Value,
     running_mean: Any,
@@ -152,50 +144,6 @@ def _clamp(value: Value, min: Any = None, max: Any = None) -> Value:
     return clipped(value, -np.inf if min is None else float(min), np.inf if max is None else float(max))
 
 
-def _max_pool(
-    value: Value,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Value:
-    if return_indices:
-        raise ValueError("it returns the places of its largest entries too; expected the entries alone")
-    kernel, window = parts.pool_window(value, kernel_size, stride, padding, dilation)
-    return max_pooled(value, kernel, window, ceil_mode)
-
-
-def _mean_pool(
-    value: Value,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: Any = None,
-) -> Value:
-    kernel, window = parts.pool_window(value, kernel_size, stride, padding, 1)
-    return mean_pooled(value, kernel, window, ceil_mode, count_include_pad, divisor_override)
-
-
-def _adaptive_mean(value: Value, output_size: Any) -> Value:
-    return adaptive(value, output_size, False)
-
-
-def _adaptive_max(value: Value, output_size: Any, return_indices: bool = False) -> Value:
-    if return_indices:
-        raise ValueError("it returns the places of its largest entries too; expected the entries alone")
-    return adaptive(value, output_size, True)
-
-
-def _interpolate(value: Value, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **rest: Any) -> Value:
-    if any(option for option in rest.values()) or mode != "nearest":
-        return linear(F.interpolate)(value, size=size, scale_factor=scale_factor, mode=mode, **rest)
-    return arrays.resized(value, size, scale_factor, mode)
-
-
 def _pad(array: Value, pad: Any, mode: str = "constant", value: Any = None) -> Value:
     return arrays.padded(array, pad, mode, value)
 
@@ -226,6 +174,15 @@ def _leave(value: Any, *rest: Any, **options: Any) -> Any:
     return value
 
 
+def _retyped(value: Any, *asked: Any, **options: Any) -> Any:
+    """Return a value as it is, and refuse a type that rounds it to whole numbers, which random rows need not show."""
+    for one in (*asked, *options.values()):
+        kind = one.dtype if isinstance(one, Tensor) else one
+        if isinstance(kind, torch.dtype) and not kind.is_floating_point and isinstance(value, Value):
+            raise ValueError(f"it makes numbers of type {kind} of real ones; expected a type of real numbers")
+    return value
+
+
 def _part(value: Any, key: Any) -> Any:
     return arrays.part(value, key) if isinstance(value, Value) else value[key]
 
@@ -241,14 +198,26 @@ def _attribute(value: Any, name: str) -> Any:
         return len(value.shape)
     if name == "T":
         return arrays.turned(value)
+    if name == "mT":
+        return arrays.swapped(value, -1, -2)
     if name in ("device", "dtype"):
         return None
     if isinstance(value, tuple) and name == "values":
         return value[0]
-    raise ValueError(f"it asks for the attribute {name!r}; expected shape, ndim, T or values")
+    raise ValueError(f"it asks for the attribute {name!r}; expected shape, ndim, T, mT or values")
 
 
 Rule = Callable[..., Any]
+
+# What torch calls the arguments that a function begins with, in their order, and what NumPy calls others.
+FIRST, NUMPY = ("condition", "input", "tensors", "other"), {"axis": "dim", "keepdims": "keepdim"}
+
+
+def by_place(args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return arguments with the first ones in their places, as in `torch.relu(input=x)`, and the others by one name."""
+    first = [options[name] for name in FIRST if name in options]
+    return (*args, *first), {NUMPY.get(name, name): value for name, value in options.items() if name not in FIRST}
+
 
 # Methods that move entries, that are linear, and that make constants of a shape.
 MOVING = (
@@ -279,7 +248,8 @@ METHODS: dict[str, Rule] = {
     **dict.fromkeys(("abs", "absolute", "abs_"), lambda value: absolute(value)),
     **dict.fromkeys(("view", "reshape"), arrays.shaped),
     **dict.fromkeys(("transpose", "swapaxes"), arrays.swapped),
-    **dict.fromkeys(("contiguous", "detach", "clone", "float", "double", "half", "to", "type_as", "cpu"), _leave),
+    **dict.fromkeys(("contiguous", "detach", "clone", "float", "double", "half", "cpu"), _leave),
+    **dict.fromkeys(("to", "type_as"), _retyped),
     **dict.fromkeys(("gt", "ge", "greater", "greater_equal"), choices.above),
     **dict.fromkeys(("lt", "le", "less", "less_equal"), choices.below),
     **{name: moving(getattr(torch.Tensor, name)) for name in MOVING},
@@ -308,6 +278,8 @@ METHODS: dict[str, Rule] = {
     "squeeze": arrays.squeezed,
     "unsqueeze": arrays.unsqueezed,
     "expand": arrays.widened,
+    "expand_as": lambda value, other: arrays.widened(value, *other.shape),
+    "broadcast_to": arrays.widened,
     "repeat": arrays.repeated,
     "chunk": arrays.chunked,
     "split": arrays.split,
@@ -341,12 +313,13 @@ FUNCTIONS: dict[Any, Rule] = {
     **dict.fromkeys((operator.matmul, operator.imatmul), _matmul),
     **dict.fromkeys((F.relu, F.relu_), _relu),
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), arrays.joined),
-    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), _convolve),
+    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), windowed.convolve),
     **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout), _dropout),
-    **dict.fromkeys((F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d), _max_pool),
-    **dict.fromkeys((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), _mean_pool),
-    **dict.fromkeys((F.adaptive_avg_pool1d, F.adaptive_avg_pool2d), _adaptive_mean),
-    **dict.fromkeys((F.adaptive_max_pool1d, F.adaptive_max_pool2d), _adaptive_max),
+    **dict.fromkeys((F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d), windowed.max_pool),
+    **dict.fromkeys((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), windowed.mean_pool),
+    **dict.fromkeys((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d), windowed.convolve_back),
+    **dict.fromkeys((F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d), windowed.adaptive_mean),
+    **dict.fromkeys((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d), windowed.adaptive_max),
     operator.neg: _negate,
     operator.getitem: _part,
     getattr: _attribute,
@@ -359,7 +332,7 @@ FUNCTIONS: dict[Any, Rule] = {
     F.hardtanh: _hardtanh,
     F.hardsigmoid: _hard_sigmoid,
     F.prelu: lambda value, weight: leaky_by_channel(value, weight),
-    F.interpolate: _interpolate,
+    F.interpolate: windowed.interpolate,
     F.pad: _pad,
     F.pixel_shuffle: lambda value, factor: arrays.shuffled(value, int(factor)),
     F.softmax: _softmax,

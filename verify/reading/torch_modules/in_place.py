@@ -16,6 +16,7 @@ CHANGING = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
 SHARING = {
     *("view", "view_as", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "expand", "contiguous"),
     *("transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "permute", "t", "getattr", "getitem", "atleast_2d"),
+    *("expand_as", "broadcast_to"),
     *("chunk", "split", "tensor_split", "hsplit", "vsplit", "unbind", "narrow", "select", "diagonal"),
     *("pos", "positive", "detach", "to", "type_as", "float", "double", "half", "cpu", "dropout", "dropout1d"),
     *("dropout2d", "dropout3d", "pad", "interpolate", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),

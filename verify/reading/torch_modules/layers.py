@@ -122,6 +122,10 @@ def _unfold(layer: nn.Unfold, value: Value) -> Value:
     return cast(Value, moving(F.unfold)(value, layer.kernel_size, layer.dilation, layer.padding, layer.stride))
 
 
+def _fold(layer: nn.Fold, value: Value) -> Value:
+    return cast(Value, linear(layer.forward)(value))
+
+
 def _unshuffle(layer: nn.PixelUnshuffle, value: Value) -> Value:
     return cast(Value, moving(F.pixel_unshuffle)(value, layer.downscale_factor))
 
@@ -213,6 +217,7 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.BatchNorm3d: _normalise,
     nn.InstanceNorm1d: _normalise,
     nn.InstanceNorm2d: _normalise,
+    nn.InstanceNorm3d: _normalise,
     nn.Flatten: _flatten,
     nn.Unflatten: _unflatten,
     nn.Dropout: _leave,
@@ -240,23 +245,31 @@ RULES: dict[type[nn.Module], Rule] = {
     nn.AvgPool3d: _mean_pool,
     nn.AdaptiveAvgPool1d: _adaptive_mean,
     nn.AdaptiveAvgPool2d: _adaptive_mean,
+    nn.AdaptiveAvgPool3d: _adaptive_mean,
     nn.AdaptiveMaxPool1d: _adaptive_max,
     nn.AdaptiveMaxPool2d: _adaptive_max,
+    nn.AdaptiveMaxPool3d: _adaptive_max,
     nn.ZeroPad1d: _pad,
     nn.ZeroPad2d: _pad,
+    nn.ZeroPad3d: _pad,
     nn.ConstantPad1d: _pad,
     nn.ConstantPad2d: _pad,
+    nn.ConstantPad3d: _pad,
     nn.ReflectionPad1d: _reflect,
     nn.ReflectionPad2d: _reflect,
+    nn.ReflectionPad3d: _reflect,
     nn.ReplicationPad1d: _replicate,
     nn.ReplicationPad2d: _replicate,
+    nn.ReplicationPad3d: _replicate,
     nn.CircularPad1d: _wrap,
     nn.CircularPad2d: _wrap,
+    nn.CircularPad3d: _wrap,
     nn.Upsample: _upsample,
     nn.PixelShuffle: _shuffle,
     nn.PixelUnshuffle: _unshuffle,
     nn.ChannelShuffle: _shuffle_channels,
     nn.Unfold: _unfold,
+    nn.Fold: _fold,
     nn.Softmax: _softmax,
     nn.LogSoftmax: _softmax,
     nn.Sigmoid: _sigmoid,

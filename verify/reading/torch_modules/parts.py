@@ -100,15 +100,15 @@ def flattened(value: Value, first: int, last: int) -> Value:
     return reshaped(value, (*shape[:begin], prod(shape[begin : end + 1]), *shape[end + 1 :]))
 
 
-def unflattened(value: Value, axis: Any, sizes: Any) -> Value:
+def unflattened(value: Value, dim: Any, sizes: Any) -> Value:
     """Return an array with an axis cut into several."""
     count, shape, asked = len(value.shape), value.shape, tuple(int(size) for size in sizes)
-    where = int(axis) + count if int(axis) < 0 else int(axis)
+    where = int(dim) + count if int(dim) < 0 else int(dim)
     if 1 <= where < count and asked.count(-1) == 1:
         known = prod(size for size in asked if size != -1)
         asked = tuple(shape[where] // max(known, 1) if size == -1 else size for size in asked)
     if not 1 <= where < count or prod(asked) != shape[where]:
-        raise ValueError(f"it unflattens axis {axis} to {tuple(sizes)}; rows of shape {shape[1:]} come in")
+        raise ValueError(f"it unflattens axis {dim} to {tuple(sizes)}; rows of shape {shape[1:]} come in")
     return reshaped(value, (*shape[:where], *asked, *shape[where + 1 :]))
 
 

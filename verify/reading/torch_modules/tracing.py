@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from verify.reading.graph.values import Shape, Value, input_value, pinned
 from verify.reading.torch_modules.choices import Mask
-from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING
+from verify.reading.torch_modules.functions import FUNCTIONS, METHODS, PASSING, by_place
 from verify.reading.torch_modules.in_place import Proxy, used_after_change
 from verify.reading.torch_modules.joined import Joined
 from verify.reading.torch_modules.layers import KNOWN, NEUTRAL, RULES, kind_of, own_code
@@ -276,6 +276,8 @@ def one_of(result: Any, output: str | None) -> Any:
         names, result = [str(name) for name in result], list(result.values())
     elif isinstance(result, list | tuple):
         names = [str(place) for place in range(len(result))]
+    if names is None and output not in (None, "0"):
+        raise ValueError(f"the torch module returns one array, no output {output!r}; expected output= left out")
     if names is None or (output is None and len(names) == 1):
         return result if names is None else result[0]
     if output not in names:
@@ -301,9 +303,11 @@ def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, A
     args: Any = fx.node.map_arg(node.args, lambda one: known[one])
     options: Any = fx.node.map_arg(node.kwargs, lambda one: known[one])
     if node.op == "call_module":
-        layer = module.get_submodule(str(node.target))
+        layer, given = module.get_submodule(str(node.target)), [*args, *options.values()]
         check_layer(layer, "it")
-        return _applied(layer, args[0])
+        if len(given) != 1:
+            raise ValueError(f"it is called with {len(given)} arguments; expected one")
+        return _applied(layer, given[0])
     moving = [given for given in _leaves([args, options]) if isinstance(given, Value | Final | Mask)]
     if not moving:
         return _constant(node, args, options)
@@ -315,6 +319,7 @@ def _made(node: fx.Node, module: nn.Module, shape: Shape, known: dict[fx.Node, A
             "it is not continuous and piecewise linear, or not known; expected sums, products with constants, shapes, "
             "parts, pools, clamps, maxima and means"
         )
+    args, options = by_place(args, options)
     if any(isinstance(given, Final) for given in moving):
         return _after_final(node, rule, args, options)
     return rule(*args, **options)
