@@ -15,6 +15,12 @@ from convexnn.recovery.layer.problem import Problem
 # Shares of the weights that are kept by the move that drops some.
 WEIGHTS_KEPT = (0.5, 0.95)
 
+# Neurons of which shares are dropped: of more no more go, or rounds do not find back to what was right.
+MOST_DROPPED_OF = 30
+
+# Share of the neurons that go because they are weak.
+WEAK = 0.3
+
 # layer, generator -> what is left of the layer.
 Drop = Callable[[HiddenLayer, np.random.Generator], HiddenLayer]
 
@@ -50,16 +56,21 @@ def keep_all(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
 
 
 def drop_random_neurons(hidden: HiddenLayer, rng: np.random.Generator, share: float) -> HiddenLayer:
-    """Return the layer with each neuron kept by a chance of `share`."""
-    return hidden.select(torch.as_tensor(rng.random(len(hidden.signs)) < share))
+    """Return the layer with each neuron kept by a chance of `share`, by a larger one where they are many."""
+    dropped = (1.0 - share) * _share_at_stake(hidden)
+    return hidden.select(torch.as_tensor(rng.random(len(hidden.signs)) >= dropped))
 
 
 def drop_weak_neurons(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
-    """Return the layer without the three tenths of the neurons whose weights are shortest."""
+    """Return the layer without the three tenths of the neurons, fewer of many, whose weights are shortest."""
     if not len(hidden.signs):
         return hidden
     lengths = hidden.weights.norm(dim=1).cpu().numpy()
-    return hidden.select(torch.as_tensor(lengths > np.quantile(lengths, 0.3)))
+    return hidden.select(torch.as_tensor(lengths > np.quantile(lengths, WEAK * _share_at_stake(hidden))))
+
+
+def _share_at_stake(hidden: HiddenLayer) -> float:
+    return min(1.0, MOST_DROPPED_OF / max(1, len(hidden.signs)))
 
 
 def drop_random_weights(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:

@@ -134,8 +134,12 @@ def recover(
     Guarantee for Sparse Neural Networks", arXiv 2509.20323), here with three ways of fitting, budgets that fall, empty
     neurons revived at fresh gates, parallel neurons merged, and Gauss-Newton steps on the network's own loss at the end
     of each candidate. A candidate perturbs the best network: neurons are dropped, gates are added where the residual
-    points, and what lowers the network's own loss is kept. Ways that pay are taken more often. With many rows the
-    search sees a sample of them first and more later; what is returned is judged on, and fitted to, all of them.
+    points, and what lowers the network's own loss is kept. Neurons are turned round, relu(u) = u + relu(-u), where the
+    linear functions that this takes or leaves cancel against neurons of one input. Once most of a network of a dozen
+    neurons or more is right, parts of it are searched anew while the rest is held: a neuron at whose kink, x . w = 0,
+    the residual is large, and neurons that share inputs with it, are a small problem of their own. Ways that pay are
+    taken more often. With many rows the search sees a sample of them first and more later; what is returned is judged
+    on, and fitted to, all of them.
 
     Neurons of features that are not centred (counts, 0 and 1, units with an offset) are often active on all rows, or on
     nearly all, and many networks are one function then: what such neurons hold is a linear function of the rows, and

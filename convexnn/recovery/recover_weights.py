@@ -28,7 +28,8 @@ from convexnn.tiles import row_tiles
 # Rounds of the last fit, on all rows in float64.
 LAST_ROUNDS = 50
 
-# Rows times squared weights, the work of a step, from which there is no last fit once time is up: some 0.1 s.
+# Rows times squared weights, the work of a step, from which there is no last fit once time is up, or after an
+# interruption: some 0.1 s.
 LATE_WORK = 500_000_000
 
 # Bits of the scale of many rows: whatever their number of ranks, it is the same, and so is the search.
@@ -68,7 +69,8 @@ class Task:
     def answer(self, found: Outcome, options: RecoveryOptions) -> tuple[Floats, Floats, RunRecord]:
         """Return gates, signed weights and the record of a search, its network fitted to all rows."""
         hidden, status, every = found.hidden, found.status, self.every
-        if len(self.problem.target) < every.n_rows:
+        late = status is Status.INTERRUPTED and _work(every.n_rows, hidden) > LATE_WORK
+        if len(self.problem.target) < every.n_rows and not late:
             hidden, status = _fitted(every, hidden, status)
         gates = hidden.weights.cpu().numpy() * (every.height / every.scale)
         history, (n_rows, n_inputs) = np.array(found.history), every.rows.shape
@@ -99,7 +101,7 @@ def search_weights(problem: Problem, height: float, options: RecoveryOptions, rn
     course = Course(options, 0.5 * height**2, nothing(problem))
     status, hidden = course.run(problem, rng), course.best.hidden
     try:
-        return Outcome(_finished(problem, hidden, options), status, course.history)
+        return Outcome(_finished(problem, hidden, options, status), status, course.history)
     except KeyboardInterrupt:
         return Outcome(hidden, Status.INTERRUPTED, course.history)
 
@@ -109,8 +111,9 @@ def _fitted(every: AllRows, hidden: HiddenLayer, status: Status) -> tuple[Hidden
 
     Of several ranks an interruption is raised: the others are in the middle of an exchange with this one.
     """
+    hurried = status is Status.INTERRUPTED
     try:
-        hidden, loss = polish(every, hidden, LAST_ROUNDS, stop=lambda: every.ranks.agreed(every.stop))
+        hidden, loss = polish(every, hidden, LAST_ROUNDS, stop=lambda: hurried or every.ranks.agreed(every.stop))
     except KeyboardInterrupt:
         if every.ranks.group is not None:
             raise
@@ -121,20 +124,28 @@ def _fitted(every: AllRows, hidden: HiddenLayer, status: Status) -> tuple[Hidden
     return hidden, status
 
 
-def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions) -> HiddenLayer:
+def _finished(problem: Problem, hidden: HiddenLayer, options: RecoveryOptions, status: Status) -> HiddenLayer:
     """Return the layer fitted to the rows of the search, without the weights that rounding, or noise, explains.
 
-    Where time is up and a step of the fit is much work, the layer is as it was found.
+    Where time is up, or the search was interrupted, and a step of the fit is much work, the layer is as it was found.
     """
-    work = len(problem.rows) * int((hidden.weights != 0.0).sum()) ** 2
-    if options.deadline.is_over() and work > LATE_WORK:
+
+    def is_over() -> bool:
+        return status is Status.INTERRUPTED or options.deadline.is_over()
+
+    if is_over() and _work(len(problem.rows), hidden) > LATE_WORK:
         return hidden.compact(options.width)
-    hidden, loss = polish(problem, hidden, rounds=LAST_ROUNDS, stop=options.deadline.is_over)
+    hidden, loss = polish(problem, hidden, rounds=LAST_ROUNDS, stop=is_over)
     if loss <= EXACT:
-        hidden = drop_dust(problem, hidden, EXACT, options.deadline.is_over)
+        hidden = drop_dust(problem, hidden, EXACT, is_over)
     if options.significant:
         hidden = drop_insignificant(problem, hidden, options.width * problem.rows.shape[1])
     return hidden.compact(options.width)
+
+
+def _work(n_rows: int, hidden: HiddenLayer) -> int:
+    """Return the work of a step of a fit: rows times squared weights."""
+    return n_rows * hidden.nnz**2
 
 
 def in_few_bits(values: ArrayLike) -> Floats:

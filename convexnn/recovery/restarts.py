@@ -9,6 +9,7 @@ from math import isfinite
 import numpy as np
 import torch
 
+from convexnn.recovery.bandit import Bandit
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.linear_part import is_uncentred, unfold
 from convexnn.recovery.layer.polish import polish
@@ -18,7 +19,6 @@ from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, FINE, Candidate, CandidatePlan, Search
-from convexnn.recovery.step_rules import StepRuleBandit
 from convexnn.solvers.common.deadline import Deadline
 
 # Rows of the first stage: many a weight of the budget, between the two limits, but never fewer than the least a weight.
@@ -82,7 +82,7 @@ class StartSearch:
     def candidates(self) -> Iterator[Candidate]:
         """Yield candidates stage by stage, until time is up, one is exact, or none was better for long."""
         sizes = stage_sizes(len(self.problem.target), self.options.budget)
-        current, bandit = None, StepRuleBandit()
+        current, bandit = None, Bandit()
         if self._is_uncentred:
             yield from self._detour()
             if self.best.loss <= EXACT or self.options.deadline.is_over() or self.at_noise_floor:
@@ -110,7 +110,7 @@ class StartSearch:
         """
         deadline = self.options.deadline
         rows = self._sample(stage_sizes(len(self.problem.target), self.options.budget)[0])
-        search = self._search(rows.to(torch.float32), StepRuleBandit())
+        search = self._search(rows.to(torch.float32), Bandit())
         candidate = self._run(search, search.start(*search.starts[-1]), float("inf"))
         self._keep_if_best(candidate)
         yield candidate
@@ -145,7 +145,7 @@ class StartSearch:
         return self.problem.take(torch.as_tensor(index, device=self.problem.rows.device))
 
     def _stage(
-        self, rows: Problem, current: Candidate | None, bandit: StepRuleBandit, patience: int
+        self, rows: Problem, current: Candidate | None, bandit: Bandit, patience: int
     ) -> Iterator[tuple[Candidate, Candidate | None]]:
         """Yield candidates on some rows, each with the best of them, until one is exact or none was better for long.
 
@@ -182,7 +182,7 @@ class StartSearch:
             self._keep_if_best(Candidate(cut.hidden.compact(self.options.width), least, plan.source))
             raise
 
-    def _search(self, problem: Problem, bandit: StepRuleBandit) -> Search:
+    def _search(self, problem: Problem, bandit: Bandit) -> Search:
         options = self.options
         return Search(problem, options.budget, options.width, options.signs, self.rng, options.deadline.is_over, bandit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 import torch
 from torch import Tensor
@@ -141,7 +142,13 @@ class _Course:
 
 
 def threshold_rounds(
-    problem: Problem, hidden: HiddenLayer, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
+    problem: Problem,
+    hidden: HiddenLayer,
+    budget: int,
+    schedule: Schedule,
+    propose: Propose,
+    stop: Callable[[], bool],
+    goal: float = inf,
 ) -> tuple[HiddenLayer, float]:
     """Return the best layer met within the budget, polished, and its loss.
 
@@ -150,14 +157,15 @@ def threshold_rounds(
     a fresh gate. `stop` is asked before each round, but for the first one from nothing, which keeps to the budget then;
     a layer that is above the budget when it says so is brought down to it. Rounds that diverge or stall end, and so do
     those whose layer is exact up to rounding; one that is so above the budget is brought down to it at once, and the
-    schedule is gone on with if that was too early. An interruption comes out as an :class:`InterruptedRoundsError`.
+    schedule is gone on with if that was too early. The polish ends where its pace does not lead below the loss `goal`.
+    An interruption comes out as an :class:`InterruptedRoundsError`.
     """
     course = _Course(hidden, hidden)
     try:
         _run_rounds(problem, course, budget, schedule, propose, stop)
-        return _best_polished(problem, course, budget, schedule, stop)
+        return _best_polished(problem, course, budget, schedule, stop, goal)
     except KeyboardInterrupt:
-        found, _ = _best_polished(problem, course, budget, schedule, lambda: True)
+        found, _ = _best_polished(problem, course, budget, schedule, lambda: True, inf)
         raise InterruptedRoundsError(found) from None
 
 
@@ -185,16 +193,16 @@ def _run_rounds(
 
 
 def _best_polished(
-    problem: Problem, course: _Course, budget: int, schedule: Schedule, stop: Callable[[], bool]
+    problem: Problem, course: _Course, budget: int, schedule: Schedule, stop: Callable[[], bool], goal: float
 ) -> tuple[HiddenLayer, float]:
     """Return the better of the last layer, brought down to the budget, and the best one, polished, and its loss."""
     # What is worse before the polish may be better after it.
-    last, loss = polish(problem, _within_budget(problem, course, budget, schedule), stop=stop)
+    last, loss = polish(problem, _within_budget(problem, course, budget, schedule), stop=stop, goal=goal)
     if not loss < 1.0 and stop():
         # Time was up before the polish could mend what the rounds had left.
         last, loss = polish(problem, _well_scaled(problem, last), rounds=CUT_ROUNDS)
     is_best = loss < course.least or course.hidden is course.best
-    return (last, loss) if is_best else polish(problem, course.best, stop=stop)
+    return (last, loss) if is_best else polish(problem, course.best, stop=stop, goal=goal)
 
 
 def _within_budget(problem: Problem, course: _Course, budget: int, schedule: Schedule) -> HiddenLayer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 
@@ -11,15 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convexnn.recovery.bandit import Bandit, Kind
 from convexnn.recovery.gate_fits import Neurons
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.moves import MOVES, MOVES_OF_FEW_ROWS, drop_random_neurons, turn_neurons
+from convexnn.recovery.parts import Part, renew_parts
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.pursuit import pursue
-from convexnn.recovery.rounds import Schedule, threshold_rounds
-from convexnn.recovery.step_rules import STEP_RULES, StepRuleBandit
+from convexnn.recovery.reversals import reverse_neurons
+from convexnn.recovery.rounds import InterruptedRoundsError, Schedule, threshold_rounds
+from convexnn.recovery.step_rules import STEP_RULES
 
 # A relative mean square error that float64 alone can show: the network is exact.
 EXACT = 1e-20
@@ -41,6 +44,15 @@ RISING = (0.4, 0.95)
 # Share of the candidates beside a linear function whose neurons are turned to see a row from the other side.
 TURNS = 0.2
 
+
+# Share of the candidates that begin with neurons turned round where that saves weights.
+REVERSED = 0.5
+
+# Neurons from which parts of a network are searched anew, and the share of the variance missed below which they are.
+PART_NEURONS, PART_LOSS = 12, 1e-3
+
+# Candidates for a part, the share of them that begin from nothing, and the neurons that it may have more than before.
+PART_CANDIDATES, ANEW, SPARE_NEURONS = 6, 0.3, 2
 
 # What candidates grow from neuron by neuron, in shares of the best neurons, and how many come at a time.
 PURSUED_SHARES, NEWCOMERS = (1.0, 1.0, 1.0, 0.5, 0.7, 0.9), (1, 5)
@@ -76,7 +88,8 @@ class Candidate:
 class CandidatePlan:
     """A candidate before it is run: its first layer, its schedule, its step rule (an index), its kinds of gates.
 
-    One that `pursues` grows neuron by neuron, and has no use for the schedule.
+    Those of other kinds than rounds, which grow neuron by neuron or search parts anew, have no use for the schedule.
+    `move` is the number of the move that made it, if one did.
     """
 
     hidden: HiddenLayer
@@ -85,7 +98,8 @@ class CandidatePlan:
     rule: int
     source: str
     one_sided: bool
-    pursues: bool = False
+    kind: Kind = Kind.ROUNDS
+    move: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +118,10 @@ class Search:
         The only source of randomness.
     stop : callable
         Asked before every round; a candidate that is cut short is judged as it is.
-    bandit : StepRuleBandit
-        What the step rules have gained so far.
+    bandit, part_bandit : Bandit
+        What the step rules and the kinds of candidates have gained so far, and what those of parts have.
+    is_part : bool
+        Whether this is the search of a part of a network.
     """
 
     problem: Problem
@@ -114,7 +130,9 @@ class Search:
     signs: str
     rng: np.random.Generator
     stop: Callable[[], bool]
-    bandit: StepRuleBandit = field(default_factory=StepRuleBandit)
+    bandit: Bandit = field(default_factory=Bandit)
+    part_bandit: Bandit = field(default_factory=Bandit)
+    is_part: bool = False
 
     @property
     def starts(self) -> list[tuple[int, bool, int]]:
@@ -136,20 +154,23 @@ class Search:
         return CandidatePlan(self._empty_blocks(gates, one_sided), schedule, kinds, rule, "start", one_sided)
 
     def move(self, best: Candidate) -> CandidatePlan:
-        """Return a perturbation of the best: neurons dropped, gates added, rounds to go on with."""
-        rng, rule = self.rng, self.bandit.draw(self.rng, self._costs)
+        """Return a perturbation of the best: neurons dropped, gates added, rounds to go on with; or another kind."""
+        rng, rule = self.rng, self.bandit.draw_rule(self.rng, self._costs)
         beside = self.problem.modulo_linear
         mixtures = MIXTURES_BESIDE_LINEAR if beside else MIXTURES
         kinds = mixtures[rng.integers(len(mixtures))]
-        if beside and len(best.hidden.signs):
-            chance = rng.random()
-            if chance < TURNS:
-                return self._turn(best, kinds, rule)
-            if chance < TURNS + (1.0 - TURNS) * self.bandit.pursuit_share:
-                return self._pursuit(best, kinds, rule)
-        moves = MOVES if self._has_ample_rows else MOVES_OF_FEW_ROWS
-        move = moves[rng.integers(len(moves))]
-        kept = move.drop(best.hidden, rng)
+        if beside and len(best.hidden.signs) and rng.random() < TURNS:
+            return self._turn(best, kinds, rule)
+        kind = self.bandit.draw_kind(rng, self._kinds(best))
+        if kind == Kind.PURSUIT:
+            return self._pursuit(best, kinds, rule)
+        hidden = self._reversed(best.hidden)
+        if kind == Kind.PARTS:
+            schedule = self._schedule(rule, 1, 1.0, best.one_sided)
+            return CandidatePlan(hidden, schedule, kinds, rule, "parts", best.one_sided, Kind.PARTS)
+        number = self.bandit.draw_move(rng, len(MOVES if self._has_ample_rows else MOVES_OF_FEW_ROWS))
+        move = MOVES_OF_FEW_ROWS[number]
+        kept = move.drop(hidden, rng)
         room = max(0, self.width - len(kept.signs))
         count = max(room, self.width // 4 + 1) if move.crowds else room
         residual = self.problem.residual(kept.weights, kept.signs)
@@ -163,24 +184,30 @@ class Search:
             slack = float(rng.uniform(*RISING))
         schedule = self._schedule(rule, int(rng.integers(*STEP_RULES[rule].rounds)), slack, one_sided)
         blocks = kept.concatenate(self._empty_blocks(gates, one_sided))
-        return CandidatePlan(blocks, schedule, kinds, rule, move.name, one_sided)
+        return CandidatePlan(blocks, schedule, kinds, rule, move.name, one_sided, move=number)
 
     def run(self, plan: CandidatePlan, best: float) -> Candidate:
         """Return what becomes of a plan, and credit its step rule with what it betters the loss `best` by."""
         propose = partial(self._proposals.mixed, plan.kinds)
-        if plan.pursues:
+        if plan.kind == Kind.PURSUIT:
             hidden, loss = self._pursue(plan)
+        elif plan.kind == Kind.PARTS:
+            hidden, loss = self._renew_parts(plan)
         else:
-            hidden, loss = threshold_rounds(self.problem, plan.hidden, self.budget, plan.schedule, propose, self.stop)
+            hidden, loss = threshold_rounds(
+                self.problem, plan.hidden, self.budget, plan.schedule, propose, self.stop, best
+            )
         if self.problem.modulo_linear:
             hidden = without_linear_neurons(self.problem, hidden)
         if int(hidden.live.sum()) > self.width:
             hidden, loss = polish(self.problem, hidden.compact(self.width), stop=self.stop)
         gain = 10.0 * np.log10(best / loss) if 0.0 < loss < best < np.inf else 0.0
-        self.bandit.credit_pursuit(plan.pursues, gain)
-        if not plan.pursues:
-            self.bandit.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
-        source = f"{plan.source}, {STEP_RULES[plan.rule].name}"
+        self.bandit.kinds.credit(plan.kind, gain, 1.0)
+        if plan.kind == Kind.ROUNDS:
+            self.bandit.rules.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
+        if plan.move is not None:
+            self.bandit.moves.credit(plan.move, gain, 1.0)
+        source = plan.source if plan.kind == Kind.PARTS else f"{plan.source}, {STEP_RULES[plan.rule].name}"
         return Candidate(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))
 
     def _pursue(self, plan: CandidatePlan) -> tuple[HiddenLayer, float]:
@@ -192,12 +219,52 @@ class Search:
 
         return pursue(self.problem, plan.hidden, fit, self.budget, self.width, self.stop)
 
+    def _renew_parts(self, plan: CandidatePlan) -> tuple[HiddenLayer, float]:
+        """Return the layer of a plan with parts of it searched anew, and its loss."""
+
+        def renew(part: Part, loss: float) -> tuple[HiddenLayer, float]:
+            return self._renew(Candidate(part.hidden, loss, plan.source, plan.one_sided), part)
+
+        try:
+            return renew_parts(self.problem, plan.hidden, self.budget, self.rng, renew, self.stop)
+        except InterruptedRoundsError:
+            # What a part had come to is no network.
+            raise InterruptedRoundsError(plan.hidden) from None
+
+    def _renew(self, best: Candidate, part: Part) -> tuple[HiddenLayer, float]:
+        """Return the best of some candidates for a part, from nothing or from what is there, and its loss."""
+        live = len(part.hidden.signs)
+        width = min(self.width - len(part.rest.signs), live + max(SPARE_NEURONS, live // 2))
+        budget = max(1, self.budget - part.rest.nnz + part.extra)
+        search = replace(self, problem=part.problem, budget=budget, width=width, bandit=self.part_bandit, is_part=True)
+        for _ in range(PART_CANDIDATES):
+            anew = self.rng.random() < ANEW
+            plan = search.start(0, best.one_sided, width) if anew else search.move(best)
+            candidate = search.run(plan, best.loss)
+            best = candidate if candidate.loss < best.loss else best
+        return best.hidden, best.loss
+
+    def _reversed(self, hidden: HiddenLayer) -> HiddenLayer:
+        """Return the layer, at times with neurons turned round, where signs may be as they are then."""
+        if self.problem.modulo_linear or self.rng.random() >= REVERSED:
+            return hidden
+        turned = reverse_neurons(hidden, self.rng)
+        return turned if self.signs == "both" or is_one_sided(turned) else hidden
+
+    def _kinds(self, best: Candidate) -> list[Kind]:
+        """The kinds of candidates that the best is perturbed by."""
+        live = len(best.hidden.signs)
+        pursuits = [Kind.PURSUIT] * (self.problem.modulo_linear and live > 0)
+        spread = float(self.problem.target.var(correction=0))
+        parts = [Kind.PARTS] * (not self.is_part and live >= PART_NEURONS and best.loss < PART_LOSS * spread)
+        return [Kind.ROUNDS, *pursuits, *parts]
+
     def _pursuit(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
         """Return a plan that grows from the best, or from what is left of it without some neurons."""
         share = PURSUED_SHARES[self.rng.integers(len(PURSUED_SHARES))]
         hidden = best.hidden if share == 1.0 else drop_random_neurons(best.hidden, self.rng, share)
         schedule = self._schedule(rule, 1, 1.0, best.one_sided)
-        return CandidatePlan(hidden, schedule, kinds, rule, "pursue", best.one_sided, pursues=True)
+        return CandidatePlan(hidden, schedule, kinds, rule, "pursue", best.one_sided, Kind.PURSUIT)
 
     def _turn(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
         """Return a plan with some of the neurons emptied, at gates that see a row of large residual the other way."""

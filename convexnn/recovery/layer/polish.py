@@ -16,6 +16,9 @@ from convexnn.recovery.layer.support_steps import LEAST_DAMPING
 FIRST_DAMPING = 1e-3
 LARGEST_DAMPING = 1e4
 
+# Rounds from which it is asked whether the others can come below a goal.
+FIRST_ROUNDS = 4
+
 # What the damping is multiplied by after a step that does not lower the loss, and where time is up.
 GROWTH, HURRIED_GROWTH = 5.0, 1000.0
 
@@ -26,17 +29,19 @@ def polish(
     rounds: int = 20,
     least_fall: float = 1e-6,
     stop: Callable[[], bool] = lambda: False,
+    goal: float = inf,
 ) -> tuple[HiddenLayer, float]:
     """Return the layer with weights of lower loss on the same support, and that loss.
 
     Levenberg and Marquardt: (J J^T + damping diag(J J^T)) step = J r, taken if the loss of the network itself falls,
     else the damping grows; it ends when a round lowers the loss by less than `least_fall` of it. `stop` is asked after
-    each round, so that there is one where time is up already, of three steps at most. All rows, in blocks, ask the
-    clock themselves, and the loss is infinite where there is no time for it.
+    each round, so that there is one where time is up already, of three steps at most. From the fourth round on it ends,
+    too, where all that are left, each as good as the last one, would not bring the loss below `goal`. All rows, in
+    blocks, ask the clock themselves, and the loss is infinite where there is no time for it.
     """
     if not hidden.live.all():
         # Empty blocks take their share of every product.
-        polished, loss = polish(problem, hidden.select(hidden.live), rounds, least_fall, stop)
+        polished, loss = polish(problem, hidden.select(hidden.live), rounds, least_fall, stop, goal)
         weights = hidden.weights.clone()
         weights[hidden.live] = polished.weights
         return HiddenLayer(weights, hidden.signs, hidden.gates), loss
@@ -44,7 +49,7 @@ def polish(
     now, damping = problem.evaluate(hidden.weights, hidden.signs), FIRST_DAMPING
     if now is None:
         return hidden, inf
-    for _ in range(rounds if len(gates) else 0):
+    for number in range(1, rounds + 1 if len(gates) else 1):
         equations, moved = now.equations((gates, features)), None
         if equations is None:
             break
@@ -63,7 +68,8 @@ def polish(
             break
         before, now = now.loss, moved
         damping = max(damping / GROWTH, LEAST_DAMPING[gram.dtype] / 100.0)
-        if now.loss > (1.0 - least_fall) * before or stop():
+        hopeless = number >= FIRST_ROUNDS and now.loss * (now.loss / before) ** (rounds - number) > goal
+        if now.loss > (1.0 - least_fall) * before or hopeless or stop():
             break
     return HiddenLayer(now.weights, hidden.signs, hidden.gates), now.loss
 

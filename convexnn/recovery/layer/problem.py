@@ -142,6 +142,17 @@ class Problem:
         part = replace(self, rows=self.rows[index], target=self.target[index], modulo_linear=False)
         return part.without_linear() if self.modulo_linear else part
 
+    def of_inputs(self, inputs: Tensor, target: Tensor) -> Problem:
+        """Return the problem of another target (n,), for networks that read some inputs (k,) alone, in their order.
+
+        What is known of all inputs serves again where they are all there; modulo linear functions they have to be.
+        """
+        if len(inputs) < self.rows.shape[1]:
+            return replace(self, rows=self.rows[:, inputs], target=target)
+        other = replace(self, target=target)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name != "target"})
+        return other
+
     def to(self, dtype: torch.dtype) -> Problem:
         """Return this problem in another precision."""
         return replace(self, rows=self.rows.to(dtype), target=self.target.to(dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def test_where_a_run_ends_does_not_change_its_course() -> None:
 def test_a_run_holds_no_more_than_is_stated() -> None:
     """In a process of its own, whose peak is its own (a second or two)."""
     script = """
+from collections.abc import Callable
 from pathlib import Path
 import numpy as np
 import convexnn as cx
@@ -266,6 +268,28 @@ def test_without_time_there_is_no_last_fit_of_many_rows_and_weights(monkeypatch:
     monkeypatch.setattr("convexnn.recovery.recover_weights.LATE_WORK", 100)
     assert cx.recover(X, y, 40, 6, time_limit=0.0).nnz
     assert fits == [300]
+
+
+@pytest.mark.parametrize(("late_work", "steps"), [(10**9, [1, 1]), (100, [])])
+def test_after_an_interruption_the_last_fits_take_a_step_or_none(
+    late_work: int, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, _, _ = planted(3, n=20_100, d=20, m=4, s=12)
+    taken = list[int]()
+
+    def noted(problem: Any, hidden: HiddenLayer, rounds: int, stop: Callable[[], bool]) -> tuple[HiddenLayer, float]:
+        taken.append(1 if stop() else rounds)
+        return hidden, 1.0
+
+    def interrupted(progress: cx.RecoveryProgress) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convexnn.recovery.recover_weights.polish", noted)
+    monkeypatch.setattr("convexnn.recovery.recover_weights.LATE_WORK", late_work)
+    found = cx.recover(X, y, 12, 4, callback=interrupted)
+    assert found.status is cx.Status.INTERRUPTED
+    assert found.nnz
+    assert taken == steps
 
 
 def test_a_sample_of_constant_targets_stands_for_nothing() -> None:

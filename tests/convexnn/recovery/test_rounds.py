@@ -112,6 +112,26 @@ def test_polish_lowers_the_loss_on_the_same_support(seed: int) -> None:
     assert not after.weights[hidden.weights == 0.0].any()
 
 
+def test_a_polish_that_cannot_come_below_its_goal_ends_after_some_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, asked = small_problem(), list[int]()
+    hidden, equations = layer(problem, 0), Evaluation.equations
+
+    def noted(now: Evaluation, support: Any) -> Any:
+        asked.append(1)
+        return equations(now, support)
+
+    monkeypatch.setattr(Evaluation, "equations", noted)
+    whole, loss = polish(problem, hidden)
+    full = len(asked)
+    for goal, most in ((1e-30, 4), (2.0 * loss, full)):
+        asked.clear()
+        found, ended = polish(problem, hidden, goal=goal)
+        assert len(asked) <= most < full + 1
+        assert loss <= ended
+        assert torch.equal(found.weights, whole.weights) == (most == full)
+    assert full > 4
+
+
 def test_a_polish_out_of_time_takes_one_step() -> None:
     problem = small_problem()
     hidden = layer(problem, 0)

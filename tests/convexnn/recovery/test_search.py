@@ -11,14 +11,14 @@ import torch
 
 import convexnn as cx
 from convexnn.recovery import restarts
+from convexnn.recovery.bandit import Bandit
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import Problem
-from convexnn.recovery.moves import drop_random_weights
+from convexnn.recovery.moves import drop_random_neurons, drop_random_weights, drop_weak_neurons
 from convexnn.recovery.options import RecoveryOptions
 from convexnn.recovery.proposals import KINDS, Proposals
 from convexnn.recovery.restarts import StartSearch, stage_sizes
 from convexnn.recovery.search import EXACT, Candidate, CandidatePlan, Search
-from convexnn.recovery.step_rules import StepRuleBandit
 from convexnn.solvers.common.deadline import Deadline
 from tests.helpers.recovery_problems import layer, planted, small_problem
 
@@ -44,6 +44,30 @@ def test_a_thinned_layer_keeps_some_of_the_weights_as_they_are() -> None:
     assert 0 < torch.count_nonzero(kept) < hidden.nnz
     assert set(kept[kept != 0.0].tolist()) <= set(hidden.weights.flatten().tolist())
     assert kept.any(dim=1).all()
+
+
+def test_of_many_neurons_no_more_are_dropped_than_of_thirty() -> None:
+    weights, rng = torch.ones(1000, 3).double() * torch.arange(1.0, 1001.0).double()[:, None], np.random.default_rng(0)
+    hidden = HiddenLayer(weights, torch.ones(1000).double(), weights)
+    few = hidden.select(torch.arange(20))
+    assert len(drop_weak_neurons(hidden, rng).signs) == 991
+    assert len(drop_weak_neurons(few, rng).signs) == 14
+    for many, expected in ((hidden, 9.0), (few, 6.0)):
+        gone = [len(many.signs) - len(drop_random_neurons(many, rng, 0.7).signs) for _ in range(300)]
+        assert np.mean(gone) == pytest.approx(expected, rel=0.15)
+
+
+def test_neurons_are_not_turned_round_where_that_takes_signs_that_are_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hidden = layer(small_problem(), 0)
+    plain = HiddenLayer(hidden.weights, torch.ones_like(hidden.signs), hidden.gates)
+    mixed = HiddenLayer(hidden.weights, torch.tensor([1.0, -1.0, 1.0, 1.0, 1.0]).double(), hidden.gates)
+    monkeypatch.setattr("convexnn.recovery.search.reverse_neurons", lambda layer, rng: mixed)
+    for signs, expected in (("positive", {"plain"}), ("both", {"plain", "mixed"})):
+        search = replace(searching(100, 10, 5), signs=signs)
+        found = [search._reversed(plain) for _ in range(30)]
+        assert {"mixed" if turned is mixed else "plain" for turned in found} == expected
 
 
 def test_candidates_that_are_not_finite_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,16 +116,22 @@ def test_moment_gates_point_at_a_missing_neuron() -> None:
 
 
 def test_the_bandit_prefers_what_pays_and_forgets_no_rule() -> None:
-    bandit = StepRuleBandit()
+    bandit = Bandit()
     for _ in range(100):
-        bandit.credit(1, 5.0, 1.0)
-        bandit.credit(0, 0.0, 1.0)
+        bandit.rules.credit(1, 5.0, 1.0)
+        bandit.rules.credit(0, 0.0, 1.0)
     rng = np.random.default_rng(0)
-    drawn = np.bincount([bandit.draw(rng, [1.0, 1.0, 1.0]) for _ in range(2000)], minlength=3)
+    drawn = np.bincount([bandit.draw_rule(rng, [1.0, 1.0, 1.0]) for _ in range(2000)], minlength=3)
     assert drawn[1] > drawn[0] > 0
     assert drawn[2] > 0
-    dear = np.bincount([bandit.draw(rng, [1.0, 100.0, 1.0]) for _ in range(2000)], minlength=3)
+    dear = np.bincount([bandit.draw_rule(rng, [1.0, 100.0, 1.0]) for _ in range(2000)], minlength=3)
     assert dear[1] < drawn[1]
+    for _ in range(100):
+        bandit.moves.credit(2, 5.0, 1.0)
+    moved = np.bincount([bandit.draw_move(rng, 5) for _ in range(2000)], minlength=6)
+    assert moved[2] == moved.max()
+    assert moved[:5].min() > 0
+    assert moved[5] == 0
 
 
 def test_what_is_nearly_exact_is_fitted_in_float64_as_more_rows_come_and_no_more_come_where_it_is_exact(
