@@ -109,8 +109,8 @@ def fit_network(
         A network to begin with, of this depth and these sizes at most; its weights fall to the budget. One that is not
         monotone as `monotonic_cst` asks is not begun with.
     n_restarts : int, default 1
-        Starts; the network of the lowest loss is returned. Every other one begins with wider layers instead of a
-        search, where there is no `start` and `width` is below 100.
+        Starts; the network of the lowest loss on the data is returned, the ridge not counted. Every other one begins
+        with wider layers instead of a search, where there is no `start` and `width` is below 100.
     patience : int, default 20
         With the squared loss: candidates without a better one that end the search for a layer's neurons in a random
         combination of the outputs; 0 for no search.

@@ -49,7 +49,8 @@ class MultistartFit:
     problem : FitProblem
         The data at unit scale, for the squared loss in float64; training is in float32, refits are in float64.
     measure : callable
-        network -> its mean loss on the data as given, or that of the worst case: the lowest is the best.
+        network -> its mean loss on the data as given, or that of the worst case: the lowest is the best. The ridge is
+        left out: counted, it made no better predictions of several starts (docs/guides/estimators.md).
     sizes : tuple of int
         Inputs, hidden neurons of each layer, outputs.
     bias : bool
