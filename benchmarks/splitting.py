@@ -1,13 +1,14 @@
-"""Hold splitting, by boxes, by linear programs and by all, against enumeration: alternatives of several constraints.
+"""Hold splitting, by boxes, programs, neurons and all, against enumeration: alternatives of several constraints.
 
-    python benchmarks/splitting.py [--questions 2000] [--seed 0] [--seconds 5] [--jobs 1]
+    python benchmarks/splitting.py [--questions 2000] [--seed 0] [--seconds 5] [--jobs 1] [--means boxes ...]
 
 Networks of 1 to 6 inputs and at most 6 hidden neurons over the regions of `differential.py`; one to three alternatives
-of one to three constraints each, some strict. The truth is the largest least constraint of every alternative, by one
+of one to five constraints each, some strict. The truth is the largest least constraint of every alternative, by one
 program a pattern of activation; constants are then moved so that the best alternative is met, or missed, by .1 to 1e-5.
-A proof is wrong where the truth is above zero, a witness where it is below. A third of the questions is left to boxes
-alone, a third to linear programs (over boxes; over other regions and for several constraints to neurons and boxes).
-With `--jobs` above 1 whatever is open is dealt out to so many threads, however little it is.
+A proof is wrong where the truth is above zero, a witness where it is below. A quarter of the questions is left to boxes
+alone, one to neurons alone (where some can switch), one to linear programs (over boxes; over other regions and for
+several constraints to neurons and boxes). With `--jobs` above 1 whatever is open is dealt out to so many threads,
+however little it is.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from verify.splitting.turns import Splitting
 GAPS = (0.1, 1e-3, 1e-5)
 
 # What splits: question after question.
-MEANS = ("boxes", "programs", "all")
+MEANS = ("boxes", "programs", "neurons", "all")
 
 
 def drawn_network(rng: np.random.Generator) -> cx.SparseReLUNetwork:
@@ -111,6 +112,8 @@ def confine(splitting: Splitting, means: str) -> None:
     splitting.begin()
     if means == "boxes":
         splitting.neurons.ended, splitting.programs = True, None
+    if means == "neurons" and splitting.neurons.able(splitting.goals):
+        splitting.boxes = splitting.programs = None
     if means == "programs" and splitting.programs is not None and splitting.programs.fits:
         single = all(len(goal.chosen) == 1 for goal in splitting.goals)
         splitting.boxes = None if single else splitting.boxes
@@ -135,11 +138,11 @@ def judged(rng: np.random.Generator, kind: str, means: str, seconds: float, jobs
     """Draw a question and return what it came to: met, proven, open, or what is wrong."""
     network = drawn_network(rng)
     region = drawn_region(kind, network.n_inputs, rng)
-    count = int(rng.integers(1, 5))
+    count = int(rng.integers(1, 7))
     rows, offsets = rng.standard_normal((count, network.n_outputs)), rng.standard_normal(count)
     functions = Functions(sp.csr_matrix(rows), offsets, network)
     ways = [
-        sorted(rng.choice(count, rng.integers(1, min(3, count) + 1), replace=False)) for _ in range(rng.integers(1, 4))
+        sorted(rng.choice(count, rng.integers(1, min(5, count) + 1), replace=False)) for _ in range(rng.integers(1, 4))
     ]
     truths = [largest_least(functions, way, region, kind) for way in ways]
     gap = float(rng.choice(GAPS) * rng.choice([-1.0, 1.0]))
@@ -177,6 +180,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--means", nargs="*", choices=MEANS, default=MEANS)
     given = parser.parse_args()
     counts: Counter[str] = Counter()
     began = perf_counter()
@@ -185,11 +189,11 @@ def main() -> None:
         joblib.parallel_config("threading")
     for number in range(given.questions):
         rng, kind = np.random.default_rng([given.seed, number]), KINDS[number % len(KINDS)]
-        means = MEANS[number // len(KINDS) % 3]
+        means = given.means[number // len(KINDS) % len(given.means)]
         short, _, detail = judged(rng, kind, means, given.seconds, given.jobs).partition(":")
         counts[short] += 1
         if detail or short == "open":
-            print(f"question {number} ({kind}): {short} {detail}", flush=True)
+            print(f"question {number} ({kind}, {means}): {short} {detail}", flush=True)
     print(f"{given.questions} questions, {perf_counter() - began:.0f} s: {dict(counts)}")
 
 

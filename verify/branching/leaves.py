@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 
 from convexnn.checks import Floats
 from verify.backends.clarabel_direct import minimise_over_cones
@@ -32,13 +33,14 @@ STRETCHES = (2.0, 20.0, 200.0)
 
 @dataclass(frozen=True, eq=False)
 class AffinePiece:
-    """The network on a leaf: its function slope . x + offset, and the rows . x + sides >= 0 that the leaf supposes.
+    """The network on a leaf: its functions slopes . x + offsets, and the rows . x + sides >= 0 that the leaf supposes.
 
-    `slope` (d,), `rows` (u, d), `sides` (u,): one row a neuron.
+    `slopes` (m, d), `offsets` (m,): one row a function, of which the least is bounded; `rows` (u, d), `sides` (u,): one
+    a neuron.
     """
 
-    slope: Floats
-    offset: float
+    slopes: Floats
+    offsets: Floats
     rows: Floats
     sides: Floats
 
@@ -51,12 +53,12 @@ class LeafSolution:
     ----------
     point : ndarray (d,) or None
         The best input of the leaf, up to its tolerances; None where it has none.
-    candidates : list of (ndarray (u,), ndarray (m,))
-        Values of `beta` and `multipliers` that may prove more.
+    candidates : list of (ndarray (u,), ndarray (m,), ndarray (t,))
+        Values of `beta`, `multipliers` and `weights` that may prove more.
     """
 
     point: Floats | None
-    candidates: list[tuple[Floats, Floats]]
+    candidates: list[tuple[Floats, Floats, Floats]]
 
 
 def solve_leaves(
@@ -79,9 +81,10 @@ def solve_leaves(
 
 
 def _best_proven(relaxation: Relaxation, leaf: Subproblems, solution: LeafSolution) -> Subproblems:
-    for beta, multipliers in solution.candidates:
+    for candidate in solution.candidates:
         # In float64: their last digits count where a bound is near 0.
-        found = replace(leaf, beta=torch.as_tensor(beta[None]), multipliers=torch.as_tensor(multipliers[None]))
+        beta, multipliers, weights = (torch.as_tensor(own[None]) for own in candidate)
+        found = replace(leaf, beta=beta, multipliers=multipliers, weights=weights)
         leaf = replace(leaf, upper=torch.fmin(leaf.upper, relaxation.proven(found)))
     return leaf
 
@@ -96,18 +99,19 @@ def solve_leaf(relaxation: Relaxation, leaf: Subproblems) -> LeafSolution:
 
     Notes
     -----
-    The maximum of an affine function over linear constraints within a region: its multipliers give the least bound of
-    the leaf (strong duality), and any others a bound too, so that nothing rests on the solver. Of a leaf without a
-    point it gives a ray, which proves any bound where it is stretched far enough.
+    The maximum of an affine function, or of the least of several, over linear constraints within a region: its
+    multipliers, and those of the functions as their weights, give the least bound of the leaf (strong duality), and any
+    others a bound too, so that nothing rests on the solver. Of a leaf without a point it gives a ray, which proves any
+    bound where it is stretched far enough.
     """
     with np.errstate(all="ignore"):
         piece = _piece(relaxation, leaf)
-    if not all(np.isfinite(array).all() for array in (piece.slope, piece.offset, piece.rows, piece.sides)):
+    if not all(np.isfinite(array).all() for array in (piece.slopes, piece.offsets, piece.rows, piece.sides)):
         return LeafSolution(None, [])
     cut = relaxation.region.constraints
     # The accuracy of the solver is that of a function of size 1.
-    unit = float(np.abs(piece.slope).max(initial=0.0)) or 1.0
-    solution = _solve(relaxation, replace(piece, slope=piece.slope / unit))
+    unit = float(np.abs(piece.slopes).max(initial=0.0)) or 1.0
+    solution = _solve(relaxation, replace(piece, slopes=piece.slopes / unit, offsets=piece.offsets / unit))
     dual, x = np.array(solution.z), np.array(solution.x)[: relaxation.region.size]
     if not np.isfinite(dual).all():
         return LeafSolution(None, [])
@@ -115,21 +119,40 @@ def solve_leaf(relaxation: Relaxation, leaf: Subproblems) -> LeafSolution:
     beta = np.maximum(dual[:count], 0.0)
     multipliers = np.maximum(dual[count : count + more], 0.0) * relaxation.region.norms
     if "Infeasible" not in str(solution.status):
+        shares, weights = _shares(relaxation, leaf, dual)
         beta, multipliers = unit * beta, unit * multipliers
         if not np.isfinite(x).all():
-            return LeafSolution(None, [(beta, multipliers)])
-        settled = _settled(relaxation, piece, x, beta, multipliers)
-        return LeafSolution(x, [(beta, multipliers), (settled, multipliers)])
-    size = abs(piece.offset) + float(np.abs(piece.slope) @ relaxation.region.reach) + float(leaf.upper.abs()[0])
-    return LeafSolution(None, [(stretch * size * beta, stretch * size * multipliers) for stretch in STRETCHES])
+            return LeafSolution(None, [(beta, multipliers, weights)])
+        settled = _settled(relaxation, piece, shares @ piece.slopes, x, beta, multipliers)
+        return LeafSolution(x, [(beta, multipliers, weights), (settled, multipliers, weights)])
+    reach = np.abs(piece.offsets) + np.abs(piece.slopes) @ relaxation.region.reach
+    size, weights = float(reach.max()) + float(leaf.upper.abs()[0]), leaf.weights[0].double().numpy()
+    return LeafSolution(None, [(stretch * size * beta, stretch * size * multipliers, weights) for stretch in STRETCHES])
 
 
-def _settled(relaxation: Relaxation, piece: AffinePiece, x: Floats, beta: Floats, multipliers: Floats) -> Floats:
+def _functions_of(relaxation: Relaxation, leaf: Subproblems) -> NDArray[np.int64]:
+    """Return the functions (m,) of a leaf, by their index."""
+    members, target = relaxation.members, int(leaf.target[0])
+    return np.array([target]) if members is None else np.flatnonzero(members[target].numpy())
+
+
+def _shares(relaxation: Relaxation, leaf: Subproblems, dual: Floats) -> tuple[Floats, Floats]:
+    """Return what each function of a leaf counts (m,), and that as weights (t,) of all, by a solution's multipliers."""
+    chosen, weights = _functions_of(relaxation, leaf), np.zeros(leaf.weights.shape[1])
+    shares = np.maximum(dual[len(dual) - len(chosen) :], 0.0) if len(chosen) > 1 else np.ones(1)
+    if len(weights):
+        weights[chosen] = shares
+    return shares, weights
+
+
+def _settled(
+    relaxation: Relaxation, piece: AffinePiece, slope: Floats, x: Floats, beta: Floats, multipliers: Floats
+) -> Floats:
     """Return `beta` moved by what the solver left of the slope along inputs that are at no end: that has to be 0."""
     region = relaxation.region
     with np.errstate(all="ignore"):
         held = (multipliers / region.norms) @ region.constraints.rows if len(multipliers) else 0.0
-        left = piece.slope + beta @ piece.rows - held
+        left = slope + beta @ piece.rows - held
     rim = NEAR * (region.upper - region.lower)
     inner = (x - region.lower > rim) & (region.upper - x > rim)
     used = beta > NEAR * beta.max(initial=0.0)
@@ -154,14 +177,17 @@ def _piece(relaxation: Relaxation, leaf: Subproblems) -> AffinePiece:
         active[at] = own > 0.0
         slope, offset = np.zeros((len(layer.live), relaxation.region.size)), np.zeros(len(layer.live))
         slope[layer.live], offset[layer.live] = active[:, None] * before, active * height
-    target = int(leaf.target[0])
-    weight = relaxation.rows[target] @ relaxation.last.weight
-    constant = float(relaxation.rows[target] @ relaxation.last.bias + relaxation.offsets[target])
-    return AffinePiece(weight @ slope, float(weight @ offset) + constant, np.concatenate(rows), np.concatenate(levels))
+    chosen = _functions_of(relaxation, leaf)
+    weight = np.asarray(relaxation.rows[chosen] @ relaxation.last.weight)
+    constants = relaxation.rows[chosen] @ relaxation.last.bias + relaxation.offsets[chosen]
+    return AffinePiece(weight @ slope, weight @ offset + constants, np.concatenate(rows), np.concatenate(levels))
 
 
 def _solve(relaxation: Relaxation, piece: AffinePiece) -> Any:
-    """Return the solution of min -slope . x over the leaf: rows of neurons, of constraints, of the box, of a ball."""
+    """Return the solution of min -slope . x over the leaf: rows of neurons, of constraints, of the box, of a ball.
+
+    Of several functions the last variable is the least one, and the last rows say so.
+    """
     region, size = relaxation.region, relaxation.region.size
     cut, base, eye = region.constraints, region.base, sp.identity(relaxation.region.size, format="csc")
     blocks = [-piece.rows, cut.rows, eye, -eye]
@@ -179,7 +205,13 @@ def _solve(relaxation: Relaxation, piece: AffinePiece) -> Any:
     if more or isinstance(base, L2Ball):
         matrix = sp.vstack([matrix, extra], format="csc")
         cones.append(("nonnegative" if more else "second-order", extra.shape[0]))
-    cost = np.concatenate([-piece.slope, np.zeros(more)])
+    cost = np.concatenate([-piece.slopes[0], np.zeros(more)])
+    if len(piece.slopes) > 1:
+        least = sp.hstack([-piece.slopes, sp.csc_matrix((len(piece.slopes), more))])
+        matrix = sp.bmat([[matrix, None], [least, np.ones((len(piece.slopes), 1))]], format="csc")
+        sides.append(piece.offsets)
+        cones.append(("nonnegative", len(piece.slopes)))
+        cost = np.append(np.zeros(len(cost)), -1.0)
     return minimise_over_cones(cost, matrix, np.concatenate(sides), cones, ACCURACY, SECONDS)
 
 

@@ -17,7 +17,7 @@ class Subproblems:
     upper : Tensor (r,)
         Proven bounds of the function over each subproblem.
     target : Tensor (r,) of int
-        Which function.
+        Which function, or which conjunction of functions.
     phase : Tensor (r, u)
         1 where a neuron is supposed active, -1 inactive, 0 neither.
     alpha : Tensor (r, u)
@@ -26,6 +26,8 @@ class Subproblems:
         Multipliers >= 0 of what is supposed.
     multipliers : Tensor (r, m)
         Multipliers >= 0 of the linear constraints of the region, of their rows over the norms.
+    weights : Tensor (r, t)
+        How much each function counts, from 0 to 1, where a target is several functions together; else (r, 0).
     """
 
     upper: Tensor
@@ -34,6 +36,7 @@ class Subproblems:
     alpha: Tensor
     beta: Tensor
     multipliers: Tensor
+    weights: Tensor
 
     def __len__(self) -> int:
         return len(self.upper)
@@ -54,4 +57,4 @@ class Subproblems:
         return halves
 
     def _fields(self) -> tuple[Tensor, ...]:
-        return self.upper, self.target, self.phase, self.alpha, self.beta, self.multipliers
+        return self.upper, self.target, self.phase, self.alpha, self.beta, self.multipliers, self.weights

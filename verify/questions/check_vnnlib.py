@@ -76,8 +76,8 @@ def check_vnnlib(
     Notes
     -----
     A condition of constraints g_j(x) = a_j . f(x) - b_j >= 0 is met somewhere iff max min_j g_j >= 0. It is ruled out
-    where some g_j is below 0 by its bounds, over the region or over every part that inputs and neurons are split into
-    (:mod:`verify.splitting.turns`), where an outward-rounded dual bound of the linear relaxation of that
+    where some g_j, or mean of them, is below 0 by its bounds, over the region or every part that inputs and neurons are
+    split into (:mod:`verify.splitting.turns`), where an outward-rounded dual bound of the linear relaxation of that
     maximum is (:mod:`verify.bounds.duals`), or where the dual bound of its MILP is below 0 by more than the engine's
     tolerances can amount to. A witness has every g_j >= 0 (> 0 where written so) in real arithmetic; where rounding
     leaves that open, rational arithmetic decides. Constraints that compare two outputs are about the values before a

@@ -34,7 +34,7 @@ def split(
 class Splitting:
     """The search for goals of an inquiry by halving boxes and by splitting neurons, in turns; it can be continued.
 
-    Neurons are split for goals of one function alone: in small networks by linear programs, in others by gradients.
+    In small networks neurons are split by linear programs too, for goals of one function.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Splitting:
             if clock.past(until):
                 break
             # Neurons, and torch with them, wait until the others had their first turns.
-            others, single = self._halves() or self._has_programs(), self._single()
-            if self.neurons.able(single):
-                if self.neurons.run(single, min(clock.seconds + self.neuron_turn, until) if others else until):
+            others, left = self._halves() or self._has_programs(), self._open()
+            if self.neurons.able(left):
+                if self.neurons.run(left, min(clock.seconds + self.neuron_turn, until) if others else until):
                     return True
                 self.neuron_turn *= SCHEDULE.growth
                 self._favour()
@@ -160,16 +160,12 @@ class Splitting:
             return False
         if self.boxes.bound < self.neurons.bound < np.inf:
             return True
-        return self.boxes.promising or (not self._single() and self.inquiry.resources.branching_share >= 1.0)
+        if self.boxes.promising or self._single() or self.inquiry.resources.branching_share < 1.0:
+            return self.boxes.promising
+        return not self.neurons.able(self._open())
 
     def _open(self) -> list[Goal]:
-        return [goal for goal in self.goals if not self._settled(goal)]
-
-    def _settled(self, goal: Goal) -> bool:
-        if goal.ruled_out or len(goal.chosen) > 1:
-            return goal.ruled_out
-        upper = float(self.inquiry.upper[goal.chosen[0]])
-        return upper < self.level or (upper == self.level and bool(goal.strict.all()))
+        return [goal for goal in self.goals if not goal.settled(self.inquiry.upper, self.level)]
 
     def _single(self) -> list[int]:
         """Return the functions of open goals of one function that may be above the level."""

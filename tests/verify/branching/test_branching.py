@@ -92,6 +92,43 @@ def test_bounds_of_parts_hold_in_exact_arithmetic(data: Any) -> None:
             assert layers[-1][0] <= Fraction(upper)
 
 
+def together(network: cx.SparseReLUNetwork, region: verify.Box, offsets: list[float]) -> Relaxation:
+    """Return the relaxation of all outputs together."""
+    count = network.n_outputs
+    known, members = verify.bound(network, region), np.ones((1, count), dtype=bool)
+    return Relaxation(network, region, np.eye(count), np.array(offsets), known, members)
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_means_bound_the_least_function_in_exact_arithmetic(data: Any) -> None:
+    seed = data.draw(st.integers(0, 10**6))
+    network = zoo.network((3, 4, 3), seed=seed)
+    region = region_of(data.draw(st.sampled_from(list(REGIONS))), 3, seed)
+    if not can_branch(network, verify.bound(network, region)):
+        return
+    offsets = [data.draw(st.sampled_from([0.0, 0.1, -1e6])) for _ in range(3)]
+    relaxation = together(network, region, offsets)
+    drawn = st.sampled_from([0.0, 1e-30, 0.1, 0.7, 1.0])
+    weights = data.draw(npst.arrays(np.float32, (1, 3), elements=drawn))
+    upper = float(relaxation.proven(replace(relaxation.roots(), weights=torch.as_tensor(weights)))[0])
+    assert np.isfinite(upper) == weights.any()
+    for x in region.project(np.random.default_rng(seed).uniform(-1.5, 1.5, (40, 3))):
+        if region.contains(x) and weights.any():
+            outputs = zoo.exact_outputs(network, x)[-1]
+            assert min(y + Fraction(offset) for y, offset in zip(outputs, offsets, strict=True)) <= Fraction(upper)
+
+
+def test_the_weights_of_a_mean_that_is_never_above_0_are_found() -> None:
+    network = zoo.network((3, 4, 1), seed=1)
+    weight, _ = network.layers[-1]
+    both = cx.SparseReLUNetwork([network.layers[0], (np.vstack([weight.toarray(), -3.0 * weight.toarray()]), None)])
+    region = region_of("box", 3, 1)
+    found = branch(together(both, region, [-0.1, -0.1]), nowhere, never)
+    assert found.reason == "every subproblem is proven"
+    assert -0.1 <= found.upper[0] <= 0.0
+
+
 @pytest.mark.parametrize("kind", ["box", "L-inf", "L1"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(3))
@@ -297,6 +334,23 @@ def test_no_leaf_is_bounded_below_its_points(
         assert value <= float(batch.upper[torch.as_tensor(own)][0]) + 1e-12
     if seconds:
         assert float(batch.upper.max()) <= values.max() + 0.5
+
+
+@pytest.mark.parametrize("kind", ["box", "L1", "L2"])
+@pytest.mark.parametrize("gap", [-1e-3, 1e-3])
+def test_leaves_of_several_functions_are_solved_for_their_weights(kind: str, gap: float) -> None:
+    network, region = zoo.network((3, 4, 2), seed=3), region_of(kind, 3, 3)
+    points = region.project(np.random.default_rng(0).uniform(-1.5, 1.5, (20000, 3)))
+    largest = float(network.predict(points).min(axis=1).max())
+    relaxation = together(network, region, [gap - largest] * 2)
+    batch = relaxation.improved(leaves_of(relaxation), 0, 1.0, never)
+    # Without steps all weights are the same.
+    before = float(batch.upper.max())
+    batch, found = leaves.solve_leaves(relaxation, batch, never)
+    after = float(batch.upper.max())
+    assert gap <= after <= min(before, gap + 0.05)
+    if gap > 0.0:
+        assert max(network.predict(x[None]).min() for x in found) >= largest - 1e-6
 
 
 def test_leaves_that_overflow_are_harmless() -> None:

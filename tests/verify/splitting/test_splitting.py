@@ -1,4 +1,4 @@
-"""Splitting against enumeration: alternatives of several constraints over every region, by boxes alone and by all."""
+"""Splitting against enumeration: alternatives of several constraints over every region, by boxes, neurons, and all."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from verify.splitting.goals import Goal
 from verify.splitting.turns import Splitting
 
 KINDS = ("box", "linf", "l1", "cut box", "cut l1", "l2")
+
+# What splits, beside all together.
+ALONE = ("boxes", "neurons")
 
 
 def network(rng: np.random.Generator) -> cx.SparseReLUNetwork:
@@ -77,11 +80,11 @@ def largest_least(functions: Functions, chosen: list[int], within: Any, kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("neurons", [False, True])
-def test_proofs_and_witnesses_are_those_of_enumeration(kind: str, neurons: bool) -> None:
+@pytest.mark.parametrize("means", [*ALONE, "all"])
+def test_proofs_and_witnesses_are_those_of_enumeration(kind: str, means: str) -> None:
     decided = 0
     for seed in range(5):
-        rng = np.random.default_rng([seed, KINDS.index(kind), int(neurons)])
+        rng = np.random.default_rng([seed, KINDS.index(kind), int(means != "boxes")])
         net = network(rng)
         within = region(kind, net.n_inputs, rng)
         functions = Functions(sp.csr_matrix(rng.standard_normal((3, 2))), rng.standard_normal(3), net)
@@ -97,8 +100,10 @@ def test_proofs_and_witnesses_are_those_of_enumeration(kind: str, neurons: bool)
         found: list[Floats] = []
         splitting = Splitting(inquiry, goals, _acceptor(inquiry, goals, found))
         splitting.begin()
-        splitting.neurons.ended = not neurons
-        splitting.programs = splitting.programs if neurons else None
+        splitting.programs = None if means in ALONE else splitting.programs
+        splitting.neurons.ended = means == "boxes"
+        if means == "neurons" and splitting.neurons.able(goals):
+            splitting.boxes = None
         if splitting.run():
             assert truths.max() > 0.0 or kind == "l2"
             decided += 1
@@ -165,6 +170,29 @@ def test_conditions_of_several_constraints_need_no_engine() -> None:
     assert not Splitting(inquiry, goals, lambda point: False).run()
     assert goal.ruled_out
     assert goal.ceiling >= -0.25 / 2 - 1e-9
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_constraints_that_exclude_each_other_over_many_inputs_need_no_engine(strict: bool) -> None:
+    """Each can be met, and no box of so many inputs is ever closed; a mean of them is below 0 everywhere."""
+    rng = np.random.default_rng(0)
+    net = cx.SparseReLUNetwork([(rng.standard_normal((9, 60)), None), (rng.standard_normal((2, 9)), None)])
+    rows = np.array([[1.0, 1.0], [-3.0, -3.0]])
+    inquiry = inquiry_of(net, verify.LinfBall(np.zeros(60), 1.0), rows, [-1.0, -1.0])
+    inquiry.tighten()
+    assert (inquiry.upper > 1.0).all()
+    [goal] = goals = [Goal([0, 1], [strict, False])]
+    assert not Splitting(inquiry, goals, lambda point: False).run()
+    assert goal.ruled_out
+    # The weights 3/4 and 1/4 leave -1 alone.
+    assert goal.ceiling == pytest.approx(-1.0, abs=0.1)
+
+
+def test_a_mean_of_0_rules_out_constraints_that_are_all_strict() -> None:
+    for strict, proven in (([True, True], True), ([True, False], False)):
+        goal = Goal([0, 1], strict)
+        goal.take(0.0, 0.0)
+        assert goal.ruled_out is proven
 
 
 def test_neurons_have_no_turn_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
