@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_to
 
-# Parts that a candidate searches, one after the other, and the most neurons of one.
-PARTS, MOST_NEURONS = 5, 16
+# Parts that a candidate searches, one after the other, the most neurons of one, and the largest share of all.
+PARTS, MOST_NEURONS, LARGEST_SHARE = 5, 16, 1 / 3
 
 # Shares of the rows that count as a neuron's kink, those where its input is nearest to 0, and the rows looked at: fewer
 # than twice so many.
@@ -142,7 +143,8 @@ def _neighbours(reads: np.ndarray, first: int, rng: np.random.Generator) -> np.n
     shared = reads[:, reads[first]].sum(1)
     near = shared >= 1 if rng.random() < WIDE else (shared >= 2) | (shared == reads.sum(1))
     near[first] = False
-    others = rng.permutation(np.nonzero(near)[0])[: MOST_NEURONS - 1]
+    most = min(MOST_NEURONS, ceil(LARGEST_SHARE * len(reads)))
+    others = rng.permutation(np.nonzero(near)[0])[: most - 1]
     chosen = np.zeros(len(reads), dtype=bool)
     chosen[[first, *others]] = True
     return chosen

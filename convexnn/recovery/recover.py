@@ -135,7 +135,7 @@ def recover(
     neurons revived at fresh gates, parallel neurons merged, and Gauss-Newton steps on the network's own loss at the end
     of each candidate. A candidate perturbs the best network: neurons are dropped, gates are added where the residual
     points, and what lowers the network's own loss is kept. Neurons are turned round, relu(u) = u + relu(-u), where the
-    linear functions that this takes or leaves cancel against neurons of one input. Once most of a network of a dozen
+    linear functions that this takes or leaves cancel against neurons of one input. Once most of a network of thirty
     neurons or more is right, parts of it are searched anew while the rest is held: a neuron at whose kink, x . w = 0,
     the residual is large, and neurons that share inputs with it, are a small problem of their own. Ways that pay are
     taken more often. With many rows the search sees a sample of them first and more later; what is returned is judged

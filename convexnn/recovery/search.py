@@ -48,8 +48,9 @@ TURNS = 0.2
 # Share of the candidates that begin with neurons turned round where that saves weights.
 REVERSED = 0.5
 
-# Neurons from which parts of a network are searched anew, and the share of the variance missed below which they are.
-PART_NEURONS, PART_LOSS = 12, 1e-3
+# Neurons from which parts of a network are searched anew, rounds over all of fewer being as cheap, and the share of the
+# variance missed below which they are.
+PART_NEURONS, PART_LOSS = 30, 1e-3
 
 # Candidates for a part, the share of them that begin from nothing, and the neurons that it may have more than before.
 PART_CANDIDATES, ANEW, SPARE_NEURONS = 6, 0.3, 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,7 +60,7 @@ def test_a_part_is_to_solve_what_the_others_leave_and_is_put_back_in_its_place()
     output = problem.target - problem.residual(wrong.weights, wrong.signs)
     for seed in range(20):
         part = choose_part(problem, wrong, np.random.default_rng(seed))
-        assert 1 <= len(part.hidden.signs) <= MOST_NEURONS
+        assert 1 <= len(part.hidden.signs) <= min(MOST_NEURONS, 6)
         assert 0 <= part.extra <= EXTRA
         assert len(part.hidden.signs) + len(part.rest.signs) == len(wrong.signs)
         loss = part.problem.loss(part.hidden.weights, part.hidden.signs)
@@ -117,12 +119,12 @@ def test_two_neurons_in_the_place_of_three_become_three(seed: int) -> None:
 
 
 def test_parts_are_searched_where_most_of_many_neurons_is_right() -> None:
-    problem, planted, wrong = three_and_two()
-    search = searching(problem, planted)
-    assert Kind.PARTS in search._kinds(Candidate(wrong, 1e-4, ""))
-    assert Kind.PARTS not in search._kinds(Candidate(wrong, 1e-2, ""))
-    few = wrong.select(torch.arange(5))
+    problem, planted, few = three_and_two()
+    search, many = searching(problem, planted), few.concatenate(few)
+    assert Kind.PARTS in search._kinds(Candidate(many, 1e-4, ""))
+    assert Kind.PARTS not in search._kinds(Candidate(many, 1e-2, ""))
     assert Kind.PARTS not in search._kinds(Candidate(few, 1e-4, ""))
+    assert Kind.PARTS not in replace(search, is_part=True)._kinds(Candidate(many, 1e-4, ""))
 
 
 def test_an_interruption_in_a_part_leaves_the_whole_network(monkeypatch: pytest.MonkeyPatch) -> None:
