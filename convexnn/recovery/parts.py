@@ -19,6 +19,7 @@ from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_to
+from convexnn.recovery.rounds import InterruptedRoundsError
 
 # Parts that a candidate searches, one after the other, the most neurons of one, and the largest share of all.
 PARTS, MOST_NEURONS, LARGEST_SHARE = 5, 16, 1 / 3
@@ -91,20 +92,29 @@ def renew_parts(
     renew: Renew,
     stop: Callable[[], bool],
 ) -> tuple[HiddenLayer, float]:
-    """Return the layer (all neurons live) after some of its parts were searched anew, one by one, and its loss."""
+    """Return the layer (all neurons live) after some of its parts were searched anew, one by one, and its loss.
+
+    `stop` is asked before each part, and before weights too many are dropped: a part that has them is left as it was
+    then. An interruption comes out as an :class:`InterruptedRoundsError` with the layer so far.
+    """
     first = loss = problem.loss(hidden.weights, hidden.signs)
-    for _ in range(PARTS):
-        if stop():
-            break
-        part = choose_part(problem, hidden, rng)
-        found, inner_loss = renew(part, loss)
-        if not inner_loss < BETTER * loss:
-            continue
-        joined = _within_budget(problem, part.joined(found), budget, stop)
-        after = problem.loss(joined.weights, joined.signs)
-        if after < loss:
-            hidden, loss = joined, after
-    return polish(problem, hidden, least_fall=FALL, stop=stop) if loss < first else (hidden, loss)
+    try:
+        for _ in range(PARTS):
+            if stop():
+                break
+            part = choose_part(problem, hidden, rng)
+            found, inner_loss = renew(part, loss)
+            joined = part.joined(found)
+            if not inner_loss < BETTER * loss or (joined.nnz > budget and stop()):
+                continue
+            joined = _within_budget(problem, joined, budget, stop)
+            after = problem.loss(joined.weights, joined.signs)
+            if after < loss:
+                hidden, loss = joined, after
+        return polish(problem, hidden, least_fall=FALL, stop=stop) if loss < first else (hidden, loss)
+    except KeyboardInterrupt:
+        # What a part had come to is no network.
+        raise InterruptedRoundsError(hidden) from None
 
 
 def _within_budget(problem: Problem, hidden: HiddenLayer, budget: int, stop: Callable[[], bool]) -> HiddenLayer:
@@ -112,7 +122,7 @@ def _within_budget(problem: Problem, hidden: HiddenLayer, budget: int, stop: Cal
     if hidden.nnz <= budget:
         return hidden
     fitted, _ = polish(problem, hidden, STEPS, stop=stop)
-    return drop_to(problem, fitted, budget, SHARE, STEPS)
+    return drop_to(problem, fitted, budget, SHARE, STEPS, stop)
 
 
 def choose_part(problem: Problem, hidden: HiddenLayer, rng: np.random.Generator) -> Part:

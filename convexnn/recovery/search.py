@@ -21,7 +21,7 @@ from convexnn.recovery.parts import Part, renew_parts
 from convexnn.recovery.proposals import Proposals
 from convexnn.recovery.pursuit import pursue
 from convexnn.recovery.reversals import reverse_neurons
-from convexnn.recovery.rounds import InterruptedRoundsError, Schedule, threshold_rounds
+from convexnn.recovery.rounds import Schedule, threshold_rounds
 from convexnn.recovery.step_rules import STEP_RULES
 
 # A relative mean square error that float64 alone can show: the network is exact.
@@ -226,11 +226,7 @@ class Search:
         def renew(part: Part, loss: float) -> tuple[HiddenLayer, float]:
             return self._renew(Candidate(part.hidden, loss, plan.source, plan.one_sided), part)
 
-        try:
-            return renew_parts(self.problem, plan.hidden, self.budget, self.rng, renew, self.stop)
-        except InterruptedRoundsError:
-            # What a part had come to is no network.
-            raise InterruptedRoundsError(plan.hidden) from None
+        return renew_parts(self.problem, plan.hidden, self.budget, self.rng, renew, self.stop)
 
     def _renew(self, best: Candidate, part: Part) -> tuple[HiddenLayer, float]:
         """Return the best of some candidates for a part, from nothing or from what is there, and its loss."""
@@ -239,6 +235,8 @@ class Search:
         budget = max(1, self.budget - part.rest.nnz + part.extra)
         search = replace(self, problem=part.problem, budget=budget, width=width, bandit=self.part_bandit, is_part=True)
         for _ in range(PART_CANDIDATES):
+            if self.stop():
+                break
             anew = self.rng.random() < ANEW
             plan = search.start(0, best.one_sided, width) if anew else search.move(best)
             candidate = search.run(plan, best.loss)

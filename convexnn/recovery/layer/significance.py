@@ -47,8 +47,18 @@ def drop_insignificant(
         hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds)[0]
 
 
-def drop_to(problem: Problem, hidden: HiddenLayer, budget: int, share: float = SHARE, rounds: int = 20) -> HiddenLayer:
-    """Return the network with at most `budget` weights: those whose loss costs least go, a share of them at a time."""
+def drop_to(
+    problem: Problem,
+    hidden: HiddenLayer,
+    budget: int,
+    share: float = SHARE,
+    rounds: int = 20,
+    stop: Callable[[], bool] = lambda: False,
+) -> HiddenLayer:
+    """Return the network with at most `budget` weights: those whose loss costs least go, a share of them at a time.
+
+    Each fit in between takes one step where `stop` says so.
+    """
     while hidden.nnz > budget:
         gates, features = torch.nonzero(hidden.weights, as_tuple=True)
         excess = len(gates) - budget
@@ -56,7 +66,7 @@ def drop_to(problem: Problem, hidden: HiddenLayer, budget: int, share: float = S
         gone = costs.topk(min(excess, max(1, int(share * len(gates)))), largest=False).indices
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
-        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds)[0]
+        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds, stop=stop)[0]
     return hidden
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from convexnn.recovery import parts as parts_module
 from convexnn.recovery import search as search_module
 from convexnn.recovery.bandit import Bandit, Kind
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
@@ -138,6 +140,50 @@ def test_an_interruption_in_a_part_leaves_the_whole_network(monkeypatch: pytest.
     with pytest.raises(InterruptedRoundsError) as told:
         search.run(plan_of(search, wrong), 1.0)
     assert told.value.hidden is wrong
+
+
+@pytest.mark.parametrize("place", ["choose_part", "drop_to"])
+def test_an_interruption_after_some_parts_leaves_what_they_have_gained(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, planted, wrong = three_and_two()
+    half = HiddenLayer(0.5 * wrong.weights, wrong.signs, wrong.gates)
+    asked, original = list[int](), getattr(parts_module, place)
+
+    def interrupted(*args: Any) -> Any:
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    def renew(part: Part, loss: float) -> tuple[HiddenLayer, float]:
+        asked.append(1)
+        spare = part.hidden.weights.flip(1) if len(asked) > 1 else part.hidden.weights
+        found = HiddenLayer(2.0 * part.hidden.weights, part.hidden.signs, part.hidden.gates)
+        return found.concatenate(HiddenLayer(spare, part.hidden.signs, spare)), 0.0
+
+    monkeypatch.setattr(parts_module, place, interrupted)
+    with pytest.raises(InterruptedRoundsError) as told:
+        renew_parts(problem, half, half.nnz, np.random.default_rng(0), renew, lambda: False)
+    assert told.value.hidden.nnz <= half.nnz
+    found = told.value.hidden
+    assert problem.loss(found.weights, found.signs) < problem.loss(half.weights, half.signs)
+
+
+def test_once_time_is_up_a_part_has_no_more_candidates_and_weights_too_many_are_not_dropped() -> None:
+    problem, planted, wrong = three_and_two()
+    search = replace(searching(problem, planted), stop=lambda: True)
+    part = choose_part(problem, wrong, search.rng)
+    assert search._renew(Candidate(part.hidden, 0.1, ""), part) == (part.hidden, 0.1)
+    asked = list[int]()
+
+    def renew(part: Part, loss: float) -> tuple[HiddenLayer, float]:
+        asked.append(1)
+        crowded = HiddenLayer(1e-3 * torch.ones_like(part.hidden.weights), part.hidden.signs, part.hidden.gates)
+        return part.hidden.concatenate(crowded), 0.0
+
+    found, _ = renew_parts(problem, wrong, wrong.nnz, search.rng, renew, lambda: bool(asked))
+    assert asked == [1]
+    assert found is wrong
 
 
 def test_no_part_is_searched_where_time_is_up() -> None:
