@@ -219,7 +219,7 @@ class Relaxation:
             target, layers = batch.target.numpy(), [*self.hidden, self.last]
             own = self.rows[target], self.offsets[target]
             return torch.as_tensor(crown_upper(*own, layers, self.region, [*splits, None], held))
-        shares = shares_of(batch.weights.double(), self.members[batch.target]).numpy()
+        shares = shares_of(batch.weights.double().clamp(0.0, 1.0), self.members[batch.target]).numpy()
         layers = [*self.hidden, self.last, self._functions]
         upper = crown_upper(shares, np.zeros(len(shares)), layers, self.region, [*splits, None, None], held)
         # The shares add up to 1 but for the rounding of their sum and of each.

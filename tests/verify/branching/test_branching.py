@@ -119,6 +119,15 @@ def test_means_bound_the_least_function_in_exact_arithmetic(data: Any) -> None:
             assert min(y + Fraction(offset) for y, offset in zip(outputs, offsets, strict=True)) <= Fraction(upper)
 
 
+@pytest.mark.parametrize("weights", [[1e308, 1e308], [-1.0, 0.5], [1e-320, 1e-320], [np.inf, 1.0], [np.nan, 1.0]])
+def test_weights_that_are_none_prove_nothing_wrong(weights: list[float]) -> None:
+    """A sum of such weights overflows, or is not of means; they may be what a solver returns."""
+    network = cx.SparseReLUNetwork([([[1.0], [-1.0]], None), ([[1.0, 1.0], [0.0, 0.0]], None)])
+    relaxation = together(network, verify.Box([-1.0], [1.0]), [1.0, 3.0])
+    given = replace(relaxation.roots(), weights=torch.tensor([weights], dtype=torch.float64))
+    assert float(relaxation.proven(given)[0]) >= 2.0
+
+
 def test_the_weights_of_a_mean_that_is_never_above_0_are_found() -> None:
     network = zoo.network((3, 4, 1), seed=1)
     weight, _ = network.layers[-1]
