@@ -84,7 +84,9 @@ def read_module(module: Any, shapes: Sequence[Shape] = (), output: str | None = 
 
 def _plain(given: Any) -> nn.Module:
     """Return a torch module, the one that torch.compile has wrapped; what has no code to follow is refused."""
-    module = getattr(given, "_orig_mod", given)
+    # Other modules may have a part of this name, and more code.
+    compiled = type(given).__module__.startswith("torch._dynamo")
+    module = getattr(given, "_orig_mod", given) if compiled else given
     if isinstance(given, type) or not isinstance(module, nn.Module):
         what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__} of torch"
         raise TypeError(f"network is {what}; expected a torch.nn.Module, the one that it belongs to or was made of")

@@ -31,7 +31,7 @@ class Called(nn.Module):
 
 CALLS: dict[str, tuple[Called, tuple[int, ...]]] = {
     "NumPy's names of axes": (
-        Called(lambda m, y: torch.stack([y.sum(axis=1, keepdims=True), y.amax(axis=1).unsqueeze(axis=1)], axis=1)),
+        Called(lambda m, y: torch.stack([y.sum(axis=1, keepdims=True), y.amax(axis=1).unsqueeze(axis=1)], axis=1)),  # type: ignore[call-arg]
         ROW,
     ),
     "arguments by name": (
@@ -135,6 +135,8 @@ def test_a_script_is_refused() -> None:
 class Compiled(nn.Module):
     """What torch.compile returns, as far as it tells the module; importing its compiler takes half a minute."""
 
+    __module__ = "torch._dynamo.eval_frame"
+
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._orig_mod = module
@@ -146,6 +148,24 @@ class Compiled(nn.Module):
 def test_a_compiled_module_is_the_one_that_was_compiled() -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     assert verify.read_network(Compiled(module)) == verify.read_network(module)
+
+
+class Shifted(nn.Module):
+    """A module of anyone's own that has a part of the name that torch.compile gives."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, x: Tensor) -> Any:
+        return self._orig_mod(x) + 5.0
+
+
+def test_a_part_of_the_name_that_the_compiler_gives_is_not_the_module() -> None:
+    inner = nn.Linear(3, 2)
+    x = np.ones((1, 3))
+    shifted, plain = verify.read_network(Shifted(inner)), verify.read_network(inner)
+    assert np.allclose(shifted.predict(x), plain.predict(x) + 5.0)
 
 
 @pytest.mark.parametrize("module", [nn.Linear(6, 2), Called(lambda m, y: y.relu())])
