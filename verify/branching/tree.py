@@ -93,7 +93,7 @@ def branch(
         best = next(filter(visit, tree.take_points()), None)
         if best is not None:
             return tree.result("a point was found", best)
-        if tree.open.phase.numel() > LARGEST:
+        if tree.open.phase.numel() + tree.open.weights.numel() > LARGEST:
             return tree.result("there were too many subproblems")
     if len(tree.open):
         return tree.result("it was stopped")

@@ -16,6 +16,9 @@ from verify.splitting.inquired import Inquired
 from verify.splitting.schedule import SCHEDULE, takes_programs
 from verify.splitting.settling import Settling
 
+# Goals times functions beyond which goals of several functions are not split for: each subproblem has a weight for all.
+LARGEST = 1 << 24
+
 
 class NeuronSplitting:
     """Branch and bound on goals of an inquiry: searches of subproblems and sharper bounds of neurons in turns.
@@ -49,8 +52,11 @@ class NeuronSplitting:
             return self._search_in_stages(goals, visit, until)
 
     def _above(self, goals: Sequence[Goal]) -> list[Goal]:
-        """Return the goals that may be met above the level."""
-        return [goal for goal in goals if not goal.ruled_out and goal.bound(self.inquiry.upper) > self.level]
+        """Return the goals that may be met above the level, those of one function alone where there are too many."""
+        left = [goal for goal in goals if not goal.ruled_out and goal.bound(self.inquiry.upper) > self.level]
+        single = [goal for goal in left if len(goal.chosen) == 1]
+        several = len(single) < len(left)
+        return single if several and len(left) * len(_used_by(left)) > LARGEST else left
 
     def _search_in_stages(self, goals: Sequence[Goal], visit: Callable[[Floats], bool], until: float) -> bool:
         """Search and sharpen in turns, in torch's modes as they should be."""
@@ -123,8 +129,17 @@ def _functions_of(goals: list[Goal]) -> tuple[list[int], NDArray[np.bool_] | Non
     """Return the functions of goals, and which each has (g, t); None where each has one, in this order."""
     if all(len(goal.chosen) == 1 for goal in goals):
         return [goal.chosen[0] for goal in goals], None
-    used = sorted({index for goal in goals for index in goal.chosen})
-    return used, np.array([[index in goal.chosen for index in used] for goal in goals])
+    used = _used_by(goals)
+    place = {index: position for position, index in enumerate(used)}
+    members = np.zeros((len(goals), len(used)), dtype=bool)
+    for number, goal in enumerate(goals):
+        members[number, [place[index] for index in goal.chosen]] = True
+    return used, members
+
+
+def _used_by(goals: Sequence[Goal]) -> list[int]:
+    """Return the functions that goals have, each once."""
+    return sorted({index for goal in goals for index in goal.chosen})
 
 
 def above(inquiry: Inquired, chosen: Sequence[int], level: float) -> list[int]:

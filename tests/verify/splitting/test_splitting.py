@@ -18,7 +18,9 @@ from verify.answers.witness import all_hold
 from verify.bounds.functions import Functions
 from verify.questions.inquiry import Inquiry
 from verify.questions.resources import resources_of
+from verify.splitting import neuron_splitting
 from verify.splitting.goals import Goal
+from verify.splitting.neuron_splitting import NeuronSplitting
 from verify.splitting.turns import Splitting
 
 KINDS = ("box", "linf", "l1", "cut box", "cut l1", "l2")
@@ -193,6 +195,23 @@ def test_a_mean_of_0_rules_out_constraints_that_are_all_strict() -> None:
         goal = Goal([0, 1], strict)
         goal.take(0.0, 0.0)
         assert goal.ruled_out is proven
+
+
+def test_goals_of_too_many_functions_are_no_arrays_beyond_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each subproblem has a weight for every function: ten thousand goals of three would take gigabytes."""
+    rng = np.random.default_rng(0)
+    net = cx.SparseReLUNetwork([(rng.standard_normal((4, 2)), None), (rng.standard_normal((3, 4)), None)])
+    inquiry = inquiry_of(net, verify.LinfBall(np.zeros(2), 1.0), np.eye(3), [0.1, 0.2, 0.3])
+    inquiry.tighten()
+    several, single = Goal([0, 1], [False, False]), Goal([2], [True])
+    neurons = NeuronSplitting(inquiry, lambda point: False, 0.0)
+    assert neurons.able([several])
+    monkeypatch.setattr(neuron_splitting, "LARGEST", 1)
+    assert not neurons.able([several])
+    assert neurons.able([several, single])
+    neurons.run([several, single], 10.0)
+    assert several.ceiling == np.inf
+    assert single.ceiling < np.inf
 
 
 def test_neurons_have_no_turn_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
