@@ -32,7 +32,9 @@ def reverse_neurons(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLaye
     neurons = weights[~single] * signs[~single, None]
     size = np.abs(weights[weights != 0.0]).mean() if weights.any() else 0.0
     tolerance = size * float(np.exp(rng.uniform(*np.log(TOLERANCES))))
-    turned = _fewest(sides, neurons, tolerance, rng)
+    # Inputs that no neuron reads count for nothing, and may be thousands.
+    read = weights.any(axis=0)
+    turned = _fewest(sides[:, read], neurons[:, read], tolerance, rng)
     if not turned.any():
         return hidden
     sides = np.where(np.abs(after := _moved(sides, turned @ neurons)) > tolerance, after, 0.0)

@@ -44,7 +44,6 @@ RISING = (0.4, 0.95)
 # Share of the candidates beside a linear function whose neurons are turned to see a row from the other side.
 TURNS = 0.2
 
-
 # Share of the candidates that begin with neurons turned round where that saves weights.
 REVERSED = 0.5
 
@@ -188,7 +187,7 @@ class Search:
         return CandidatePlan(blocks, schedule, kinds, rule, move.name, one_sided, move=number)
 
     def run(self, plan: CandidatePlan, best: float) -> Candidate:
-        """Return what becomes of a plan, and credit its step rule with what it betters the loss `best` by."""
+        """Return what becomes of a plan, and credit its kind, rule and move with what it betters the loss `best` by."""
         propose = partial(self._proposals.mixed, plan.kinds)
         if plan.kind == Kind.PURSUIT:
             hidden, loss = self._pursue(plan)

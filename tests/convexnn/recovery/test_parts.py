@@ -146,7 +146,7 @@ def test_an_interruption_in_a_part_leaves_the_whole_network(monkeypatch: pytest.
 def test_an_interruption_after_some_parts_leaves_what_they_have_gained(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    problem, planted, wrong = three_and_two()
+    problem, _, wrong = three_and_two()
     half = HiddenLayer(0.5 * wrong.weights, wrong.signs, wrong.gates)
     asked, original = list[int](), getattr(parts_module, place)
 
