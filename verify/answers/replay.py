@@ -129,7 +129,9 @@ def _read_replay(source: Any, explicit: bool) -> Replay | None:
     if explicit and callable(source):
         return Replay(source, np.dtype(np.float32), "the model")
     if explicit:
-        raise TypeError(f"model is a {type(source).__name__}; expected a torch module, an ONNX model, or a callable")
+        raise TypeError(
+            f"model is a {type(source).__name__}; expected a torch module, an ONNX model, a network, or a callable"
+        )
     return None
 
 

@@ -244,7 +244,7 @@ class TestFunctions:
         ({"time_limit": -1}, ValueError, "time_limit is -1"),
         ({"backend": "cplex"}, ValueError, "backend 'cplex' is unknown"),
         ({"network": 3}, TypeError, "network is a int"),
-        ({"model": 3}, TypeError, "model is a int; expected a torch module, an ONNX model, or a callable"),
+        ({"model": 3}, TypeError, "model is a int; expected a torch module, an ONNX model, a network, or a callable"),
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
