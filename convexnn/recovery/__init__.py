@@ -1,7 +1,6 @@
 """Recovery with unknown gates: a search over networks with one hidden layer and one output.
 
 In come data, a budget and a width; out comes the Solution of the best network found. Start reading in `recover.py`,
-then `course.py` (the starts, and a checkpoint of them), `restarts.py` (the stages of one), `search.py` (candidates,
-made by `moves.py`, with fresh gates from `proposals.py`) and `rounds.py` (hard thresholding, after each step of which
-the gates become the new weights).
+then `course.py` (the starts, and a checkpoint of them), `restarts.py` (the stages of one) and `search.py` (candidates
+that perturb the best network, of what is in `candidates/`).
 """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from convexnn.recovery.gate_fits import MOST_ROWS as FITTED_ROWS
+from convexnn.recovery.candidates.gate_fits import MOST_ROWS as FITTED_ROWS
+from convexnn.recovery.candidates.proposals import ORDERS, POOL
 from convexnn.recovery.layer.all_rows import BLOCK
 from convexnn.recovery.layer.linear_part import MOST_ROWS as BESIDE_ROWS
 from convexnn.recovery.layer.problem import TILE_ROWS
-from convexnn.recovery.proposals import ORDERS, POOL
 from convexnn.recovery.restarts import stage_sizes
 from convexnn.recovery.search import MOST_SLACK
 

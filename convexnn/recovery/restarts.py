@@ -9,15 +9,15 @@ from math import isfinite
 import numpy as np
 import torch
 
-from convexnn.recovery.bandit import Bandit
+from convexnn.recovery.candidates.bandit import Bandit
+from convexnn.recovery.candidates.proposals import Proposals
+from convexnn.recovery.candidates.rounds import InterruptedRoundsError
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.linear_part import is_uncentred, unfold
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem, mean_square
 from convexnn.recovery.layer.significance import drop_dust, drop_to, is_noise
 from convexnn.recovery.options import RecoveryOptions
-from convexnn.recovery.proposals import Proposals
-from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, FINE, Candidate, CandidatePlan, Search
 from convexnn.solvers.common.deadline import Deadline
 

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.recovery.bandit import Bandit, Kind
-from convexnn.recovery.gate_fits import Neurons
+from convexnn.recovery.candidates.bandit import Bandit, Kind
+from convexnn.recovery.candidates.gate_fits import Neurons
+from convexnn.recovery.candidates.moves import MOVES, MOVES_OF_FEW_ROWS, drop_random_neurons, turn_neurons
+from convexnn.recovery.candidates.parts import Part, renew_parts
+from convexnn.recovery.candidates.proposals import Proposals
+from convexnn.recovery.candidates.pursuit import pursue
+from convexnn.recovery.candidates.reversals import reverse_neurons
+from convexnn.recovery.candidates.rounds import Schedule, threshold_rounds
+from convexnn.recovery.candidates.step_rules import STEP_RULES
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
-from convexnn.recovery.moves import MOVES, MOVES_OF_FEW_ROWS, drop_random_neurons, turn_neurons
-from convexnn.recovery.parts import Part, renew_parts
-from convexnn.recovery.proposals import Proposals
-from convexnn.recovery.pursuit import pursue
-from convexnn.recovery.reversals import reverse_neurons
-from convexnn.recovery.rounds import Schedule, threshold_rounds
-from convexnn.recovery.step_rules import STEP_RULES
 
 # A relative mean square error that float64 alone can show: the network is exact.
 EXACT = 1e-20

@@ -10,7 +10,7 @@ import torch
 
 import convexnn as cx
 import convexnn.fitting.joint as joint_module
-import convexnn.recovery.rounds as rounds_module
+import convexnn.recovery.candidates.rounds as rounds_module
 from convexnn.checks import Floats
 from convexnn.datasets import planted
 from convexnn.fitting.combination import prune_by_saliency

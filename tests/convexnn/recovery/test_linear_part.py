@@ -10,14 +10,14 @@ import torch
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.recovery.gate_fits import fit_gates
+from convexnn.recovery.candidates.gate_fits import fit_gates
+from convexnn.recovery.candidates.moves import turn_neurons
+from convexnn.recovery.candidates.proposals import Proposals
+from convexnn.recovery.candidates.pursuit import pursue
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
 from convexnn.recovery.layer.linear_part import is_uncentred, split_linear, unfold
 from convexnn.recovery.layer.problem import Problem, normal_equations
 from convexnn.recovery.layer.support_steps import unit_columns
-from convexnn.recovery.moves import turn_neurons
-from convexnn.recovery.proposals import Proposals
-from convexnn.recovery.pursuit import pursue
 from tests.helpers.recovery_problems import layer
 
 FEATURES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Floats]] = {

@@ -11,12 +11,12 @@ import torch
 
 from convexnn.recovery import parts as parts_module
 from convexnn.recovery import search as search_module
-from convexnn.recovery.bandit import Bandit, Kind
+from convexnn.recovery.candidates.bandit import Bandit, Kind
+from convexnn.recovery.candidates.parts import EXTRA, MOST_NEURONS, Part, choose_part, kink_shares, renew_parts
+from convexnn.recovery.candidates.rounds import InterruptedRoundsError
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
-from convexnn.recovery.parts import EXTRA, MOST_NEURONS, Part, choose_part, kink_shares, renew_parts
-from convexnn.recovery.rounds import InterruptedRoundsError
 from convexnn.recovery.search import EXACT, Candidate, CandidatePlan, Search
 
 INPUTS = 20

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import convexnn as cx
-import convexnn.recovery.rounds as rounds_module
+import convexnn.recovery.candidates.rounds as rounds_module
 from convexnn.checks import Floats
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import Problem

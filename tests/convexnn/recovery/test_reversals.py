@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from convexnn.recovery.candidates.reversals import _moved, _of_one_input, _sides, reverse_neurons
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
-from convexnn.recovery.reversals import _moved, _of_one_input, _sides, reverse_neurons
 
 
 def output(hidden: HiddenLayer, rows: torch.Tensor) -> torch.Tensor:

@@ -13,12 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convexnn.recovery.candidates.proposals import Proposals
+from convexnn.recovery.candidates.rounds import Schedule, _Course, threshold_rounds
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import TILE_ROWS, Evaluation, Problem, normal_equations
 from convexnn.recovery.layer.support_steps import UnitColumns, conjugate_steps, damped_step
-from convexnn.recovery.proposals import Proposals
-from convexnn.recovery.rounds import Schedule, _Course, threshold_rounds
 from tests.helpers.recovery_problems import layer, planted, small_problem
 
 

@@ -11,12 +11,12 @@ import torch
 
 import convexnn as cx
 from convexnn.recovery import restarts
-from convexnn.recovery.bandit import Bandit
+from convexnn.recovery.candidates.bandit import Bandit
+from convexnn.recovery.candidates.moves import drop_random_neurons, drop_random_weights, drop_weak_neurons
+from convexnn.recovery.candidates.proposals import KINDS, Proposals
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import Problem
-from convexnn.recovery.moves import drop_random_neurons, drop_random_weights, drop_weak_neurons
 from convexnn.recovery.options import RecoveryOptions
-from convexnn.recovery.proposals import KINDS, Proposals
 from convexnn.recovery.restarts import StartSearch, stage_sizes
 from convexnn.recovery.search import EXACT, Candidate, CandidatePlan, Search
 from convexnn.solvers.common.deadline import Deadline

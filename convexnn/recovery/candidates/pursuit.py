@@ -7,7 +7,7 @@ from math import log
 
 import torch
 
-from convexnn.recovery.gate_fits import Neurons
+from convexnn.recovery.candidates.gate_fits import Neurons
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel, without_linear_neurons
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem, mean_square

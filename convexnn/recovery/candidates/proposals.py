@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.recovery.gate_fits import Neurons, fit_gates
+from convexnn.recovery.candidates.gate_fits import Neurons, fit_gates
 from convexnn.recovery.layer.problem import Problem
 
 # Inputs of a sparse gate, drawn anew for each: 2 to 7.

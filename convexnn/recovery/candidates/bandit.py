@@ -8,8 +8,8 @@ from enum import IntEnum
 import numpy as np
 
 from convexnn.checks import Floats
-from convexnn.recovery.moves import MOVES_OF_FEW_ROWS
-from convexnn.recovery.step_rules import STEP_RULES
+from convexnn.recovery.candidates.moves import MOVES_OF_FEW_ROWS
+from convexnn.recovery.candidates.step_rules import STEP_RULES
 
 
 class Kind(IntEnum):

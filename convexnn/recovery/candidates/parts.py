@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convexnn.recovery.candidates.rounds import InterruptedRoundsError
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.layer.polish import polish
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_to
-from convexnn.recovery.rounds import InterruptedRoundsError
 
 # Parts that a candidate searches, one after the other, the most neurons of one, and the largest share of all.
 PARTS, MOST_NEURONS, LARGEST_SHARE = 5, 16, 1 / 3
