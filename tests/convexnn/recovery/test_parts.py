@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from convexnn.recovery import parts as parts_module
 from convexnn.recovery import search as search_module
+from convexnn.recovery.candidates import parts as parts_module
 from convexnn.recovery.candidates.bandit import Bandit, Kind
 from convexnn.recovery.candidates.parts import EXTRA, MOST_NEURONS, Part, choose_part, kink_shares, renew_parts
 from convexnn.recovery.candidates.rounds import InterruptedRoundsError
