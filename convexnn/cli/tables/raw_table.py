@@ -18,6 +18,9 @@ DECIMALS = (".", ",")
 # Cells 0, 1, 2, ... from which on a first row is a header: 0, 1 may well be data.
 FEWEST_COUNTED = 3
 
+# Digits of a number that may be a name: a year, a count.
+MOST_DIGITS = 9
+
 # Columns that an error lists.
 MANY = 40
 
@@ -54,9 +57,9 @@ class RawTable:
 
     @property
     def remarks(self) -> list[str]:
-        """Remarks on what the first row was taken for, where that is not plain, and on columns of one name."""
+        """Remarks on what the first row was taken for, where it counts, and on columns of one name."""
         said = [f"another column of the name {before!r} is {name!r} here" for before, name in self.renamed]
-        if self.mark and not self.header:
+        if self.mark and not self.header and _counts_up(self.rows[0][1]):
             said.append(
                 f"line {self.rows[0][0]} is taken for data, not for a header: columns are named by their index from 0"
             )
@@ -163,6 +166,18 @@ def _counts_columns(first: Sequence[str]) -> bool:
     """Whether a row is 0, 1, 2 and so on: what pandas writes above columns without names."""
     cells = first[1:] if first and not first[0] else first
     return len(cells) >= FEWEST_COUNTED and list(cells) == list(map(str, range(len(cells))))
+
+
+def _counts_up(first: Sequence[str]) -> bool:
+    """Whether a row is three whole numbers or more, each one more than the last: years, perhaps, as a header."""
+    if len(first) < FEWEST_COUNTED or not all(map(_is_short_count, first)):
+        return False
+    numbers = list(map(int, first))
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _is_short_count(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit() and len(cell) <= MOST_DIGITS
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

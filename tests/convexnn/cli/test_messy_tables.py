@@ -154,7 +154,13 @@ FITTED: dict[str, tuple[bytes, list[str], dict[str, Any], str]] = {
         {"features": ["0", "1"], "rows": 3},
         "line 1 is taken for data, not for a header: columns are named by their index from 0",
     ),
-    "data that count": (b"0,1\n1,0\n1,1\n", [], {"features": ["0"], "rows": 3}, "line 1 is taken for data"),
+    "data that count": (b"0,1\n1,0\n1,1\n", [], {"features": ["0"], "rows": 3}, ""),
+    "a row of long numbers": (
+        b"1" * 30 + b",1,2\n4,5,6\n7,8,9\n",
+        [],
+        {"features": ["0", "1"], "rows": 3},
+        "",
+    ),
     "missing in more words": (
         b"a,b,y\n1,NaT,1\nn.a.,2,2\n4,\\N,3\n9,-nan,4\n#NA,5,7\n",
         ["--missing", "median"],
