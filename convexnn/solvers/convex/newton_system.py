@@ -25,9 +25,12 @@ LEFT_OUT = 0.25
 
 
 class Factor(Protocol):
-    """What the loss adds to the blocks, factored."""
+    """What the loss adds to the blocks, factored.
 
-    def correction(self, plain: Floats) -> Floats:
+    It does not hold its system: a circle of the two would keep the arrays of past iterations until they are collected.
+    """
+
+    def correction(self, system: NewtonSystem, plain: Floats) -> Floats:
         """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d), or nearly."""
 
 
@@ -73,7 +76,7 @@ class NewtonSystem:
 
     def _solve(self, right: Floats) -> Floats:
         plain = np.einsum("bij,bj->bi", self.inverse, right)
-        return plain - self.factor.correction(plain)
+        return plain - self.factor.correction(self, plain)
 
     def _apply(self, neurons: Floats) -> Floats:
         cones = self.cones
@@ -103,7 +106,8 @@ class NewtonSystem:
         if directions.count < len(self.cones.X):
             return DirectionFactor(self, directions)
         gram = kernel(self.cones, directions.roots, self.root, self.tile, self.along)
-        return RowFactor(self, gram + np.eye(len(gram)))
+        np.einsum("ii->i", gram)[:] += 1.0
+        return RowFactor(gram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +151,11 @@ class RowFactor:
     definite.
     """
 
-    def __init__(self, system: NewtonSystem, gram: Floats) -> None:
-        self.system, self.factor = system, cho_factor(gram, overwrite_a=True)
+    def __init__(self, gram: Floats) -> None:
+        self.factor = cho_factor(gram, overwrite_a=True)
 
-    def correction(self, plain: Floats) -> Floats:
+    def correction(self, system: NewtonSystem, plain: Floats) -> Floats:
         """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d)."""
-        system = self.system
         dual = cho_solve(self.factor, system.inwards(system.cones.forward(plain)), check_finite=False)
         along = system.cones.adjoint(system.outwards(dual))
         result: Floats = np.einsum("bij,bj->bi", system.inverse, along)
@@ -167,7 +170,7 @@ class DirectionFactor:
     """
 
     def __init__(self, system: NewtonSystem, directions: Directions) -> None:
-        self.system, self.directions = system, directions
+        self.directions = directions
         columns = np.concatenate(
             list(kept_columns(system.cones, directions.roots, system.root, system.tile, system.along))
         )
@@ -177,15 +180,15 @@ class DirectionFactor:
         scales = np.divide(1.0, np.sqrt(directions.sizes), out=np.zeros_like(directions.sizes), where=directions.kept)
         self.frames: Floats = directions.vectors * scales[:, None, :]
 
-    def correction(self, plain: Floats) -> Floats:
+    def correction(self, system: NewtonSystem, plain: Floats) -> Floats:
         """Return B^-1 r - (B + A^T H A)^-1 r for plain = B^-1 r, (q, d), but for what is left out."""
-        m, kept = self.system.cones.m, self.directions.kept
+        m, kept = system.cones.m, self.directions.kept
         difference = plain[:m] - plain[m:]
         asked = np.einsum("jia,ji->ja", self.frames, difference)[kept]
         given = np.zeros(kept.shape)
         given[kept] = asked - cho_solve(self.factor, asked, check_finite=False)
         back = np.einsum("jia,ja->ji", self.frames, given)
-        result: Floats = np.einsum("bij,bj->bi", self.system.inverse, np.concatenate([back, -back]))
+        result: Floats = np.einsum("bij,bj->bi", system.inverse, np.concatenate([back, -back]))
         return result
 
 

@@ -103,4 +103,4 @@ class CoupledSystem(NewtonSystem):
             for a in range(k):
                 gram[:, a] += (root[:, a, None] * plain)[:, :, None] * root
         projected = self.projected(self.projected(gram.reshape(n * k, n * k)).T)
-        return RowFactor(self, projected + np.eye(n * k))
+        return RowFactor(projected + np.eye(n * k))
