@@ -6,7 +6,8 @@ Without a card the same runs on the CPU with small sizes, and what only a card c
 turn: products in float32 and float64 against NumPy's float64; the rate of a bare matrix product, the bandwidth of a
 copy, and the pattern operator beside the time that these two allow; host synchronisations of an iteration of each
 thresholding method (calls that hand a number or a count of the device to Python, counted by a dispatch mode, on a CPU
-too); seconds of `recover` on planted weights, of `fit_network` on random labels, and of the dictionary's step.
+too); a cone program on torch's arrays against NumPy's, and the seconds of `interior_point` and `admm` on one of 20,000
+rows and 500 gates (on a CPU 500 and 50); seconds of `recover` on planted weights and of `fit_network` on labels.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.linear.operator import PatternOperator
+from convexnn.solvers.common.descent import Limits, Progress, descend
+from convexnn.solvers.convex.arrays import ArrayLibrary, NumpyArrays, TorchArrays
+from convexnn.solvers.convex.interior_steps import InteriorPoint
 
 # Operators that wait for the device: a number, a count of entries, or the entries themselves go to the host.
 WAITING = (
@@ -40,6 +44,10 @@ WAITING = (
 SMALL = {"rows": 5000, "features": 100, "gates": 100, "seconds": 5.0}
 LARGE = {"rows": 50_000, "features": 100, "gates": 1000, "seconds": 60.0}
 ERRORS = {"float32": 1e-4, "float64": 1e-12}
+
+# Rows and gates of the cone program by device; its features, and bytes for its systems.
+CONES = {"cpu": (500, 50), "cuda": (20_000, 500)}
+CONE_FEATURES, CONE_BYTES = 20, 1 << 34
 
 # Iterations over which synchronisations are averaged.
 ITERATIONS = 20
@@ -146,6 +154,43 @@ def count_waits(bench: Bench) -> None:
         print(f"host synchronisations of {solver}: {told}")
 
 
+def cone_program(rows: int, gates: int) -> cx.ConvexProgram:
+    """Return a program with cones on planted data."""
+    made = cx.datasets.planted(5, 10, n=rows, d=CONE_FEATURES, seed=0)
+    patterns = cx.sample_patterns(made.X, gates, seed=0)
+    return cx.ConvexProgram(made.X, made.y, patterns, penalty="group_l1", strength=1e-3, cone=True)
+
+
+def check_cones(bench: Bench) -> bool:
+    """Print how far objectives on the device's arrays and NumPy's differ; return whether by no more than the goal."""
+    program, tolerance = cone_program(300, 20), 1e-8
+
+    def objective(arrays: ArrayLibrary) -> float:
+        method = InteriorPoint(program, program.targets[:, 0], tolerance, arrays=arrays)
+        return descend(method.begin(), method.step, Limits(100)).answer.objective
+
+    here, there = objective(NumpyArrays()), objective(TorchArrays(torch.device(bench.device)))
+    difference = abs(here - there) / program.zero_loss
+    print(f"cones, torch's arrays against NumPy's: objectives differ by {difference:.1e} of the loss at zero")
+    return difference <= tolerance
+
+
+def time_cones(bench: Bench) -> None:
+    """Print the seconds of both solvers of cones, with those before the iterations and after."""
+    rows, gates = CONES[bench.device]
+    program = cone_program(rows, gates)
+    for solver in ("interior_point", "admm"):
+        told: list[Progress] = []
+        options = {"device": bench.device, "time_limit": bench.seconds, "memory_limit": CONE_BYTES}
+        began = perf_counter()
+        found = cx.solve(program, solver, callback=told.append, **options)
+        taken, inside = perf_counter() - began, told[-1].seconds if told else 0.0
+        print(
+            f"{solver}, {rows} rows, {CONE_FEATURES} features, {gates} gates: {found.status.name}, {found.iterations} "
+            f"iterations in {inside:.1f} s and {taken - inside:.1f} s beside them"
+        )
+
+
 def time_searches(bench: Bench) -> None:
     """Print the seconds of a recovery and of a fit of labels."""
     X, y = bench.data()
@@ -161,7 +206,7 @@ def time_searches(bench: Bench) -> None:
 
 
 def main() -> int:
-    """Read the command line and print what was measured; 1 where a product is wrong."""
+    """Read the command line and print what was measured; 1 where a product or a cone program is wrong."""
     parser = common.option_parser(__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     for name, value in SMALL.items():
@@ -174,11 +219,13 @@ def main() -> int:
     print(f"{card}, torch {torch.__version__}, n={bench.rows}, d={bench.features}, {bench.gates} gates")
     print(f"TF32 in matrix products: {torch.backends.cuda.matmul.allow_tf32}")
     right = check_products(bench)
+    right &= check_cones(bench)
     time_products(bench)
     count_waits(bench)
+    time_cones(bench)
     time_searches(bench)
     if bench.device == "cpu":
-        print("not measured without a card: its rates, times of the operator on it, and how long the host waits")
+        print("not measured without a card: its rates, times of products and cones on it, how long the host waits")
     print("not measured here: the published solver's step, which needs CuPy and its code")
     return 0 if right else 1
 

@@ -184,7 +184,7 @@ class SoftmaxLoss:
         """Return L(p) in nats."""
         peak = _row_max(prediction)
         shifted = prediction - peak
-        library = _library(prediction)
+        library = library_of(prediction)
         total = library.log(library.exp(shifted).sum(1)) - (target * shifted).sum(1)
         return float(total.sum()) / len(target)
 
@@ -235,7 +235,7 @@ def _centred(values: Any) -> Any:
     return values - values.mean(0)
 
 
-def _library(array: Any) -> Any:
+def library_of(array: Any) -> Any:
     """Return numpy or torch, whichever owns the array; torch is imported by whoever made a tensor."""
     if isinstance(array, np.ndarray):
         return np
@@ -245,15 +245,15 @@ def _library(array: Any) -> Any:
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Any:
-    return _library(condition).where(condition, yes, no)
+    return library_of(condition).where(condition, yes, no)
 
 
 def _sigmoid(values: Any) -> Any:
-    return 0.5 + 0.5 * _library(values).tanh(0.5 * values)
+    return 0.5 + 0.5 * library_of(values).tanh(0.5 * values)
 
 
 def _softplus(values: Any) -> Any:
-    library = _library(values)
+    library = library_of(values)
     size = abs(values)
     return 0.5 * (values + size) + library.log1p(library.exp(-size))
 
@@ -263,20 +263,20 @@ def _row_max(values: Any) -> Any:
 
 
 def _softmax(values: Any) -> Any:
-    weights = _library(values).exp(values - _row_max(values))
+    weights = library_of(values).exp(values - _row_max(values))
     return weights / weights.sum(1)[:, None]
 
 
 def leeway(array: Any) -> float:
     """Return what rounding explains in a share, in the precision of the array."""
-    return 1e3 * float(_library(array).finfo(array.dtype).eps)
+    return 1e3 * float(library_of(array).finfo(array.dtype).eps)
 
 
 def _entropy(shares: Any) -> float:
     """Return -sum s log s over shares of at least 0 up to rounding, 0 log 0 = 0; minus infinity below."""
     if float(shares.min()) < -leeway(shares):
         return -float("inf")
-    library = _library(shares)
+    library = library_of(shares)
     positive = _where(shares > 0.0, shares, 1.0)
     return -float((positive * library.log(positive)).sum())
 

@@ -107,8 +107,8 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         `dtype`, `memory_limit`, `seed`, `callback`; ``stable_iht``: `step`, `n_starts`, `polish`, `swaps`, `tolerance`,
         `max_iterations`, `start`, `memory_limit`, `seed`, `callback`; ``exact``: `engine`, `max_nodes`, `callback`.
         ``admm``, ``fista`` and ``working_set``: `start`, `max_iterations`, `device`, `memory_limit`, `callback`;
-        ``fista``: `dtype`; ``interior_point``: `max_iterations`, `memory_limit`, `callback`; ``cvxpy``: `engine`,
-        `round_below`, `memory_limit`. The functions, with their docstrings, are
+        ``fista``: `dtype`; ``interior_point``: `max_iterations`, `device`, `memory_limit`, `callback`; ``cvxpy``:
+        `engine`, `round_below`, `memory_limit`. The functions, with their docstrings, are
         :func:`~convexnn.solvers.thresholding.hard_thresholding.hard_thresholding`,
         :func:`~convexnn.solvers.thresholding.htp.htp`, :func:`~convexnn.solvers.thresholding.cosamp.cosamp`,
         :func:`~convexnn.solvers.thresholding.niht.niht`, :func:`~convexnn.solvers.thresholding.iht.iht`,

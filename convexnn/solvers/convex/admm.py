@@ -94,7 +94,7 @@ def admm(
         The duals begin at the slope there, so that an optimum is kept; with a cone and l1 or feature_l1 their split
         between penalty and cone has to be found again.
     device : str, default "cpu"
-        A torch device; the cones are projected onto on the CPU.
+        A torch device. Cones are projected onto on the CPU, which was nine tenths of a run on 500 rows and 50 gates.
     memory_limit : int, default 2^30
         Bytes for the masks, and for the factor: 16 min(n, w)^2 must fit, for n rows and w weights of an output, else an
         UnsuitedError.

@@ -5,31 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from convexnn.checks import Floats
+from convexnn.solvers.convex.arrays import Array, ArrayLibrary
 from convexnn.solvers.convex.basis.round_basis import RoundBasis
 
 
 class Barrier(Protocol):
     """strength * R, smoothed by a parameter that goes to 0, with a dual z (q, d) that goes to its gradient."""
 
-    def size_at(self, value: float, points: Floats) -> float:
+    def size_at(self, value: float, points: Array) -> float:
         """Return t such that strength * R of one row of t * points is about `value`; 0 where R does not tell."""
 
-    def first_smoothing(self, neurons: Floats) -> float:
+    def first_smoothing(self, neurons: Array) -> float:
         """Return the smoothing to begin with."""
 
-    def target(self, neurons: Floats, smoothing: float) -> Floats:
+    def target(self, neurons: Array, smoothing: float) -> Array:
         """Return the gradient of the smoothed penalty, (q, d)."""
 
-    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
+    def linearise(self, neurons: Array, dual: Array, smoothing: float) -> Array:
         """Return N (q, d, d), positive semidefinite, with dz = target - z + N du, for z inside the dual ball."""
 
-    def longest_step(self, dual: Floats, change: Floats) -> float:
+    def longest_step(self, dual: Array, change: Array) -> float:
         """Return the longest step that keeps z in the dual ball."""
 
-    def gap(self, neurons: Floats, dual: Floats) -> float:
+    def gap(self, neurons: Array, dual: Array) -> float:
         """Return strength R(u) + conjugate(z) - <z, u>, at least 0."""
 
 
@@ -44,44 +42,46 @@ class NormBarrier:
 
     strength: float
     rows: bool
+    arrays: ArrayLibrary
 
-    def size_at(self, value: float, points: Floats) -> float:
+    def size_at(self, value: float, points: Array) -> float:
         return value / (self.strength * float(self._norms(points).sum(axis=1).mean()))
 
-    def first_smoothing(self, neurons: Floats) -> float:
+    def first_smoothing(self, neurons: Array) -> float:
         return self.strength * float(self._norms(neurons).mean())
 
-    def target(self, neurons: Floats, smoothing: float) -> Floats:
-        height = np.maximum(self._smoothed(neurons, smoothing)[1], 1e-300)
+    def target(self, neurons: Array, smoothing: float) -> Array:
+        height = self._smoothed(neurons, smoothing)[1].clip(1e-300, None)
         return self.strength * neurons / height
 
-    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
+    def linearise(self, neurons: Array, dual: Array, smoothing: float) -> Array:
         root, height = self._smoothed(neurons, smoothing)
         along = self.strength * neurons / root
-        d = neurons.shape[1]
+        identity = self.arrays.eye(neurons.shape[1])
         if not self.rows:
-            return np.eye(d) * ((self.strength - dual * along) / height)[:, None, :]
+            return identity * ((self.strength - dual * along) / height)[:, None, :]
         outer = dual[:, :, None] * along[:, None, :]
-        return (self.strength * np.eye(d) - (outer + outer.transpose(0, 2, 1)) / 2) / height[:, :, None]
+        return (self.strength * identity - (outer + outer.mT) / 2) / height[:, :, None]
 
-    def longest_step(self, dual: Floats, change: Floats) -> float:
-        room = np.maximum(self.strength**2 - self._dots(dual, dual), 0.0)
+    def longest_step(self, dual: Array, change: Array) -> float:
+        room = (self.strength**2 - self._dots(dual, dual)).clip(0.0, None)
         along, square = self._dots(dual, change), self._dots(change, change)
-        step = room / np.maximum(along + np.sqrt(along**2 + square * room), 1e-300)
-        return float(step.min(initial=1.0))
+        step = room / (along + (along**2 + square * room) ** 0.5).clip(1e-300, None)
+        # In this order a step that is not a number stays one.
+        return min(float(step.min()), 1.0) if len(step) else 1.0
 
-    def gap(self, neurons: Floats, dual: Floats) -> float:
+    def gap(self, neurons: Array, dual: Array) -> float:
         return self.strength * float(self._norms(neurons).sum()) - float((dual * neurons).sum())
 
-    def _dots(self, left: Floats, right: Floats) -> Floats:
+    def _dots(self, left: Array, right: Array) -> Array:
         return (left * right).sum(axis=1, keepdims=True) if self.rows else left * right
 
-    def _norms(self, neurons: Floats) -> Floats:
-        return np.sqrt(self._dots(neurons, neurons))
+    def _norms(self, neurons: Array) -> Array:
+        return self._dots(neurons, neurons) ** 0.5
 
-    def _smoothed(self, neurons: Floats, smoothing: float) -> tuple[Floats, Floats]:
+    def _smoothed(self, neurons: Array, smoothing: float) -> tuple[Array, Array]:
         """Return s(u) and t, the smoothed norms and the heights in the second-order cone."""
-        root = np.sqrt(smoothing**2 + self.strength**2 * self._dots(neurons, neurons))
+        root = (smoothing**2 + self.strength**2 * self._dots(neurons, neurons)) ** 0.5
         return root, (smoothing + root) / self.strength
 
 
@@ -90,23 +90,25 @@ class SquareBarrier:
     """strength / 2 * ||u||^2, or nothing at strength 0: smooth as it is, its dual is its gradient."""
 
     strength: float
+    arrays: ArrayLibrary
 
-    def size_at(self, value: float, points: Floats) -> float:
+    def size_at(self, value: float, points: Array) -> float:
         return 0.0
 
-    def first_smoothing(self, neurons: Floats) -> float:
+    def first_smoothing(self, neurons: Array) -> float:
         return 0.0
 
-    def target(self, neurons: Floats, smoothing: float) -> Floats:
+    def target(self, neurons: Array, smoothing: float) -> Array:
         return self.strength * neurons
 
-    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
-        return np.broadcast_to(self.strength * np.eye(neurons.shape[1]), (*neurons.shape, neurons.shape[1]))
+    def linearise(self, neurons: Array, dual: Array, smoothing: float) -> Array:
+        d = neurons.shape[1]
+        return self.arrays.functions.broadcast_to(self.strength * self.arrays.eye(d), (len(neurons), d, d))
 
-    def longest_step(self, dual: Floats, change: Floats) -> float:
+    def longest_step(self, dual: Array, change: Array) -> float:
         return 1.0
 
-    def gap(self, neurons: Floats, dual: Floats) -> float:
+    def gap(self, neurons: Array, dual: Array) -> float:
         return 0.0
 
 
@@ -117,28 +119,28 @@ class BarrierInBasis:
     barrier: Barrier
     basis: RoundBasis
 
-    def size_at(self, value: float, points: Floats) -> float:
+    def size_at(self, value: float, points: Array) -> float:
         return self.barrier.size_at(value, self.basis.weights(points))
 
-    def first_smoothing(self, neurons: Floats) -> float:
+    def first_smoothing(self, neurons: Array) -> float:
         return self.barrier.first_smoothing(self.basis.weights(neurons))
 
-    def target(self, neurons: Floats, smoothing: float) -> Floats:
+    def target(self, neurons: Array, smoothing: float) -> Array:
         return self.basis.slopes(self.barrier.target(self.basis.weights(neurons), smoothing))
 
-    def linearise(self, neurons: Floats, dual: Floats, smoothing: float) -> Floats:
+    def linearise(self, neurons: Array, dual: Array, smoothing: float) -> Array:
         known = self.basis.weights(neurons), self.basis.weight_slopes(dual)
         return self.basis.curvature(self.barrier.linearise(*known, smoothing))
 
-    def longest_step(self, dual: Floats, change: Floats) -> float:
+    def longest_step(self, dual: Array, change: Array) -> float:
         return self.barrier.longest_step(self.basis.weight_slopes(dual), self.basis.weight_slopes(change))
 
-    def gap(self, neurons: Floats, dual: Floats) -> float:
+    def gap(self, neurons: Array, dual: Array) -> float:
         return self.barrier.gap(self.basis.weights(neurons), self.basis.weight_slopes(dual))
 
 
-def barrier_of(penalty: str, strength: float, basis: RoundBasis) -> Barrier:
+def barrier_of(penalty: str, strength: float, basis: RoundBasis, arrays: ArrayLibrary) -> Barrier:
     """Return the barrier of a penalty that does not couple neurons."""
     if penalty in ("group_l1", "l1"):
-        return BarrierInBasis(NormBarrier(strength, rows=penalty == "group_l1"), basis)
-    return BarrierInBasis(SquareBarrier(strength if penalty == "ridge" else 0.0), basis)
+        return BarrierInBasis(NormBarrier(strength, penalty == "group_l1", arrays), basis)
+    return BarrierInBasis(SquareBarrier(strength if penalty == "ridge" else 0.0, arrays), basis)

@@ -14,6 +14,7 @@ from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.convex.arrays import ArrayLibrary, arrays_on
 from convexnn.solvers.convex.interior_steps import InteriorIterate, InteriorPoint
 from convexnn.solvers.convex.newton_system import TILE
 from convexnn.solvers.convex.softmax_steps import SoftmaxPoint
@@ -37,10 +38,11 @@ def interior_point(
     tolerance: float = TOLERANCE,
     max_iterations: int = 200,
     time_limit: float | None = None,
+    device: str = "cpu",
     memory_limit: int = 1 << 30,
     callback: Callback | None = None,
 ) -> Solution:
-    """Solve a cone program by a primal-dual interior point method on the CPU, in float64.
+    """Solve a cone program by a primal-dual interior point method, in float64.
 
     Parameters
     ----------
@@ -53,9 +55,12 @@ def interior_point(
         Of all outputs together; every one has at least one.
     time_limit : float, optional
         Seconds for the iterations.
+    device : str, default "cpu"
+        A torch device, such as ``cuda``. On ``cpu`` the arrays are NumPy's, which are faster there. The first points
+        inside the cones, projections onto them, and the certificate are computed on the CPU.
     memory_limit : int, default 2^30
-        Bytes of the arrays that the method holds: 16 n^2 for its systems, or 16 w^2 + 16 n w where the w = m d
-        weights are fewer, and as many as 192 n m for slacks and multipliers, at least; tiles shrink to fit.
+        Bytes of the arrays that the method holds, on its device: 16 n^2 for its systems, or 16 w^2 + 16 n w where the
+        w = m d weights are fewer, and as many as 192 n m for slacks and multipliers, at least; tiles shrink to fit.
     callback : callable, optional
         Called with a :class:`convexnn.solvers.common.descent.Progress` after each iteration. KeyboardInterrupt, raised
         in it or from outside, returns the best iterate so far, a point of the cones; zero weights before there is one.
@@ -93,13 +98,14 @@ def interior_point(
     ('interior_point', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    arrays = arrays_on(device)
     tile = tile_within(program, as_count(memory_limit, "memory_limit", at_least=0))
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     outputs: list[Outcome] = []
     interrupted, late = False, _is_late(program, limits.time_limit)
     with threadpool_limits(1 if len(program.rows) < THREADED else None, user_api="blas"):
         try:
-            methods = [] if late else _methods(program, tolerance, tile)
+            methods = [] if late else _methods(program, tolerance, tile, arrays)
             for method in methods:
                 done = sum(len(run.history) for _, run in outputs)
                 left = limits.left(done, perf_counter() - began)
@@ -120,11 +126,11 @@ def _is_late(program: ConvexProgram, time_limit: float | None) -> bool:
     return time_limit is not None and seconds > max(time_limit, 0.25)
 
 
-def _methods(program: ConvexProgram, tolerance: float, tile: int) -> list[InteriorPoint]:
+def _methods(program: ConvexProgram, tolerance: float, tile: int, arrays: ArrayLibrary) -> list[InteriorPoint]:
     """Return one method for each output, or one for all where the loss couples them."""
     if program.loss.name == "softmax":
-        return [SoftmaxPoint(program, program.targets, tolerance, tile)]
-    return [InteriorPoint(program, target, tolerance, tile) for target in program.targets.T]
+        return [SoftmaxPoint(program, program.targets, tolerance, tile, arrays)]
+    return [InteriorPoint(program, target, tolerance, tile, arrays) for target in program.targets.T]
 
 
 def tile_within(program: ConvexProgram, memory_limit: int) -> int:
@@ -154,9 +160,10 @@ def _certified(
     row = column = 0
     for method, run in outputs:
         rows = slice(row, row := row + len(run.last.neurons))
-        neurons[rows] = method.cones.basis.weights(run.answer.neurons)
-        polar[rows] = -method.cones.weight_slack_adjoint(method.balanced(run.last))
-        told = method.cones.forward(run.last.neurons).reshape(len(prediction), -1)
+        cones, host = method.cones, method.arrays.host
+        neurons[rows] = host(cones.basis.weights(run.answer.neurons))
+        polar[rows] = -host(cones.weight_slack_adjoint(method.balanced(run.last)))
+        told = host(cones.forward(run.last.neurons)).reshape(len(prediction), -1)
         columns = slice(column, column := column + told.shape[1])
         prediction[:, columns] = told
     runs = [run for _, run in outputs]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite, sqrt
 
 import numpy as np
 
 from convexnn.checks import Floats
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.penalties import into_ball
+from convexnn.solvers.convex.arrays import UNSOLVABLE, Array, ArrayLibrary, NumpyArrays, largest
 from convexnn.solvers.convex.barriers import Barrier, barrier_of
 from convexnn.solvers.convex.gate_cones import GateCones
 from convexnn.solvers.convex.newton_system import TILE, NewtonSystem
@@ -31,6 +33,9 @@ ROUGHLY = 1e-4
 # A change of the neurons by less than this share of the largest is rounding: the certificate has the last word.
 STALLED = 1e-12
 
+# Share of the largest eigenvalue of a block below which it counts as zero; libraries have defaults of their own.
+SINGULAR = 1e-15
+
 
 @dataclass(frozen=True)
 class InteriorIterate:
@@ -41,10 +46,10 @@ class InteriorIterate:
     the barrier's parameter for the penalty.
     """
 
-    neurons: Floats
-    slacks: Floats
-    multipliers: Floats
-    penalty_dual: Floats
+    neurons: Array
+    slacks: Array
+    multipliers: Array
+    penalty_dual: Array
     smoothing: float
     objective: float
     final: bool = False
@@ -63,34 +68,44 @@ class InteriorPoint:
         The goal of the relative gap.
     tile : int
         Entries of one tile of the n x n system's factor.
+    arrays : ArrayLibrary, optional
+        NumPy, the default, or torch on a device.
     """
 
-    def __init__(self, program: ConvexProgram, target: Floats, tolerance: float, tile: int = TILE) -> None:
+    def __init__(
+        self,
+        program: ConvexProgram,
+        target: Floats,
+        tolerance: float,
+        tile: int = TILE,
+        arrays: ArrayLibrary | None = None,
+    ) -> None:
         assert program.penalty is not None
         self.loss, self.penalty, self.strength = program.loss, program.penalty, program.strength or 0.0
-        self.y, self.cones, self.tile = target, self._cones_of(program), tile
-        self.zero_loss = self.loss.value(np.zeros_like(target), target)
+        self.arrays: ArrayLibrary = NumpyArrays() if arrays is None else arrays
+        self.functions, self.y, self.tile = self.arrays.functions, self.arrays.array(target), tile
+        self.cones = self._cones_of(program)
+        self.zero_loss = self.loss.value(self.functions.zeros_like(self.y), self.y)
         self.goal = tolerance * self.zero_loss
-        self.barrier: Barrier = barrier_of(self.penalty.name, self.strength, self.cones.basis)
-        first = self.cones.adjoint(self._gradient(np.zeros(self.cones.owned.shape)))
-        self.first_slope = float(np.abs(first).max(initial=0.0))
+        self.barrier: Barrier = barrier_of(self.penalty.name, self.strength, self.cones.basis, self.arrays)
+        self.first_slope = largest(self.cones.adjoint(self._gradient(self.arrays.zeros(*self.cones.owned.shape))))
 
     def _cones_of(self, program: ConvexProgram) -> GateCones:
-        return GateCones(program)
+        return GateCones(program, self.arrays)
 
-    def _system(self, now: InteriorIterate, weights: Floats, penalty: Floats) -> NewtonSystem:
-        return NewtonSystem(self.cones, np.sqrt(self._curvature(now.neurons)), weights, penalty, self.tile)
+    def _system(self, now: InteriorIterate, weights: Array, penalty: Array) -> NewtonSystem:
+        return NewtonSystem(self.cones, self._curvature(now.neurons) ** 0.5, weights, penalty, self.tile)
 
     def begin(self) -> InteriorIterate:
         """Return a point well inside the cones, its penalty and barrier of the size of the loss at zero."""
         inner = self.cones.interior_points()
         loss, q = max(self.zero_loss, 1e-300), len(inner)
-        linear = float(np.sqrt(np.mean(np.square(self.cones.X @ inner.T))))
-        size = float(np.sqrt(2.0 * loss)) / (linear * np.sqrt(q)) if linear > 0.0 else 1.0
+        linear = sqrt(float(((self.cones.X @ inner.T) ** 2).mean()))
+        size = sqrt(2.0 * loss) / (linear * sqrt(q)) if linear > 0.0 else 1.0
         size = max(size, self.barrier.size_at(loss / q, inner))
         neurons = size * inner
         slacks = self.cones.slacks(neurons)
-        multipliers = np.where(self.cones.bound, loss / self.cones.n_constraints / slacks, 0.0)
+        multipliers = self.functions.where(self.cones.bound, loss / self.cones.n_constraints / slacks, 0.0)
         smoothing = self.barrier.first_smoothing(neurons)
         penalty_dual = 0.5 * self.barrier.target(neurons, smoothing)
         return InteriorIterate(neurons, slacks, multipliers, penalty_dual, smoothing, self._objective(neurons))
@@ -100,8 +115,7 @@ class InteriorPoint:
         try:
             with np.errstate(all="ignore"):
                 return self._step(now)
-        except (np.linalg.LinAlgError, ValueError):
-            # Cholesky's complaint of a matrix that is not positive, or not finite.
+        except UNSOLVABLE:
             return replace(now, objective=float("nan"))
 
     def _step(self, now: InteriorIterate) -> InteriorIterate:
@@ -112,7 +126,7 @@ class InteriorPoint:
         slope = self.cones.adjoint(self._gradient(now.neurons))
         pure = self.barrier.target(now.neurons, 0.0)
         move = system.solve(-slope - pure, ROUGHLY)
-        change = NewtonStep(self, now, system, move, np.zeros_like(now.slacks), pure)
+        change = NewtonStep(self, now, system, move, self.functions.zeros_like(now.slacks), pure)
         reach = change.longest()
         quadratic = self.loss.name == "squared"
         shrink = min(1.0, max((1.0 - reach) ** 2, 1e-3 if quadratic else 0.1))
@@ -124,7 +138,7 @@ class InteriorPoint:
         # A loss that is not quadratic is never followed so far: iterates would run into a corner of their constraints.
         timid = 1.0 if reach < TIMID or not quadratic else 0.0
         product = shrink * mean - (reach**2 if timid else 1.0) * change.slacks * change.multipliers
-        wanted = np.where(self.cones.bound, product / now.slacks, 0.0)
+        wanted = self.functions.where(self.cones.bound, product / now.slacks, 0.0)
         owed = timid * min(shrink, 1.0 - reach) * (slope + now.penalty_dual - self.cones.slack_adjoint(now.multipliers))
         smoothed = self.barrier.target(now.neurons, shrink * now.smoothing)
         move = system.solve(owed - slope - smoothed + self.cones.slack_adjoint(wanted))
@@ -132,7 +146,7 @@ class InteriorPoint:
         length = min(1.0, FRACTION_TO_BOUNDARY * change.longest())
         return self._moved(now, change, length, now.smoothing * (1.0 - length * (1.0 - shrink)))
 
-    def balanced(self, now: InteriorIterate) -> Floats:
+    def balanced(self, now: InteriorIterate) -> Array:
         """Return multipliers a >= 0 near those of the iterate with A^T theta + X^T (2 D_j - I) a_j = z again.
 
         For the l1 penalty alone: the others certify by projection. Late in a run the stiff directions of the system
@@ -146,23 +160,24 @@ class InteriorPoint:
         for _ in range(3):
             blocks = self.cones.blocks(multipliers)
             missing = pulled - self.cones.slack_adjoint(multipliers)
-            shares = (np.linalg.pinv(blocks, hermitian=True) @ missing[:, :, None])[:, :, 0]
-            multipliers = multipliers * np.maximum(1.0 + (self.cones.X @ shares.T) * self.cones.sides, 0.0)
+            inverse = self.functions.linalg.pinv(blocks, rtol=SINGULAR, hermitian=True)
+            shares = (inverse @ missing[:, :, None])[:, :, 0]
+            multipliers = multipliers * (1.0 + (self.cones.X @ shares.T) * self.cones.sides).clip(0.0, None)
         return multipliers
 
-    def _objective(self, neurons: Floats) -> float:
+    def _objective(self, neurons: Array) -> float:
         penalty = self.penalty.value(self.cones.basis.weights(neurons))
         return self.loss.value(self.cones.forward(neurons), self.y) + self.strength * penalty
 
-    def _gradient(self, neurons: Floats) -> Floats:
-        gradient: Floats = self.loss.gradient(self.cones.forward(neurons), self.y)
+    def _gradient(self, neurons: Array) -> Array:
+        gradient: Array = self.loss.gradient(self.cones.forward(neurons), self.y)
         return gradient
 
-    def _curvature(self, neurons: Floats) -> Floats:
+    def _curvature(self, neurons: Array) -> Array:
         """Return the diagonal of the loss's Hessian (n,) in the predictions."""
         if self.loss.name == "squared":
-            return np.full(len(self.y), 1.0 / len(self.y))
-        share = np.abs(self._gradient(neurons)) * len(self.y)
+            return self.functions.full_like(self.y, 1.0 / len(self.y))
+        share = abs(self._gradient(neurons)) * len(self.y)
         return share * (1.0 - share) / len(self.y)
 
     def _moved(self, now: InteriorIterate, change: NewtonStep, length: float, smoothing: float) -> InteriorIterate:
@@ -175,10 +190,10 @@ class InteriorPoint:
             smoothing,
             self._objective(neurons),
         )
-        moved = float(np.abs(neurons - now.neurons).max()) > STALLED * float(np.abs(neurons).max())
+        moved = largest(neurons - now.neurons) > STALLED * largest(neurons)
         return replace(after, final=not moved or self._is_final(after))
 
-    def _inside(self, now: InteriorIterate, change: NewtonStep, length: float) -> tuple[Floats, Floats, float]:
+    def _inside(self, now: InteriorIterate, change: NewtonStep, length: float) -> tuple[Array, Array, float]:
         """Return neurons, slacks and a length no longer than asked, shortened until rounding leaves all slacks above 0.
 
         Slacks are those of the neurons, not their own sum of steps, or they would drift apart.
@@ -198,12 +213,12 @@ class InteriorPoint:
 
     def _is_final(self, now: InteriorIterate) -> bool:
         """Whether the gap that the iterate certifies is small; it is looked at once the barriers' gap is."""
-        if self._estimate(now) > 0.3 * self.goal or not np.isfinite(now.objective):
+        if self._estimate(now) > 0.3 * self.goal or not isfinite(now.objective):
             return False
         if self.penalty.name == "none":
             slope = self.cones.adjoint(self._gradient(now.neurons))
             imbalance = self.cones.slack_adjoint(now.multipliers) - slope
-            return float(np.abs(imbalance).max(initial=0.0)) <= BALANCED * self.first_slope
+            return largest(imbalance) <= BALANCED * self.first_slope
         theta = -self._gradient(now.neurons)
         slope = self.cones.weight_adjoint(theta)
         lifted = slope + self.cones.weight_slack_adjoint(self.balanced(now))
@@ -211,7 +226,7 @@ class InteriorPoint:
             return True
         return self.penalty.name != "l1" and now.objective - self._bound(theta, self.cones.project(slope)) <= self.goal
 
-    def _bound(self, theta: Floats, slope: Floats) -> float:
+    def _bound(self, theta: Array, slope: Array) -> float:
         """Return the lower bound that theta (n,) proves with its adjoint less an element of the polar cones, (q, d)."""
         factor = into_ball(self.penalty.dual_norm(slope), self.strength)
         return self.loss.dual(factor * theta, self.y) - self.penalty.conjugate(factor * slope, self.strength)
@@ -225,20 +240,20 @@ class NewtonStep:
         method: InteriorPoint,
         now: InteriorIterate,
         system: NewtonSystem,
-        neurons: Floats,
-        wanted: Floats,
-        target: Floats,
+        neurons: Array,
+        wanted: Array,
+        target: Array,
     ) -> None:
         self.method, self.now, self.neurons = method, now, neurons
         self.slacks = (method.cones.X @ neurons.T) * method.cones.sides
         self.multipliers = wanted - now.multipliers - system.weights * self.slacks
-        self.penalty_dual = target - now.penalty_dual + np.einsum("bij,bj->bi", system.penalty, neurons)
+        self.penalty_dual = target - now.penalty_dual + method.functions.einsum("bij,bj->bi", system.penalty, neurons)
 
     def longest(self) -> float:
         """Return the longest step up to 1 that keeps slacks and multipliers at least 0, and the dual in its ball."""
-        bound = self.method.cones.bound
+        bound, where = self.method.cones.bound, self.method.functions.where
         shrinking = [
-            float((-change[bound] / value[bound]).max(initial=0.0))
+            float(where(bound, -change / value, 0.0).max())
             for change, value in ((self.slacks, self.now.slacks), (self.multipliers, self.now.multipliers))
         ]
         within_ball = self.method.barrier.longest_step(self.now.penalty_dual, self.penalty_dual)

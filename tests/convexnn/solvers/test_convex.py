@@ -182,12 +182,16 @@ def test_an_engine_without_a_point_is_an_error_in_one_line(monkeypatch: pytest.M
         cx.solve(convex("l1"), "cvxpy")
 
 
-@pytest.mark.parametrize("solver", ["fista", "admm"])
-def test_the_device_changes_nothing(solver: str, device: str) -> None:
-    program = zoo.Case("softmax", 3, "group_l1", "gaussian", True, False).program()
+@pytest.mark.parametrize("loss", ["squared", "softmax"])
+@pytest.mark.parametrize(
+    ("solver", "cone"), [("fista", False), ("admm", False), ("admm", True), ("interior_point", True)]
+)
+def test_the_device_changes_nothing(solver: str, cone: bool, loss: str, device: str) -> None:
+    case = zoo.Case(loss, 3 if loss == "softmax" else 1, "group_l1", "gaussian", True, cone)
+    program = case.program()
     there, here = (cx.solve(program, solver, device=where) for where in (device, "cpu"))
     assert there.objective == pytest.approx(here.objective, rel=1e-6)
-    assert there.status is cx.Status.CONVERGED
+    check(case, there)
 
 
 def test_the_logistic_ridge_program_is_scikit_learns() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from convexnn.checks import Bools, Floats
 from convexnn.program.convex_program import ConvexProgram
+from convexnn.program.losses import library_of
 
 # Directions in which the data reach less than this share of the farthest are taken as if they reached that far.
 THIN = 1e-10
@@ -26,34 +28,34 @@ class RoundBasis:
 
     Attributes
     ----------
-    matrix : ndarray (d, d) or None
-        T; None for weights as they are.
+    matrix : ndarray or Tensor (d, d), or None
+        T; None for weights as they are. What the methods take and return is of the same library.
     """
 
-    matrix: Floats | None
+    matrix: Any
 
     @cached_property
-    def inverse(self) -> Floats | None:
+    def inverse(self) -> Any:
         """The inverse of T."""
-        return None if self.matrix is None else np.asarray(np.linalg.inv(self.matrix))
+        return None if self.matrix is None else library_of(self.matrix).linalg.inv(self.matrix)
 
-    def rows(self, X: Floats) -> Floats:
+    def rows(self, X: Any) -> Any:
         """Return the rows X T."""
         return X if self.matrix is None else X @ self.matrix
 
-    def weights(self, coordinates: Floats) -> Floats:
+    def weights(self, coordinates: Any) -> Any:
         """Return the weights (q, d) at coordinates (q, d)."""
         return coordinates if self.matrix is None else coordinates @ self.matrix.T
 
-    def slopes(self, slopes: Floats) -> Floats:
+    def slopes(self, slopes: Any) -> Any:
         """Return the slopes (q, d) in the coordinates that belong to slopes in the weights."""
         return slopes if self.matrix is None else slopes @ self.matrix
 
-    def weight_slopes(self, slopes: Floats) -> Floats:
+    def weight_slopes(self, slopes: Any) -> Any:
         """Return the slopes (q, d) in the weights that belong to slopes in the coordinates."""
         return slopes if self.inverse is None else slopes @ self.inverse
 
-    def curvature(self, blocks: Floats) -> Floats:
+    def curvature(self, blocks: Any) -> Any:
         """Return T^T N T for matrices N (q, d, d)."""
         return blocks if self.matrix is None else self.matrix.T @ blocks @ self.matrix
 
