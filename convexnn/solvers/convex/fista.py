@@ -199,11 +199,17 @@ def prepare(
     """Return what stays fixed in a run with an operator of weights, in the precision of that."""
     unpenalised = program.penalty is not None and program.penalty.name == "none"
     residual = KKTResidual(program, operator.cast("float64")) if unpenalised else None
-    target = operator.tensor(program.targets)
+    target = operator.tensor(_within_range(program))
     penalty = BasisPenalty(program, target, memory_limit)
     inside = operator.cast(str(target.dtype).removeprefix("torch."), penalty.basis.matrix)
     newton = LiveNewton(inside, penalty, program.strength or 0.0, memory_limit)
     return FistaProblem(program, penalty, inside, target, tolerance, residual, newton)
+
+
+def _within_range(program: ConvexProgram) -> Floats:
+    """Return the targets, less a mean that the intercept takes up: beside a large one float32 sees nothing else."""
+    takes_up = program.intercept and program.loss.name == "squared"
+    return program.targets - program.targets.mean(axis=0) if takes_up else program.targets
 
 
 def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
