@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.program.intercepts import with_intercept
+from convexnn.program.intercepts import LabelInterceptLoss, with_intercept
 from convexnn.program.losses import Loss, loss_named
 from convexnn.program.penalties import penalty_named
 from convexnn.solvers.registry import able_solvers
@@ -126,7 +126,7 @@ def test_the_network_has_it_as_the_bias_of_its_outputs(loss: str, cone: bool) ->
 def test_predictions_far_from_zero_move_the_intercept_alone(loss: str, outputs: int, far: float) -> None:
     rng = np.random.default_rng(0)
     target = np.eye(3)[rng.integers(3, size=50)] if loss == "softmax" else np.sign(rng.standard_normal((50, 1)))
-    prediction, asked = rng.standard_normal((50, outputs)), with_intercept(loss)
+    prediction, asked = rng.standard_normal((50, outputs)), LabelInterceptLoss(loss_named(loss))
     shifts = far * np.linspace(1.0, 2.0, outputs)
     near, there = asked.intercept(prediction, target), asked.intercept(prediction + shifts, target)
     expected = near - shifts + (shifts.mean() if loss == "softmax" else 0.0)
@@ -152,6 +152,7 @@ def test_features_with_an_offset_under_gates_without_a_bias(loss: str, penalty: 
     centred = points - points.mean(axis=0)
     reference = least_linear(loss, centred, y, program.strength or 0.0, penalty)
     assert solution.objective == pytest.approx(reference, abs=2e-6 * program.zero_loss)
+    assert able_solvers(program)[0] == cx.solve(program, time_limit=30).solver == "fista"
 
 
 def least_linear(loss: str, X: Floats, y: Any, strength: float, penalty: str) -> float:
