@@ -16,6 +16,7 @@ from convexnn.cli.common import options as shared
 from convexnn.cli.common.printing import print_remark, score_name
 from convexnn.cli.files.data_file import Rows, read_rows
 from convexnn.cli.files.writable import writable_if_given
+from convexnn.cli.tables.cells import flag
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.tables import write_csv
 
@@ -117,13 +118,21 @@ def _truth_as(estimator: Any) -> str:
     return "text" if estimator.classes_.dtype.kind in "UO" else "labels"
 
 
+def _spelt(truth: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as text; yes and no as the classes spell them, where these are yes and no."""
+    labels, known = truth.astype(str), {flag(str(label)): str(label) for label in classes}
+    if None in known or len(known) < len(classes):
+        return labels
+    return np.array([known.get(flag(label), label) for label in labels.tolist()])
+
+
 def _score(estimator: Any, rows: Rows, predicted: NDArray[Any], target: str) -> float:
     """Return the score against a column of the file, which must be of the kind that the model predicts."""
     truth, told = np.asarray(rows.truth)[rows.known], predicted[rows.known]
     numbers = truth.dtype.kind == "f"
     if hasattr(estimator, "classes_"):
         # Numbers are compared as numbers: a truth of 1.5 is not the class 1.
-        return float(np.mean(told == truth if numbers else told.astype(str) == truth.astype(str)))
+        return float(np.mean(told == truth if numbers else told.astype(str) == _spelt(truth, estimator.classes_)))
     if not numbers:
         raise ValueError(f"target {target!r} holds text, and the model predicts numbers; expected a column of numbers")
     return float(estimator.score(rows.X[rows.known], truth))

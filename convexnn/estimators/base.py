@@ -102,6 +102,8 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             refuse_masked(values, name, "an array")
         if is_frame(X):
             refuse_columns(X, "X")
+        if checks.get("y_numeric"):
+            _refuse_dates(y)
         rows, target = validate_data(self, X, y, dtype=np.float64, accept_sparse="csr", ensure_min_samples=2, **checks)
         if sample_weight is None:
             return dense(rows), target, None
@@ -215,6 +217,17 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
             report,
             verbosity,
         )
+
+
+def _refuse_dates(y: Any) -> None:
+    """Raise where numbers to predict are dates or times: scikit-learn would take them as counts of a unit unknown."""
+    if is_frame(y):
+        refuse_columns(y, "y")
+        return
+    kind = np.asarray(y).dtype.kind
+    if kind in "mM":
+        name, such = ("dates", "days") if kind == "M" else ("times", "seconds")
+        raise TypeError(f"y holds {name}, such as {str(np.ravel(y)[0])!r}; expected numbers: write them as {such}")
 
 
 def importances(network: SparseReLUNetwork) -> Floats:

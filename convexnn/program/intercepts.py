@@ -107,7 +107,8 @@ class LabelInterceptLoss:
         envelopes, with Hessians H and weight H (weight I + H)^-1.
         """
         columns, wanted = point.reshape(len(point), -1), target.reshape(len(target), -1)
-        shift = np.zeros(columns.shape[1])
+        # Far from it the losses are flat, and each step short: predictions on features with offsets are far from 0.
+        shift = -columns.mean(axis=0)
         slope, bent = self._slope(columns, wanted, shift, weight)
         for _ in range(STEPS):
             step = -np.linalg.lstsq(bent, slope, rcond=1e-14)[0]

@@ -9,10 +9,11 @@ from inspect import signature
 from time import perf_counter
 from typing import Any
 
-from convexnn.checks import as_known
+from convexnn.checks import as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.solution import FEASIBLE, Solution, Status
 from convexnn.solvers.common.unsuited import UnsuitedError
+from convexnn.solvers.convex.basis.round_basis import plain_basis
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         (FISTA on the gates that may live; gated, group_l1), ``interior_point`` (cones), ``cvxpy`` (the reference, for
         all of them). ``auto``: the first of :func:`able_solvers` whose answer meets its
         tolerance, else the best of their answers. ``cvxpy`` is asked where an interior point method has failed on
-        cones, and elsewhere last, with those of the options that it has.
+        cones; first, with half of a time limit, on cones with ``feature_l1`` where features have offsets or odd units;
+        and elsewhere last, with those of the options that it has.
     **options
         Of the solver. All take `time_limit`, in seconds, and all but those of budgets `tolerance`. Budgets but for
         ``stable_iht`` and ``exact``: `max_iterations`, `whiten`, `ridge`, `start` (weights or a Solution), `device`,
@@ -162,14 +164,23 @@ def able_solvers(program: ConvexProgram) -> list[str]:
     Measured: with the squared loss the whitened rows of ``admm`` take tens of iterations where ``fista`` takes hundreds
     or thousands; with the other losses it is the other way round. Where weights are many for the rows, few gates live,
     and ``working_set`` is the fastest; elsewhere it is behind the other two. For budgets ``hard_thresholding`` alone
-    reaches every row of ``benchmarks/recovery.py fixed`` that any of the others does.
+    reaches every row of ``benchmarks/recovery.py fixed`` that any of the others does. Whitened rows do not leave out
+    what an intercept takes up: on features with offsets, and gates without biases, ``admm`` stalls.
     """
     able = [name for name, entry in SOLVERS.items() if entry.can(program)]
-    last = "fista" if program.loss.name == "squared" else "admm"
+    last = "fista" if program.loss.name == "squared" and not _is_lopsided(program) else "admm"
     many = len(program.patterns) * program.rows.shape[1] >= MANY * len(program.rows)
     place = {"working_set": -1 if many else 2, last: 1, "cvxpy": 3}
     return sorted(able, key=lambda name: place.get(name, 0))
 
+
+def _is_lopsided(program: ConvexProgram) -> bool:
+    """Whether an intercept alone takes up the offsets of features."""
+    return program.intercept and not program.patterns.bias and plain_basis(program.rows) is None
+
+
+# Share of a time limit that cvxpy has where it is asked first.
+EARLY = 0.5
 
 # Ends of a run that another solver may better.
 _UNSURE = (Status.INACCURATE, Status.NOT_FINITE, Status.MAX_ITERATIONS)
@@ -183,29 +194,42 @@ def _first_suited(program: ConvexProgram, able: list[str], options: dict[str, An
     own = [name for name in able if name not in ("exact", "cvxpy")]
     names = [name for name in own if set(SOLVERS[name].options).issuperset(options)] or own[:1]
     answers: list[Solution] = []
-    began, refusal = perf_counter(), None
+    began, refusal, limit = perf_counter(), None, options.get("time_limit")
     queue = [*names, *(name for name in able if name == "cvxpy")]
+    reference_first = _is_reference_first(program, able, options)
     while queue:
         # On cones the splitting of admm is at the mercy of the data's units: where an interior point method has failed,
-        # it has the last word only.
-        name = queue.pop(-1 if program.cone and answers and "cvxpy" in queue else 0)
-        if answers and options.get("time_limit") is not None:
-            options = options | {"time_limit": max(0.0, options["time_limit"] - (perf_counter() - began))}
+        # or there is none, it has the last word only.
+        name = queue.pop(-1 if program.cone and (answers or reference_first) and "cvxpy" in queue else 0)
+        early = name == "cvxpy" and bool(queue) and not answers
+        if limit is not None:
+            left = max(0.0, as_nonnegative(limit, "time_limit") - (perf_counter() - began))
+            options = options | {"time_limit": EARLY * left if early else left}
         taken = {key: value for key, value in options.items() if name != "cvxpy" or key in SOLVERS[name].options}
         try:
             answers.append(_run(program, name, taken))
         except (UnsuitedError, RuntimeError, ImportError) as error:
-            # cvxpy is missing, or its engine fails on numbers that are too far apart; ours have answered by then.
-            if not (answers or isinstance(error, UnsuitedError)):
+            # cvxpy is missing, or its engine fails on numbers that are too far apart; ours have answered by then, or
+            # will.
+            if not (answers or early or isinstance(error, UnsuitedError)):
                 raise
             refusal = error
             continue
         asked = answers[-1].status is Status.MAX_ITERATIONS and "max_iterations" in options
-        if asked or not (answers[-1].status in _UNSURE or _is_unbegun(answers[-1], options, perf_counter() - began)):
+        late = early and answers[-1].status is Status.TIME_LIMIT
+        unbegun = _is_unbegun(answers[-1], options, perf_counter() - began)
+        if asked or not (late or unbegun or answers[-1].status in _UNSURE):
             break
     if not answers and refusal is not None:
         raise refusal
     return min(answers, key=_quality)
+
+
+def _is_reference_first(program: ConvexProgram, able: list[str], options: dict[str, Any]) -> bool:
+    """Whether cvxpy is asked first: cones that no interior point method does, on features with offsets or odd units."""
+    if not (program.cone and "cvxpy" in able and "interior_point" not in able):
+        return False
+    return plain_basis(program.rows) is None and set(SOLVERS["cvxpy"].options).issuperset(options)
 
 
 def _is_unbegun(answer: Solution, options: dict[str, Any], spent: float) -> bool:

@@ -18,7 +18,7 @@ Missing = Annotated[
     ),
 ]
 Separator = Annotated[
-    str | None, typer.Option(help="Between two cells: a character, tab or blank. (default: found in the first row)")
+    str | None, typer.Option(help="Between two cells: a character, tab or blank. (default: found in the first rows)")
 ]
 Decimal = Annotated[str, typer.Option(help="Before the decimals: a point or a comma; 1.234,5 with a comma is 1234.5.")]
 TextColumns = Annotated[

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convexnn.checks import Bools, Floats, as_known
-from convexnn.cli.tables.cells import finite
+from convexnn.cli.tables.cells import finite, one_spelling
 from convexnn.cli.tables.columns import MOST_VALUES, column_kind, refused_dates
 from convexnn.cli.tables.encoding import UNKNOWN, Encoding
 from convexnn.cli.tables.missing import WAYS, present_cells, refuse_empty_columns, refuse_missing, rows_kept
@@ -102,7 +102,8 @@ def read_data(
         Missing cells are an error; or their rows are left out; or features take the median of their column, or its
         most frequent text, and rows without a target are left out.
     separator : str, optional
-        What stands between two cells. Default: what a first line ``sep=;`` names, or what the first row has most of.
+        What stands between two cells. Default: what a first line ``sep=;`` names, or what the first row has most of
+        and the second has too.
     comment : str, optional
         Lines that begin with it are skipped; with "" none is. Default: a row that begins with # is an error.
     decimal : {".", ","}, default "."
@@ -125,7 +126,8 @@ def read_data(
     -----
     A column is of numbers where half of its cells or more are; then all must be. Signs of a currency or of percent, and
     commas between thousands, are taken off. Columns of True and False, or yes and no, become 1 and 0; other text
-    becomes a feature for each value, dates are refused. A target of text is one of labels, at most 50 unless `labels`.
+    becomes a feature for each value, dates are refused. A target of text is one of labels, at most 50 unless `labels`;
+    where all are yes or no, the most frequent spelling of each stands for the others.
     """
     as_known(missing, "missing", WAYS)
     table = read_table(path, separator, comment, decimal)
@@ -149,8 +151,8 @@ def read_data(
     table, present, remarks = _without_missing(table, [*features, chosen], missing)
     encoding, said = Encoding.learn(table, features, present[:, :-1], missing, texts)
     X = encoding.encode(table, features, present[:, :-1])
-    y = _target(table, chosen, present[:, -1], labels, labels_by)
-    return DataFile(X, y, encoding.features, names[chosen], encoding, (*told, *remarks, *said))
+    y, spelt = _in_one_spelling(_target(table, chosen, present[:, -1], labels, labels_by), names[chosen])
+    return DataFile(X, y, encoding.features, names[chosen], encoding, (*told, *remarks, *said, *spelt))
 
 
 def read_rows(
@@ -175,7 +177,8 @@ def read_rows(
     missing = as_known(missing or encoding.missing, "missing", WAYS)
     as_known(unknown, "unknown", UNKNOWN)
     table = read_table(path, separator, comment, decimal)
-    positions, told = _found(table, encoding), table.header_remarks
+    positions = _found(table, encoding)
+    told = [*table.renamed_remarks([column.name for column in encoding.columns]), *table.header_remarks]
     if not table.rows:
         raise ValueError(f"data file {path} has no rows under its header; expected at least 1")
     chosen = None if target is None else table.position(target, "target")
@@ -265,3 +268,13 @@ def _target(table: RawTable, position: int, present: Bools, labels: bool, labels
         words = f", and {count - 1:,} other labels; expected at most {MOST_VALUES} labels, or numbers{hint}"
         raise table.refusal(int(np.argmax(present)), position, words)
     return np.array(cells)
+
+
+def _in_one_spelling(y: NDArray[Any], name: str) -> tuple[NDArray[Any], list[str]]:
+    """Return a target whose labels yes and no have one spelling each, and a remark where they had more."""
+    spelling = one_spelling(y.tolist()) if y.dtype.kind == "U" else {}
+    if not spelling:
+        return y, []
+    stand = " and ".join(map(repr, sorted(set(spelling.values()))))
+    said = f"target {name!r} is yes or no in {len(spelling)} spellings: {stand} stand for all"
+    return np.array([spelling[cell] for cell in y.tolist()]), [said]

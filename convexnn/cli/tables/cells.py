@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -14,6 +15,11 @@ MISSING = frozenset(
 
 # Cells that are 1 or 0 where the whole column is of them, in small letters.
 FLAGS = {"true": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "n": 0.0}
+
+# Words and errors that stand for no value, but may be a value of a column of text, in small letters.
+NO_VALUE = frozenset(
+    {"none", "(null)", "missing", "unknown", "n/d", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"}
+)
 
 # Cells longer than this are no numbers with signs, and no dates.
 LONGEST = 60
@@ -31,7 +37,7 @@ _SIGNED = re.compile(
 # Numbers as they are written elsewhere, or two numbers with a semicolon that was taken for text.
 _ELSEWHERE = re.compile(
     rf"\(?[{_MINUS}]?\s?[{_CURRENCIES}]?\s?"
-    r"(\d{1,3}([.,' \u00a0\u2009\u202f]\d{3})+([.,]\d+)?|\d+([.,]\d+)?)"
+    r"(\d{1,3}([.,' \u00a0\u2009\u202f]\d{3})+([.,]\d+)?|\d{1,2}(,\d{2})+,\d{3}(\.\d+)?|\d+([.,]\d+)?)"
     rf"\s?[{_CURRENCIES}%]?\)?|[-+]?\d+;[-+]?\d+",
     re.ASCII,
 )
@@ -87,6 +93,24 @@ def is_missing(cell: str) -> bool:
 def flag(cell: str) -> float | None:
     """Return 1 for true and yes, 0 for false and no, else None."""
     return FLAGS.get(cell.casefold()) if len(cell) <= LONGEST else None
+
+
+def one_spelling(cells: Sequence[str]) -> dict[str, str]:
+    """Return the spelling that stands for each of cells that are all yes or no: the most frequent of its kind.
+
+    Empty where a cell is something else, or where each is spelt in one way.
+
+    Examples
+    --------
+    >>> from convexnn.cli.tables.cells import one_spelling
+    >>> one_spelling(["yes", "No", "YES", "yes"])
+    {'yes': 'yes', 'No': 'No', 'YES': 'yes'}
+    """
+    counts = Counter(cells)
+    if len(counts) < 3 or any(flag(cell) is None for cell in counts):
+        return {}
+    best = {flag(cell): cell for cell, _ in reversed(counts.most_common())}
+    return {cell: best[flag(cell)] for cell in counts}
 
 
 def number_cell(cell: str) -> NumberCell | None:

@@ -17,6 +17,7 @@ _KINDS = {
     b"PK\x03\x04": "is a spreadsheet or an archive; save the table as CSV (UTF-8)",
     b"\xd0\xcf\x11\xe0": "is a spreadsheet of an old kind; save the table as CSV (UTF-8)",
     b"PAR1": "is Parquet by another name; let its name end in .parquet",
+    b"\x1f\x8b": "is packed by gzip twice, or comes packed through a pipe; unpack it first",
     b"BZh": "is packed by bzip2; unpack it, or pack it by gzip",
     b"\xfd7zXZ": "is packed by xz; unpack it, or pack it by gzip",
     b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it, or pack it by gzip",

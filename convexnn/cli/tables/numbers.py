@@ -9,6 +9,7 @@ import numpy as np
 
 from convexnn.checks import Bools, Floats
 from convexnn.cli.tables.cells import (
+    NO_VALUE,
     NumberCell,
     is_date,
     is_written_elsewhere,
@@ -94,6 +95,8 @@ def _hint(table: RawTable, row: int, position: int, hint: str) -> str:
         return " (write decimals with a point, and nothing between thousands)"
     if looks_numeric(cell):
         return ""
+    if not hint and cell.casefold() in NO_VALUE:
+        return " (no value? leave the cell empty, and say --missing drop or --missing median)"
     what = "a date" if is_date(cell) else "text"
     name = table.names[position]
     return hint or f" ({what} among numbers: correct the cell, or leave the column out: --drop {name!r})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,12 +58,17 @@ class RawTable:
     @property
     def remarks(self) -> list[str]:
         """Remarks on what the first row was taken for, where it counts, and on columns of one name."""
-        said = [f"another column of the name {before!r} is {name!r} here" for before, name in self.renamed]
+        said = self.renamed_remarks()
         if self.mark and not self.header and _counts_up(self.rows[0][1]):
             said.append(
                 f"line {self.rows[0][0]} is taken for data, not for a header: columns are named by their index from 0"
             )
         return said + self.header_remarks
+
+    def renamed_remarks(self, names: Collection[str] | None = None) -> list[str]:
+        """Remarks on columns that have another's name; with `names` those alone that have one of them and a new one."""
+        told = [pair for pair in self.renamed if names is None or (pair[0] in names and pair[1] not in names)]
+        return [f"another column of the name {before!r} is {name!r} here" for before, name in told]
 
     @property
     def header_remarks(self) -> list[str]:
@@ -118,9 +123,11 @@ def read_table(path: Path, separator: str | None = None, comment: str | None = N
     told apart by a number: a, a.1, a.2.
     """
     as_known(decimal, "decimal", DECIMALS)
+    if str(path) == "-":
+        raise ValueError("data file is '-'; expected the path of a file, /dev/stdin for a pipe")
     path = as_file(path, "data file")
     if path.suffix.casefold() in (".parquet", ".pq"):
-        columns, rows = parquet_rows(path)
+        columns, rows = parquet_rows(path, decimal)
         return RawTable(path, tuple(columns), rows)
     rows, mark = table_rows(table_text(path), path, separator, comment)
     if not _has_header([cells for _, cells in rows[:2]]):

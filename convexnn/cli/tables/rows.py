@@ -38,7 +38,7 @@ def table_rows(
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     named = _NAMED.fullmatch(lines[0].strip())
     source = _Source(lines, int(named is not None), comment, path)
-    mark = given or (named[1] if named else _guessed(source.first_line()))
+    mark = given or (named[1] if named else _guessed(source.first_rows()))
     rows = list(_in_words(source) if mark == " " else _in_cells(source, mark))
     if not rows:
         raise ValueError(f"data file {path} is empty; expected rows of numbers")
@@ -70,10 +70,25 @@ class _Source:
             raise _unread(self.path, "a quote that is not closed", self.first)
         raise StopIteration
 
-    def first_line(self) -> str:
-        """Return the first line that is neither blank nor a comment, and stay before it."""
-        lines = self.lines[self.number :]
-        return next((line for line in lines if not self._is_left_out(line)), "")
+    def first_rows(self, count: int = 2) -> list[str]:
+        """Return the text of the first rows that are neither blank nor comments, and stay before them."""
+        rows, at = list[str](), self.number
+        while at < len(self.lines) and len(rows) < count:
+            end = at + 1
+            if not self._is_left_out(self.lines[at]):
+                end = self._row_end(at)
+                rows.append("\n".join(self.lines[at:end]))
+            at = end
+        return rows
+
+    def _row_end(self, begin: int) -> int:
+        """Return the line behind a row: behind the one in which its last quote closes, or its first if that is none."""
+        quotes = 0
+        for line in range(begin, len(self.lines)):
+            quotes += self.lines[line].count('"')
+            if quotes % 2 == 0:
+                return line + 1
+        return begin + 1
 
     def _is_left_out(self, line: str) -> bool:
         text = line.strip()
@@ -105,11 +120,15 @@ def _in_words(source: _Source) -> Iterator[Row]:
         source.begins = True
 
 
-def _guessed(line: str) -> str:
-    """Return the mark that a line has most of outside of quotes, or a blank."""
-    bare = _QUOTED.sub("", line)
-    mark = max(MARKS, key=bare.count)
-    return mark if mark in bare else " "
+def _guessed(rows: list[str]) -> str:
+    """Return the mark that the first of two rows has most of outside of quotes, or a blank.
+
+    A mark that the second row has none of was part of a name; of two as frequent ones, that which it has as often.
+    """
+    bare = [_QUOTED.sub("", row) for row in rows]
+    first = {mark: bare[0].count(mark) for mark in MARKS if mark in bare[0]} if bare else {}
+    second = {mark: bare[-1].count(mark) for mark in first}
+    return max(first, key=lambda mark: (second[mark] > 0, first[mark], first[mark] == second[mark]), default=" ")
 
 
 def _as_separator(given: str) -> str:

@@ -199,11 +199,17 @@ def prepare(
     """Return what stays fixed in a run with an operator of weights, in the precision of that."""
     unpenalised = program.penalty is not None and program.penalty.name == "none"
     residual = KKTResidual(program, operator.cast("float64")) if unpenalised else None
-    target = operator.tensor(program.targets)
+    target = operator.tensor(_within_range(program))
     penalty = BasisPenalty(program, target, memory_limit)
     inside = operator.cast(str(target.dtype).removeprefix("torch."), penalty.basis.matrix)
     newton = LiveNewton(inside, penalty, program.strength or 0.0, memory_limit)
     return FistaProblem(program, penalty, inside, target, tolerance, residual, newton)
+
+
+def _within_range(program: ConvexProgram) -> Floats:
+    """Return the targets, less a mean that the intercept takes up: beside a large one float32 sees nothing else."""
+    takes_up = program.intercept and program.loss.name == "squared"
+    return program.targets - program.targets.mean(axis=0) if takes_up else program.targets
 
 
 def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
@@ -212,10 +218,18 @@ def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
     coordinates = problem.penalty.coordinates(operator.tensor(neurons))
     prediction = operator.forward(coordinates)
     slope = operator.adjoint(program.loss.gradient(prediction, problem.targets))
-    along = float(operator.forward(slope).square().sum()) / max(float(slope.square().sum()), 1e-300)
+    along = _bent(program, operator.forward(slope)) / max(float(slope.square().sum()), 1e-300)
     curvature = max(program.loss.smoothness / len(problem.targets) * along, 1e-300)
     objective = _objective(problem, coordinates, prediction)
     return FistaIterate(coordinates, prediction, coordinates, prediction, curvature, objective)
+
+
+def _bent(program: ConvexProgram, change: Tensor) -> float:
+    """Return the square of a change of the predictions (n, k), that bounds how far the loss bends along it.
+
+    An intercept takes up its mean, so that the mean of a feature makes no step shorter.
+    """
+    return float((change - change.mean(0) if program.intercept else change).square().sum())
 
 
 def _objective(problem: FistaProblem, coordinates: Tensor, prediction: Tensor) -> float:
@@ -234,7 +248,8 @@ def _bounded(problem: FistaProblem, now: FistaIterate, theta: Tensor, slope: Ten
 
 def _proximal_step(problem: FistaProblem, now: FistaIterate, slope: Tensor) -> tuple[Tensor, Tensor, float]:
     """Return prox(z - grad / L), its prediction and L, the first of L, 2 L, 4 L, ... that bounds the curvature."""
-    scale = problem.program.loss.smoothness / len(problem.targets)
+    program = problem.program
+    scale = program.loss.smoothness / len(problem.targets)
     curvature = now.curvature / LENGTHEN
     for _ in range(60):
         coordinates = problem.penalty.prox(now.ahead - slope / curvature, problem.strength / curvature)
@@ -242,7 +257,7 @@ def _proximal_step(problem: FistaProblem, now: FistaIterate, slope: Tensor) -> t
         change = float((coordinates - now.ahead).square().sum())
         # Where the change drowns in the rounding of the predictions, doubling would never end.
         noise = torch.finfo(prediction.dtype).eps ** 2 * float(prediction.square().sum())
-        if scale * (float((prediction - now.ahead_prediction).square().sum()) - 8 * noise) <= curvature * change:
+        if scale * (_bent(program, prediction - now.ahead_prediction) - 8 * noise) <= curvature * change:
             break
         curvature *= 2.0
     return coordinates, prediction, curvature

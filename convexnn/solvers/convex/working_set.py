@@ -140,7 +140,8 @@ class WorkingSets:
     def begin(self, neurons: Floats) -> WorkingIterate:
         """Return the first iterate, at neurons (q, d)."""
         prediction = self.operator.forward(self.operator.tensor(neurons))
-        nothing = WorkingIterate(neurons, prediction, np.inf, -np.inf, neurons, neurons, np.empty(0, dtype=np.int64))
+        theta = np.zeros_like(self.program.targets)
+        nothing = WorkingIterate(neurons, prediction, np.inf, -np.inf, theta, neurons, np.empty(0, dtype=np.int64))
         return self._judged(nothing, neurons, prediction, nothing.gates)
 
     def step(self, now: WorkingIterate) -> WorkingIterate:

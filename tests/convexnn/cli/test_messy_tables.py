@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.cli.files.data_file import read_rows
+from convexnn.cli.files.data_file import read_data, read_rows
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.estimators.base import SparseReLUEstimator
 from convexnn.estimators.scaling import constant_network
@@ -172,6 +172,13 @@ FITTED: dict[str, tuple[bytes, list[str], dict[str, Any], str]] = {
         ["--task", "classify"],
         {"classes": ["1", "2", "3+"]},
         "",
+    ),
+    "a header of two lines": (b'"size\nin m",c,y\n1,2,3\n4,5,6\n', [], {"features": ["size in m", "c"], "rows": 2}, ""),
+    "yes and no in many ways, as the target": (
+        b"a,y\n1,yes\n2,No\n3,YES\n4,yes\n5,Y\n6,No\n7,n\n",
+        [],
+        {"classes": ["No", "yes"], "rows": 7},
+        "target 'y' is yes or no in 5 spellings: 'No' and 'yes' stand for all",
     ),
     "a few numbers among labels": (b"a,y\n1,low\n2,high\n3,7\n4,low\n", [], {"classes": ["7", "high", "low"]}, ""),
 }
@@ -329,6 +336,27 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
         [],
         "has columns 'c' and 'c=red', which both make a feature 'c=red'; expected different names (leave one out: ",
     ),
+    "a number that one has instead of a label": (
+        b"a,y\n1,1.5\n2,2\n3,2.25\n",
+        ["--task", "classify"],
+        "task is 'classify', and target 'y' holds 1.5; expected labels: text, or whole numbers",
+    ),
+    "thousands of India": (
+        b'a,y\n"1,00,000",1\n"2,50,00,000.5",2\n"99",4\n',
+        [],
+        "holds '1,00,000' in line 2, column 'a'; expected a finite number (write decimals with a point, and nothing",
+    ),
+    "a word for no value": (
+        b"a,y\n1,1\nNone,2\n3,4\n",
+        [],
+        "holds 'None' in line 3, column 'a'; expected a finite number (no value? leave the cell empty, and say "
+        "--missing drop or --missing median)",
+    ),
+    "packed twice": (
+        gzip.compress(gzip.compress(b"a,y\n1,2\n3,4\n")),
+        [],
+        "is packed by gzip twice, or comes packed through a pipe; unpack it first",
+    ),
     "a way unknown": (
         b"a,y\n1,2\n3,4\n",
         ["--missing", "mean"],
@@ -349,6 +377,10 @@ def test_a_messy_file_is_refused_in_a_line_that_helps(name: str, no_fit: None, t
 def test_spreadsheets_are_told_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "data.xlsx").write_bytes(b"a,y\n1,2\n3,4\n")
     assert complained(fit(tmp_path / "data.xlsx"), "data.xlsx is a spreadsheet; save the table as CSV (UTF-8)")
+
+
+def test_a_dash_is_no_file() -> None:
+    assert complained(fit(Path("-")), "data file is '-'; expected the path of a file, /dev/stdin for a pipe")
 
 
 def test_parquet_needs_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,12 +407,19 @@ def test_parquet_is_read_as_a_table_of_text_is(no_fit: None, tmp_path: Path) -> 
     assert complained(
         fit(tmp_path / "data.parquet"), "2 missing cells, in columns 'a' (1), 'c' (1); the first is '' in row 2"
     )
-    from convexnn.cli.files.data_file import read_data
-
     table = read_data(tmp_path / "data.parquet", missing="median")
     assert table.features == ("a", "b", "c=red", "d")
     expected = [[0.1, np.float32(0.1), 1, 1], [1e-300, np.float32(0.2), 1, 0], [0.05, 3, 1, 1]]
     np.testing.assert_array_equal(table.X, np.array(expected, dtype=np.float64))
+
+
+def test_text_in_parquet_may_have_decimal_commas(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="needs pyarrow (pip install convexnn[parquet])")
+    frame = pandas.DataFrame({"a": ["1,5", "1.002,25", None], "b": [1.5, 2.5, 3.5], "y": [1, 2, 4]})
+    frame.to_parquet(tmp_path / "data.parquet")
+    table = read_data(tmp_path / "data.parquet", missing="median", decimal=",")
+    np.testing.assert_array_equal(table.X, [[1.5, 1.5], [1002.25, 2.5], [501.875, 3.5]])
 
 
 @pytest.fixture(scope="module")
@@ -473,6 +512,22 @@ class TestTheModelThatIsKept:
         assert complained(
             call("predict", shop[1], new, "--missing", "drop"), "has a missing cell in every row; expected"
         )
+
+
+def test_a_truth_of_yes_and_no_is_scored_in_any_spelling(tmp_path: Path) -> None:
+    rows = [f"{n},{'yes' if n > 5 else 'no'}" for n in range(12)]
+    (tmp_path / "data.csv").write_text("\n".join(["a,y", *rows]))
+    call("fit", tmp_path / "data.csv", "--test-share", 0, "--budget", 4, "--save", tmp_path / "model.npz")
+    (tmp_path / "new.csv").write_text("a,y\n0,NO\n1,n\n10,Yes\n11,TRUE\n")
+    result = call("predict", tmp_path / "model.npz", tmp_path / "new.csv", "--target", "y")
+    assert "accuracy 1.0000 on 4 rows" in result.stderr
+
+
+def test_a_second_column_of_a_name_of_the_model_is_told(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("a,a,b,b\n1.5,9,2.5,9\n")
+    rows = read_rows(tmp_path / "new.csv", Encoding.of_numbers(["a", "b", "b.1"]))
+    np.testing.assert_array_equal(rows.X, [[1.5, 2.5, 9.0]])
+    assert rows.remarks == ("another column of the name 'a' is 'a.1' here",)
 
 
 def test_recover_and_budget_path_read_tables_as_fit_does(tmp_path: Path) -> None:

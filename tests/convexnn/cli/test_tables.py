@@ -55,6 +55,7 @@ def test_dates_and_gaps() -> None:
 
 def test_numbers_as_they_are_written_elsewhere() -> None:
     numbers = ["-1,5", "1.234,5", "1 234,5", "1'234", "(3)", "($1,234)", "5;2", "1\u00a0234", "3,5 €", "12,5%"]
+    numbers += ["12,34,567", "1,00,000.5"]
     assert [cell for cell in numbers if number_cell(cell) is not None or not is_written_elsewhere(cell)] == []
     others = ["1.2.3", "555-1234", "1, 2", "3 kg", "a", "", "1,2,3", "12 34", "4+"]
     assert [cell for cell in others if is_written_elsewhere(cell) or is_date(cell)] == []
@@ -114,6 +115,12 @@ def test_what_a_header_is(text: str, header: bool, tmp_path: Path) -> None:
         ('"a,b" c\n', " "),
         ("sep=|\na,b|c\n", "|"),
         ('"sep=\t"\na,b\tc\n', "\t"),
+        ('"a\nb",c,y\n1,2,3\n', ","),
+        ('a,"b\n\nc; d; e",y\n1,2,3\n', ","),
+        ("length, m;width, m;height, m;y\n1;2;3;4\n", ";"),
+        ("length, m;width, m;height, m;y\n1,5;2,5;3;4\n", ";"),
+        ("a,note; more,y\n1,x; z,2,\n3,x; z,4,\n", ","),
+        ("a,y\n1,2,\n", ","),
         ("Sep=;\n", ""),
     ],
 )

@@ -435,6 +435,12 @@ HALVES = np.arange(12) % 2
             "class_weight has a weight for '0'; expected labels of y, such as 0",
         ),
         (lambda: Regressor().fit(ROWS, HALVES).predict(ROWS[:, :2]), ValueError, "X has 2 features, but"),
+        (
+            lambda: Regressor().fit(ROWS, np.arange(len(ROWS)).astype("M8[D]")),
+            TypeError,
+            "y holds dates, such as '1970-01-01'; expected numbers: write them as days",
+        ),
+        (lambda: Regressor().fit(ROWS, np.arange(len(ROWS)).astype("m8[s]")), TypeError, "y holds times, such as '0 s"),
         (lambda: Regressor().fit(np.ma.masked_less(ROWS, 0), HALVES), TypeError, "X has masked entries; expected an"),
         (lambda: Regressor().fit(ROWS, np.ma.masked_less(HALVES, 1)), TypeError, "y has masked entries; expected an"),
         (

@@ -107,3 +107,15 @@ def test_where_it_is_not_known_is_said(options: dict[str, Any], words: str) -> N
         cx.ConvexProgram(X, y, cx.sample_patterns(X, 4), **{"intercept": True, **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("solver", ["admm", "fista", "working_set", "interior_point"])
+def test_a_target_that_hardly_varies_beside_its_mean(solver: str) -> None:
+    cone = solver == "interior_point"
+    y = 100.0 + 1e-3 * zoo.target("squared", 1, X, Y)
+    patterns = cx.sample_patterns(X, 8)
+    asked = cx.ConvexProgram(X, y, patterns, penalty="group_l1", strength=2e-5, cone=cone, intercept=True)
+    solution = cx.solve(asked, solver, max_iterations=200, time_limit=5)
+    assert solution.status is cx.Status.CONVERGED
+    assert solution.gap is not None
+    assert solution.gap <= 1e-6 * asked.zero_loss

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cvxpy as cp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 import convexnn as cx
 from convexnn.checks import Floats
-from convexnn.program.intercepts import with_intercept
+from convexnn.program.intercepts import LabelInterceptLoss, with_intercept
 from convexnn.program.losses import Loss, loss_named
 from convexnn.program.penalties import penalty_named
 from convexnn.solvers.registry import able_solvers
@@ -116,3 +119,50 @@ def test_the_network_has_it_as_the_bias_of_its_outputs(loss: str, cone: bool) ->
     network = solution.to_network()
     np.testing.assert_allclose(network.predict(X), solution.predict(X), atol=1e-8)
     assert solution.mapping_loss == pytest.approx(loss_named(loss).value(network.predict(X), solution.program.y))
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("logistic", 1), ("softmax", 3)])
+@pytest.mark.parametrize("far", [-3e3, 1e5])
+def test_predictions_far_from_zero_move_the_intercept_alone(loss: str, outputs: int, far: float) -> None:
+    rng = np.random.default_rng(0)
+    target = np.eye(3)[rng.integers(3, size=50)] if loss == "softmax" else np.sign(rng.standard_normal((50, 1)))
+    prediction, asked = rng.standard_normal((50, outputs)), LabelInterceptLoss(loss_named(loss))
+    shifts = far * np.linspace(1.0, 2.0, outputs)
+    near, there = asked.intercept(prediction, target), asked.intercept(prediction + shifts, target)
+    expected = near - shifts + (shifts.mean() if loss == "softmax" else 0.0)
+    np.testing.assert_allclose(there, expected, atol=1e-9 * abs(far))
+    assert asked.value(prediction + shifts, target) == pytest.approx(asked.value(prediction, target), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+@pytest.mark.parametrize("penalty", ["l1", "feature_l1"])
+def test_features_with_an_offset_under_gates_without_a_bias(loss: str, penalty: str) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((80, 3))
+    y = np.maximum(points[:, 0] - points[:, 1], 0.0) - np.maximum(points[:, 2], 0.0)
+    y = {"squared": y, "logistic": y > 0.0, "softmax": np.digitize(y, [-0.5, 0.5])}[loss]
+    X = points + 100.0
+    options: dict[str, Any] = {"loss": loss, "penalty": penalty, "intercept": True}
+    program = cx.ConvexProgram(X, y, cx.sample_patterns(X, 8), strength=1.0, **options)
+    program = program.with_strength(0.05 * cx.strength_max(program))
+    assert len(program.patterns) == program.patterns.n_linear - program.patterns.n_merged == 1
+    solution = cx.solve(program, "fista", max_iterations=800)
+    assert solution.status is cx.Status.CONVERGED
+    # The gate is active on all rows: centred features make the same program.
+    centred = points - points.mean(axis=0)
+    reference = least_linear(loss, centred, y, program.strength or 0.0, penalty)
+    assert solution.objective == pytest.approx(reference, abs=2e-6 * program.zero_loss)
+    assert able_solvers(program)[0] == cx.solve(program, time_limit=30).solver == "fista"
+
+
+def least_linear(loss: str, X: Floats, y: Any, strength: float, penalty: str) -> float:
+    """Return the least of a linear model with an intercept under a penalty, by cvxpy."""
+    k = 3 if loss == "softmax" else 1
+    weights, constants = cp.Variable((3, k)), cp.Variable((1, k))
+    prediction = X @ weights + np.ones((len(X), 1)) @ constants
+    target = np.eye(3)[y] if loss == "softmax" else 2.0 * y[:, None] - 1.0 if loss == "logistic" else y[:, None]
+    sizes = cp.norm1(weights) if penalty == "l1" else cp.sum(cp.norm(weights, 2, axis=1))
+    stated = loss_named(loss).expression(prediction, target)
+    # The softmax sees differences alone.
+    held = [cp.sum(constants) == 0] if k > 1 else []
+    return float(cp.Problem(cp.Minimize(stated + strength * sizes), held).solve(solver="CLARABEL"))

@@ -12,6 +12,7 @@ import torch
 import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
+from convexnn.solvers.registry import SOLVERS
 
 # Offsets and units of the features.
 PLACES = [(10.0, 1.0), (100.0, 1.0), (1e4, 1.0), (0.0, 1e-6), (0.0, 1e6), (100.0, 1e6), (1e4, 1e6)]
@@ -118,3 +119,25 @@ def test_a_proximal_map_in_a_basis_is_that_of_the_stated_penalty(
         value = amount * program.penalty.value(found @ matrix.T) + 0.5 * float(np.square(found - point).sum())
         assert value <= best.value * (1.0 + 1e-6) + 1e-9
         assert not found[~program.owned].any()
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(10.0, 1.0), (1e4, 1.0), (100.0, 1e6)])
+def test_auto_asks_the_reference_first_where_no_interior_point_method_does_the_cones(
+    offset: float, scale: float
+) -> None:
+    program = shifted("feature_l1", offset, scale, cone=True)
+    solution = cx.solve(program, time_limit=5.0)
+    assert (solution.solver, solution.status) == ("cvxpy (CLARABEL)", cx.Status.CONVERGED)
+    # A start is no option of cvxpy, and features that are round are no trouble for admm.
+    assert cx.solve(program, start=solution, max_iterations=1).solver == "admm"
+    assert cx.solve(shifted("feature_l1", 0.0, 1.0, cone=True)).solver == "admm"
+
+
+def test_auto_goes_on_where_the_reference_that_was_asked_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object, **__: object) -> cx.Solution:
+        raise RuntimeError("cvxpy with CLARABEL failed")
+
+    monkeypatch.setattr("convexnn.solvers.convex.cvxpy_reference.reference", failed)
+    program = shifted("feature_l1", 100.0, 1.0, cone=True)
+    monkeypatch.setattr(type(SOLVERS["cvxpy"]), "options", ("time_limit", "tolerance"))
+    assert cx.solve(program, time_limit=1.0).solver == "admm"
