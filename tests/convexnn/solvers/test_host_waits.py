@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 import convexnn as cx
-from tests.helpers.places import ROOT
 
 # The most that an iteration may ask for, on average over the few iterations that each method takes. `niht` asks once
 # for each shorter step that it tries where the support changes, and again where it had been taken for the one before.
@@ -21,13 +19,6 @@ ITERATIONS = {"iht": (5, 15), "niht": (5, 15), "htp": (1, 3), "cosamp": (1, 3)}
 
 # The same under a cap, where entries of the gradient are chosen first.
 MOST_CAPPED = {"iht": 3.0, "niht": 3.4, "htp": 5.0, "cosamp": 8.0}
-
-
-@pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The mode by which `benchmarks/gpu.py` counts such calls."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return import_module("gpu").Waits
 
 
 def waits(counting: Any, solver: str, n: int, gates: int, iterations: int, cap: int | None = None) -> tuple[int, int]:
