@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import nan
 
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from convexnn.checks import Ints
+
+# sizes (e,), count -> the places of the largest, ascending.
+Pick = Callable[[Tensor, int], Tensor]
 
 
 def largest(sizes: Tensor, count: int) -> Tensor:
@@ -82,6 +86,25 @@ def is_distinct(least: float, after: float) -> bool:
     return bool(least >= 0.0 and after < least)
 
 
+class Unseen:
+    """Selections that are taken for the largest without a look, and what decides whether all of them are: one look."""
+
+    def __init__(self) -> None:
+        self._ends = list[Tensor]()
+
+    def largest(self, sizes: Tensor, count: int) -> Tensor:
+        """Return what :func:`largest` does unless sizes are equal or negative."""
+        likely = likely_largest(sizes, count)
+        if likely is None:
+            return settled(sizes, count)
+        self._ends.append(likely.top[-2:])
+        return likely.places
+
+    def are_right(self) -> bool:
+        """Whether all selections so far are the largest; the host waits for it."""
+        return not self._ends or all(is_distinct(*ends) for ends in torch.stack(self._ends).tolist())
+
+
 def distinct(ascending: Tensor, count: int) -> Tensor:
     """Return the `count` different ones of ascending numbers, as the host knows how many there are."""
     begins = torch.ones_like(ascending)
@@ -127,10 +150,10 @@ class Candidates:
         values[places] += weights
         return replace(self, values=values)
 
-    def merged(self, indices: Tensor, values: Tensor, count: int) -> Candidates:
+    def merged(self, indices: Tensor, values: Tensor, count: int, pick: Pick = largest) -> Candidates:
         """Return the `count` largest of these entries and of others, whose indices all come after."""
         every = Candidates(torch.cat([self.indices, indices]), torch.cat([self.values, values]))
-        return every if len(every.indices) <= count else every.take(largest(every.values.abs(), count))
+        return every if len(every.indices) <= count else every.take(pick(every.values.abs(), count))
 
     def take(self, places: Tensor) -> Candidates:
         """Return the entries at those ascending places."""

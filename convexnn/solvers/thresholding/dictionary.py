@@ -13,7 +13,7 @@ from torch import Tensor
 from convexnn.checks import Floats, Ints
 from convexnn.linear.combination import Combination
 from convexnn.linear.operator import PatternOperator
-from convexnn.linear.selection import Candidates, Chosen, capped, largest, read_largest
+from convexnn.linear.selection import Candidates, Chosen, Pick, Unseen, capped, largest, read_largest
 from convexnn.patterns.activation_patterns import gate_tiles
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.losses import Loss
@@ -117,9 +117,17 @@ class Dictionary:
             values, existing = self.correlations(residual), self._existing
             whole = len(existing) == len(values)
             return Candidates(existing, values if whole else values[existing], whole)
-        measured = self._measured(residual)
+        unseen, measured = Unseen(), self._measured(residual)
+        found = self._streamed(measured, support, count, unseen.largest)
+        return found if unseen.are_right() else self._streamed(measured, support, count, largest)
+
+    def _streamed(self, measured: Tensor, support: Tensor, count: int, pick: Pick) -> Candidates:
+        """Return the correlations at a support and the `count` largest elsewhere, a tile of gates at a time.
+
+        Where the cap or a tile may leave fewer than those, they are picked with a look.
+        """
         entries = int(np.prod(self._block))
-        best, own = Candidates(support[:0], residual[:0, 0]), residual.new_empty(len(support))
+        best, own = Candidates(support[:0], measured[:0, 0]), measured.new_empty(len(support))
         for gates in gate_tiles(entries, self.operator.in_shape[0], self._stream, multiple=8):
             first, last = gates.start * entries, gates.stop * entries
             inverse = self.inverse_norms[first:last]
@@ -128,8 +136,9 @@ class Dictionary:
             here, place = (support >= first) & (support < last), (support - first).clamp(0, last - first - 1)
             own = torch.where(here, values[place], own)
             sizes.view(-1).scatter_reduce_(0, place, torch.where(here, -1.0, torch.inf).to(sizes.dtype), "amin")
-            places = largest(self._capped(sizes).flatten(), count)
-            best = best.merged(places + first, values[places], count)
+            few = self.cap is not None or self._existing_in(gates) <= count + len(support)
+            places = (largest if few else pick)(self._capped(sizes).flatten(), count)
+            best = best.merged(places + first, values[places], count, pick)
         return best.with_entries(support, own)
 
     def chosen(self, moved: Candidates, count: int) -> Candidates:
@@ -147,6 +156,16 @@ class Dictionary:
     def _existing(self) -> Tensor:
         """Flat indices of the columns that are not 0."""
         return torch.nonzero(self.inverse_norms).flatten()
+
+    @cached_property
+    def _existing_before(self) -> Ints:
+        """How many columns that are not 0 come before each gate, (m + 1,), on the host."""
+        counts = (self.inverse_norms.view(self.operator.in_shape[0], -1) > 0.0).sum(1).cpu().numpy()
+        return np.concatenate([[0], counts.cumsum()])
+
+    def _existing_in(self, gates: slice) -> int:
+        """Return how many columns of some gates are not 0."""
+        return int(self._existing_before[gates.stop] - self._existing_before[gates.start])
 
     @property
     def _stream(self) -> int:

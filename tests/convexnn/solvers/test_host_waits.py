@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import convexnn as cx
+from convexnn.solvers.thresholding import dictionary
 
 # The most that an iteration may ask for, on average over the few iterations that each method takes. `niht` asks once
 # for each shorter step that it tries where the support changes, and again where it had been taken for the one before.
@@ -50,6 +51,14 @@ def test_an_iteration_asks_the_device_for_a_few_numbers_whatever_its_size(
 @pytest.mark.parametrize("solver", sorted(MOST))
 def test_an_iteration_under_a_cap_asks_for_little_more(counting: Any, solver: str) -> None:
     assert an_iteration(counting, solver, 500, 20, cap=2) <= MOST_CAPPED[solver]
+
+
+@pytest.mark.parametrize("entries", [200, 100])
+def test_a_gradient_that_is_not_held_is_asked_about_once(
+    counting: Any, entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dictionary, "STREAM_ENTRIES", entries)
+    assert an_iteration(counting, "iht", 500, 20) <= MOST["iht"] + 1.0
 
 
 def test_what_hands_entries_to_the_host_is_counted(counting: Any) -> None:
