@@ -5,9 +5,10 @@
 Without a card the same runs on the CPU with small sizes, and what only a card can tell is listed as not measured. In
 turn: products in float32 and float64 against NumPy's float64; the rate of a bare matrix product, the bandwidth of a
 copy, and the pattern operator beside the time that these two allow; host synchronisations of an iteration of each
-thresholding method (calls that hand a number or a count of the device to Python, counted by a dispatch mode, on a CPU
-too); a cone program on torch's arrays against NumPy's, and the seconds of `interior_point` and `admm` on one of 20,000
-rows and 500 gates (on a CPU 500 and 50); seconds of `recover` on planted weights and of `fit_network` on labels.
+thresholding method (calls that hand a number, a count or entries of the device to Python, or an array to the device,
+counted on a CPU too); a cone program on torch's arrays against NumPy's, and the seconds of `interior_point` and `admm`
+on one of 20,000 rows and 500 gates (on a CPU 500 and 50); seconds of `recover` on planted weights and of `fit_network`
+on labels.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import common
 
 # isort: split
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convexnn as cx
@@ -31,14 +34,26 @@ from convexnn.solvers.common.descent import Limits, Progress, descend
 from convexnn.solvers.convex.arrays import ArrayLibrary, NumpyArrays, TorchArrays
 from convexnn.solvers.convex.interior_steps import InteriorPoint
 
-# Operators that wait for the device: a number, a count of entries, or the entries themselves go to the host.
+# Operators that wait for the device: a number, a count of entries, an answer or the entries themselves go to the host.
 WAITING = (
     "aten::_local_scalar_dense",
-    "aten::nonzero",
-    "aten::masked_select",
     "aten::_unique2",
+    "aten::bincount",
+    "aten::equal",
+    "aten::isin",
+    "aten::linalg_cholesky",
+    "aten::masked_select",
+    "aten::nonzero",
+    "aten::repeat_interleave",
     "aten::unique_consecutive",
 )
+
+# Operators that do where an index is a mask, whose entries have to be counted.
+INDEXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+
+# Calls from Python that move entries from a device, or to it: on a CPU no operator shows them.
+MOVING = ("cpu", "tolist", "__array__")
+MOVED_TO = ("tensor", "as_tensor")
 
 # Sizes on a CPU, and largest relative errors of products by precision.
 SMALL = {"rows": 5000, "features": 100, "gates": 100, "seconds": 5.0}
@@ -53,16 +68,47 @@ CONE_FEATURES, CONE_BYTES = 20, 1 << 34
 ITERATIONS = 20
 
 
-class Waits(TorchDispatchMode):
-    """Counts the calls by which the host waits for a device."""
+class Waits:
+    """Counts the calls by which the host waits for a device, on a CPU too; in a `with` statement."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
+        self.modes = ExitStack()
+
+    def __enter__(self) -> Waits:
+        """Begin to count."""
+        self.modes.enter_context(_Operators(self))
+        self.modes.enter_context(_Moves(self))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self.modes.close()
+
+
+class _Operators(TorchDispatchMode):
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.waits = waits
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count a call, and make it."""
-        self.count += func.name().partition(".")[0] in WAITING
+        """Count a call of an operator, and make it."""
+        name = func.name().partition(".")[0]
+        by_mask = name in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1])
+        self.waits.count += name in WAITING or by_mask
+        return func(*args, **(kwargs or {}))
+
+
+class _Moves(TorchFunctionMode):
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count a call of Python, and make it."""
+        name = getattr(func, "__name__", "")
+        uploads = name in MOVED_TO and not isinstance(args[0], torch.Tensor)
+        self.waits.count += name in MOVING or uploads
         return func(*args, **(kwargs or {}))
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.helpers.places import ROOT
 
 # Before any test imports torch: its threads wait instead of spinning, so that a busy machine does not stretch the run.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -30,6 +34,13 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("CONVEXNN_DATA names no folder (it holds MNIST and the VNN-COMP networks)")
     return Path(folder)
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What `benchmarks/gpu.py` counts the calls by that hand entries of a device to the host, or take them there."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return import_module("gpu").Waits
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

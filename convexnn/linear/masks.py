@@ -15,6 +15,10 @@ from convexnn.tiles import mask_bits
 class Masks(Protocol):
     """Masks of n rows and m gates, read a tile at a time."""
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether columns are there as they are, so that to ask for one twice is no work."""
+
     def tile(self, rows: slice, gates: slice) -> Tensor:
         """Return the masks of those rows and gates, booleans or 0 and 1; ``gates.start`` is a multiple of 8."""
 
@@ -24,6 +28,8 @@ class Masks(Protocol):
 
 class DenseMasks:
     """Masks as they are: numbers in the precision of the products, the fastest form, or booleans, n m bytes."""
+
+    is_stored = True
 
     def __init__(self, masks: Tensor) -> None:
         self.masks = masks
@@ -40,6 +46,8 @@ class PackedMasks:
 
     A table of the 256 bytes turns each into its 8 booleans at once, in half the time of shifts.
     """
+
+    is_stored = False
 
     def __init__(self, packed: Tensor) -> None:
         self.packed = packed
@@ -58,6 +66,8 @@ class PackedMasks:
 
 class RecomputedMasks:
     """Nothing held: each tile is computed from X and the generators when it is read."""
+
+    is_stored = False
 
     def __init__(self, X: Floats, generators: Floats, device: torch.device) -> None:
         self.rows, self.gates = (torch.as_tensor(unit_rows(array), device=device) for array in (X, generators))

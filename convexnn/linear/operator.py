@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from convexnn.checks import Floats, as_count, as_known, as_matrix
+from convexnn.linear.combination import Combination
 from convexnn.linear.masks import hold_masks
 from convexnn.patterns.activation_patterns import ActivationPatterns, gate_tiles
 from convexnn.tiles import product_tiles, row_tiles, tile_entries
@@ -191,33 +192,30 @@ class PatternOperator:
     def columns(self, support: Tensor) -> Tensor:
         """Return the columns of A at flat indices j d + i, shape (n k, s); rows run over k fastest."""
         gates, features = support // self.X.shape[1], support % self.X.shape[1]
-        live, position = torch.unique(gates, return_inverse=True)
+        # The host waits to be told how many gates there are: not where masks are there as they are.
+        live, position = (gates, None) if self.masks.is_stored else torch.unique(gates, return_inverse=True)
         heads = self.heads[:, gates] if self.owned is None else self.heads[:, gates] * self.owned[gates, features]
         result = self.X.new_empty((len(self.X), *heads.shape))
         for rows in row_tiles(len(self.X), heads.numel(), self.tile_entries):
             values = self.X[rows].index_select(1, features)
-            values.mul_(self.masks.columns(live, rows).index_select(1, position))
+            active = self.masks.columns(live, rows)
+            values.mul_(active if position is None else active.index_select(1, position))
             torch.mul(values[:, None, :], heads, out=result[rows])
         return result.flatten(0, 1)
 
-    def combined(self, support: Tensor, weights: Tensor, n_outputs: int = 1) -> Tensor:
-        """Return the sum (n, k) of columns by weights (s,), for heads of ones; (j d + i) k + c is that of output c.
+    def combination(self, support: Tensor, n_outputs: int = 1) -> Combination:
+        """Return the sums of the columns of a support, for heads of ones; (j d + i) k + c is that of output c.
 
         No column is made: the products go over all features of the gates that occur. Patterns own the weights.
         """
         d = self.X.shape[1]
         pairs, place = torch.unique(support // (d * n_outputs) * n_outputs + support % n_outputs, return_inverse=True)
         gates, position = torch.unique(pairs // n_outputs, return_inverse=True)
-        dense, heads = weights.new_zeros((len(pairs), d)), weights.new_zeros((len(pairs), n_outputs))
-        dense[place, support // n_outputs % d] = weights
+        heads = self.X.new_zeros((len(pairs), n_outputs))
         heads[torch.arange(len(pairs), device=self.device), pairs % n_outputs] = 1.0
-        result = self.X.new_empty((len(self.X), n_outputs))
-        for rows in row_tiles(len(self.X), len(pairs), self.tile_entries):
-            active = self.masks.columns(gates, rows)
-            linear = self.X[rows] @ dense.T
-            linear.mul_(active if len(gates) == len(pairs) else active.index_select(1, position))
-            torch.mm(linear, heads, out=result[rows])
-        return result
+        own = None if len(gates) == len(pairs) else position
+        features = support // n_outputs % d
+        return Combination(self.X, self.masks, self.tile_entries, place, features, heads, gates, own)
 
     def column_norms(self) -> Tensor:
         """Return the Euclidean norm of each column of A, shape (m, d); zero where a feature is not owned."""

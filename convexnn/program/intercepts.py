@@ -48,6 +48,10 @@ class LabelInterceptLoss:
         """Return L(p) in nats."""
         return self.stated.value(self._lifted(prediction, target), target)
 
+    def total(self, prediction: Any, target: Any) -> Any:
+        """Return n L(p); the best intercept is found on the host."""
+        return self.stated.total(self._lifted(prediction, target), target)
+
     def gradient(self, prediction: Any, target: Any) -> Any:
         """Return dL/dp, that of the stated loss at the best b."""
         return self.stated.gradient(self._lifted(prediction, target), target)

@@ -28,6 +28,9 @@ class Loss(Protocol):
     def value(self, prediction: Any, target: Any) -> float:
         """Return L(p)."""
 
+    def total(self, prediction: Any, target: Any) -> Any:
+        """Return n L(p) as a number of the library, on its device: :meth:`value` waits for it."""
+
     def gradient(self, prediction: Any, target: Any) -> Any:
         """Return dL/dp."""
 
@@ -56,8 +59,12 @@ class SquaredLoss:
 
     def value(self, prediction: Any, target: Any) -> float:
         """Return L(p) in squared units of the target."""
+        return float(self.total(prediction, target)) / len(target)
+
+    def total(self, prediction: Any, target: Any) -> Any:
+        """Return n L(p)."""
         residual = prediction - target
-        return float((residual * residual).sum()) / (2 * len(target))
+        return (residual * residual).sum() * 0.5
 
     def gradient(self, prediction: Any, target: Any) -> Any:
         """Return dL/dp = (p - t) / n."""
@@ -89,9 +96,9 @@ class InterceptLoss(SquaredLoss):
     Constants in p change nothing, so that -dL/dp and every dual point sums to 0 over the rows.
     """
 
-    def value(self, prediction: Any, target: Any) -> float:
-        """Return L(p) in squared units of the target."""
-        return super().value(_centred(prediction - target), 0.0 * target)
+    def total(self, prediction: Any, target: Any) -> Any:
+        """Return n L(p)."""
+        return super().total(_centred(prediction - target), 0.0 * target)
 
     def gradient(self, prediction: Any, target: Any) -> Any:
         """Return dL/dp = (p - t less its mean) / n."""
@@ -135,7 +142,11 @@ class LogisticLoss:
 
     def value(self, prediction: Any, target: Any) -> float:
         """Return L(p) in nats."""
-        return float(_softplus(-target * prediction).sum()) / len(target)
+        return float(self.total(prediction, target)) / len(target)
+
+    def total(self, prediction: Any, target: Any) -> Any:
+        """Return n L(p)."""
+        return _softplus(-target * prediction).sum()
 
     def gradient(self, prediction: Any, target: Any) -> Any:
         """Return dL/dp = -t sigma(-t p) / n."""
@@ -182,11 +193,15 @@ class SoftmaxLoss:
 
     def value(self, prediction: Any, target: Any) -> float:
         """Return L(p) in nats."""
+        return float(self.total(prediction, target)) / len(target)
+
+    def total(self, prediction: Any, target: Any) -> Any:
+        """Return n L(p)."""
         peak = _row_max(prediction)
         shifted = prediction - peak
         library = library_of(prediction)
         total = library.log(library.exp(shifted).sum(1)) - (target * shifted).sum(1)
-        return float(total.sum()) / len(target)
+        return total.sum()
 
     def gradient(self, prediction: Any, target: Any) -> Any:
         """Return dL/dp = (softmax(p) - t) / n."""

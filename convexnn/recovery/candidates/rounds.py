@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from convexnn.checks import Ints
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.layer.polish import polish
-from convexnn.recovery.layer.problem import Problem, mean_square
+from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.support_steps import UnitColumns, unit_columns
 
 # propose(count, residual (n,)) -> gates (count, d) for blocks that are empty.
@@ -34,6 +36,9 @@ FEW_GATES = 4
 
 # Numbers of products a row that take as long as a number that is gathered.
 CHEAP = 20
+
+# Entries of a layer: gates (s,), features (s,).
+Support = tuple[Tensor, Tensor]
 
 # Loss, in units of the target's mean square, from which rounds do not come back.
 DIVERGED = 1e12
@@ -65,17 +70,17 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class _RoundState:
-    """A layer and what a round needs of it: masks times signs (p, n), the residual (n,), column norms (p, d)."""
+    """A layer and what a round needs of it.
+
+    Masks times signs (p, n), the residual (n,), column norms (p, d), the network's own loss, where its weights are.
+    """
 
     hidden: HiddenLayer
     signed: Tensor
     residual: Tensor
     norms: Tensor
-
-    @property
-    def loss(self) -> float:
-        """The network's own loss."""
-        return mean_square(self.residual)
+    loss: float
+    support: Support
 
 
 class InterruptedRoundsError(KeyboardInterrupt):
@@ -92,17 +97,22 @@ class _Room:
 
     values: Tensor | None = None
 
-    def columns(self, problem: Problem, signed: Tensor, gates: Tensor, features: Tensor) -> Tensor:
-        """Return +-D_j x_i for each of the gates, in ascending order, and its feature: (s, n), until the next call."""
+    def columns(self, problem: Problem, signed: Tensor, support: Support, known: Ints) -> Tensor:
+        """Return +-D_j x_i for each of the gates, in ascending order, and its feature: (s, n), until the next call.
+
+        The gates are `known` (s,) on the host, too.
+        """
+        gates, features = support
         size = (len(gates), len(problem.target))
         if self.values is None or len(self.values) < len(gates):
             self.values = problem.columns.new_empty(size)
         values = torch.index_select(problem.columns, 0, features, out=self.values[: len(gates)])
-        which, counts = torch.unique_consecutive(gates, return_counts=True)
+        counts = np.bincount(known)
+        which = np.flatnonzero(counts)
         if FEW_GATES * len(which) > len(gates):
             return values.mul_(signed[gates])
-        for mask, part in zip(signed[which], values.split(counts.tolist()), strict=True):
-            part.mul_(mask)
+        for gate, part in zip(which.tolist(), values.split(counts[which].tolist()), strict=True):
+            part.mul_(signed[gate])
         return values
 
 
@@ -111,11 +121,13 @@ class _Course:
     """How far rounds are: the present layer, the best one within the budget, and its loss.
 
     `excess` is how many weights above the budget there were when the layer was last brought down to it early, `stale`
-    for how many rounds at the budget none has lowered the least loss by a hundredth.
+    for how many rounds at the budget none has lowered the least loss by a hundredth. The entries that were `selected`
+    last are those of the layer if they are as many as its weights; None where neurons became one since.
     """
 
     hidden: HiddenLayer
     best: HiddenLayer
+    selected: Support | None = None
     least: float = float("inf")
     excess: float = float("inf")
     stale: int = 0
@@ -133,6 +145,12 @@ class _Course:
         if loss < self.least:
             self.best, self.least = self.hidden, loss
         return loss <= ROUNDING[self.hidden.weights.dtype] or self.stale >= STALLED
+
+    def select(self, problem: Problem, now: _RoundState, budget: int, schedule: Schedule) -> None:
+        """Select and fit, and make parallel neurons one."""
+        fitted, selected = _select_and_fit(problem, now, budget, schedule, self.room)
+        self.hidden = merge_parallel(fitted)
+        self.selected = selected if self.hidden is fitted else None
 
     def falls(self, excess: int) -> bool:
         """Whether a layer that is exact with so many weights too many is tried on the budget: not often in vain."""
@@ -173,23 +191,23 @@ def _run_rounds(
     problem: Problem, course: _Course, budget: int, schedule: Schedule, propose: Propose, stop: Callable[[], bool]
 ) -> None:
     """Take rounds from the course's layer, and keep the best within the budget."""
-    norms, renewed = course.hidden.weights, torch.ones_like(course.hidden.live)
+    norms, renewed = course.hidden.weights, None
     for index in range(schedule.rounds):
         hurried = stop()
         if hurried and (index or course.hidden.nnz):
             return
-        now = _round_state(problem, course.hidden, norms, torch.ones_like(renewed) if index % STALE == 0 else renewed)
+        now = _round_state(problem, course, norms, None if index % STALE == 0 else renewed)
         if not now.loss <= DIVERGED:
-            course.hidden = course.best
+            course.hidden, course.selected = course.best, None
             return
         planned = schedule.budget(budget, index)
         if course.judge(now.loss, budget, planned):
             return
         early = now.loss <= ROUNDING[now.residual.dtype] and course.falls(course.hidden.nnz - budget)
         most = budget if hurried or early else planned
-        hidden = merge_parallel(_select_and_fit(problem, now, most, schedule, course.room))
-        norms, renewed = now.norms, ~hidden.live
-        course.hidden = _revive_empty(hidden, renewed, propose, now.residual)
+        course.select(problem, now, most, schedule)
+        norms, renewed = now.norms, _empty_blocks(course.hidden)
+        course.hidden = _revive_empty(course.hidden, renewed, propose, now.residual)
 
 
 def _best_polished(
@@ -210,11 +228,11 @@ def _within_budget(problem: Problem, course: _Course, budget: int, schedule: Sch
 
     Its largest entries alone would not do: many weights that were fitted together cancel.
     """
-    hidden = course.hidden
-    while hidden.nnz > budget:
-        now = _round_state(problem, hidden, hidden.weights, torch.ones_like(hidden.live))
-        hidden = merge_parallel(_select_and_fit(problem, now, max(budget, hidden.nnz // 2), schedule, course.room))
-    return hidden
+    course = replace(course)
+    while course.hidden.nnz > budget:
+        now = _round_state(problem, course, course.hidden.weights, None)
+        course.select(problem, now, max(budget, course.hidden.nnz // 2), schedule)
+    return course.hidden
 
 
 def _well_scaled(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
@@ -225,31 +243,42 @@ def _well_scaled(problem: Problem, hidden: HiddenLayer) -> HiddenLayer:
     return HiddenLayer(hidden.weights * factor, hidden.signs, hidden.gates)
 
 
-def _round_state(problem: Problem, hidden: HiddenLayer, norms: Tensor, renewed: Tensor) -> _RoundState:
-    """Return what a round needs; `norms` are kept but for the blocks `renewed` (p,)."""
+def _round_state(problem: Problem, course: _Course, norms: Tensor, renewed: Tensor | None) -> _RoundState:
+    """Return what a round needs; `norms` are kept but for the blocks `renewed` (r,), and all made anew for None."""
+    hidden = course.hidden
     inputs = problem.inputs(hidden.effective_gates)
     active = (inputs > 0.0).to(inputs.dtype)
     residual = problem.target - problem.project((hidden.signs * hidden.live) @ inputs.relu_())
-    norms = norms.clone()
-    norms[renewed] = problem.column_squares(active[renewed]).sqrt_()
-    return _RoundState(hidden, active * hidden.signs[:, None], residual, norms)
+    if renewed is None:
+        norms = problem.column_squares(active).sqrt_()
+    elif len(renewed):
+        norms = norms.index_copy(0, renewed, problem.column_squares(active[renewed]).sqrt_())
+    loss, nnz = torch.stack([residual.square().mean().double(), torch.count_nonzero(hidden.weights).double()]).tolist()
+    hidden.know(nnz=int(nnz))
+    support = course.selected
+    if support is None or len(support[0]) != hidden.nnz:
+        gates, features = torch.nonzero(hidden.weights, as_tuple=True)
+        support = gates, features
+    return _RoundState(hidden, active * hidden.signs[:, None], residual, norms, loss, support)
 
 
-def _select_and_fit(problem: Problem, now: _RoundState, budget: int, schedule: Schedule, room: _Room) -> HiddenLayer:
-    """Return the layer after one selection and one fit; the gates of its live blocks follow the weights."""
-    hidden, shape = now.hidden, now.norms.shape
+def _select_and_fit(
+    problem: Problem, now: _RoundState, budget: int, schedule: Schedule, room: _Room
+) -> tuple[HiddenLayer, Support]:
+    """Return the layer after one selection and one fit, and what was selected; gates of live blocks follow weights."""
+    hidden, n_inputs = now.hidden, now.norms.shape[1]
     wanted, inverse = _wanted_entries(problem, now)
-    chosen = _top_indices(wanted, inverse > 0.0, budget).sort().values
-    gates, features = chosen // shape[1], chosen % shape[1]
+    chosen, known = _top_indices(wanted, inverse > 0.0, budget)
+    support = gates, features = chosen // n_inputs, chosen % n_inputs
     # Norms may be some rounds old; a column that has vanished since is left at zero.
-    columns, lengths = unit_columns(problem, room.columns(problem, now.signed, gates, features))
+    columns, lengths = unit_columns(problem, room.columns(problem, now.signed, support, known // n_inputs))
     inverse_lengths = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)
     start = (wanted * inverse).flatten()[chosen] * lengths
     start += schedule.fit(columns, problem.target - columns.combine(start))
     weights = torch.zeros_like(hidden.weights)
     weights[gates, features] = start * inverse_lengths
     moved = HiddenLayer(weights, hidden.signs, hidden.gates)
-    return _align_revived(hidden, moved) if schedule.free_signs else moved
+    return (_align_revived(hidden, moved) if schedule.free_signs else moved), support
 
 
 def _wanted_entries(problem: Problem, now: _RoundState) -> tuple[Tensor, Tensor]:
@@ -269,11 +298,16 @@ def _wanted_entries(problem: Problem, now: _RoundState) -> tuple[Tensor, Tensor]
     return now.hidden.weights * units + _step_size(problem, now, slope * inverse, step, inverse) * step, inverse
 
 
-def _top_indices(values: Tensor, allowed: Tensor, count: int) -> Tensor:
-    """Return the flat indices of the `count` largest magnitudes among the allowed ones."""
+def _top_indices(values: Tensor, allowed: Tensor, count: int) -> tuple[Tensor, Ints]:
+    """Return the flat indices of the `count` largest magnitudes among the allowed ones, ascending, on the host too."""
     flat = torch.where(allowed, values.abs(), -1.0).flatten()
-    chosen = flat.topk(min(count, len(flat)), sorted=False)
-    return chosen.indices[chosen.values >= 0.0]
+    top = flat.topk(min(count, len(flat)), sorted=False)
+    chosen = top.indices.sort().values
+    told = torch.cat([chosen.double(), top.values.double()]).cpu().numpy()
+    if (told[len(chosen) :] >= 0.0).all():
+        return chosen, told[: len(chosen)].astype(np.int64)
+    chosen = top.indices[top.values >= 0.0].sort().values
+    return chosen, chosen.cpu().numpy()
 
 
 def _step_size(problem: Problem, now: _RoundState, slope: Tensor, step: Tensor, inverse: Tensor) -> float:
@@ -281,13 +315,12 @@ def _step_size(problem: Problem, now: _RoundState, slope: Tensor, step: Tensor, 
 
     It is 1 where g_S . p_S is rounding, or S empty.
     """
-    gates, features = torch.nonzero(now.hidden.weights, as_tuple=True)
+    gates, features = now.support
     direction = step[gates, features]
-    fall = float((direction * slope[gates, features]).sum())
-    if fall <= 1e-12 * float(now.residual.square().sum()):
-        return 1.0
-    change = _combined(problem, now, (gates, features), direction * inverse[gates, features])
-    return min(1.0, fall / max(float(problem.project(change).square().sum()), fall))
+    change = _combined(problem, now, now.support, direction * inverse[gates, features])
+    squares = now.residual.square().sum(), problem.project(change).square().sum()
+    fall, size, curvature = torch.stack([(direction * slope[gates, features]).sum(), *squares]).tolist()
+    return 1.0 if fall <= 1e-12 * size else min(1.0, fall / max(curvature, fall))
 
 
 def _combined(problem: Problem, now: _RoundState, support: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
@@ -307,11 +340,19 @@ def _align_revived(before: HiddenLayer, after: HiddenLayer) -> HiddenLayer:
     return HiddenLayer(after.weights * side[:, None], after.signs * side, after.gates)
 
 
-def _revive_empty(hidden: HiddenLayer, empty: Tensor, propose: Propose, residual: Tensor) -> HiddenLayer:
-    """Return the layer with fresh gates in the blocks `empty` (p,)."""
-    count = int(empty.sum())
+def _empty_blocks(hidden: HiddenLayer) -> Tensor:
+    """Return the empty blocks (e,), ascending, of a layer whose live ones have been counted."""
+    count = len(hidden.signs) - hidden.n_live
     if not count:
+        return torch.zeros(0, dtype=torch.int64, device=hidden.live.device)
+    return hidden.live.int().argsort(stable=True)[:count]
+
+
+def _revive_empty(hidden: HiddenLayer, empty: Tensor, propose: Propose, residual: Tensor) -> HiddenLayer:
+    """Return the layer with fresh gates in the blocks `empty` (e,)."""
+    if not len(empty):
         return hidden
-    gates = hidden.gates.clone()
-    gates[empty] = propose(count, residual)
-    return HiddenLayer(hidden.weights, hidden.signs, gates)
+    gates = hidden.gates.index_copy(0, empty, propose(len(empty), residual).to(hidden.gates.dtype))
+    revived = HiddenLayer(hidden.weights, hidden.signs, gates)
+    revived.know(n_live=hidden.n_live)
+    return revived

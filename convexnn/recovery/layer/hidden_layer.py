@@ -47,10 +47,19 @@ class HiddenLayer:
         """The gates of all blocks, (p, d): the weights of live ones, by which a gate follows its neuron."""
         return torch.where(self.live[:, None], self.weights, self.gates)
 
-    @property
+    @cached_property
     def nnz(self) -> int:
         """Number of nonzero weights."""
         return int(torch.count_nonzero(self.weights))
+
+    @cached_property
+    def n_live(self) -> int:
+        """Number of live neurons."""
+        return int(self.live.sum())
+
+    def know(self, **counts: int) -> None:
+        """Take `nnz` or `n_live` as somebody has read it together with other numbers: the host waits for each read."""
+        self.__dict__.update(counts)
 
     def select(self, chosen: Tensor) -> HiddenLayer:
         """Return the blocks at `chosen`, a mask or indices."""
@@ -85,15 +94,15 @@ def merge_parallel(hidden: HiddenLayer) -> HiddenLayer:
 
     a relu(x . u) + b relu(x . c u) = sign(a + b c) relu(x . |a + b c| u) for signs a, b and c > 0.
     """
-    alive = torch.nonzero(hidden.live)[:, 0]
-    rows = hidden.weights[alive]
-    unit = rows / rows.norm(dim=1, keepdim=True)
-    tolerance = PARALLEL[rows.dtype]
-    pairs = torch.nonzero(torch.triu(unit @ unit.T, diagonal=1) > 1.0 - tolerance)
-    if not len(pairs):
+    # Empty blocks have no direction: their cosines are not numbers, and above nothing.
+    unit = hidden.weights / hidden.weights.norm(dim=1, keepdim=True)
+    parallel = torch.triu(unit @ unit.T, diagonal=1) > 1.0 - PARALLEL[unit.dtype]
+    told = torch.cat([hidden.live, parallel.any()[None]]).cpu().numpy()
+    hidden.know(n_live=int(told[:-1].sum()))
+    if not told[-1]:
         return hidden
     weights, signs, gone = hidden.weights.clone(), hidden.signs.clone(), set[int]()
-    for first, second in alive[pairs].tolist():
+    for first, second in torch.nonzero(parallel).tolist():
         if gone & {first, second}:
             continue
         gone.add(second)

@@ -6,7 +6,10 @@ that depends on the problem, and the search makes it by what the network's own l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,18 +86,25 @@ def damped_step(columns: UnitColumns, residual: Tensor, damping: float) -> Tenso
 
 def conjugate_steps(columns: UnitColumns, residual: Tensor, count: int) -> Tensor:
     """Return `count` steps of conjugate gradients towards the least squares step, from zero."""
+    # All of it on the device, so that the host waits once; what would have ended early is not finite, and done again.
+    step = _conjugate(columns, residual, count, Tensor.double)
+    return step if isfinite(float(step.sum())) else _conjugate(columns, residual, count, float)
+
+
+def _conjugate(columns: UnitColumns, residual: Tensor, count: int, number: Callable[[Tensor], Any]) -> Tensor:
+    """Return the steps; they end early where a `number` is zero, if these are known to the host."""
     slope = columns.correlate(residual)
     step, left = torch.zeros_like(slope), residual
-    direction, size = slope, float(slope @ slope)
+    direction, size = slope, number(slope @ slope)
     for _ in range(count):
         change = columns.combine(direction)
-        curvature = float(change @ change)
+        curvature = number(change @ change)
         # Squares can underflow one before the other.
-        if not (curvature > 0.0 and size > 0.0):
+        if isinstance(size, float) and not (curvature > 0.0 and size > 0.0):
             break
         length = size / curvature
         step, left = step + length * direction, left - length * change
         slope = columns.correlate(left)
-        before, size = size, float(slope @ slope)
+        before, size = size, number(slope @ slope)
         direction = slope + size / before * direction
     return step

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import torch
+from math import isfinite
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from convexnn.checks import Ints
+from convexnn.linear.selection import Candidates, distinct, read_largest
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
 from convexnn.solvers.thresholding.dictionary import Dictionary
 from convexnn.solvers.thresholding.options import Options, with_options
 from convexnn.solvers.thresholding.phases import threshold
-from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, direction, fit_next_support, fitted, not_finite
+from convexnn.solvers.thresholding.sparse_iterate import (
+    SparseIterate,
+    best_weights,
+    direction,
+    fit_next_support,
+    not_finite,
+)
 
 
 @with_options(Options, max_iterations=100)
@@ -50,11 +62,18 @@ def cosamp(program: ConvexProgram, options: Options) -> Solution:
 def cosamp_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the best fit on the largest entries of the best fit on the support and twice as many new columns."""
     gradient = direction(dictionary, now)
-    if not gradient.isfinite().all():
+    chosen = dictionary.read_largest(gradient, 2 * dictionary.budget)
+    if not isfinite(chosen.most) and not gradient.isfinite().all():
         return not_finite(now)
-    joined = torch.unique(torch.cat([now.support, dictionary.largest(gradient, 2 * dictionary.budget)]))
-    wide = fitted(dictionary, joined)
-    values = torch.zeros_like(gradient)
-    values[joined] = wide.weights
-    kept = dictionary.largest(values, min(dictionary.budget, len(joined)))
-    return fit_next_support(dictionary, now, kept[values[kept] != 0.0])
+    known = np.union1d(now.known, chosen.known)
+    joined = distinct(torch.cat([now.support, chosen.places]).sort().values, len(known))
+    wide = Candidates(joined, best_weights(dictionary, dictionary.columns(joined), known))
+    kept = read_largest(dictionary.sizes(wide), min(dictionary.budget, len(known)))
+    places, kept_known = (kept.places, kept.known) if kept.least > 0.0 else _nonzero(wide, kept.places)
+    return fit_next_support(dictionary, now, joined[places], known[kept_known])
+
+
+def _nonzero(fit: Candidates, places: Tensor) -> tuple[Tensor, Ints]:
+    """Return those of the places where a fit is not 0, on the device and on the host."""
+    left = places[fit.values[places] != 0.0]
+    return left, left.cpu().numpy()

@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convexnn.checks import Floats
+from convexnn.checks import Floats, Ints
+from convexnn.linear.combination import Combination
 from convexnn.linear.operator import PatternOperator
-from convexnn.linear.selection import Candidates, capped, largest
+from convexnn.linear.selection import Candidates, Chosen, Pick, Unseen, capped, largest, read_largest
 from convexnn.patterns.activation_patterns import gate_tiles
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.losses import Loss
 from convexnn.program.memory import Memory, memory_estimate
+from convexnn.program.neurons import to_numpy
 from convexnn.solvers.thresholding.whitening import Whitening, whitened
 from convexnn.tiles import STREAM_ENTRIES, is_multiplied_out
 
@@ -25,6 +27,10 @@ from convexnn.tiles import STREAM_ENTRIES, is_multiplied_out
 POWER_ITERATIONS = 200
 SETTLED = 1e-4
 CAUTION = 1.05
+
+
+# Unit columns (n, s), or their sums without them.
+Columns = Tensor | Combination
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,11 @@ class Dictionary:
         return self.targets.shape[1]
 
     @cached_property
+    def known_targets(self) -> Floats:
+        """The targets on the host, in float64, for fits."""
+        return to_numpy(self.targets)
+
+    @cached_property
     def inverse_norms(self) -> Tensor:
         """1 / column norm, flat (m d k,); 0 where a column is not owned or zero on the data."""
         norms = self.operator.column_norms() if self.whitening is None else self.whitening.norms.clone()
@@ -66,11 +77,11 @@ class Dictionary:
     @cached_property
     def squared_operator_norm(self) -> float:
         """||A||^2 over unit columns in the metric of the correlations, by power iterations, a little above it."""
-        vector, estimate = self.targets / np.sqrt(max(self.squared_length(self.targets), 1e-300)), 0.0
+        vector, estimate = self.targets / np.sqrt(max(float(self.squared_length(self.targets)), 1e-300)), 0.0
         for _ in range(POWER_ITERATIONS):
             weights = (self.correlations(vector) * self.inverse_norms).reshape(*self.operator.in_shape, self.n_outputs)
             moved = self.operator.forward_per_output(weights.permute(2, 0, 1))
-            length = self.squared_length(moved) ** 0.5
+            length = float(self.squared_length(moved)) ** 0.5
             if length <= (1.0 + SETTLED) * estimate:
                 break
             vector, estimate = moved / length, length
@@ -85,8 +96,15 @@ class Dictionary:
 
         Of equal ones the first. Columns that are 0 are never among them: where they would be, fewer come back.
         """
-        sizes = self._sizes(values, self.inverse_norms)
-        return largest(self._capped(sizes).flatten(), count)
+        return largest(self._allowed(values), count)
+
+    def read_largest(self, values: Tensor, count: int) -> Chosen:
+        """Return what :meth:`largest` does, on the host too."""
+        return read_largest(self._allowed(values), count)
+
+    def _allowed(self, values: Tensor) -> Tensor:
+        """Return the magnitudes, flat, -1 where the column is 0 or the cap allows others alone."""
+        return self._capped(self._sizes(values, self.inverse_norms)).flatten()
 
     def gradient(self, residual: Tensor, support: Tensor, count: int) -> Candidates:
         """Return the correlations with `residual` where a step from `support` that keeps `count` entries can choose.
@@ -96,33 +114,58 @@ class Dictionary:
         elsewhere only if it is larger still, and so is chosen itself: no place is ever left for entries beyond those.
         """
         if self.cap is None and len(self.inverse_norms) <= self._stream:
-            return Candidates(self._existing, self.correlations(residual)[self._existing])
-        measured = self._measured(residual)
+            values, existing = self.correlations(residual), self._existing
+            whole = len(existing) == len(values)
+            return Candidates(existing, values if whole else values[existing], whole)
+        unseen, measured = Unseen(), self._measured(residual)
+        found = self._streamed(measured, support, count, unseen.largest)
+        return found if unseen.are_right() else self._streamed(measured, support, count, largest)
+
+    def _streamed(self, measured: Tensor, support: Tensor, count: int, pick: Pick) -> Candidates:
+        """Return the correlations at a support and the `count` largest elsewhere, a tile of gates at a time.
+
+        Where the cap or a tile may leave fewer than those, they are picked with a look.
+        """
         entries = int(np.prod(self._block))
-        best, own = Candidates(support[:0], residual[:0, 0]), residual.new_empty(len(support))
+        best, own = Candidates(support[:0], measured[:0, 0]), measured.new_empty(len(support))
         for gates in gate_tiles(entries, self.operator.in_shape[0], self._stream, multiple=8):
             first, last = gates.start * entries, gates.stop * entries
             inverse = self.inverse_norms[first:last]
             values = self.operator.adjoint_per_output(measured, gates).permute(1, 2, 0).flatten() * inverse
             sizes = self._sizes(values, inverse)
-            here = (support >= first) & (support < last)
-            own[here] = values[support[here] - first]
-            sizes.view(-1)[support[here] - first] = -1.0
-            places = largest(self._capped(sizes).flatten(), count)
-            best = best.merged(places + first, values[places], count)
+            here, place = (support >= first) & (support < last), (support - first).clamp(0, last - first - 1)
+            own = torch.where(here, values[place], own)
+            sizes.view(-1).scatter_reduce_(0, place, torch.where(here, -1.0, torch.inf).to(sizes.dtype), "amin")
+            few = self.cap is not None or self._existing_in(gates) <= count + len(support)
+            places = (largest if few else pick)(self._capped(sizes).flatten(), count)
+            best = best.merged(places + first, values[places], count, pick)
         return best.with_entries(support, own)
 
     def chosen(self, moved: Candidates, count: int) -> Candidates:
         """Return the `count` largest entries that the cap allows, the weights after a step."""
+        return moved.take(largest(self.sizes(moved), count))
+
+    def sizes(self, moved: Candidates) -> Tensor:
+        """Return the magnitudes of the weights after a step, -1 where the cap allows others alone."""
         if self.cap is None:
-            return moved.chosen(count)
+            return moved.sizes()
         k = self.n_outputs
-        return moved.chosen(count, moved.indices // int(np.prod(self._block)) * k + moved.indices % k, self.cap)
+        return moved.sizes(moved.indices // int(np.prod(self._block)) * k + moved.indices % k, self.cap)
 
     @cached_property
     def _existing(self) -> Tensor:
         """Flat indices of the columns that are not 0."""
         return torch.nonzero(self.inverse_norms).flatten()
+
+    @cached_property
+    def _existing_before(self) -> Ints:
+        """How many columns that are not 0 come before each gate, (m + 1,), on the host."""
+        counts = (self.inverse_norms.view(self.operator.in_shape[0], -1) > 0.0).sum(1).cpu().numpy()
+        return np.concatenate([[0], counts.cumsum()])
+
+    def _existing_in(self, gates: slice) -> int:
+        """Return how many columns of some gates are not 0."""
+        return int(self._existing_before[gates.stop] - self._existing_before[gates.start])
 
     @property
     def _stream(self) -> int:
@@ -146,16 +189,20 @@ class Dictionary:
         """Return the unit columns at `support`, shape (n, s)."""
         return self.operator.columns(support // self.n_outputs).mul_(self.inverse_norms[support])
 
-    def held_columns(self, support: Tensor) -> Tensor | None:
-        """Return the unit columns at `support`, None where products over whole gates are less work than they."""
+    def holds(self, support: Ints) -> bool:
+        """Whether columns are held: not where products over whole gates are less work than they."""
         k, n_features = self.n_outputs, self._block[0]
-        pairs = torch.unique(support // (n_features * k) * k + support % k)
-        return None if is_multiplied_out(len(pairs) * n_features, self.budget) else self.columns(support)
+        pairs = len(np.unique(support // (n_features * k) * k + support % k))
+        return not is_multiplied_out(pairs * n_features, self.budget)
 
-    def predict(self, columns: Tensor | None, support: Tensor, weights: Tensor) -> Tensor:
-        """Return the prediction (n, k) of weights (s,) on unit columns (n, s), or over whole gates where it is None."""
-        if columns is None:
-            return self.operator.combined(support, weights * self.inverse_norms[support], self.n_outputs)
+    def products(self, support: Tensor, held: bool) -> Columns:
+        """Return the unit columns at `support`, or what goes without them."""
+        return self.columns(support) if held else self.operator.combination(support, self.n_outputs)
+
+    def predict(self, columns: Columns, support: Tensor, weights: Tensor) -> Tensor:
+        """Return the prediction (n, k) of weights (s,) on unit columns."""
+        if isinstance(columns, Combination):
+            return columns.weighted(weights * self.inverse_norms[support])
         if self.n_outputs == 1:
             return (columns @ weights)[:, None]
         spread = columns.new_zeros((len(support), self.n_outputs))
@@ -171,9 +218,12 @@ class Dictionary:
         products = self.operator.adjoint_per_output(self._measured(residual))
         return products.permute(1, 2, 0).flatten() * self.inverse_norms
 
-    def squared_length(self, change: Tensor) -> float:
-        """Return the squared length of a change (n, k) of the prediction, in the metric of the correlations."""
-        return float((change * self._measured(change)).sum())
+    def squared_length(self, change: Tensor) -> Tensor:
+        """Return the squared length of a change (n, k) of the prediction, in the metric of the correlations.
+
+        A number of the device, in float64 like all that steps are decided by.
+        """
+        return (change * self._measured(change)).sum().double()
 
     def _measured(self, residual: Tensor) -> Tensor:
         """Return (A A^T + shift I)^-1 r with a whitening, else r."""
@@ -181,7 +231,11 @@ class Dictionary:
 
     def objective(self, prediction: Tensor) -> float:
         """Return the loss in the units of the program, whitened or not."""
-        return self.scale**2 * self.loss.value(prediction, self.targets)
+        return self.objective_of(float(self.loss.total(prediction, self.targets)))
+
+    def objective_of(self, total: float) -> float:
+        """Return the loss in the units of the program, of the sum of that of the rows."""
+        return self.scale**2 * (total / len(self.targets))
 
 
 def open_dictionary(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from torch import Tensor
 
 from convexnn.program.convex_program import ConvexProgram
@@ -58,13 +60,14 @@ def htp(program: ConvexProgram, options: Options) -> Solution:
 def htp_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the best fit on the largest entries after a step."""
     gradient = direction(dictionary, now)
-    if not gradient.isfinite().all():
-        return not_finite(now)
     moved = stepped(now, gradient, _step_size(dictionary, now, gradient))
-    return fit_next_support(dictionary, now, dictionary.largest(moved, dictionary.budget))
+    chosen = dictionary.read_largest(moved, dictionary.budget)
+    if not isfinite(chosen.most) and not gradient.isfinite().all():
+        return not_finite(now)
+    return fit_next_support(dictionary, now, chosen.places, chosen.known)
 
 
-def _step_size(dictionary: Dictionary, now: SparseIterate, gradient: Tensor) -> float:
+def _step_size(dictionary: Dictionary, now: SparseIterate, gradient: Tensor) -> float | Tensor:
     """Return mu; on the best weights of a support the gradient there is zero, and 1/c is the step that is left."""
     if dictionary.whitening is not None or now.polished:
         return 1.0 / dictionary.loss.smoothness

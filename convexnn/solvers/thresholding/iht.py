@@ -8,7 +8,8 @@ from convexnn.solvers.thresholding.dictionary import Dictionary
 from convexnn.solvers.thresholding.niht import polish_settled
 from convexnn.solvers.thresholding.options import Options, with_options
 from convexnn.solvers.thresholding.phases import threshold
-from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, direction, not_finite, stepped, weighted
+from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, not_finite
+from convexnn.solvers.thresholding.trial import Step, try_step
 
 
 @with_options(Options)
@@ -50,10 +51,7 @@ def iht(program: ConvexProgram, options: Options) -> Solution:
 
 def iht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the next iterate of IHT; a settled support is polished by the best fit on it."""
-    gradient = direction(dictionary, now)
-    if not gradient.isfinite().all():
-        return not_finite(now)
-    size = 1.0 / (dictionary.loss.smoothness * dictionary.squared_operator_norm)
-    moved = stepped(now, gradient, size)
-    support = dictionary.largest(moved, len(now.support))
-    return polish_settled(dictionary, now, weighted(dictionary, now, support, moved[support]))
+    gradient = dictionary.gradient(dictionary.residual(now.prediction), now.support, len(now.support))
+    places, size = gradient.places(now.support), 1.0 / (dictionary.loss.smoothness * dictionary.squared_operator_norm)
+    tried = try_step(Step(dictionary, now, gradient, places, gradient.moved(size, places, now.weights)))
+    return not_finite(now) if tried is None else polish_settled(dictionary, now, tried.after)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from convexnn.linear.selection import Candidates
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
 from convexnn.solvers.thresholding.dictionary import Dictionary
 from convexnn.solvers.thresholding.options import Options, with_options
 from convexnn.solvers.thresholding.phases import threshold
-from convexnn.solvers.thresholding.sparse_iterate import (
-    SparseIterate,
-    normalised_step,
-    not_finite,
-    refitted,
-    weighted,
-)
+from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, normalised_step, not_finite, refitted
+from convexnn.solvers.thresholding.trial import Step, try_step
 
 # Iterations with the same support after which the best weights on it are tried.
 SETTLED = 50
@@ -73,14 +66,13 @@ def niht(program: ConvexProgram, options: Options) -> Solution:
 def niht_step(dictionary: Dictionary, now: SparseIterate) -> SparseIterate:
     """Return the next iterate of normalised IHT; a settled support is polished by the best fit on it."""
     gradient = dictionary.gradient(dictionary.residual(now.prediction), now.support, len(now.support))
-    if not gradient.values.isfinite().all():
-        return not_finite(now)
-    return polish_settled(dictionary, now, _thresholded(dictionary, now, gradient))
+    after = _thresholded(dictionary, now, gradient)
+    return not_finite(now) if after is None else polish_settled(dictionary, now, after)
 
 
 def polish_settled(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> SparseIterate:
     """Return the next iterate, polished where its support has long been the same; final where that kept it."""
-    if not torch.equal(after.support, now.support):
+    if not after.repeats:
         return after
     if now.polished:
         return replace(now, final=True)
@@ -91,27 +83,20 @@ def polish_settled(dictionary: Dictionary, now: SparseIterate, after: SparseIter
     return replace(refitted(dictionary, after), seen=after.seen | {after.key}, final=met)
 
 
-def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Candidates) -> SparseIterate:
-    """Return H_s(w + mu g), mu halved until a step that changes the support is safe.
+def _thresholded(dictionary: Dictionary, now: SparseIterate, gradient: Candidates) -> SparseIterate | None:
+    """Return H_s(w + mu g), mu halved until a step that changes the support is safe; None where g is not finite.
 
     Where none is, before it is lost in rounding, the iterate stays and counts as settled.
     """
-    step_size = normalised_step(dictionary, now, gradient.at(now.support))
+    places = gradient.places(now.support)
+    size = normalised_step(dictionary, now, gradient.values.index_select(0, places))
     for _ in range(MAX_HALVINGS):
-        moved = dictionary.chosen(gradient.moved(step_size, now.support, now.weights), len(now.support))
-        after = weighted(dictionary, now, moved.indices, moved.values, step_size)
-        if after.repeats or step_size <= SAFE * _safe_step_size(dictionary, now, after):
-            return after
-        step_size /= 2
-        del after  # before the next is made
+        moved = gradient.moved(size, places, now.weights)
+        tried = try_step(Step(dictionary, now, gradient, places, moved, size))
+        if tried is None:
+            return None
+        if tried.size <= SAFE * tried.longest:
+            return tried.after
+        size = size / 2
+        del tried  # before the next is made
     return replace(now, repeats=SETTLED)
-
-
-def _safe_step_size(dictionary: Dictionary, now: SparseIterate, after: SparseIterate) -> float:
-    """Return ||dw||^2 / (c ||A dw||^2) for the move: with a smaller mu the objective falls."""
-    stays, stayed = torch.isin(now.support, after.support), torch.isin(after.support, now.support)
-    # Both supports ascend, so the entries that stay come in the same order in both.
-    change = (after.weights[stayed] - now.weights[stays]).square().sum()
-    change += after.weights[~stayed].square().sum() + now.weights[~stays].square().sum()
-    curvature = dictionary.loss.smoothness * dictionary.squared_length(now.prediction - after.prediction)
-    return float(change) / curvature if curvature > 0.0 else float("inf")

@@ -14,6 +14,7 @@ from torch import Tensor
 from convexnn.checks import Floats, Ints
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.memory import fit_bytes, memory_estimate
+from convexnn.program.support_fit import EXACT, fit_support
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import RunRecord, certify_support
 from convexnn.solvers.common.descent import Iterate, Limits
@@ -23,7 +24,6 @@ from convexnn.solvers.common.warm_start import Start, begun, start_neurons
 from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary, root_mean_squares
 from convexnn.solvers.thresholding.options import Options
 from convexnn.solvers.thresholding.sparse_iterate import SparseIterate, first_iterate
-from convexnn.solvers.thresholding.support_fit import EXACT, fit_support
 from convexnn.solvers.thresholding.whitening import (
     LEAST_RIDGE,
     SPEED,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from convexnn.program.support_fit import EXACT
 from convexnn.solvers.thresholding.dictionary import Dictionary
 from convexnn.solvers.thresholding.sparse_iterate import fitted
-from convexnn.solvers.thresholding.support_fit import EXACT
 from convexnn.solvers.thresholding.whitening import TILE_ENTRIES
 
 # The noise, as a share of the mean variance of a row: from first to last, by this factor an iteration.

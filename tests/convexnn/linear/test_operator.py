@@ -91,7 +91,7 @@ def test_what_is_combined_without_columns_is_the_sum_of_the_columns(kind: str, o
         weights, spread = rng.standard_normal(size), np.zeros((size, outputs))
         spread[np.arange(size), support % outputs] = weights
         expected = zoo.dense_matrix(X, drawn)[:, support // outputs] @ spread
-        found = A.combined(torch.as_tensor(support), A.tensor(weights), outputs)
+        found = A.combination(torch.as_tensor(support), outputs).weighted(A.tensor(weights))
         assert np.allclose(found.numpy(), expected, atol=1e-12)
 
 

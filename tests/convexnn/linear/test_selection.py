@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import convexnn as cx
-from convexnn.linear.selection import Candidates, capped, largest
+from convexnn.linear.selection import Candidates, capped, distinct, largest, likely_largest, read_largest
 from convexnn.solvers.thresholding import dictionary as room
 from convexnn.solvers.thresholding.dictionary import Dictionary, open_dictionary
 from tests.helpers import zoo
@@ -26,7 +26,26 @@ def ranked(sizes: list[float], count: int) -> list[int]:
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=12), st.integers(0, 14))
 def test_the_largest_are_those_of_a_full_sort(sizes: list[int], count: int) -> None:
     values = [float(size) for size in sizes]
-    assert largest(torch.tensor(values), count).tolist() == ranked(values, count)
+    expected = ranked(values, count)
+    assert largest(torch.tensor(values), count).tolist() == expected
+    chosen = read_largest(torch.tensor(values), count)
+    assert chosen.places.tolist() == chosen.known.tolist() == expected
+    if chosen.least >= 0.0:
+        assert (chosen.most, chosen.least) == (max(values), min(values[place] for place in expected))
+
+
+def test_sizes_that_are_not_finite_are_told_by_the_first() -> None:
+    for odd in (torch.inf, torch.nan):
+        likely = likely_largest(torch.tensor([1.0, odd, 3.0, 2.0]), 2)
+        assert likely is not None
+        assert not likely.top[0].isfinite()
+    assert likely_largest(torch.ones(3), 3) is likely_largest(torch.ones(3), 0) is None
+
+
+@given(st.lists(st.integers(0, 5), max_size=12))
+def test_the_distinct_ones_are_those_of_a_set(numbers: list[int]) -> None:
+    known = sorted(set(numbers))
+    assert distinct(torch.tensor(sorted(numbers), dtype=torch.int64), len(known)).tolist() == known
 
 
 @given(st.lists(st.integers(-1, 3), min_size=12, max_size=12), st.integers(1, 4))
@@ -87,10 +106,10 @@ def test_streamed_steps_are_those_of_the_whole_gradient(
         support = held.largest(torch.tensor(rng.integers(-3, 4, len(whole)), dtype=torch.float64), 9)
         weights = torch.tensor(rng.integers(-9, 10, len(support)), dtype=torch.float64)
         gradient = held.gradient(residual, support, 9)
-        assert torch.equal(gradient.at(support), whole[support])
+        assert torch.equal(gradient.values[gradient.places(support)], whole[support])
         assert torch.equal(gradient.values, whole[gradient.indices])
         for step in (0.0, 0.125, 1.0, 8.0):
-            found = held.chosen(gradient.moved(step, support, weights), 9)
+            found = held.chosen(gradient.moved(step, gradient.places(support), weights), 9)
             result = torch.zeros_like(whole)
             result[found.indices] = found.values
             assert torch.equal(result, dense_choice(held, whole, step, support, weights))

@@ -41,6 +41,9 @@ class TestLosses:
         tensors = [torch.tensor(array) for array in arrays]
         room: Any = LOSSES[loss]
         assert room.value(*arrays) == pytest.approx(room.value(*tensors), rel=1e-12)
+        total = room.total(*tensors)
+        assert isinstance(total, torch.Tensor)
+        assert float(total) == pytest.approx(N * room.value(*arrays), rel=1e-12)
         assert np.allclose(room.gradient(*arrays), room.gradient(*tensors).numpy(), atol=1e-15)
         assert np.allclose(room.prox(*arrays, 0.3), room.prox(*tensors, 0.3).numpy(), rtol=1e-9, atol=1e-9)
         theta = -room.gradient(*arrays)

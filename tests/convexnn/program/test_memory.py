@@ -108,8 +108,8 @@ def test_the_fit_and_the_certificate_never_hold_the_columns() -> None:
     rows = np.random.default_rng(0).standard_normal((20_000, 20))
     asked = cx.ConvexProgram(rows, rows[:, 0] ** 2, cx.sample_patterns(rows, 40), budget=400)
     solution = cx.solve(asked, "niht", max_iterations=1)
+    from convexnn.program.support_fit import fit_support
     from convexnn.solvers.common.certificate import RunRecord, certify_support
-    from convexnn.solvers.thresholding.support_fit import fit_support
 
     tracemalloc.start()
     columns = asked.support_columns(solution.support)

@@ -153,6 +153,29 @@ def test_rounds_keep_to_the_budget_and_the_better_of_start_and_end(free_signs: b
     assert loss <= problem.loss(start.weights, start.signs)
 
 
+def test_rounds_of_no_blocks_find_nothing() -> None:
+    """A part of a network may be left with none."""
+    problem = small_problem()
+    start = layer(problem, 0, blocks=0)
+    schedule = Schedule(3, 2.0, partial(damped_step, damping=1e-2), False)
+    after, loss = threshold_rounds(problem, start, 10, schedule, lambda count, _: start.gates, lambda: False)
+    assert after.nnz == 0
+    assert loss == pytest.approx(1.0)
+
+
+def test_columns_that_are_not_there_are_never_selected() -> None:
+    problem, rng = small_problem(), np.random.default_rng(0)
+    rows = problem.rows.clone()
+    rows[:, 2:] = 0.0
+    narrow = Problem(rows, problem.target)
+    propose = partial(Proposals(problem, rng).mixed, ("dense",))
+    start = HiddenLayer.empty(narrow, propose(3, narrow.target), torch.ones(3, dtype=torch.float64))
+    schedule = Schedule(4, 2.0, partial(damped_step, damping=1e-2), False)
+    after, _ = threshold_rounds(narrow, start, 10, schedule, propose, lambda: False)
+    assert 0 < after.nnz <= 6
+    assert not after.weights[:, 2:].any()
+
+
 def test_rounds_end_with_an_exact_layer() -> None:
     problem, start = small_problem(), planted_layer(10)
     fits, fit = counted()
