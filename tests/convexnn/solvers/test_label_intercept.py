@@ -134,6 +134,24 @@ def test_predictions_far_from_zero_move_the_intercept_alone(loss: str, outputs: 
     assert asked.value(prediction + shifts, target) == pytest.approx(asked.value(prediction, target), rel=1e-9)
 
 
+@pytest.mark.parametrize(("loss", "outputs"), [("logistic", 1), ("softmax", 3)])
+@pytest.mark.parametrize("apart", [1e2, 1e4, 1e8])
+@pytest.mark.parametrize("far", [1, 25])
+def test_predictions_far_from_each_other_have_the_best_intercept(
+    loss: str, outputs: int, apart: float, far: int
+) -> None:
+    rng = np.random.default_rng(5)
+    target = np.eye(3)[rng.integers(3, size=50)] if loss == "softmax" else np.sign(rng.standard_normal((50, 1)))
+    prediction, stated = rng.standard_normal((50, outputs)), loss_named(loss)
+    prediction[:far] += apart * np.array([1.0, -0.5, 0.2])[:outputs]
+    asked = LabelInterceptLoss(stated)
+    # The loss is convex in the intercept, which is the best where the slopes of all rows sum to 0.
+    slopes = stated.gradient(prediction + asked.intercept(prediction, target), target)
+    np.testing.assert_allclose(slopes.sum(axis=0), 0.0, atol=1e-9)
+    moved = asked.prox(prediction, target, 0.3)
+    np.testing.assert_allclose(50 * asked.gradient(moved, target), 0.3 * (prediction - moved), atol=1e-9 * apart)
+
+
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 @pytest.mark.parametrize("penalty", ["l1", "feature_l1"])
 def test_features_with_an_offset_under_gates_without_a_bias(loss: str, penalty: str) -> None:
