@@ -184,3 +184,15 @@ def least_linear(loss: str, X: Floats, y: Any, strength: float, penalty: str) ->
     # The softmax sees differences alone.
     held = [cp.sum(constants) == 0] if k > 1 else []
     return float(cp.Problem(cp.Minimize(stated + strength * sizes), held).solve(solver="CLARABEL"))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("penalty", ["l1", "group_l1", "ridge"])
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+def test_fista_on_features_that_the_intercept_takes_up(loss: str, penalty: str, dtype: str) -> None:
+    rows, labels = np.array([[1.0, 0.0]] * 12), np.arange(12) % {"squared": 12, "logistic": 2, "softmax": 3}[loss]
+    options: dict[str, Any] = {"loss": loss, "penalty": penalty, "strength": 1e-3, "intercept": True}
+    program = cx.ConvexProgram(rows, labels, cx.sample_patterns(rows, 3, seed=0), **options)
+    solution = cx.solve(program, "fista", dtype=dtype)
+    assert solution.status is cx.Status.CONVERGED
+    assert solution.objective == pytest.approx(program.zero_loss, rel=1e-6)
