@@ -163,9 +163,9 @@ def estimator_and_target(table: DataFile, task: str, options: dict[str, Any]) ->
         return SparseReLURegressor(**options), table.y
     whole = numbers and bool((table.y == np.round(table.y)).all())
     if numbers and not whole:
-        odd = table.y[np.argmax(table.y != np.round(table.y))]
+        odd = float(table.y[np.argmax(table.y != np.round(table.y))])
         raise ValueError(
-            f"task is 'classify', and target {table.target!r} holds {odd:g}; expected labels: text, or whole numbers"
+            f"task is 'classify', and target {table.target!r} holds {odd}; expected labels: text, or whole numbers"
         )
     return SparseReLUClassifier(**options), table.y.astype(np.int64) if whole else table.y
 

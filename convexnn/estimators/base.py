@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -224,10 +225,11 @@ def _refuse_dates(y: Any) -> None:
     if is_frame(y):
         refuse_columns(y, "y")
         return
-    kind = np.asarray(y).dtype.kind
-    if kind in "mM":
-        name, such = ("dates", "days") if kind == "M" else ("times", "seconds")
-        raise TypeError(f"y holds {name}, such as {str(np.ravel(y)[0])!r}; expected numbers: write them as {such}")
+    given = np.ravel(np.asarray(y))
+    first = given[0] if given.size else None
+    if isinstance(first, np.datetime64 | np.timedelta64 | date | timedelta):
+        name, such = ("dates", "days") if isinstance(first, np.datetime64 | date) else ("times", "seconds")
+        raise TypeError(f"y holds {name}, such as {str(first)!r}; expected numbers: write them as {such}")
 
 
 def importances(network: SparseReLUNetwork) -> Floats:

@@ -13,6 +13,9 @@ from convexnn.program.losses import InterceptLoss, Loss, leeway, loss_named
 # Most Newton steps for the intercept, how often one is halved, and the longest in logits.
 STEPS, HALVINGS, LONGEST = 100, 20, 5.0
 
+# Predictions within so many logits of their mean are near each other; farther ones come near by this factor at a time.
+NEAR, COOLED = 16.0, 4.0
+
 # A step of this share of the intercept is the last one of a proximal map, which is not known better itself; the slope
 # in the intercept is zero up to this share of the rows.
 CLOSE = 1e-8
@@ -107,20 +110,36 @@ class LabelInterceptLoss:
     def _shift(self, point: Floats, target: Floats, weight: float | None = None) -> Floats:
         """Return the b at which the sum of the rows' slopes at point + b is 0, or at the proximal map of that.
 
+        Where predictions are far apart the losses are flat but for a few rows, and Newton's method does not see where
+        to go. It begins with the losses T L(p / T) at a T at which they are near each other, and follows their b down
+        to T = 1; their Moreau envelopes have the weight T times as large in p / T.
+        """
+        columns, wanted = point.reshape(len(point), -1), target.reshape(len(target), -1)
+        shift = -columns.mean(axis=0)
+        reach = float(np.abs(columns + shift).max())
+        heat = max(1.0, reach / NEAR) if np.isfinite(reach) else 1.0
+        while heat > 1.0:
+            heated = None if weight is None else heat * weight
+            shift = heat * self._nearby(columns / heat, wanted, shift / heat, heated)
+            heat = max(1.0, heat / COOLED)
+        shift = self._nearby(columns, wanted, shift, weight)
+        if self.name == "softmax":
+            shift = shift - shift.mean()
+        return shift.reshape(point.shape[1:])
+
+    def _nearby(self, columns: Floats, wanted: Floats, shift: Floats, weight: float | None) -> Floats:
+        """Return b (k,) from one that is not far.
+
         Newton's method: the sum is the gradient of a convex function of b, that of the losses or of their Moreau
         envelopes, with Hessians H and weight H (weight I + H)^-1.
         """
-        columns, wanted = point.reshape(len(point), -1), target.reshape(len(target), -1)
-        # Far from it the losses are flat, and each step short: predictions on features with offsets are far from 0.
-        shift = -columns.mean(axis=0)
         slope, bent = self._slope(columns, wanted, shift, weight)
         for _ in range(STEPS):
             step = -np.linalg.lstsq(bent, slope, rcond=1e-14)[0]
             if np.abs(slope).max() <= FLAT * len(columns):
                 break
             if weight is not None and np.abs(step).max() <= CLOSE * (1.0 + np.abs(shift).max()):
-                shift = shift + step
-                break
+                return shift + step
             step *= min(1.0, LONGEST / max(float(np.abs(step).max()), 1e-300))
             for _ in range(HALVINGS):
                 there, curved = self._slope(columns, wanted, shift + step, weight)
@@ -131,9 +150,7 @@ class LabelInterceptLoss:
             else:
                 break
             shift, slope, bent = shift + step, there, curved
-        if self.name == "softmax":
-            shift = shift - shift.mean()
-        return shift.reshape(point.shape[1:])
+        return shift
 
     def _slope(self, point: Floats, target: Floats, shift: Floats, weight: float | None) -> tuple[Floats, Floats]:
         """Return the sum of the slopes (k,), and that of the Hessians (k, k)."""

@@ -101,8 +101,8 @@ def solve(program: ConvexProgram, solver: str = "auto", **options: Any) -> Solut
         (FISTA on the gates that may live; gated, group_l1), ``interior_point`` (cones), ``cvxpy`` (the reference, for
         all of them). ``auto``: the first of :func:`able_solvers` whose answer meets its
         tolerance, else the best of their answers. ``cvxpy`` is asked where an interior point method has failed on
-        cones; first, with half of a time limit, on cones with ``feature_l1`` where features have offsets or odd units;
-        and elsewhere last, with those of the options that it has.
+        cones; first, with half of a time limit, on cones with ``feature_l1`` where features have offsets or odd units
+        and weights are few; and elsewhere last, with those of the options that it has.
     **options
         Of the solver. All take `time_limit`, in seconds, and all but those of budgets `tolerance`. Budgets but for
         ``stable_iht`` and ``exact``: `max_iterations`, `whiten`, `ridge`, `start` (weights or a Solution), `device`,
@@ -179,8 +179,9 @@ def _is_lopsided(program: ConvexProgram) -> bool:
     return program.intercept and not program.patterns.bias and plain_basis(program.rows) is None
 
 
-# Share of a time limit that cvxpy has where it is asked first.
-EARLY = 0.5
+# Share of a time limit that cvxpy has where it is asked first, and the most products of an iteration of its engine, of
+# which there are some fifty: at 4e8 one takes as long as admm where that does not stall, at 2e9 several times as long.
+EARLY, FEW_PRODUCTS = 0.5, 5e8
 
 # Ends of a run that another solver may better.
 _UNSURE = (Status.INACCURATE, Status.NOT_FINITE, Status.MAX_ITERATIONS)
@@ -226,8 +227,14 @@ def _first_suited(program: ConvexProgram, able: list[str], options: dict[str, An
 
 
 def _is_reference_first(program: ConvexProgram, able: list[str], options: dict[str, Any]) -> bool:
-    """Whether cvxpy is asked first: cones that no interior point method does, on features with offsets or odd units."""
+    """Whether cvxpy is asked first: cones that no interior point method does, on features with offsets or odd units.
+
+    Only where that is seconds: its time grows with the cube of the weights, and without a limit nothing would end it.
+    """
     if not (program.cone and "cvxpy" in able and "interior_point" not in able):
+        return False
+    weights = program.neurons_shape[0] * program.neurons_shape[1]
+    if (len(program.rows) + weights) * weights**2 > FEW_PRODUCTS:
         return False
     return plain_basis(program.rows) is None and set(SOLVERS["cvxpy"].options).issuperset(options)
 

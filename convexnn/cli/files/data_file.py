@@ -275,6 +275,6 @@ def _in_one_spelling(y: NDArray[Any], name: str) -> tuple[NDArray[Any], list[str
     spelling = one_spelling(y.tolist()) if y.dtype.kind == "U" else {}
     if not spelling:
         return y, []
-    stand = " and ".join(map(repr, sorted(set(spelling.values()))))
-    said = f"target {name!r} is yes or no in {len(spelling)} spellings: {stand} stand for all"
+    stand = sorted(set(spelling.values()))
+    said = f"target {name!r} is yes or no in {len(spelling)} spellings, read as {' and '.join(map(repr, stand))}"
     return np.array([spelling[cell] for cell in y.tolist()]), [said]

@@ -107,7 +107,8 @@ def one_spelling(cells: Sequence[str]) -> dict[str, str]:
     {'yes': 'yes', 'No': 'No', 'YES': 'yes'}
     """
     counts = Counter(cells)
-    if len(counts) < 3 or any(flag(cell) is None for cell in counts):
+    kinds = {flag(cell) for cell in counts}
+    if None in kinds or len(kinds) == len(counts):
         return {}
     best = {flag(cell): cell for cell, _ in reversed(counts.most_common())}
     return {cell: best[flag(cell)] for cell in counts}

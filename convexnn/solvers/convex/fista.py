@@ -218,10 +218,20 @@ def begin(problem: FistaProblem, neurons: Any) -> FistaIterate:
     coordinates = problem.penalty.coordinates(operator.tensor(neurons))
     prediction = operator.forward(coordinates)
     slope = operator.adjoint(program.loss.gradient(prediction, problem.targets))
-    along = _bent(program, operator.forward(slope)) / max(float(slope.square().sum()), 1e-300)
-    curvature = max(program.loss.smoothness / len(problem.targets) * along, 1e-300)
+    curvature = max(program.loss.smoothness / len(problem.targets) * _along(problem, slope), 1e-300)
     objective = _objective(problem, coordinates, prediction)
     return FistaIterate(coordinates, prediction, coordinates, prediction, curvature, objective)
+
+
+def _along(problem: FistaProblem, slope: Tensor) -> float:
+    """Return how far the predictions bend the loss along a slope, for each square of it; that of round data for none.
+
+    At least what rounding leaves: where an intercept takes up all, as on a feature that is constant, steps of no bound
+    would follow.
+    """
+    change, steep = problem.operator.forward(slope), float(slope.square().sum())
+    least = torch.finfo(change.dtype).eps * float(change.square().sum())
+    return max(_bent(problem.program, change), least) / steep if steep > 0.0 else float(len(change))
 
 
 def _bent(program: ConvexProgram, change: Tensor) -> float:

@@ -159,7 +159,8 @@ class InteriorPoint:
         pulled = self.cones.adjoint(self._gradient(now.neurons)) + now.penalty_dual
         for _ in range(3):
             blocks = self.cones.blocks(multipliers)
-            missing = pulled - self.cones.slack_adjoint(multipliers)
+            # In a basis that centres features those that a gate does not own have slopes too, and nothing to balance.
+            missing = pulled * self.cones.owned - self.cones.slack_adjoint(multipliers)
             inverse = self.functions.linalg.pinv(blocks, rtol=SINGULAR, hermitian=True)
             shares = (inverse @ missing[:, :, None])[:, :, 0]
             multipliers = multipliers * (1.0 + (self.cones.X @ shares.T) * self.cones.sides).clip(0.0, None)

@@ -178,7 +178,7 @@ FITTED: dict[str, tuple[bytes, list[str], dict[str, Any], str]] = {
         b"a,y\n1,yes\n2,No\n3,YES\n4,yes\n5,Y\n6,No\n7,n\n",
         [],
         {"classes": ["No", "yes"], "rows": 7},
-        "target 'y' is yes or no in 5 spellings: 'No' and 'yes' stand for all",
+        "target 'y' is yes or no in 5 spellings, read as 'No' and 'yes'",
     ),
     "a few numbers among labels": (b"a,y\n1,low\n2,high\n3,7\n4,low\n", [], {"classes": ["7", "high", "low"]}, ""),
 }
@@ -335,6 +335,11 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
         b"c,c=red,y\nred,1,2\nblue,3,4\nred,2,2\n",
         [],
         "has columns 'c' and 'c=red', which both make a feature 'c=red'; expected different names (leave one out: ",
+    ),
+    "a number that is a label but for its last digits": (
+        b"a,y\n1,1\n2,2.0000001\n3,2\n",
+        ["--task", "classify"],
+        "target 'y' holds 2.0000001; expected labels: text, or whole numbers",
     ),
     "a number that one has instead of a label": (
         b"a,y\n1,1.5\n2,2\n3,2.25\n",

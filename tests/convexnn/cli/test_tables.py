@@ -11,7 +11,14 @@ import pytest
 
 import convexnn as cx
 from convexnn.cli.files.data_file import read_data, read_rows
-from convexnn.cli.tables.cells import NumberCell, is_date, is_missing, is_written_elsewhere, number_cell
+from convexnn.cli.tables.cells import (
+    NumberCell,
+    is_date,
+    is_missing,
+    is_written_elsewhere,
+    number_cell,
+    one_spelling,
+)
 from convexnn.cli.tables.columns import CategoryColumn, FlagColumn, NumberColumn, column_kind
 from convexnn.cli.tables.encoding import Encoding
 from convexnn.cli.tables.raw_table import read_table
@@ -242,3 +249,8 @@ def test_a_model_without_a_record_takes_numbers(tmp_path: Path) -> None:
         call("predict", path, tmp_path / "x.csv"), "has 1 missing cell, in column 'b' (1); the first is ''"
     )
     assert call("predict", path, tmp_path / "x.csv", "--missing", "drop").stdout == 'prediction\n7.0\n""\n'
+
+
+def test_labels_of_one_kind_have_one_spelling_too() -> None:
+    assert one_spelling(["Yes", "yes", "yes"]) == {"Yes": "yes", "yes": "yes"}
+    assert one_spelling(["yes", "no", "no"]) == one_spelling(["yes", "Yes", "maybe"]) == one_spelling([]) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -441,6 +442,12 @@ HALVES = np.arange(12) % 2
             "y holds dates, such as '1970-01-01'; expected numbers: write them as days",
         ),
         (lambda: Regressor().fit(ROWS, np.arange(len(ROWS)).astype("m8[s]")), TypeError, "y holds times, such as '0 s"),
+        (
+            lambda: Regressor().fit(ROWS, [date(2026, 1, 1 + day) for day in range(len(ROWS))]),
+            TypeError,
+            "y holds dates, such as '2026-01-01'; expected numbers",
+        ),
+        (lambda: Regressor().fit(ROWS[:0], np.array([], "M8[D]")), ValueError, "Found array with 0 sample(s)"),
         (lambda: Regressor().fit(np.ma.masked_less(ROWS, 0), HALVES), TypeError, "X has masked entries; expected an"),
         (lambda: Regressor().fit(ROWS, np.ma.masked_less(HALVES, 1)), TypeError, "y has masked entries; expected an"),
         (

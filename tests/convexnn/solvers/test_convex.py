@@ -114,6 +114,12 @@ def test_cone_programs_agree_with_cvxpy_inside_the_cones(case: zoo.Case, solver:
     assert mapping.network.n_neurons <= np.count_nonzero(neurons.any(axis=1))
 
 
+@pytest.mark.parametrize(("loss", "outputs"), zoo.LOSS_OUTPUTS)
+def test_gates_that_own_some_features_and_a_bias_are_certified_in_cones(loss: str, outputs: int) -> None:
+    case = zoo.Case(loss, outputs, "l1", "sparse", True, True)
+    check(case, cx.solve(case.program(), "interior_point"))
+
+
 @pytest.mark.parametrize("kind", zoo.KINDS)
 @pytest.mark.parametrize("penalty", PENALISED)
 def test_cvxpy_proves_its_own_optimum(penalty: str, kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import convexnn as cx
 from convexnn.program.losses import LOSSES
+from convexnn.solvers import registry
 from convexnn.solvers.convex import newton_system
 from convexnn.solvers.registry import able_solvers
 from tests.helpers import zoo
@@ -213,3 +215,34 @@ def test_where_the_interior_point_fails_the_reference_is_asked(monkeypatch: pyte
     solution = cx.solve(program)
     assert solution.solver.startswith("cvxpy")
     assert solution.status is cx.Status.CONVERGED
+
+
+def test_solvers_that_follow_one_another_have_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = cx.ConvexProgram(X, Y, zoo.patterns(X), penalty="group_l1", strength=0.01)
+    answer, limits = cx.solve(program, max_iterations=1), list[float]()
+
+    def run(program: cx.ConvexProgram, name: str, options: dict[str, Any]) -> cx.Solution:
+        limits.append(options["time_limit"])
+        return replace(answer, status=cx.Status.INACCURATE)
+
+    monkeypatch.setattr(registry, "_run", run)
+    # A clock that moves by a second a run.
+    monkeypatch.setattr(registry, "perf_counter", lambda: float(len(limits)))
+    cx.solve(program, time_limit=10.0)
+    assert limits == [10.0, 9.0, 8.0, 7.0]
+
+
+def test_cvxpy_has_half_of_the_time_where_it_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = X + 100.0
+    gates = cx.sample_patterns(rows, 4, seed=0, bias=True)
+    program = cx.ConvexProgram(rows, Y, gates, penalty="feature_l1", strength=0.1, cone=True)
+    answer, asked = cx.solve(program, "admm", max_iterations=1), list[tuple[str, float]]()
+
+    def run(program: cx.ConvexProgram, name: str, options: dict[str, Any]) -> cx.Solution:
+        asked.append((name, options["time_limit"]))
+        return replace(answer, status=cx.Status.TIME_LIMIT)
+
+    monkeypatch.setattr(registry, "_run", run)
+    monkeypatch.setattr(registry, "perf_counter", lambda: 5.0 * len(asked))
+    assert cx.solve(program, time_limit=10.0).status is cx.Status.TIME_LIMIT
+    assert asked == [("cvxpy", 5.0), ("admm", 5.0)]

@@ -134,6 +134,24 @@ def test_predictions_far_from_zero_move_the_intercept_alone(loss: str, outputs: 
     assert asked.value(prediction + shifts, target) == pytest.approx(asked.value(prediction, target), rel=1e-9)
 
 
+@pytest.mark.parametrize(("loss", "outputs"), [("logistic", 1), ("softmax", 3)])
+@pytest.mark.parametrize("apart", [1e2, 1e4, 1e8])
+@pytest.mark.parametrize("far", [1, 25])
+def test_predictions_far_from_each_other_have_the_best_intercept(
+    loss: str, outputs: int, apart: float, far: int
+) -> None:
+    rng = np.random.default_rng(5)
+    target = np.eye(3)[rng.integers(3, size=50)] if loss == "softmax" else np.sign(rng.standard_normal((50, 1)))
+    prediction, stated = rng.standard_normal((50, outputs)), loss_named(loss)
+    prediction[:far] += apart * np.array([1.0, -0.5, 0.2])[:outputs]
+    asked = LabelInterceptLoss(stated)
+    # The loss is convex in the intercept, which is the best where the slopes of all rows sum to 0.
+    slopes = stated.gradient(prediction + asked.intercept(prediction, target), target)
+    np.testing.assert_allclose(slopes.sum(axis=0), 0.0, atol=1e-9)
+    moved = asked.prox(prediction, target, 0.3)
+    np.testing.assert_allclose(50 * asked.gradient(moved, target), 0.3 * (prediction - moved), atol=1e-9 * apart)
+
+
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 @pytest.mark.parametrize("penalty", ["l1", "feature_l1"])
 def test_features_with_an_offset_under_gates_without_a_bias(loss: str, penalty: str) -> None:
@@ -166,3 +184,15 @@ def least_linear(loss: str, X: Floats, y: Any, strength: float, penalty: str) ->
     # The softmax sees differences alone.
     held = [cp.sum(constants) == 0] if k > 1 else []
     return float(cp.Problem(cp.Minimize(stated + strength * sizes), held).solve(solver="CLARABEL"))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("penalty", ["l1", "group_l1", "ridge"])
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+def test_fista_on_features_that_the_intercept_takes_up(loss: str, penalty: str, dtype: str) -> None:
+    rows, labels = np.array([[1.0, 0.0]] * 12), np.arange(12) % {"squared": 12, "logistic": 2, "softmax": 3}[loss]
+    options: dict[str, Any] = {"loss": loss, "penalty": penalty, "strength": 1e-3, "intercept": True}
+    program = cx.ConvexProgram(rows, labels, cx.sample_patterns(rows, 3, seed=0), **options)
+    solution = cx.solve(program, "fista", dtype=dtype)
+    assert solution.status is cx.Status.CONVERGED
+    assert solution.objective == pytest.approx(program.zero_loss, rel=1e-6)

@@ -133,6 +133,18 @@ def test_auto_asks_the_reference_first_where_no_interior_point_method_does_the_c
     assert cx.solve(shifted("feature_l1", 0.0, 1.0, cone=True)).solver == "admm"
 
 
+def test_auto_asks_the_reference_last_where_it_would_take_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> cx.Solution:
+        raise AssertionError("cvxpy was asked")
+
+    monkeypatch.setattr("convexnn.solvers.convex.cvxpy_reference.reference", refused)
+    monkeypatch.setattr(type(SOLVERS["cvxpy"]), "options", ("time_limit", "tolerance"))
+    X, y = rows_and_target(0, 100.0, 1.0)
+    patterns = cx.sample_patterns(X, 120, seed=0, bias=True)
+    program = cx.ConvexProgram(X, y, patterns, penalty="feature_l1", strength=1e-3, cone=True)
+    assert cx.solve(program, time_limit=0.5).solver == "admm"
+
+
 def test_auto_goes_on_where_the_reference_that_was_asked_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def failed(*_: object, **__: object) -> cx.Solution:
         raise RuntimeError("cvxpy with CLARABEL failed")
