@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Floats, as_count, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_count, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
@@ -134,6 +134,7 @@ def admm(
     ('admm', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     if limits.time_limit is not None and seconds_to_project(program) > max(limits.time_limit, 0.25):
         # Not one iteration would end in time, and its projection asks no clock.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Floats, as_known, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
@@ -145,6 +145,7 @@ def fista(
     ('fista', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     as_known(dtype, "dtype", ("mixed", "float32", "float64"))
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     neurons = start_neurons(program, start)

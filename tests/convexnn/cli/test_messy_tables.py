@@ -542,3 +542,23 @@ def test_recover_and_budget_path_read_tables_as_fit_does(tmp_path: Path) -> None
     fresh = tmp_path / "fresh.csv"
     fresh.write_text("size,color\n3,blue\n")
     assert len(call("predict", str(model), str(fresh)).stdout.split()) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("weight", "column 'weight': none of 20 labels known to the model (no, yes); '1.5' counts as wrong"),
+        ("other", "column 'other': 19 of 20 labels known to the model (no, yes); 'perhaps' counts as wrong"),
+        ("y", ""),
+    ],
+)
+def test_predict_says_which_labels_the_model_does_not_know(tmp_path: Path, target: str, words: str) -> None:
+    answers = ["yes" if i % 3 else "no" for i in range(20)]
+    lines = [f"{i},{i + 1}.5,{y},{'perhaps' if i == 1 else y}" for i, y in enumerate(answers)]
+    (tmp_path / "a.csv").write_text("\n".join(["a,weight,y,other", *lines]))
+    model = tmp_path / "model.npz"
+    options = ("--target", "y", "--drop", "weight", "--drop", "other", "--budget", 4)
+    call("fit", tmp_path / "a.csv", *options, "--save", model)
+    result = call("predict", model, tmp_path / "a.csv", "--target", target)
+    assert words in " ".join(result.stderr.split())
+    assert ("known to the model" in result.stderr) == bool(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -441,6 +442,16 @@ HALVES = np.arange(12) % 2
             "y holds dates, such as '1970-01-01'; expected numbers: write them as days",
         ),
         (lambda: Regressor().fit(ROWS, np.arange(len(ROWS)).astype("m8[s]")), TypeError, "y holds times, such as '0 s"),
+        (
+            lambda: Regressor().fit(ROWS, [None, *[datetime(2024, 1, 1)] * (len(ROWS) - 1)]),
+            TypeError,
+            "y holds dates, such as '2024-01-01 00:00:00'; expected numbers: write them as days",
+        ),
+        (
+            lambda: Regressor().fit(ROWS, [timedelta(hours=1)] * len(ROWS)),
+            TypeError,
+            "y holds times, such as '1:00:00'; expected numbers: write them as seconds",
+        ),
         (lambda: Regressor().fit(np.ma.masked_less(ROWS, 0), HALVES), TypeError, "X has masked entries; expected an"),
         (lambda: Regressor().fit(ROWS, np.ma.masked_less(HALVES, 1)), TypeError, "y has masked entries; expected an"),
         (
