@@ -120,6 +120,13 @@ def as_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def as_callback(value: Any, name: str = "callback") -> Any:
+    """Return `value` if it can be called, or is None; asked before a run, which would end at its first call."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} is {value!r}; expected a function that is called as the run goes, or None")
+    return value
+
+
 def as_nonnegative(value: Any, name: str) -> float:
     """Return `value` as a finite float of at least 0."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):

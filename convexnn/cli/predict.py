@@ -18,6 +18,7 @@ from convexnn.cli.files.data_file import Rows, read_rows
 from convexnn.cli.files.writable import writable_if_given
 from convexnn.cli.tables.cells import flag
 from convexnn.cli.tables.encoding import Encoding
+from convexnn.cli.tables.raw_table import shown
 from convexnn.tables import write_csv
 
 
@@ -68,6 +69,9 @@ def predict(
         header += [f"probability of {label}" for label in estimator.classes_]
         columns += estimator.predict_proba(rows.X).T.tolist()
     score = None if target is None else _score(estimator, rows, predicted, target)
+    strange = None if target is None else _strange_labels(estimator, rows, target)
+    if strange is not None:
+        print_remark(strange)
     lines = _in_place(list(zip(*columns, strict=True)), rows.kept.tolist(), len(header))
     if as_json:
         print(json.dumps({"columns": header, "rows": lines, "score": score}))
@@ -124,6 +128,21 @@ def _spelt(truth: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
     if None in known or len(known) < len(classes):
         return labels
     return np.array([known.get(flag(label), label) for label in labels.tolist()])
+
+
+def _strange_labels(estimator: Any, rows: Rows, target: str) -> str | None:
+    """Return the line about a truth that is none of the model's labels; None where there is no such, or no labels."""
+    if not hasattr(estimator, "classes_"):
+        return None
+    truth, classes = np.asarray(rows.truth)[rows.known], estimator.classes_
+    wrong = ~np.isin(*((truth, classes) if truth.dtype.kind == "f" else (_spelt(truth, classes), classes.astype(str))))
+    if not wrong.any():
+        return None
+    example = truth[wrong][0]
+    cell = f"{example:.15g}" if truth.dtype.kind == "f" else repr(str(example))
+    count = "none" if wrong.all() else f"{np.count_nonzero(~wrong):,}"
+    names = shown([str(label) for label in classes])
+    return f"column {target!r}: {count} of {len(wrong):,} labels known to the model ({names}); {cell} counts as wrong"
 
 
 def _score(estimator: Any, rows: Rows, predicted: NDArray[Any], target: str) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convexnn.checks import as_flag, as_known, as_nonnegative
+from convexnn.checks import as_callback, as_flag, as_known, as_nonnegative
 from convexnn.comparison.agreement import (
     agreement_verdict,
     best_result,
@@ -259,6 +259,7 @@ def crosscheck(
     as_flag(mapped, "mapped")
     common: dict[str, Any] = {"tolerance": tolerance} | ({} if time_limit is None else {"time_limit": time_limit})
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     asked = [(program, name, common, dict((options or {}).get(name, {})), mapped) for name in names]
     rows, interrupted = _answers(asked, as_jobs(n_jobs), callback)
     rows += [SolverResult(name, _NOT_RUN) for name in names[len(rows) :]]

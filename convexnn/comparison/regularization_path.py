@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_count, as_flag, as_floats, as_known, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_count, as_flag, as_floats, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram, as_program
 from convexnn.records import RowsRecord
 from convexnn.solution import Solution, Status
@@ -161,6 +161,7 @@ def regularization_path(
     if program.budget is not None or program.penalty is None or program.penalty.name == "none":
         kind = "penalty 'none'" if program.budget is None else "a budget"
         raise ValueError(f"program has {kind}; a path needs a penalty with a strength")
+    as_callback(callback)
     falling = _falling(program, strengths, n_strengths, ratio)
     names = _candidates(program.with_strength(falling[0]), solver)
     if as_flag(warm, "warm") and as_jobs(n_jobs) not in (None, 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -220,16 +220,23 @@ class SparseReLUEstimator(BaseEstimator):  # type: ignore[misc]
         )
 
 
+# Dates and times, as arrays of numpy and as objects, such as those of pandas, and what they are as numbers.
+_DATES: tuple[tuple[tuple[type, ...], str, str], ...] = (
+    ((np.datetime64, date), "dates", "days"),
+    ((np.timedelta64, timedelta, time), "times", "seconds"),
+)
+
+
 def _refuse_dates(y: Any) -> None:
     """Raise where numbers to predict are dates or times: scikit-learn would take them as counts of a unit unknown."""
     if is_frame(y):
         refuse_columns(y, "y")
         return
-    given = np.ravel(np.asarray(y))
-    first = given[0] if given.size else None
-    if isinstance(first, np.datetime64 | np.timedelta64 | date | timedelta):
-        name, such = ("dates", "days") if isinstance(first, np.datetime64 | date) else ("times", "seconds")
-        raise TypeError(f"y holds {name}, such as {str(first)!r}; expected numbers: write them as {such}")
+    array = np.asarray(y)
+    first = next((cell for cell in array.flat if cell is not None), None) if array.dtype.kind in "mMO" else None
+    for kinds, name, such in _DATES:
+        if isinstance(first, kinds):
+            raise TypeError(f"y holds {name}, such as {str(first)!r}; expected numbers: write them as {such}")
 
 
 def importances(network: SparseReLUNetwork) -> Floats:

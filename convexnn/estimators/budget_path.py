@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_flag, as_nonnegative, require
+from convexnn.checks import Floats, as_callback, as_count, as_flag, as_nonnegative, require
 from convexnn.network import SparseReLUNetwork
 from convexnn.records import Record, RowsRecord
 from convexnn.solution import Status
@@ -253,7 +253,7 @@ def budget_path(
     ((2, 1), True)
     """
     descending = _descending_budgets(_checked(estimator), X, y, budgets)
-    folds, (name, scorer) = _folds(estimator, X, y, cv), _scorer(estimator, scoring)
+    told, folds, (name, scorer) = as_callback(callback), _folds(estimator, X, y, cv), _scorer(estimator, scoring)
     prototype = _path_estimator(estimator, descending[0], as_flag(warm, "warm"))
     folded = [_FoldEstimator(prototype, X, y, fold) for fold in (None, *folds)]
     steps: list[BudgetStep] = []
@@ -264,8 +264,8 @@ def budget_path(
             train, validation = zip(*(one.scores(scorer) for one in folded[1:]), strict=True)
             whole = deepcopy(folded[0].estimator).set_params(warm_start=estimator.warm_start)
             steps.append(BudgetStep(budget, train, validation, whole))
-            if callback is not None:
-                callback(steps[-1])
+            if told is not None:
+                told(steps[-1])
     except KeyboardInterrupt:
         pass  # what has been fitted is the answer, and says that it is not complete
     return BudgetPath(tuple(steps[::-1]), name, len(steps) == len(descending))

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from convexnn.checks import (
     Floats,
     Ints,
+    as_callback,
     as_count,
     as_flag,
     as_generator,
@@ -189,6 +190,7 @@ def fit_network(
         _check_start(start, sizes)
     schedule = _schedule(n_rows, budget, epochs, batch_size, ridge)
     as_count(patience, "patience", at_least=0)
+    as_callback(callback)
     limits = Limits(as_count(n_restarts, "n_restarts"), time_limit)
     reach = _margin(margin, n_features, loss)
     slopes = None if monotonic_cst is None else _slopes(monotonic_cst, n_features, n_outputs)

@@ -1,4 +1,4 @@
-"""The refit of layers on their support: Gauss-Newton steps where they are affordable, else L-BFGS for labels."""
+"""The refit of layers on their support: Gauss-Newton steps where affordable, else L-BFGS for labels and many biases."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from convexnn.fitting.weighting import weighted_slope, weighted_value
 # more steps.
 AFFORDABLE, AFFORDABLE_LABELS, SECONDS = 2e10, 1e9, 3.0
 
+# Parameters, the biases among them, whose normal equations are held: half a gigabyte, three times at once.
+MOST_FREE = 1 << 13
+
 # Multiplications of one gradient, n times the parameters, up to which a few hundred take some seconds; and how many.
 AFFORDABLE_GRADIENT, GRADIENTS = 1e8, 200
 
@@ -38,9 +41,10 @@ def refit(problem: FitProblem, layers: Layers, ridge: float, left: float | None,
     share = 1.0 if left is None else min(1.0, left / SECONDS)
     cost = problem.target.numel() * float(layers.nnz) ** 2
     exact = layers.with_parameters(layers.parameters.double())
-    if problem.loss.name == "squared":
+    held = layers.nnz + len(layers.parameters) - layers.n_weights <= MOST_FREE
+    if problem.loss.name == "squared" and held:
         return joint_polish(problem, exact, ridge, stop=stop)[0] if cost <= share * AFFORDABLE else layers
-    if cost <= share * AFFORDABLE_LABELS:
+    if held and cost <= share * AFFORDABLE_LABELS:
         return joint_polish(problem, exact, ridge, stop=stop)[0]
     small = problem.n_rows * len(layers.parameters) <= share * AFFORDABLE_GRADIENT
     return descend_on_support(problem, exact, ridge, stop) if small else layers

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import as_flag, as_generator, as_matrix, as_moderate, as_nonnegative
+from convexnn.checks import as_callback, as_flag, as_generator, as_matrix, as_moderate, as_nonnegative
 from convexnn.optimum.penalties import check_priced
 from convexnn.optimum.result import GlobalOptimum, OptimumProgress
 from convexnn.patterns.activation_patterns import sample_patterns
@@ -103,7 +103,7 @@ def global_optimum(
     goal = as_nonnegative(tolerance, "tolerance")
     if goal == 0.0:
         raise ValueError("tolerance is 0; expected a number above 0, a share of the loss at zero weights")
-    known = check_priced(penalty)
+    known, asked = check_priced(penalty), as_callback(callback)
     if strength is None or as_nonnegative(strength, "strength") == 0.0:
         raise ValueError(f"strength is {strength}; expected a number above 0")
     # torch comes with them, and is not loaded before it is used.
@@ -114,4 +114,4 @@ def global_optimum(
     task = Task(matrix, y, loss, known, strength, coned, biased)
     drawn = sample_patterns(matrix, FIRST, bias=biased, seed=rng)
     gates = new_gates(drawn.rows(matrix), drawn.generators, set(), FIRST, apart=False)
-    return ColumnGeneration(task, gates, OptimumOptions(goal, deadline, callback), rng).run()
+    return ColumnGeneration(task, gates, OptimumOptions(goal, deadline, asked), rng).run()

@@ -15,6 +15,8 @@ from convexnn.patterns.arrangements import count_patterns, distinct_lines, enume
 
 # Gates that are enumerated where the caller sets no limit.
 ENUMERATION_LIMIT = 200_000
+# Numbers of gates that are drawn at one time: 8 GiB.
+MOST_NUMBERS = 1 << 30
 # Numbers held at one time for choices and angles.
 TILE_ENTRIES = 1 << 22
 
@@ -64,13 +66,24 @@ def append_ones(X: Floats, bias: bool) -> Floats:
     return np.column_stack([X, np.ones(len(X))]) if bias else X
 
 
-def _gaussian(X: Floats, request: Request, rng: np.random.Generator) -> Gates:
+def _drawn(request: Request, n_features: int) -> int:
+    """Return how many gates are drawn, all of which are held before equal ones merge."""
     count = as_count(request.n_patterns, "n_patterns")
+    if count * n_features > MOST_NUMBERS:
+        raise ValueError(
+            f"n_patterns is {count}, gates of {8 * count * n_features:,} bytes; expected at most "
+            f"{8 * MOST_NUMBERS:,} bytes, {MOST_NUMBERS // n_features:,} gates of {n_features} features"
+        )
+    return count
+
+
+def _gaussian(X: Floats, request: Request, rng: np.random.Generator) -> Gates:
+    count = _drawn(request, X.shape[1])
     return _cut(X, rng.standard_normal((count, X.shape[1])), request, rng)
 
 
 def _sparse(X: Floats, request: Request, rng: np.random.Generator) -> Gates:
-    count, d = as_count(request.n_patterns, "n_patterns"), X.shape[1]
+    count, d = _drawn(request, X.shape[1]), X.shape[1]
     size = _order(2 if request.order is None else request.order, d)
     weights = np.zeros((count, d))
     step = max(1, TILE_ENTRIES // d)
@@ -82,7 +95,7 @@ def _sparse(X: Floats, request: Request, rng: np.random.Generator) -> Gates:
 
 
 def _convolutional(X: Floats, request: Request, rng: np.random.Generator) -> Gates:
-    count = as_count(request.n_patterns, "n_patterns")
+    count = _drawn(request, X.shape[1])
     channels, height, width = _image_shape(request.image_shape, X.shape[1])
     tall, wide = _patch(3 if request.patch is None else request.patch, height, width)
     corner = rng.integers(height - tall + 1, size=count) * width + rng.integers(width - wide + 1, size=count)

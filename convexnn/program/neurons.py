@@ -61,6 +61,14 @@ class NeuronOperator:
         """Return the norm of the column of each weight, (q, d); 0 where it is not owned."""
         return self.patterns.column_norms().repeat(self.program.n_outputs * self.program.n_parts, 1)
 
+    def row_gram(self) -> Tensor:
+        """Return A A^T (n, n) of one output, of u or of v where there is a cone."""
+        return self.patterns.row_gram()
+
+    def column_gram(self) -> Tensor:
+        """Return A^T A (w, w) of the w weights of an output that the gates own, in order."""
+        return self.patterns.column_gram()
+
     def cast(self, dtype: str, basis: Floats | None = None) -> NeuronOperator:
         """Return this operator in another precision, on the same masks; with `basis` T (d, d), for T c_j."""
         other = object.__new__(NeuronOperator)

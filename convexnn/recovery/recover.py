@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convexnn.checks import Floats, as_count, as_flag, as_generator, as_known, as_matrix, as_moderate, as_path
+from convexnn.checks import (
+    Floats,
+    as_callback,
+    as_count,
+    as_flag,
+    as_generator,
+    as_known,
+    as_matrix,
+    as_moderate,
+    as_path,
+)
 from convexnn.patterns.activation_patterns import ActivationPatterns
 from convexnn.patterns.gates import append_ones
 from convexnn.program.convex_program import ConvexProgram
@@ -180,7 +190,7 @@ def recover(
             None if limit is None else max(0.0, limit - ENDING * rows.size), began + seconds_to_import("torch")
         ),
         device=device,
-        callback=callback,
+        callback=as_callback(callback),
         n_jobs=as_jobs(n_jobs),
         checkpoint=None if checkpoint is None else as_path(checkpoint, "checkpoint"),
         group=group,

@@ -164,19 +164,13 @@ def able_solvers(program: ConvexProgram) -> list[str]:
     Measured: with the squared loss the whitened rows of ``admm`` take tens of iterations where ``fista`` takes hundreds
     or thousands; with the other losses it is the other way round. Where weights are many for the rows, few gates live,
     and ``working_set`` is the fastest; elsewhere it is behind the other two. For budgets ``hard_thresholding`` alone
-    reaches every row of ``benchmarks/recovery.py fixed`` that any of the others does. Whitened rows do not leave out
-    what an intercept takes up: on features with offsets, and gates without biases, ``admm`` stalls.
+    reaches every row of ``benchmarks/recovery.py fixed`` that any of the others does.
     """
     able = [name for name, entry in SOLVERS.items() if entry.can(program)]
-    last = "fista" if program.loss.name == "squared" and not _is_lopsided(program) else "admm"
+    last = "fista" if program.loss.name == "squared" else "admm"
     many = len(program.patterns) * program.rows.shape[1] >= MANY * len(program.rows)
     place = {"working_set": -1 if many else 2, last: 1, "cvxpy": 3}
     return sorted(able, key=lambda name: place.get(name, 0))
-
-
-def _is_lopsided(program: ConvexProgram) -> bool:
-    """Whether an intercept alone takes up the offsets of features."""
-    return program.intercept and not program.patterns.bias and plain_basis(program.rows) is None
 
 
 # Share of a time limit that cvxpy has where it is asked first, and the most products of an iteration of its engine, of

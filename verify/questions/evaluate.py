@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_rows
+from convexnn.checks import Floats, as_callback, as_rows
 from convexnn.network import SparseReLUNetwork
 from convexnn.workers import as_jobs, spread
 from verify.answers.answer import Answer, Verdict
@@ -85,6 +85,7 @@ def evaluate(
         net = read_simple(network)
         rows = as_rows(X, "X", net.n_inputs, "network has inputs")
         labels = _labels(net, y, len(rows), getattr(network, "classes_", None))
+        as_callback(on_answer, "on_answer")
         if not callable(region):
             raise TypeError(
                 f"region is a {type(region).__name__}; expected a function of a row, such as "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convexnn.checks import Bools, Floats, as_known
 from convexnn.cli.tables.cells import finite, one_spelling
-from convexnn.cli.tables.columns import MOST_VALUES, column_kind, refused_dates
+from convexnn.cli.tables.columns import MOST_VALUES, column_kind, refuse_strange, refused_dates, unit_remark
 from convexnn.cli.tables.encoding import UNKNOWN, Encoding
 from convexnn.cli.tables.missing import WAYS, present_cells, refuse_empty_columns, refuse_missing, rows_kept
 from convexnn.cli.tables.numbers import read_numbers
@@ -256,6 +256,7 @@ def _target(table: RawTable, position: int, present: Bools, labels: bool, labels
     cells = table.column(position)
     held = [cell for cell, there in zip(cells, present, strict=True) if there]
     kind = column_kind(held)
+    refuse_strange(table, position, present)
     if labels and any(finite(cell) is None for cell in held):
         return np.array(cells)
     if kind == "date":
@@ -274,7 +275,8 @@ def _in_one_spelling(y: NDArray[Any], name: str) -> tuple[NDArray[Any], list[str
     """Return a target whose labels yes and no have one spelling each, and a remark where they had more."""
     spelling = one_spelling(y.tolist()) if y.dtype.kind == "U" else {}
     if not spelling:
-        return y, []
+        unit = unit_remark(y.tolist()) if y.dtype.kind == "U" else ""
+        return y, [f"target {name!r} is of labels{unit}"] if unit else []
     stand = sorted(set(spelling.values()))
     said = f"target {name!r} is yes or no in {len(spelling)} spellings, read as {' and '.join(map(repr, stand))}"
     return np.array([spelling[cell] for cell in y.tolist()]), [said]

@@ -50,6 +50,18 @@ _COMMA = re.compile(
     re.ASCII,
 )
 
+# A number with a unit behind it, or before it with a blank between: 10 kr, 5kg, USD 10.
+_WITH_UNIT = re.compile(
+    rf"[{_MINUS}]?(?P<before>[A-Z]{{2,3}}|[Kk]r\.?|Rs\.?)\s[{_MINUS}]?\d+([.,]\d+)*"
+    rf"|[{_MINUS}]?\d+([.,]\d+)*\s?(?P<behind>[^\W\d_][^\s\d]{{0,11}}|\u00b0\s?[CFKcfk])"
+)
+
+# Units that stand for powers of ten, which differ within a column: 900k, 1.5M.
+_POWERS = frozenset({"k", "m", "b", "t", "g", "bn", "mn", "mio", "tn"})
+
+# Share of the cells of a column that one unit has, where it is taken for one.
+ONE_UNIT = 0.9
+
 _BREAK = re.compile(r"\s*[\r\n]+\s*")
 
 _TIME = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?([ap]\.?m\.?)?\s?(z|utc|[-+]\d{2}:?\d{2})?"
@@ -57,13 +69,17 @@ _MONTH = (
     r"(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?"
     r"|dec(ember)?)\.?"
 )
+_WEEKDAY = r"((mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?\.?,?\s)?"
+# The last: a year with its month or quarter alone.
 _DAY = (
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"
     r"|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})"
     rf"|\d{{1,2}}[-. ]{{1,2}}{_MONTH}[-, ]{{1,2}}(\d{{4}}|\d{{2}})"
+    rf"|\d{{1,2}}{_MONTH}\d{{4}}"
     rf"|{_MONTH}[- ](\d{{1,2}},?\s)?(\d{{4}}|\d{{2}})"
+    r"|(19|20)\d{2}([-/](0[1-9]|1[0-2])|[- ]?q[1-4])|q[1-4][- ]?(19|20)\d{2}"
 )
-_DATE = re.compile(rf"({_DAY})((t|,?\s){_TIME})?|{_TIME}", re.ASCII | re.IGNORECASE)
+_DATE = re.compile(rf"{_WEEKDAY}({_DAY})((t|,?\s){_TIME})?|{_TIME}", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -171,6 +187,28 @@ def pointed(cell: str) -> str:
         return cell
     rest = "" if found["rest"] is None else f".{found['rest']}"
     return found["head"] + "".join(filter(str.isdigit, found["whole"])) + rest + found["tail"]
+
+
+def common_unit(cells: Sequence[str]) -> str | None:
+    """Return the unit beside the numbers of a column of text, where nearly all cells have it; else None.
+
+    Examples
+    --------
+    >>> from convexnn.cli.tables.cells import common_unit
+    >>> common_unit(["10 kr", "1,5 kr"]), common_unit(["900k", "1.5M"]), common_unit(["3 kg", "north"])
+    ('kr', 'k', None)
+    """
+    units: Counter[str] = Counter()
+    spelt: dict[str, str] = {}
+    for cell, count in Counter(cells).items():
+        found = _WITH_UNIT.fullmatch(cell) if len(cell) <= LONGEST else None
+        if found is not None:
+            unit = found["before"] or found["behind"]
+            kind = "power of ten" if unit.casefold() in _POWERS else unit
+            units[kind] += count
+            spelt.setdefault(kind, unit)
+    kind, count = units.most_common(1)[0] if units else ("", 0)
+    return spelt[kind] if count and count >= ONE_UNIT * len(cells) else None
 
 
 def in_one_line(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from convexnn.checks import Bools, Floats
-from convexnn.cli.tables.cells import flag, in_one_line, is_date, looks_numeric, plain_numbers
+from convexnn.cli.tables.cells import common_unit, flag, in_one_line, is_date, looks_numeric, plain_numbers
 from convexnn.cli.tables.numbers import read_numbers
 from convexnn.cli.tables.raw_table import RawTable, shown
 from convexnn.tables import counting
@@ -134,6 +134,7 @@ def learn_column(table: RawTable, position: int, present: Bools, text: bool = Fa
     cells = [cell for cell, there in zip(table.column(position), present, strict=True) if there]
     name = table.names[position]
     kind = "category" if text else column_kind(cells)
+    refuse_strange(table, position, present)
     if kind == "date":
         raise refused_dates(table, position, present)
     if kind == "number":
@@ -145,10 +146,36 @@ def learn_column(table: RawTable, position: int, present: Bools, text: bool = Fa
     if len(counts) > MOST_VALUES:
         row = int(np.argmax(present))
         words = f", and {len(counts) - 1:,} other values that are no numbers; expected at most {MOST_VALUES} in all"
-        unit = "a unit behind numbers? keep the numbers alone; or " if cells[0][:1].isdigit() and not text else ""
+        united = not text and (cells[0][:1].isdigit() or common_unit(cells) is not None)
+        unit = "a unit behind numbers? keep the numbers alone; or " if united else ""
         raise table.refusal(row, position, f"{words} ({unit}leave the column out: --drop {name!r})")
     column = CategoryColumn(name, tuple(sorted(counts)), min(counts, key=lambda cell: (-counts[cell], cell)))
-    return column, f"column {name!r} is text: {counting(len(counts), 'feature')}, such as {column.features[0]!r}"
+    said = f"column {name!r} is text: {counting(len(counts), 'feature')}, such as {column.features[0]!r}"
+    return column, said + ("" if text else unit_remark(cells))
+
+
+def unit_remark(cells: Sequence[str]) -> str:
+    """Return what is to be said of labels that are numbers with a unit beside them; nothing of others."""
+    unit = common_unit(cells) if len(set(cells)) > 1 else None
+    return "" if unit is None else f" (numbers with the unit {unit!r}? keep the numbers alone)"
+
+
+# What is in columns that are neither numbers nor text, and what to do about it.
+STRANGE = {
+    "times": "write them as numbers, such as seconds",
+    "lists": "write each entry as a column of its own",
+    "records": "write each field as a column of its own",
+    "bytes": "decode them to text",
+}
+
+
+def refuse_strange(table: RawTable, position: int, present: Bools) -> None:
+    """Raise where a column of a file that is no text is neither of numbers nor of text: its text is no label."""
+    kind = table.strange.get(position)
+    if kind is not None:
+        hint = f"{STRANGE[kind]}, or leave the column out: --drop {table.names[position]!r}"
+        row = int(np.argmax(present))
+        raise table.refusal(row, position, f"; expected numbers or labels, not {kind} ({hint})")
 
 
 def refused_dates(table: RawTable, position: int, present: Bools) -> ValueError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from convexnn.checks import Bools, as_file, as_known
 from convexnn.cli.tables.cells import finite, flag, in_one_line, is_missing, looks_numeric, pointed
 from convexnn.cli.tables.content import table_text
-from convexnn.cli.tables.parquet import parquet_rows
+from convexnn.cli.tables.parquet import parquet_table
 from convexnn.cli.tables.rows import Row, table_rows
 
 # What may stand before the decimals.
@@ -45,6 +45,10 @@ class RawTable:
         Where it stands.
     renamed : tuple of (str, str)
         Names that stand in the header before, and those that their columns have instead.
+    strange : dict of int to str
+        Columns of neither numbers nor text, in files that are no text, and what is in them: "times", "lists".
+    left_out : tuple of str
+        Names of the index of a Parquet file, which is no column.
     """
 
     path: Path
@@ -54,11 +58,15 @@ class RawTable:
     header: tuple[str, ...] = ()
     header_line: int = 1
     renamed: tuple[tuple[str, str], ...] = ()
+    strange: Mapping[int, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def remarks(self) -> list[str]:
         """Remarks on what the first row was taken for, where it counts, and on columns of one name."""
         said = self.renamed_remarks()
+        if self.left_out:
+            said.append(f"index {shown(self.left_out)} is left out; write frame.reset_index() for columns of it")
         if self.mark and not self.header and _counts_up(self.rows[0][1]):
             said.append(
                 f"line {self.rows[0][0]} is taken for data, not for a header: columns are named by their index from 0"
@@ -127,8 +135,8 @@ def read_table(path: Path, separator: str | None = None, comment: str | None = N
         raise ValueError("data file is '-'; expected the path of a file, /dev/stdin for a pipe")
     path = as_file(path, "data file")
     if path.suffix.casefold() in (".parquet", ".pq"):
-        columns, rows = parquet_rows(path, decimal)
-        return RawTable(path, tuple(columns), rows)
+        packed = parquet_table(path, decimal)
+        return RawTable(path, packed.names, packed.rows, strange=packed.strange, left_out=packed.index)
     rows, mark = table_rows(table_text(path), path, separator, comment)
     if not _has_header([cells for _, cells in rows[:2]]):
         table = RawTable(path, tuple(map(str, range(len(rows[0][1])))), rows, mark)

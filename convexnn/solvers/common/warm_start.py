@@ -23,13 +23,14 @@ def start_neurons(program: ConvexProgram, start: Start) -> Floats | None:
     if start is None:
         return None
     if isinstance(start, Solution):
-        given, name = (start.weights if start.pair is None else np.stack(start.pair)), "the weights of start"
+        given = start.weights if start.pair is None else np.stack(start.pair)
+        name, have = "the weights of start", "have"
     else:
-        given, name = np.asarray(start), "start"
+        given, name, have = np.asarray(start), "start", "has"
     expected = ((2,) if program.cone else ()) + program.weights_shape
     if given.shape != expected:
         parts = "; (u, v) of a program with cone=True" if program.cone else ""
-        raise ValueError(f"{name} have shape {given.shape}; expected {expected}{parts}")
+        raise ValueError(f"{name} {have} shape {given.shape}; expected {expected}{parts}")
     checked = as_floats(given, name, len(expected), f"an array of shape {expected}")
     return program.neurons(checked) * program.owned
 

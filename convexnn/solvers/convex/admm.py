@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Floats, as_count, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_count, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
@@ -25,6 +25,7 @@ from convexnn.solvers.common.certificate import (
 from convexnn.solvers.common.descent import Callback, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
 from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.centred import CentredOperator
 from convexnn.solvers.convex.cone_projection import ConeProjector, seconds_to_project
 from convexnn.solvers.convex.whitened import check_memory, whitened
 
@@ -114,6 +115,7 @@ def admm(
     depends on how coherent the patterns are, and an iteration costs one product with A and one with A^T. Where an
     output has fewer weights than rows the same step is (A^T A + (n rho / c) I)^-1 (A^T b + (n rho / c) q). For the
     squared loss b = y; for others the prediction is split off as well, with weight c/n, c the smoothness of the loss.
+    With an intercept A is C A, C p = p less its mean in each output: the loss is the same, and bent by that part alone.
     With cones, the step for z projects each neuron onto its cone, exactly, then shrinks it: for penalties that scale a
     neuron as a whole that is the proximal map of both, for the others the cone has a copy of its own.
 
@@ -134,6 +136,7 @@ def admm(
     ('admm', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     if limits.time_limit is not None and seconds_to_project(program) > max(limits.time_limit, 0.25):
         # Not one iteration would end in time, and its projection asks no clock.
@@ -173,10 +176,12 @@ class Splitting:
         self.program, self.outside, self.tolerance = program, operator, tolerance
         self.targets = operator.tensor(program.targets)
         self.penalty, self.strength = BasisPenalty(program, self.targets, memory_limit, CURVED), program.strength or 0.0
-        self.operator = operator.cast("float64", self.penalty.basis.matrix)
+        inside = operator.cast("float64", self.penalty.basis.matrix)
+        self.operator = CentredOperator(inside) if program.intercept else inside
         self.system = whitened(self.operator)
         self.curvature = program.loss.smoothness / len(self.targets)
-        self.splits_prediction = program.loss.name != "squared" or program.intercept
+        self.splits_prediction = program.loss.name != "squared"
+        self.goal = self.targets - self.targets.mean(0) if program.intercept else self.targets
         # Then the map of the penalty and the cone together is that of the penalty after the projection.
         self.together = self.strength == 0.0 or (self.penalty.unit is not None and self.penalty.penalty.scales_rows)
         self.n_copies = 2 if program.cone and not self.together else 1
@@ -217,7 +222,7 @@ class Splitting:
     def step(self, now: AdmmIterate) -> AdmmIterate:
         """Return the next iterate; every few iterations it comes with its objective, gap, and a new rho."""
         centre = (now.copies - now.duals).mean(dim=0)
-        goal = now.prediction - now.prediction_dual if self.splits_prediction else self.targets
+        goal = now.prediction - now.prediction_dual if self.splits_prediction else self.goal
         weights, prediction = self.system.step(centre, goal, self.shift(now.rho))
         # -dL/dp of the squared loss is 1/n of y - A w.
         after = replace(now, theta=self.curvature * (goal - prediction), iteration=now.iteration + 1)

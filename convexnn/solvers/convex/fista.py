@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Floats, as_known, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, DualCandidate, KKTResidual, RunRecord, certify
 from convexnn.solvers.common.descent import Callback, Descent, Limits, descend
 from convexnn.solvers.common.warm_start import Start, start_neurons, unmoved
-from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty
+from convexnn.solvers.convex.basis.basis_penalty import BasisPenalty, takes_up_means
 from convexnn.solvers.convex.basis.live_steps import LiveNewton
 
 # Each iteration first tries a step longer by this factor, so that the step follows the local curvature.
@@ -145,6 +145,7 @@ def fista(
     ('fista', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     as_known(dtype, "dtype", ("mixed", "float32", "float64"))
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     neurons = start_neurons(program, start)
@@ -171,7 +172,12 @@ def fista(
 
 
 def _stages(program: ConvexProgram) -> tuple[str, ...]:
-    """Return the precisions of ``mixed``: float32 first where its range holds the squares of the data."""
+    """Return the precisions of ``mixed``: float32 first where its range holds the squares of the data.
+
+    Beside means that an intercept takes up it would see little of the rest.
+    """
+    if takes_up_means(program):
+        return ("float64",)
     peaks = [float(np.abs(array).max()) for array in (program.rows, program.targets)]
     return ("float32", "float64") if all(1e-6 <= peak <= 1e6 for peak in peaks) else ("float64",)
 

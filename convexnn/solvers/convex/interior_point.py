@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from convexnn.checks import as_count, as_nonnegative
+from convexnn.checks import as_callback, as_count, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator
 from convexnn.solution import Solution, Status
@@ -98,6 +98,7 @@ def interior_point(
     ('interior_point', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     arrays = arrays_on(device)
     tile = tile_within(program, as_count(memory_limit, "memory_limit", at_least=0))
     began, limits = perf_counter(), Limits(max_iterations, time_limit)

@@ -61,7 +61,7 @@ class WhitenedRows:
 
     def __init__(self, operator: NeuronOperator) -> None:
         self.operator = operator
-        self.gram = ShiftedFactor(operator.patterns.row_gram() * operator.program.n_parts)
+        self.gram = ShiftedFactor(operator.row_gram() * operator.program.n_parts)
         self.trace = float(self.gram.matrix.diagonal().sum())
 
     def step(self, centre: Tensor, goal: Tensor, shift: float) -> tuple[Tensor, Tensor]:
@@ -83,7 +83,7 @@ class WhitenedWeights:
         self.shape = (program.n_outputs, self.parts, -1)
         owned = torch.as_tensor(program.patterns.features, device=operator.patterns.device).flatten()
         self.place = torch.nonzero(owned)[:, 0]
-        self.gram = operator.patterns.column_gram()
+        self.gram = operator.column_gram()
         self.factor = ShiftedFactor(self.gram * self.parts)
         self.trace = float(self.gram.diagonal().sum()) * self.parts
         self._asked: tuple[Tensor, Tensor] | None = None

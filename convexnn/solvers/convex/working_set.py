@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from torch import Tensor
 
-from convexnn.checks import Floats, Ints, as_nonnegative
+from convexnn.checks import Floats, Ints, as_callback, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.program.penalties import row_norms
@@ -106,6 +106,7 @@ def working_set(
     ('CONVERGED', True)
     """
     as_nonnegative(tolerance, "tolerance")
+    as_callback(callback)
     began, limits = perf_counter(), Limits(max_iterations, time_limit)
     neurons = start_neurons(program, start)
     try:

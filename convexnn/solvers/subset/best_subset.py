@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convexnn.checks import Floats, as_count, as_matrix, as_nonnegative, as_vector
+from convexnn.checks import Floats, as_callback, as_count, as_matrix, as_nonnegative, as_vector
 from convexnn.linear.least_squares import least_squares
 from convexnn.solution import Status
 from convexnn.solvers.common.descent import Progress
@@ -134,6 +134,7 @@ def best_subset(
     target = as_vector(y, "y", len(matrix), "entry per row of A")
     count = as_count(size, "size")
     owner = _owner(groups, per_group, matrix.shape[1])
+    as_callback(callback)
     if time_limit is not None:
         as_nonnegative(time_limit, "time_limit")
     if max_nodes is not None:

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from convexnn.checks import Floats, as_count, as_known, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_count, as_known, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import TOLERANCE, RunRecord, certify_support
@@ -86,6 +86,7 @@ def exact(
     chosen = as_known(engine, "engine", ENGINES)
     as_nonnegative(time_limit, "time_limit")
     as_count(max_nodes, "max_nodes", at_least=0)
+    as_callback(callback)
     owned = np.flatnonzero(program.patterns.features)
     history: list[float] = []
 

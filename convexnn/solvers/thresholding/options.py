@@ -8,7 +8,7 @@ from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, Concatenate, ParamSpec
 
-from convexnn.checks import as_count, as_nonnegative
+from convexnn.checks import as_callback, as_count, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution
 from convexnn.solvers.common.descent import Callback
@@ -76,6 +76,7 @@ class Options:
         if self.ridge != "auto" and as_nonnegative(self.ridge, "ridge") == 0.0:
             raise ValueError("ridge is 0; expected a number above 0, or 'auto'")
         as_count(self.seed, "seed", at_least=0)
+        as_callback(self.callback)
 
 
 P = ParamSpec("P")

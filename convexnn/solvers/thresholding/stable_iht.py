@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convexnn.checks import Floats, as_count, as_flag, as_nonnegative
+from convexnn.checks import Floats, as_callback, as_count, as_flag, as_nonnegative
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.solution import Solution, Status
 from convexnn.solvers.common.certificate import RunRecord, certify_support
@@ -98,7 +98,7 @@ def stable_iht(
     >>> bool(cx.theory.ht_stability(program, solution).stable)
     True
     """
-    run = PhasedDescent(Limits(max_iterations, time_limit), callback)
+    run = PhasedDescent(Limits(max_iterations, time_limit), as_callback(callback))
     count, rng = as_count(n_starts, "n_starts"), np.random.default_rng(as_count(seed, "seed", at_least=0))
     design = _held(program, count, as_count(memory_limit, "memory_limit", at_least=0))
     polished, precision = as_flag(polish, "polish"), as_nonnegative(tolerance, "tolerance")

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from convexnn.checks import as_count, as_known
+from convexnn.checks import as_callback, as_count, as_known
 from convexnn.files import held, replacing
 from convexnn.records import RowsRecord
 from convexnn.reports import markdown_page
@@ -128,6 +128,7 @@ def reproduce(
     study = name if isinstance(name, Study) else study_named(name)
     known: Size = as_known(size, "size", SEEDS)  # type: ignore[assignment]
     chosen = SEEDS[known] if seeds is None else _as_seeds(seeds)
+    as_callback(callback)
     workers = None if jobs is None else as_count(jobs, "jobs")
     if not isinstance(output, str | os.PathLike):
         raise TypeError(f"output is {output!r}; expected the path of a folder")

@@ -244,6 +244,11 @@ REFUSED: dict[str, tuple[bytes, list[str], str]] = {
         "holds '2024-01-31' in line 2, column 'when'; expected numbers or labels, not dates (write dates as numbers, "
         "such as days or a month, or leave the column out: --drop 'when')",
     ),
+    "months": (
+        b"when,a,y\n2024-01,1,2\n2024-02,2,3\n",
+        [],
+        "expected numbers or labels, not dates (write dates as numb",
+    ),
     "dates as target": (
         b"a,y\n1,3/14/2024 10:15\n2,3/15/2024 9:00\n",
         [],
@@ -427,6 +432,54 @@ def test_text_in_parquet_may_have_decimal_commas(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.X, [[1.5, 1.5], [1002.25, 2.5], [501.875, 3.5]])
 
 
+def test_a_unit_beside_numbers_is_told_of_a_feature_and_of_a_target(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n10 kr,1 kg\n20 kr,2 kg\n15 kr,3 kg\n")
+    remarks = read_data(tmp_path / "t.csv").remarks
+    assert remarks == (
+        "column 'a' is text: 3 features, such as 'a=10 kr' (numbers with the unit 'kr'? keep the numbers alone)",
+        "target 'y' is of labels (numbers with the unit 'kg'? keep the numbers alone)",
+    )
+    assert not any("unit" in remark for remark in read_data(tmp_path / "t.csv", text=["a"]).remarks[:1])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            [[1, 2], [3], None],
+            "not lists (write each entry as a column of its own, or leave the column out: --drop 'a')",
+        ),
+        ([{"k": 1}, {"k": 2}, {"k": 3}], "not records (write each field as a column of its own, or"),
+        ([None, b"x", b"y"], "not bytes (decode them to text, or leave the column out: --drop 'a')"),
+        (np.array([1, 2, 3], dtype="m8[s]"), "not times (write them as numbers, such as seconds, or leave the column"),
+    ],
+)
+def test_what_is_neither_number_nor_text_in_parquet_is_refused_by_name(
+    no_fit: None, tmp_path: Path, values: Any, words: str
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="needs pyarrow (pip install convexnn[parquet])")
+    path = tmp_path / "data.parquet"
+    pandas.DataFrame({"a": values, "b": [1, 2, 4], "y": [1, 2, 4]}).to_parquet(path)
+    for target in ("y", "a"):
+        with pytest.raises(ValueError, match="column 'a'; expected numbers or labels, ") as caught:
+            read_data(path, target=target, missing="median" if target == "y" else "drop")
+        assert words in str(caught.value)
+    assert read_data(path, drop=["a"]).features == ("b",)
+
+
+def test_an_index_with_a_name_is_no_column_of_parquet_and_that_is_told(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="needs pyarrow (pip install convexnn[parquet])")
+    frame = pandas.DataFrame({"a": [1, 2, 4], "y": [1, 2, 4]})
+    frame.to_parquet(tmp_path / "plain.parquet")
+    frame.set_index(pandas.Index([7, 8, 9], name="id")).to_parquet(tmp_path / "named.parquet")
+    assert read_data(tmp_path / "plain.parquet").remarks == ()
+    told = read_data(tmp_path / "named.parquet")
+    assert told.remarks == ("index id is left out; write frame.reset_index() for columns of it",)
+    assert told.features == ("a",)
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A table whose target follows its text, and the model of it."""
@@ -547,3 +600,23 @@ def test_recover_and_budget_path_read_tables_as_fit_does(tmp_path: Path) -> None
     fresh = tmp_path / "fresh.csv"
     fresh.write_text("size,color\n3,blue\n")
     assert len(call("predict", str(model), str(fresh)).stdout.split()) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("weight", "column 'weight': none of 20 labels known to the model (no, yes); '1.5' counts as wrong"),
+        ("other", "column 'other': 19 of 20 labels known to the model (no, yes); 'perhaps' counts as wrong"),
+        ("y", ""),
+    ],
+)
+def test_predict_says_which_labels_the_model_does_not_know(tmp_path: Path, target: str, words: str) -> None:
+    answers = ["yes" if i % 3 else "no" for i in range(20)]
+    lines = [f"{i},{i + 1}.5,{y},{'perhaps' if i == 1 else y}" for i, y in enumerate(answers)]
+    (tmp_path / "a.csv").write_text("\n".join(["a,weight,y,other", *lines]))
+    model = tmp_path / "model.npz"
+    options = ("--target", "y", "--drop", "weight", "--drop", "other", "--budget", 4)
+    call("fit", tmp_path / "a.csv", *options, "--save", model)
+    result = call("predict", model, tmp_path / "a.csv", "--target", target)
+    assert words in " ".join(result.stderr.split())
+    assert ("known to the model" in result.stderr) == bool(words)

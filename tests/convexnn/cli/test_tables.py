@@ -13,6 +13,7 @@ import convexnn as cx
 from convexnn.cli.files.data_file import read_data, read_rows
 from convexnn.cli.tables.cells import (
     NumberCell,
+    common_unit,
     is_date,
     is_missing,
     is_written_elsewhere,
@@ -53,11 +54,22 @@ def test_what_is_no_number() -> None:
 def test_dates_and_gaps() -> None:
     dates = ["2024-01-31", "31.1.2024", "1/31/24", "2024/1/31 10:15", "2024-01-31T10:15:00.5Z", "10:15", "9:05 pm"]
     dates += ["31 Jan 2024", "January 31, 2024", "31-jan-24", "Jan 2024", "2024-01-31 10:15:00+02:00", "Jan-24"]
+    dates += ["2024-01", "1999/12", "01JAN2024", "2024Q1", "q3 2024", "Mon, 5 Jan 2024", "Thursday 2024-02-01"]
     assert [cell for cell in dates if not is_date(cell)] == []
     others = ["", "12", "1.5", "3-1", "may", "mark 12", "a 2024-01-31", "1.2", "192.168.0.1", "ab-12-34", "1-800-555"]
+    others += ["2024-13", "1800-01", "2024-1", "2024Q5", "Q1", "01JAN24", "monday", "20x4-01"]
     assert [cell for cell in others if is_date(cell)] == []
     assert [cell for cell in ("", "NA", "n/a", "NaN", "NULL", "?", ".") if not is_missing(cell)] == []
     assert [cell for cell in ("0", "none", "Nan a", "..", "no") if is_missing(cell)] == []
+
+
+def test_units_beside_numbers() -> None:
+    united = {"kr": ["10 kr", "-1,5 kr", "2.000 kr"], "USD": ["USD 10", "USD -5"], "k": ["900k", "1.5M"]}
+    united |= {"\u00b0C": ["10\u00b0C", "9.5 \u00b0C"], "kg": ["3 kg"] * 18 + ["5kg", "unweighed"]}
+    assert {unit: common_unit(cells) for unit, cells in united.items()} == {unit: unit for unit in united}
+    others = [["red", "blue"], ["1st", "2nd", "3rd"], ["3 kg", "5 lb"], ["id1", "id2"], ["10-20", "20-30"], ["a 1"], []]
+    others += [["3 kg"] * 8 + ["north", "south"], ["room 1", "room 2"], ["5" * 200_000 + "x"], ["1 " * 30]]
+    assert [cells for cells in others if common_unit(cells) is not None] == []
 
 
 def test_numbers_as_they_are_written_elsewhere() -> None:

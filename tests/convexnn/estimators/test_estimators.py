@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -448,6 +448,16 @@ HALVES = np.arange(12) % 2
             "y holds dates, such as '2026-01-01'; expected numbers",
         ),
         (lambda: Regressor().fit(ROWS[:0], np.array([], "M8[D]")), ValueError, "Found array with 0 sample(s)"),
+        (
+            lambda: Regressor().fit(ROWS, [None, *[datetime(2024, 1, 1)] * (len(ROWS) - 1)]),
+            TypeError,
+            "y holds dates, such as '2024-01-01 00:00:00'; expected numbers: write them as days",
+        ),
+        (
+            lambda: Regressor().fit(ROWS, [timedelta(hours=1)] * len(ROWS)),
+            TypeError,
+            "y holds times, such as '1:00:00'; expected numbers: write them as seconds",
+        ),
         (lambda: Regressor().fit(np.ma.masked_less(ROWS, 0), HALVES), TypeError, "X has masked entries; expected an"),
         (lambda: Regressor().fit(ROWS, np.ma.masked_less(HALVES, 1)), TypeError, "y has masked entries; expected an"),
         (

@@ -16,6 +16,7 @@ from convexnn.datasets import planted
 from convexnn.fitting.combination import prune_by_saliency
 from convexnn.fitting.joint import derivative, free_parameters, joint_polish, normal_equations, penalised_loss
 from convexnn.fitting.layers import Layers
+from convexnn.fitting.polish import refit
 from convexnn.fitting.problem import FitProblem
 from convexnn.fitting.schedule import Schedule
 from convexnn.fitting.training import train
@@ -488,3 +489,26 @@ def test_weights_that_a_ridge_has_shrunk_to_dust_are_none() -> None:
     network = problem.network(layers)
     assert network.sizes == (2, 1, 1)
     assert [weight.nnz for weight, _ in network.layers] == [1, 1]
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 1), ("logistic", 1), ("softmax", 3)])
+def test_a_refit_does_not_hold_the_normal_equations_of_a_million_biases(loss: str, outputs: int) -> None:
+    # They took 8 TB, of which the error of the allocation spoke.
+    problem = problem_of(loss, outputs, bias=True)
+    layers = random_layers((5, 10**6, outputs), bias=True)
+    kept = torch.zeros_like(layers.parameters)
+    kept[:5] = kept[layers.n_weights - outputs * 10**6 :: 10**6][:outputs] = 1.0
+    sparse = layers.with_parameters(kept * layers.parameters)
+    refitted = refit(problem, sparse, 1e-3, None, lambda: False)
+    assert penalised_loss(problem, refitted, 1e-3) <= penalised_loss(problem, sparse, 1e-3)
+
+
+def test_a_refit_of_many_biases_descends() -> None:
+    problem = problem_of("squared", 1, bias=True)
+    layers = random_layers((5, 9000, 1), bias=True)
+    kept = torch.ones_like(layers.parameters)
+    kept[100 : layers.n_weights - 20] = 0.0
+    sparse = layers.with_parameters(kept * layers.parameters)
+    refitted = refit(problem, sparse, 1e-3, None, lambda: False)
+    assert torch.equal(refitted.parameters[: layers.n_weights] != 0.0, sparse.parameters[: layers.n_weights] != 0.0)
+    assert penalised_loss(problem, refitted, 1e-3) < 0.97 * penalised_loss(problem, sparse, 1e-3)

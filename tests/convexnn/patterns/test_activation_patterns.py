@@ -153,6 +153,13 @@ IMAGE: dict[str, Any] = {"kind": "convolutional", "image_shape": (1, 2)}
         ({"n_patterns": 0}, ValueError, "n_patterns is 0; expected a whole number of at least 1"),
         ({"n_patterns": 2.5}, TypeError, "n_patterns is 2.5; expected a whole number"),
         ({"n_patterns": None}, TypeError, "n_patterns is None"),
+        (
+            {"n_patterns": 10**12},
+            ValueError,
+            "n_patterns is 1000000000000, gates of 16,000,000,000,000 bytes; expected at most 8,589,934,592 bytes, "
+            "536,870,912 gates of 2 features",
+        ),
+        ({"n_patterns": 10**12, "kind": "sparse"}, ValueError, "n_patterns is 1000000000000, gates of 16,"),
         ({"kind": "sparse", "order": 3}, ValueError, "order is 3; expected at most the number of features, 2"),
         ({"kind": "single", "n_patterns": 9}, ValueError, "n_patterns is 9; there are 4 single-feature gates"),
         ({"kind": "given", "n_patterns": None}, ValueError, "kind is 'given' without generators"),

@@ -291,7 +291,7 @@ def test_auto_takes_the_solver_that_can() -> None:
             ValueError,
             "admm expects at least 16 min(n, w)^2 = ",
         ),
-        (lambda: cx.solve(convex("l1"), "fista", start=X), ValueError, "start have shape (40, 5); expected (8, 5)"),
+        (lambda: cx.solve(convex("l1"), "fista", start=X), ValueError, "start has shape (40, 5); expected (8, 5)"),
         (lambda: cx.solve(convex("l1"), "fista", tolerance=-1), ValueError, "tolerance is -1"),
         (
             lambda: cx.solve(cardinality(), tol=1.0),

@@ -152,7 +152,7 @@ def test_a_warm_start_at_the_optimum_is_not_lost() -> None:
         (
             lambda p: cx.solve(p, "admm", start=np.zeros((8, 5))),
             ValueError,
-            "start have shape (8, 5); expected (8, 4)",
+            "start has shape (8, 5); expected (8, 4)",
         ),
         (lambda p: cx.solve(p, "cvxpy", tolerance=-1), ValueError, "tolerance is -1"),
         (lambda p: cx.solve(p, "cvxpy", tolerance=float("nan")), ValueError, "tolerance is nan"),

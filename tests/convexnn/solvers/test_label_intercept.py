@@ -13,9 +13,22 @@ import convexnn as cx
 from convexnn.checks import Floats
 from convexnn.program.intercepts import LabelInterceptLoss, with_intercept
 from convexnn.program.losses import Loss, loss_named
+from convexnn.program.neurons import NeuronOperator, to_numpy
 from convexnn.program.penalties import penalty_named
+from convexnn.solvers.convex.centred import CentredOperator
 from convexnn.solvers.registry import able_solvers
 from tests.helpers import zoo
+
+# Offsets at which some gates, or all, are active on all rows, and the solvers that are fast there.
+WELL = [
+    ("squared", 10.0, "admm"),
+    ("squared", 100.0, "admm"),
+    ("squared", 100.0, "fista"),
+    ("logistic", 10.0, "admm"),
+    ("logistic", 100.0, "admm"),
+    ("logistic", 100.0, "fista"),
+    ("softmax", 100.0, "fista"),
+]
 
 X, Y = zoo.data(60, 4)
 LABELS = {
@@ -170,7 +183,50 @@ def test_features_with_an_offset_under_gates_without_a_bias(loss: str, penalty: 
     centred = points - points.mean(axis=0)
     reference = least_linear(loss, centred, y, program.strength or 0.0, penalty)
     assert solution.objective == pytest.approx(reference, abs=2e-6 * program.zero_loss)
-    assert able_solvers(program)[0] == cx.solve(program, time_limit=30).solver == "fista"
+    first = "admm" if loss == "squared" else "fista"
+    assert able_solvers(program)[0] == cx.solve(program, time_limit=30).solver == first
+
+
+@pytest.mark.parametrize("penalty", ["group_l1", "feature_l1", "l1", "ridge"])
+@pytest.mark.parametrize(("loss", "offset", "solver"), WELL)
+def test_offsets_cost_no_iterations_where_an_intercept_takes_them_up(
+    loss: str, penalty: str, offset: float, solver: str
+) -> None:
+    # admm ended at gaps of 0.3 to 9 of the loss at zero, fista at 0.2.
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((80, 3)) * np.array([1.0, 1.0, 30.0])
+    y = np.maximum(points[:, 0] - points[:, 1], 0.0) - np.maximum(points[:, 2] / 30.0, 0.0)
+    y = {"squared": y, "logistic": y > 0.0, "softmax": np.digitize(y, [-0.5, 0.5])}[loss]
+    X = points + offset * np.array([1.0, -1.0, 30.0])
+    options: dict[str, Any] = {"loss": loss, "penalty": penalty, "intercept": True}
+    program = cx.ConvexProgram(X, y, cx.sample_patterns(X, 8, seed=1), strength=0.01, **options)
+    if penalty != "ridge":
+        program = program.with_strength(0.05 * cx.strength_max(program))
+    solution = cx.solve(program, solver, max_iterations=300)
+    assert solution.status is cx.Status.CONVERGED
+    reference = cx.solve(program, "cvxpy")
+    assert solution.objective == pytest.approx(reference.objective, abs=3e-6 * program.zero_loss)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("cone", [False, True])
+def test_the_centred_operator_is_that_of_columns_without_their_means(sparse: bool, cone: bool) -> None:
+    X = np.random.default_rng(0).standard_normal((20, 3)) + 2.0
+    patterns = cx.sample_patterns(X, 6, kind="sparse" if sparse else "gaussian")
+    y = np.digitize(X[:, 0], [1.5, 2.5])
+    program = cx.ConvexProgram(X, y, patterns, loss="softmax", penalty="l1", strength=0.1, intercept=True, cone=cone)
+    operator = CentredOperator(NeuronOperator(program))
+    owned = np.flatnonzero(patterns.features)
+    columns = (patterns.masks(X)[:, :, None] * X[:, None, :]).reshape(len(X), -1)[:, owned]
+    columns = columns - columns.mean(axis=0)
+    np.testing.assert_allclose(to_numpy(operator.row_gram()), columns @ columns.T, atol=1e-12)
+    np.testing.assert_allclose(to_numpy(operator.column_gram()), columns.T @ columns, atol=1e-12)
+    neurons, residual = np.random.default_rng(1).standard_normal(program.neurons_shape), np.eye(20)[:, :3]
+    pages = neurons.reshape(3, program.n_parts, -1)
+    both = (pages[:, 0] - pages[:, 1] if cone else pages[:, 0])[:, owned]
+    np.testing.assert_allclose(to_numpy(operator.forward(operator.tensor(neurons))), columns @ both.T, atol=1e-12)
+    back = to_numpy(operator.adjoint(operator.tensor(residual))).reshape(pages.shape)[:, 0, owned]
+    np.testing.assert_allclose(back, residual.T @ columns, atol=1e-12)
 
 
 def least_linear(loss: str, X: Floats, y: Any, strength: float, penalty: str) -> float:

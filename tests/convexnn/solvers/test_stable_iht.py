@@ -154,7 +154,7 @@ def test_what_is_too_large_is_not_for_it() -> None:
         ({"tolerance": -1.0}, ValueError, "tolerance is -1.0"),
         ({"seed": -1}, ValueError, "seed is -1"),
         ({"max_iterations": 0}, ValueError, "max_iterations is 0"),
-        ({"start": np.ones(3)}, ValueError, "start have shape (3,); expected (3, 4)"),
+        ({"start": np.ones(3)}, ValueError, "start has shape (3,); expected (3, 4)"),
         ({"whiten": True}, TypeError, "has no option 'whiten'"),
     ],
 )

@@ -301,7 +301,7 @@ class TestBadInput:
             ({"ridge": -1.0}, ValueError, "ridge is -1.0; expected a finite number of at least 0"),
             ({"ridge": "big"}, TypeError, "ridge is 'big'; expected a number"),
             ({"seed": -1}, ValueError, "seed is -1"),
-            ({"start": X}, ValueError, "start have shape (40, 5)"),
+            ({"start": X}, ValueError, "start has shape (40, 5)"),
             ({"dtype": "float16"}, ValueError, "dtype 'float16' is unknown"),
             ({"max_iterations": 0}, ValueError, "max_iterations is 0"),
             ({"time_limit": -1.0}, ValueError, "time_limit is -1"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from convexnn.checks import Bools
+from convexnn.checks import Bools, Floats
+from convexnn.patterns.activation_patterns import gate_tiles, masks
 from convexnn.program.convex_program import ConvexProgram
 from convexnn.program.penalties import Penalty
 from convexnn.solvers.convex.basis.basis_prox import (
@@ -19,6 +21,7 @@ from convexnn.solvers.convex.basis.basis_prox import (
     SquaresInBasis,
 )
 from convexnn.solvers.convex.basis.round_basis import (
+    CONSTANT,
     RoundBasis,
     penalty_curvature,
     plain_basis,
@@ -81,17 +84,39 @@ class BasisPenalty:
 def basis_for(program: ConvexProgram, memory_limit: int, curved: float = 0.0) -> RoundBasis:
     """Return the roundest basis in which the proximal map of a program's penalty is known, or a plain one."""
     assert program.penalty is not None
-    plain = plain_basis(program.rows)
+    rows = _bending_rows(program)
+    plain = plain_basis(rows)
     if plain is not None:
         return plain
     name, features = program.penalty.name, program.patterns.features
     gates, d = features.shape
     spectra = name in ("group_l1", "ridge") and not features.all()
     if name == "feature_l1" or (spectra and 16 * gates * d * d > memory_limit):
-        return unit_basis(program.rows)
+        return unit_basis(rows)
     rotate = name != "l1"
     curvature = curved * penalty_curvature(program) if rotate else 0.0
-    return round_basis(program.rows, features, program.patterns.bias, rotate, curvature)
+    return round_basis(rows, features, program.patterns.bias, rotate, curvature)
+
+
+def _bending_rows(program: ConvexProgram) -> Floats:
+    """Return the rows (n, d) that a basis is to make round: less their means where an intercept takes those up."""
+    rows = program.rows
+    if program.cone or not takes_up_means(program):
+        return rows
+    means = rows.mean(axis=0)
+    # A feature that does not vary stays.
+    return rows - means * ((rows - means).std(axis=0) > CONSTANT * np.abs(means))
+
+
+def takes_up_means(program: ConvexProgram) -> bool:
+    """Whether an intercept takes up the means of the rows: it does where every gate is active on all of them.
+
+    Elsewhere an offset bends the loss by as much as it is large, and a bias is penalised.
+    """
+    rows, patterns = program.rows, program.patterns
+    if not program.intercept or patterns.bias:
+        return False
+    return all(masks(rows, patterns.generators[tile]).all() for tile in gate_tiles(len(rows), len(patterns)))
 
 
 def _common_unit(matrix: Tensor) -> float | None:
