@@ -44,6 +44,9 @@ NOISE_KINDS, NOISE_GATES = ("dense", "sparse", "single", "moment"), 300
 # Share of the time that is left which a start has beside a linear function.
 DETOUR_SHARE = 0.6
 
+# Candidates without a thinner network after which none is looked for.
+THIN_PATIENCE = 30
+
 # A candidate is better if its loss is below this share of the best.
 BETTER = 0.999
 
@@ -119,23 +122,48 @@ class StartSearch:
         rows = self._sample(min(len(self.problem.target), MOST_ROWS))
         self.detour = StartSearch(rows.without_linear(), options, self.rng)
         yield from self.detour.candidates()
+        yield from self._thinned(self.detour)
         self.rejoin()
+
+    def _thinned(self, detour: StartSearch) -> Iterator[Candidate]:
+        """Yield candidates for fewer weights than the exact network of a detour has, until it is exact without one.
+
+        Or until none was thinner for long.
+        """
+        search, stale = detour._search(detour.problem, Bandit()), 0
+        while detour.best.loss <= EXACT and stale < THIN_PATIENCE and not self.options.deadline.is_over():
+            if stale == 0:
+                dustless = drop_dust(detour.problem, detour.best.hidden, EXACT, self.options.deadline.is_over)
+                detour.best = replace(detour.best, hidden=dustless)
+                self._keep_if_best(self._alone(detour.best))
+                if self.best.loss <= EXACT:
+                    return
+            search = replace(search, budget=detour.best.hidden.nnz - 1)
+            candidate = detour._run(search, search.thinner(detour.best), EXACT)
+            is_thinner = candidate.loss <= EXACT and candidate.hidden.nnz < detour.best.hidden.nnz
+            detour.best = candidate if is_thinner else detour.best
+            stale = 0 if is_thinner else stale + 1
+            yield candidate
 
     def rejoin(self) -> None:
         """Make a network of neurons alone of what the search beside a linear function has found, if it is under way."""
         detour, self.detour = self.detour, None
-        if detour is None or not len(detour.best.hidden.signs):
+        if detour is None or not len(detour.best.hidden.signs) or self.best.loss <= EXACT:
             return
+        best, stop = detour.best, self.options.deadline.is_over
+        if best.loss <= EXACT:
+            best = replace(best, hidden=drop_dust(detour.problem, best.hidden, EXACT, stop))
+        self._keep_if_best(self._alone(best))
+
+    def _alone(self, beside: Candidate) -> Candidate:
+        """Return the network of neurons alone that is nearest to one beside a linear function."""
         stop = self.options.deadline.is_over
-        beside = detour.best.hidden
-        if detour.best.loss <= EXACT:
-            beside = drop_dust(detour.problem, beside, EXACT, stop)
-        hidden, loss = polish(self.problem, unfold(self.problem, beside, self.options.signs), stop=stop)
+        hidden, loss = polish(self.problem, unfold(self.problem, beside.hidden, self.options.signs), stop=stop)
         if loss <= EXACT:
             hidden = drop_dust(self.problem, hidden, EXACT, stop)
-        hidden = drop_to(self.problem, hidden, self.options.budget).compact(self.options.width)
+        hidden = drop_to(self.problem, hidden, self.options.budget, stop=stop).compact(self.options.width)
         hidden, loss = polish(self.problem, hidden, stop=stop)
-        self._keep_if_best(replace(detour.best, hidden=hidden, loss=loss))
+        return replace(beside, hidden=hidden, loss=loss)
 
     def _sample(self, size: int) -> Problem:
         n = len(self.problem.target)

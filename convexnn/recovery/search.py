@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 from convexnn.recovery.candidates.bandit import Bandit, Kind
-from convexnn.recovery.candidates.gate_fits import Neurons
-from convexnn.recovery.candidates.moves import MOVES, MOVES_OF_FEW_ROWS, drop_random_neurons, turn_neurons
+from convexnn.recovery.candidates.moves import (
+    MOVES,
+    MOVES_OF_FEW_ROWS,
+    PURSUED,
+    PURSUED_CHANCES,
+    drop_neighbourhood,
+    turn_neurons,
+)
 from convexnn.recovery.candidates.parts import Part, renew_parts
 from convexnn.recovery.candidates.proposals import Proposals
-from convexnn.recovery.candidates.pursuit import pursue
+from convexnn.recovery.candidates.pursuit import Pursuit
 from convexnn.recovery.candidates.reversals import reverse_neurons
 from convexnn.recovery.candidates.rounds import Schedule, threshold_rounds
 from convexnn.recovery.candidates.step_rules import STEP_RULES
@@ -54,8 +60,14 @@ PART_NEURONS, PART_LOSS = 30, 1e-3
 # Candidates for a part, the share of them that begin from nothing, and the neurons that it may have more than before.
 PART_CANDIDATES, ANEW, SPARE_NEURONS = 6, 0.3, 2
 
-# What candidates grow from neuron by neuron, in shares of the best neurons, and how many come at a time.
-PURSUED_SHARES, NEWCOMERS = (1.0, 1.0, 1.0, 0.5, 0.7, 0.9), (1, 5)
+# Neurons among which a pursuit finds those that it adds.
+NEWCOMERS = 5
+
+# Share of the pursuits of a neighbourhood that hold all other neurons: they take less time.
+HELD = 0.5
+
+# Share of the pursuits whose neurons may have another sign than those that are there.
+ANY_SIDE = 0.1
 
 # Standard errors below which the lean of a target is chance.
 CHANCE_LEAN = 3.0
@@ -89,7 +101,8 @@ class CandidatePlan:
     """A candidate before it is run: its first layer, its schedule, its step rule (an index), its kinds of gates.
 
     Those of other kinds than rounds, which grow neuron by neuron or search parts anew, have no use for the schedule.
-    `move` is the number of the move that made it, if one did.
+    `move` is the number of the move that made it, if one did. Neurons that are `held` stand beside those that grow, and
+    are fitted together with them at the end.
     """
 
     hidden: HiddenLayer
@@ -100,6 +113,7 @@ class CandidatePlan:
     one_sided: bool
     kind: Kind = Kind.ROUNDS
     move: int | None = None
+    held: HiddenLayer | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +177,7 @@ class Search:
             return self._turn(best, kinds, rule)
         kind = self.bandit.draw_kind(rng, self._kinds(best))
         if kind == Kind.PURSUIT:
-            return self._pursuit(best, kinds, rule)
+            return self._pursuit(best)
         hidden = self._reversed(best.hidden)
         if kind == Kind.PARTS:
             schedule = self._schedule(rule, 1, 1.0, best.one_sided)
@@ -207,17 +221,26 @@ class Search:
             self.bandit.rules.credit(plan.rule, gain, plan.schedule.rounds * self._work(plan.rule))
         if plan.move is not None:
             self.bandit.moves.credit(plan.move, gain, 1.0)
-        source = plan.source if plan.kind == Kind.PARTS else f"{plan.source}, {STEP_RULES[plan.rule].name}"
+        source = f"{plan.source}, {STEP_RULES[plan.rule].name}" if plan.kind == Kind.ROUNDS else plan.source
         return Candidate(hidden.compact(self.width), loss, source, plan.one_sided and is_one_sided(hidden))
 
     def _pursue(self, plan: CandidatePlan) -> tuple[HiddenLayer, float]:
         """Return the layer that a plan grows into, and its loss."""
-        side = self._one_side if plan.one_sided else None
+        if plan.held is not None:
+            part = self._beside(plan.held).pursuit(plan.one_sided, self._side_of(plan.held)).run(plan.hidden)[0]
+            return polish(self.problem, plan.held.concatenate(part), stop=self.stop)
+        return self.pursuit(plan.one_sided, self._side_of(plan.hidden)).run(plan.hidden)
 
-        def fit(residual: Tensor) -> Neurons:
-            return self._proposals.fitted(int(self.rng.integers(*NEWCOMERS)), residual, side)
+    def pursuit(self, one_sided: bool, side: float) -> Pursuit:
+        """Return how layers grow here, by neurons of one sign, or of any."""
+        fit = partial(self._proposals.fitted, NEWCOMERS, side=side if one_sided else None)
+        return Pursuit(self.problem, fit, self.budget, self.width, self.rng, self.stop)
 
-        return pursue(self.problem, plan.hidden, fit, self.budget, self.width, self.stop)
+    def _beside(self, held: HiddenLayer) -> Search:
+        """Return the search for what some neurons leave of the target and of the limits."""
+        every = torch.arange(self.problem.rows.shape[1], device=self.problem.rows.device)
+        problem = self.problem.of_inputs(every, self.problem.residual(held.weights, held.signs))
+        return replace(self, problem=problem, budget=self.budget - held.nnz, width=self.width - len(held.signs))
 
     def _renew_parts(self, plan: CandidatePlan) -> tuple[HiddenLayer, float]:
         """Return the layer of a plan with parts of it searched anew, and its loss."""
@@ -242,6 +265,10 @@ class Search:
             best = candidate if candidate.loss < best.loss else best
         return best.hidden, best.loss
 
+    def thinner(self, best: Candidate) -> CandidatePlan:
+        """Return a plan for fewer weights than a network has that is exact: some of its neurons are found anew."""
+        return self._growth("thin out", best, drop_neighbourhood(best.hidden, self.rng), holds=True)
+
     def _reversed(self, hidden: HiddenLayer) -> HiddenLayer:
         """Return the layer, at times with neurons turned round, where signs may be as they are then."""
         if self.problem.modulo_linear or self.rng.random() >= REVERSED:
@@ -257,12 +284,17 @@ class Search:
         parts = [Kind.PARTS] * (not self.is_part and live >= PART_NEURONS and best.loss < PART_LOSS * spread)
         return [Kind.ROUNDS, *pursuits, *parts]
 
-    def _pursuit(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
+    def _pursuit(self, best: Candidate) -> CandidatePlan:
         """Return a plan that grows from the best, or from what is left of it without some neurons."""
-        share = PURSUED_SHARES[self.rng.integers(len(PURSUED_SHARES))]
-        hidden = best.hidden if share == 1.0 else drop_random_neurons(best.hidden, self.rng, share)
-        schedule = self._schedule(rule, 1, 1.0, best.one_sided)
-        return CandidatePlan(hidden, schedule, kinds, rule, "pursue", best.one_sided, Kind.PURSUIT)
+        drop = PURSUED[self.rng.choice(len(PURSUED), p=PURSUED_CHANCES)]
+        holds = drop is drop_neighbourhood and self.rng.random() < HELD
+        return self._growth("pursue", best, drop(best.hidden, self.rng), holds)
+
+    def _growth(self, source: str, best: Candidate, kept: HiddenLayer, holds: bool) -> CandidatePlan:
+        """Return a plan that grows from what is kept of the best, or beside it."""
+        schedule, nothing = self._schedule(0, 1, 1.0, best.one_sided), kept.select(torch.zeros_like(kept.live))
+        hidden, held = (nothing, kept) if holds else (kept, None)
+        return CandidatePlan(hidden, schedule, (), 0, source, best.one_sided, Kind.PURSUIT, held=held)
 
     def _turn(self, best: Candidate, kinds: tuple[str, ...], rule: int) -> CandidatePlan:
         """Return a plan with some of the neurons emptied, at gates that see a row of large residual the other way."""
@@ -309,6 +341,12 @@ class Search:
     def _one_side(self) -> float:
         """The sign of output weights that all agree."""
         return {"positive": 1.0, "negative": -1.0}.get(self.signs) or self._side
+
+    def _side_of(self, hidden: HiddenLayer) -> float:
+        """The sign of output weights that all agree, mostly that which most weights of a layer have."""
+        lean = float((hidden.signs * (hidden.weights != 0.0).sum(1)).sum())
+        asked = self.signs != "both" or lean == 0.0 or self.rng.random() < ANY_SIDE
+        return self._one_side if asked else float(np.sign(lean))
 
     @property
     def _side(self) -> float:

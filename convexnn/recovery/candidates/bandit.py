@@ -21,7 +21,7 @@ class Kind(IntEnum):
 
 
 # What a candidate of each kind costs, and the least share of each kind.
-COSTS, LEAST_SHARE = np.array([1.0, 4.0, 2.0]), 0.15
+COSTS, LEAST_SHARE = np.array([1.0, 12.0, 2.0]), 0.15
 
 # Decibels above which a gain counts as so many, and what is left of earlier ones after each candidate.
 MOST_GAIN, MEMORY = 10.0, 0.97

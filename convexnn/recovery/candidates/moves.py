@@ -73,6 +73,38 @@ def _share_at_stake(hidden: HiddenLayer) -> float:
     return min(1.0, MOST_DROPPED_OF / max(1, len(hidden.signs)))
 
 
+def drop_all(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return no neurons."""
+    return hidden.select(torch.zeros_like(hidden.live))
+
+
+def drop_wide_neurons(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return the layer without one to four neurons, drawn by a random power of their numbers of weights."""
+    if not len(hidden.signs):
+        return hidden
+    chances = (hidden.weights != 0.0).sum(1).clamp(min=1).double().cpu().numpy() ** rng.uniform(0.0, 2.0)
+    count = min(len(chances), int(rng.integers(1, 5)))
+    gone = rng.choice(len(chances), size=count, replace=False, p=chances / chances.sum())
+    kept = np.ones(len(chances), dtype=bool)
+    kept[gone] = False
+    return hidden.select(torch.as_tensor(kept))
+
+
+def drop_neighbourhood(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
+    """Return the layer without a neuron, drawn by its number of weights, and those that share inputs with it.
+
+    One input, or two: neurons that stand together for others do.
+    """
+    reads = (hidden.weights != 0.0).cpu().numpy()
+    counts = reads.sum(1)
+    if not counts.any():
+        return hidden
+    first = int(rng.choice(len(counts), p=counts / counts.sum()))
+    near = reads[:, reads[first]].sum(1) >= int(rng.integers(1, 3))
+    near[first] = True
+    return hidden.select(torch.as_tensor(~near))
+
+
 def drop_random_weights(hidden: HiddenLayer, rng: np.random.Generator) -> HiddenLayer:
     """Return the neurons that are left when a random share of the weights is dropped."""
     kept = torch.as_tensor(rng.random(hidden.weights.shape) < rng.uniform(*WEIGHTS_KEPT)).to(hidden.weights)
@@ -101,6 +133,10 @@ def turn_neurons(problem: Problem, hidden: HiddenLayer, rng: np.random.Generator
 
 
 PRICE = Move("price", keep_all, prices=True)
+
+# What a pursuit grows from, and how often.
+PURSUED = (keep_all, drop_wide_neurons, drop_neighbourhood, partial(drop_random_neurons, share=0.5), drop_all)
+PURSUED_CHANCES = (0.2, 0.25, 0.35, 0.1, 0.1)
 
 # Three that drop neurons, three that drop none; drawn as often as they stand here.
 MOVES = (

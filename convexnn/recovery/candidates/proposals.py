@@ -15,6 +15,9 @@ from convexnn.recovery.layer.problem import Problem
 # Inputs of a sparse gate, drawn anew for each: 2 to 7.
 ORDERS = (2, 8)
 
+# Gates that are fitted by themselves, and the share of times that it is as gates of two inputs: more may come later.
+FITTED_POOL, PAIRS = 60, 0.5
+
 # Gates among which the best are chosen, and how they are made, modulo linear functions or not.
 POOL = 300
 POOLED = {False: ("sparse", "moment"), True: ("sparse", "moment", "tail")}
@@ -141,9 +144,9 @@ class Proposals:
 
     def fitted(self, count: int, residual: Tensor, side: float | None) -> Neurons:
         """Return the best of a pool, each fitted to the residual by itself, of one sign if one is given."""
-        pool = self.mixed(POOLED[True], POOL // 2, residual)
-        neurons = fit_gates(self.problem, pool, int(self.rng.integers(2, ORDERS[1])), residual)
-        return neurons.distinct(count, side)
+        pool = self.mixed(POOLED[True], FITTED_POOL, residual)
+        order = ORDERS[0] if self.rng.random() < PAIRS else int(self.rng.integers(*ORDERS))
+        return fit_gates(self.problem, pool, order, residual).distinct(count, side)
 
     @property
     def _n_inputs(self) -> int:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from convexnn.checks import Floats
+from convexnn.recovery.layer.absorption import Absorption, tightened
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.problem import RANK, Problem, mean_square
 
@@ -73,37 +74,40 @@ class _LinearPart:
 def unfold(problem: Problem, hidden: HiddenLayer, signs: str) -> HiddenLayer:
     """Return a layer of neurons alone for the best linear function of all rows beside the neurons of `hidden`.
 
-    Neurons are turned round, one after the other, as long as the linear function has fewer weights then. What is left
-    of it becomes a neuron that is active on all rows, or two, one of either sign; features that are of both signs and
-    that neither of these can hold take two neurons more, and each of their weights counts twice.
+    Neurons are turned round, one after the other, as long as the linear function has fewer weights then, and hold what
+    they can of it. What is left of it becomes a neuron that is active on all rows, or two, one of either sign; features
+    that are of both signs and that neither of these can hold take two neurons more, and each of their weights counts
+    twice.
     """
     hidden = hidden.compact(len(hidden.signs))
-    residual = problem.residual(hidden.weights, hidden.signs)
-    rows = problem.rows.cpu().numpy()
+    rows, outputs = problem.rows.cpu().numpy(), hidden.signs.cpu().numpy()
+    neurons = tightened(rows, hidden.weights.cpu().numpy())
+    residual = problem.residual(torch.as_tensor(neurons).to(hidden.weights), hidden.signs)
     weights, part = _fit_linear(rows, residual.cpu().numpy())
-    linear, gates, outputs = part.sparse(weights), hidden.weights.cpu().numpy().copy(), hidden.signs.cpu().numpy()
-    linear, turned = _fewest(part, linear, gates * outputs[:, None])
-    gates[turned] *= -1.0
+    absorption = Absorption.of(rows, neurons, outputs)
+    linear, turned = _fewest(part, part.sparse(weights), absorption)
+    linear, gates = absorption.absorbed(rows, linear, turned)
     extra, sides = split_linear(rows, linear, signs)
     whole = torch.as_tensor(np.concatenate([gates, extra])).to(hidden.weights)
     return HiddenLayer(whole, torch.as_tensor(np.concatenate([outputs, sides])).to(hidden.signs), whole)
 
 
-def _fewest(part: _LinearPart, linear: Floats, neurons: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _fewest(part: _LinearPart, linear: Floats, absorption: Absorption) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the sum (d,) of a linear function and some of the neurons (p, d) with the fewest weights, and which (p,).
 
     By descent, one neuron more or less at a time, from none and from a few random choices.
     """
-    rng, count = np.random.default_rng(0), len(neurons)
+    rng, count = np.random.default_rng(0), len(absorption.outputs)
     starts = [np.zeros(count, dtype=bool), *(rng.random((RANDOM_CHOICES, count)) < 0.5)]
-    ends = [_descend(part, linear, neurons, start) for start in starts]
-    return min(ends, key=lambda end: np.count_nonzero(end[0]))
+    ends = [_descend(part, linear, absorption, start) for start in starts]
+    return min(ends, key=lambda end: absorption.count(*end))
 
 
 def _descend(
-    part: _LinearPart, linear: Floats, neurons: Floats, taken: NDArray[np.bool_]
+    part: _LinearPart, linear: Floats, absorption: Absorption, taken: NDArray[np.bool_]
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the sum, and the choice, at which no neuron more or less leaves fewer weights."""
+    neurons = absorption.weights * absorption.outputs[:, None]
     total, lower = part.sparse(linear + taken @ neurons), True
     while lower:
         lower = False
@@ -111,7 +115,7 @@ def _descend(
             choice = taken.copy()
             choice[index] = ~choice[index]
             other = part.sparse(linear + choice @ neurons)
-            if np.count_nonzero(other) < np.count_nonzero(total):
+            if absorption.count(other, choice) < absorption.count(total, taken):
                 total, taken, lower = other, choice, True
     return total, taken
 

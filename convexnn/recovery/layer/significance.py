@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, merge_parallel
 from convexnn.recovery.layer.polish import polish
-from convexnn.recovery.layer.problem import Problem, normal_equations
+from convexnn.recovery.layer.problem import TILE_ROWS, Problem, normal_equations
 
 # Share of the insignificant weights that go at one time, the weakest first: the others are judged anew without them.
 SHARE = 0.05
@@ -24,13 +24,18 @@ IDLE, NEARLY_EQUAL = 1e-10, 1e-12
 
 
 def drop_insignificant(
-    problem: Problem, hidden: HiddenLayer, n_candidates: int, share: float = SHARE, rounds: int = 20
+    problem: Problem,
+    hidden: HiddenLayer,
+    n_candidates: int,
+    share: float = SHARE,
+    rounds: int = 20,
+    stop: Callable[[], bool] = lambda: False,
 ) -> HiddenLayer:
     """Return the network without the weights whose loss is within what chance makes of `n_candidates` columns.
 
     Of N columns of noise the best lowers the sum of squares by about 2 ln(N) residual variances; a weight stays if
     taking it away costs more than that, with the others refitted: w_i^2 / (J J^T)^-1_ii > 2 ln(N) sigma^2 (the risk
-    inflation criterion of Foster and George 1994).
+    inflation criterion of Foster and George 1994). Each fit in between takes one step where `stop` says so.
     """
     threshold = 2.0 * log(max(n_candidates, 2))
     while True:
@@ -44,7 +49,7 @@ def drop_insignificant(
         gone = costs.topk(max(1, int(share * weak)), largest=False).indices
         weights = hidden.weights.clone()
         weights[gates[gone], features[gone]] = 0.0
-        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds)[0]
+        hidden = polish(problem, HiddenLayer(weights, hidden.signs, hidden.gates), rounds, stop=stop)[0]
 
 
 def drop_to(
@@ -132,14 +137,38 @@ def _freedom(problem: Problem, hidden: HiddenLayer) -> int:
 
 
 def _costs(problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...]) -> Tensor:
-    """Return by how many residual variances the sum of squares grows without each weight, (s,)."""
+    """Return by how many residual variances the sum of squares grows without each weight, (s,).
+
+    w_i^2 / (J J^T)^-1_ii, the others refitted, and what rows add that the neuron did not see with the weight.
+    """
     linear = problem.linear(hidden.weights)
     residual = problem.residual(hidden.weights, hidden.signs)
     variance = residual.square().sum() / max(1, _freedom(problem, hidden))
     gram = normal_equations(problem, linear > 0.0, hidden.signs, support, residual)[0]
     values = hidden.weights[support]
-    # The pseudo-inverse: weights that no row sees cost nothing and go first.
+    # The pseudo-inverse: weights that no row sees cost nothing by themselves.
     spread = torch.linalg.pinv(gram, hermitian=True).diagonal()
     costs = torch.where(spread > 0.0, values.square() / spread, 0.0)
+    costs += _opened(problem, hidden, support, linear, residual)
     # An exact network has no noise to explain anything by.
     return costs / variance.clamp(min=torch.finfo(variance.dtype).eps ** 2 * float(problem.target.square().sum()))
+
+
+def _opened(
+    problem: Problem, hidden: HiddenLayer, support: tuple[Tensor, ...], linear: Tensor, residual: Tensor
+) -> Tensor:
+    """Return by how much the sum of squares grows on rows that a neuron sees only once a weight is gone, (s,).
+
+    No derivative tells of them: a weight may do nothing but keep its neuron off. The others are held. `linear` (n, p)
+    is what goes into the neurons; for some rows at a time.
+    """
+    gates, features = support[0], support[1]
+    growth, shadow = residual.new_zeros(len(gates)), residual.new_zeros((len(gates), problem.basis.shape[1]))
+    for start in range(0, len(residual), TILE_ROWS):
+        tile = slice(start, start + TILE_ROWS)
+        inputs = linear[tile].T[gates]
+        without = inputs - problem.columns[:, tile][features] * hidden.weights[support][:, None]
+        change = torch.where(inputs > 0.0, 0.0, without.relu_()) * hidden.signs[gates, None]
+        growth += change.square().sum(1) + 2.0 * (change @ residual[tile])
+        shadow += change @ problem.basis[tile]
+    return (growth - shadow.square().sum(1)).clamp(min=0.0)

@@ -13,7 +13,6 @@ from convexnn.checks import Floats
 from convexnn.recovery.candidates.gate_fits import fit_gates
 from convexnn.recovery.candidates.moves import turn_neurons
 from convexnn.recovery.candidates.proposals import Proposals
-from convexnn.recovery.candidates.pursuit import pursue
 from convexnn.recovery.layer.hidden_layer import HiddenLayer, without_linear_neurons
 from convexnn.recovery.layer.linear_part import is_uncentred, split_linear, unfold
 from convexnn.recovery.layer.problem import Problem, normal_equations
@@ -128,23 +127,6 @@ def test_a_residual_that_is_a_neuron_is_fitted_as_one() -> None:
     assert not len(
         fit_gates(problem, gates, 4, problem.target).distinct(3, side=-1.0).layer(torch.tensor([]).long()).signs
     )
-
-
-def test_a_pursuit_grows_a_network_from_nothing_within_its_limits() -> None:
-    X, y, _ = planted("uniform", 1)
-    problem = as_problem(X, y).without_linear()
-    proposals = Proposals(problem, np.random.default_rng(0))
-    nothing = HiddenLayer(problem.rows[:0], problem.rows[:0, 0], problem.rows[:0])
-    for budget, width in ((10, 4), (3, 1)):
-        found, loss = pursue(
-            problem, nothing, lambda residual: proposals.fitted(2, residual, None), budget, width, lambda: False
-        )
-        assert found.nnz <= budget
-        assert len(found.signs) <= width
-        assert loss == pytest.approx(problem.loss(found.weights, found.signs), abs=1e-15)
-        assert loss < problem.loss(nothing.weights, nothing.signs)
-    unchanged, _ = pursue(problem, nothing, lambda residual: pytest.fail("no time"), 10, 4, lambda: True)
-    assert not unchanged.nnz
 
 
 def test_turned_neurons_see_some_row_from_the_other_side() -> None:
