@@ -76,13 +76,15 @@ def test_a_weight_that_keeps_a_neuron_off_is_not_dropped(drop: partial[HiddenLay
     assert torch.equal(drop(problem, idle).weights != 0.0, truth.weights != 0.0)
 
 
-@pytest.mark.parametrize("rows", ["two values", "Gaussian"])
+@pytest.mark.parametrize("rows", ["two values", "two values, one negative", "Gaussian"])
 @pytest.mark.parametrize("missing", [0.3, -0.3])
 def test_a_weight_that_is_missing_is_found(rows: str, missing: float) -> None:
     """With a neuron's other weights at their values: on features of two values where it lies on its kink, too."""
-    X = CUBE if rows == "two values" else np.random.default_rng(0).standard_normal((300, 6))
-    truth = as_layer(np.array([0.8, missing, 0, -1.1, 0, 0]))
-    problem, hidden = of_layer(X, truth), as_layer(np.array([0.8, 0, 0, -1.1, 0, 0]))
+    values = {"two values": 1.0, "two values, one negative": -1.0}
+    X = values[rows] * CUBE if rows in values else np.random.default_rng(0).standard_normal((300, 6))
+    truth = as_layer(values.get(rows, 1.0) * np.array([0.8, missing, 0, -1.1, 0, 0]))
+    problem, hidden = of_layer(X, truth), as_layer(values.get(rows, 1.0) * np.array([0.8, 0, 0, -1.1, 0, 0]))
+    missing *= values.get(rows, 1.0)
     residual = problem.residual(hidden.weights, hidden.signs)
     found = fit_weights(problem, hidden, residual, 1e-5)
     best = int(found.explained.argmax())
