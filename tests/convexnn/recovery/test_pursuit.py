@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -18,10 +19,15 @@ from convexnn.recovery.candidates.moves import PURSUED, drop_neighbourhood, drop
 from convexnn.recovery.candidates.proposals import Proposals
 from convexnn.recovery.candidates.pursuit import Pursuit
 from convexnn.recovery.candidates.weight_fits import fit_weights
+from convexnn.recovery.layer.absorption import Absorption, tightened
 from convexnn.recovery.layer.hidden_layer import HiddenLayer
 from convexnn.recovery.layer.linear_part import unfold
 from convexnn.recovery.layer.problem import Problem
 from convexnn.recovery.layer.significance import drop_insignificant, drop_to
+from convexnn.recovery.options import RecoveryOptions
+from convexnn.recovery.restarts import StartSearch
+from convexnn.recovery.search import Candidate
+from convexnn.solvers.common.deadline import Deadline
 
 CUBE = np.array(list(product([0.0, 1.0], repeat=6)))
 
@@ -114,6 +120,41 @@ def test_a_linear_weight_goes_into_a_neuron_that_holds_its_feature_as_a_linear_f
     found = unfold(problem, as_layer(np.array([-0.8, 0, 0, 70.0, 0, 0])), "both")
     assert found.nnz <= 3
     assert problem.loss(found.weights, found.signs) < 1e-20
+
+
+def test_features_that_are_next_to_nothing_somewhere_bound_no_weight() -> None:
+    """A share by 1e-310 is above what float64 holds: `recover` ended in a warning of numpy there."""
+    rows, weights = CUBE.copy(), np.array([[0.8, 0, 0, -1.1, 0, 0], [0, 0.5, 0, 0, 0, -0.7]])
+    whole = Absorption.of(rows, weights, np.ones(2)), tightened(rows, weights)
+    # On the other rows of it nothing changes; on this one the input is that of the other features.
+    rows = np.concatenate([rows, [[1e-310, 1.0, 0.0, 0.0, 0.0, 0.0]]])
+    np.testing.assert_array_equal(tightened(rows, weights), whole[1])
+    room = Absorption.of(rows, weights, np.ones(2)).room
+    np.testing.assert_array_equal(room[:, :, 1:], whole[0].room[:, :, 1:])
+    y = np.maximum(rows @ weights.T, 0.0).sum(axis=1)
+    found = cx.recover(rows, y, budget=4, width=3, n_restarts=1)
+    np.testing.assert_allclose(found.to_network().predict(rows), y, atol=1e-9)
+
+
+PAIR, NO_NEURONS = [[0.8, 0, 0, -1.1, 0, 0]], np.zeros((0, 6))
+
+
+@pytest.mark.parametrize(
+    ("neurons", "patience", "seconds", "most"), [(NO_NEURONS, 40, None, 0), (PAIR, 40, 0.0, 0), (PAIR, 1, None, 5)]
+)
+def test_thinning_ends_without_neurons_or_time_and_with_patience(
+    neurons: Floats, patience: int, seconds: float | None, most: int
+) -> None:
+    """Each of these tried 30 candidates; a linear target of more weights than the budget is one without neurons."""
+    hidden = as_layer(np.array(neurons).reshape(-1, 6))
+    X = torch.as_tensor(CUBE)
+    y = torch.relu(X @ hidden.weights.T) @ hidden.signs + X @ torch.tensor([1.0, 2, 3, 0, 0, 0]).double()
+    options = RecoveryOptions(1, 1, "both", 1, patience, False, Deadline(None), "cpu", None)
+    start = StartSearch(Problem(X, y), options, np.random.default_rng(0))
+    detour = replace(options, deadline=Deadline(seconds))
+    beside = StartSearch(start.problem.without_linear(), detour, start.rng)
+    beside.best = Candidate(hidden, 0.0, "given")
+    assert len(list(start._thinned(beside))) == most
 
 
 def test_what_a_pursuit_grows_from_are_neurons_of_the_layer() -> None:
