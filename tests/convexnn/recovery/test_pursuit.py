@@ -112,13 +112,20 @@ def test_a_weight_jumps_past_a_kink() -> None:
     assert jump(problem, as_layer(np.zeros((0, 6))), residual, rng) is None
 
 
-def test_a_linear_weight_goes_into_a_neuron_that_holds_its_feature_as_a_linear_function_does() -> None:
-    """relu(0.8 x - 1.1 y) + 0.5 y, turned round, is 0.8 x + relu(1.1 y - 0.8 x) - 0.6 y: 1.1 is any weight from 0.8."""
-    whole = as_layer(np.array([[0.8, 0, 0, -1.1, 0, 0], [0, 0, 0, 0.5, 0, 0]]))
-    X = torch.as_tensor(CUBE)
-    problem = Problem(X, torch.relu(X @ whole.weights.T).sum(1))
-    found = unfold(problem, as_layer(np.array([-0.8, 0, 0, 70.0, 0, 0])), "both")
-    assert found.nnz <= 3
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("turned", [1.0, -1.0])
+def test_a_linear_weight_goes_into_a_neuron_that_holds_its_feature_as_a_linear_function_does(
+    side: float, turned: float
+) -> None:
+    """relu(1.5 y - 0.8 x), active wherever y is 1, is relu(70 y - 0.8 x) - 68.5 y too, or relu(0.8 x - 70 y) and so on.
+
+    On features of 0 and -1 it is the same.
+    """
+    truth = as_layer(np.array([-0.8, 0, 0, 1.5, 0, 0]) * side)
+    X = torch.as_tensor(CUBE * side)
+    problem = Problem(X, torch.relu(X @ truth.weights.T) @ truth.signs)
+    found = unfold(problem, as_layer(np.array([-0.8, 0, 0, 70.0, 0, 0]) * side * turned), "both")
+    assert found.nnz == 2
     assert problem.loss(found.weights, found.signs) < 1e-20
 
 
