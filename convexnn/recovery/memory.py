@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convexnn.recovery.candidates.gate_fits import MOST_ROWS as FITTED_ROWS
-from convexnn.recovery.candidates.proposals import ORDERS, POOL
+from convexnn.recovery.candidates.proposals import FITTED_POOL, ORDERS
 from convexnn.recovery.layer.all_rows import BLOCK
 from convexnn.recovery.layer.linear_part import MOST_ROWS as BESIDE_ROWS
 from convexnn.recovery.layer.problem import TILE_ROWS
@@ -28,5 +28,5 @@ def estimate_peak_bytes(n_rows: int, n_inputs: int, budget: int, width: int, unc
     a_round = 8 * rows * (MASKS * blocks + COLUMNS * columns) + 8 * 3 * columns**2
     last = 8 * (2 * TILE_ROWS * budget + 3 * budget**2) + 16 * rows * width + 8 * 3 * BLOCK * (n_rows > rows)
     beside = 8 * min(n_rows, BESIDE_ROWS) * (6 * n_inputs + columns) if uncentred else 0
-    pool = 8 * 3 * min(n_rows, FITTED_ROWS) * POOL * ORDERS[1] // 2 if uncentred else 0
+    pool = 8 * 3 * min(n_rows, FITTED_ROWS) * FITTED_POOL * (ORDERS[1] - 1) if uncentred else 0
     return int(data + max(a_round, last) + beside + pool)

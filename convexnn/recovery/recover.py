@@ -155,10 +155,11 @@ def recover(
     nearly all, and many networks are one function then: what such neurons hold is a linear function of the rows, and
     which of them held a weight cannot be known. There (at most 256 inputs, and twice as many rows as these and the
     budget) each start first looks for neurons beside the best linear function, which costs nothing, and then gives its
-    weights back to neurons: to some by relu(u) = u + relu(-u), the rest to one neuron that is active on all rows, or to
-    one of either sign. All of them count in the budget and in the width, once each; twice where a feature has both
-    signs and no neuron that is active on all rows can hold it. Before the weights are given back the best network so
-    far is that of the search without a linear function.
+    weights back to neurons: to some by relu(u) = u + relu(-u), or as they are where they are active wherever a feature
+    is not zero; the rest to one neuron that is active on all rows, or to one of either sign. All of them count in the
+    budget and in the width, once each; twice where a feature has both signs and no neuron that is active on all rows
+    can hold it. Where neurons beside a linear function are exact, and too many once they hold it, fewer are looked for.
+    Before the weights are given back the best network so far is that of the search without a linear function.
 
     Examples
     --------

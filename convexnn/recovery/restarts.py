@@ -44,7 +44,7 @@ NOISE_KINDS, NOISE_GATES = ("dense", "sparse", "single", "moment"), 300
 # Share of the time that is left which a start has beside a linear function.
 DETOUR_SHARE = 0.6
 
-# Candidates without a thinner network after which none is looked for.
+# Candidates without a thinner network after which none is looked for, at most.
 THIN_PATIENCE = 30
 
 # A candidate is better if its loss is below this share of the best.
@@ -128,15 +128,16 @@ class StartSearch:
     def _thinned(self, detour: StartSearch) -> Iterator[Candidate]:
         """Yield candidates for fewer weights than the exact network of a detour has, until it is exact without one.
 
-        Or until none was thinner for long.
+        Or until none was thinner for long, there are no neurons, or the time of the detour is up.
         """
         search, stale = detour._search(detour.problem, Bandit()), 0
-        while detour.best.loss <= EXACT and stale < THIN_PATIENCE and not self.options.deadline.is_over():
+        patience = min(THIN_PATIENCE, NEARLY_EXACT_PATIENCE * self.options.patience)
+        while detour.best.loss <= EXACT and stale < patience and not search.stop():
             if stale == 0:
                 dustless = drop_dust(detour.problem, detour.best.hidden, EXACT, self.options.deadline.is_over)
                 detour.best = replace(detour.best, hidden=dustless)
                 self._keep_if_best(self._alone(detour.best))
-                if self.best.loss <= EXACT:
+                if self.best.loss <= EXACT or not dustless.nnz:
                     return
             search = replace(search, budget=detour.best.hidden.nnz - 1)
             candidate = detour._run(search, search.thinner(detour.best), EXACT)

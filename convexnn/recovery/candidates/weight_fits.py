@@ -71,7 +71,9 @@ def _of_neuron(
     tried = promise.topk(min(CLOSELY, len(promise))).indices
     steps, explained = _fit_beside(problem, mask, own, tried, residual)
     steps = steps * hidden.signs[neuron]
-    explained = torch.where((promise[tried] > 0.0) & (steps * side >= 0.0), explained, 0.0)
+    # A weight of a feature that is never above 0 moves the input the other way.
+    turns = torch.where(problem.columns[tried].amax(1) <= 0.0, -side, side)
+    explained = torch.where((promise[tried] > 0.0) & (steps * turns >= 0.0), explained, 0.0)
     return torch.full_like(tried, neuron), tried, steps, explained
 
 

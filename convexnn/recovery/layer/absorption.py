@@ -89,5 +89,7 @@ def _partial(rows: Floats) -> NDArray[np.intp]:
 def _span(rows: Floats, weights: Floats, feature: int) -> tuple[Floats, Floats]:
     """Return the least and the most (p,) that goes into neurons (p, d) a unit of a feature, on rows where it is."""
     seen = rows[rows[:, feature] > 0.0]
-    shares = (seen @ weights.T) / seen[:, feature][:, None]
+    # By a feature that is next to nothing a share is infinite: no bound, and no reason to warn.
+    with np.errstate(over="ignore"):
+        shares = (seen @ weights.T) / seen[:, feature][:, None]
     return shares.min(axis=0), shares.max(axis=0)

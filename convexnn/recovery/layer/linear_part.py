@@ -80,16 +80,22 @@ def unfold(problem: Problem, hidden: HiddenLayer, signs: str) -> HiddenLayer:
     twice.
     """
     hidden = hidden.compact(len(hidden.signs))
-    rows, outputs = problem.rows.cpu().numpy(), hidden.signs.cpu().numpy()
-    neurons = tightened(rows, hidden.weights.cpu().numpy())
-    residual = problem.residual(torch.as_tensor(neurons).to(hidden.weights), hidden.signs)
+    rows, sides = _upright(problem.rows.cpu().numpy())
+    neurons, outputs = tightened(rows, hidden.weights.cpu().numpy() * sides), hidden.signs.cpu().numpy()
+    residual = problem.residual(torch.as_tensor(neurons * sides).to(hidden.weights), hidden.signs)
     weights, part = _fit_linear(rows, residual.cpu().numpy())
     absorption = Absorption.of(rows, neurons, outputs)
     linear, turned = _fewest(part, part.sparse(weights), absorption)
     linear, gates = absorption.absorbed(rows, linear, turned)
-    extra, sides = split_linear(rows, linear, signs)
-    whole = torch.as_tensor(np.concatenate([gates, extra])).to(hidden.weights)
-    return HiddenLayer(whole, torch.as_tensor(np.concatenate([outputs, sides])).to(hidden.signs), whole)
+    extra, signs_of_extra = split_linear(rows, linear, signs)
+    whole = torch.as_tensor(np.concatenate([gates, extra]) * sides).to(hidden.weights)
+    return HiddenLayer(whole, torch.as_tensor(np.concatenate([outputs, signs_of_extra])).to(hidden.signs), whole)
+
+
+def _upright(rows: Floats) -> tuple[Floats, Floats]:
+    """Return rows (n, d) with features that are never above 0 turned to be never below it, and -1 for these, or 1."""
+    sides = np.where((rows <= 0.0).all(axis=0) & (rows < 0.0).any(axis=0), -1.0, 1.0)
+    return (rows * sides if (sides < 0.0).any() else rows), sides
 
 
 def _fewest(part: _LinearPart, linear: Floats, absorption: Absorption) -> tuple[Floats, NDArray[np.bool_]]:
