@@ -177,7 +177,7 @@ class Search:
             return self._turn(best, kinds, rule)
         kind = self.bandit.draw_kind(rng, self._kinds(best))
         if kind == Kind.PURSUIT:
-            return self._pursuit(best)
+            return self._plan_pursuit(best)
         hidden = self._reversed(best.hidden)
         if kind == Kind.PARTS:
             schedule = self._schedule(rule, 1, 1.0, best.one_sided)
@@ -267,7 +267,7 @@ class Search:
 
     def thinner(self, best: Candidate) -> CandidatePlan:
         """Return a plan for fewer weights than a network has that is exact: some of its neurons are found anew."""
-        return self._growth("thin out", best, drop_neighbourhood(best.hidden, self.rng), holds=True)
+        return self._plan_growth("thin out", best, drop_neighbourhood(best.hidden, self.rng), holds=True)
 
     def _reversed(self, hidden: HiddenLayer) -> HiddenLayer:
         """Return the layer, at times with neurons turned round, where signs may be as they are then."""
@@ -284,13 +284,13 @@ class Search:
         parts = [Kind.PARTS] * (not self.is_part and live >= PART_NEURONS and best.loss < PART_LOSS * spread)
         return [Kind.ROUNDS, *pursuits, *parts]
 
-    def _pursuit(self, best: Candidate) -> CandidatePlan:
+    def _plan_pursuit(self, best: Candidate) -> CandidatePlan:
         """Return a plan that grows from the best, or from what is left of it without some neurons."""
         drop = PURSUED[self.rng.choice(len(PURSUED), p=PURSUED_CHANCES)]
         holds = drop is drop_neighbourhood and self.rng.random() < HELD
-        return self._growth("pursue", best, drop(best.hidden, self.rng), holds)
+        return self._plan_growth("pursue", best, drop(best.hidden, self.rng), holds)
 
-    def _growth(self, source: str, best: Candidate, kept: HiddenLayer, holds: bool) -> CandidatePlan:
+    def _plan_growth(self, source: str, best: Candidate, kept: HiddenLayer, holds: bool) -> CandidatePlan:
         """Return a plan that grows from what is kept of the best, or beside it."""
         schedule, nothing = self._schedule(0, 1, 1.0, best.one_sided), kept.select(torch.zeros_like(kept.live))
         hidden, held = (nothing, kept) if holds else (kept, None)
