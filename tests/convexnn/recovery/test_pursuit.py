@@ -200,7 +200,7 @@ def test_a_pursuit_grows_a_network_from_nothing_within_its_limits(kind: str) -> 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["two values", "groups"])
 def test_planted_networks_of_features_of_two_values_are_recovered(kind: str, seed: int) -> None:
-    """20 features, 6 neurons, 14 weights: few were found before weights that keep neurons off were kept."""
+    """20 features, 6 neurons, 14 weights: half were found before weights that keep neurons off were kept."""
     rng = np.random.default_rng(seed)
     levels = rng.integers(4, size=(1000, 5))
     X = rng.integers(2, size=(1000, 20)).astype(float) if kind == "two values" else np.eye(4)[levels].reshape(1000, 20)
